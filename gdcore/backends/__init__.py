@@ -1,0 +1,54 @@
+"""The two backends: `reference` (NumPy) and `kernel` (Cython), the same functions by the same names.
+
+The kernel is compiled several times from one source, once for each instruction set; the best that this CPU has is loaded
+here under the one name `gdcore.backends.kernel`. The environment variable ``GDCORE_VARIANT`` (``baseline``, ``avx2``,
+``avx512``) forces one of them.
+"""
+
+import importlib.util
+import os
+import sys
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from types import ModuleType
+
+from gdcore.backends import reference
+
+__all__ = ["BACKENDS", "kernel", "reference"]
+
+
+def _load(variant: str) -> ModuleType | None:
+    stem = "kernel" if variant == "baseline" else f"kernel_{variant}"
+    for suffix in EXTENSION_SUFFIXES:
+        path = Path(__file__).with_name(stem + suffix)
+        if path.exists():
+            spec = importlib.util.spec_from_file_location("gdcore.backends.kernel", path)
+            assert spec is not None and spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            return module
+    return None
+
+
+def _best() -> ModuleType:
+    baseline = _load("baseline")
+    if baseline is None:
+        raise ImportError(
+            f"gdcore's kernel is not built in {Path(__file__).parent}. If this is a source tree, build it in place with "
+            "`pip install -e .`; to use an installed gdcore instead, start Python in another directory."
+        )
+    supported: list[str] = baseline.supported()
+    forced = os.environ.get("GDCORE_VARIANT")
+    if forced is not None and forced not in supported:
+        raise ImportError(f"GDCORE_VARIANT={forced!r}, but this CPU runs only {', '.join(supported)}")
+    for variant in [forced] if forced else supported:
+        module = baseline if variant == "baseline" else _load(variant)
+        if module is not None:
+            return module
+    raise ImportError(f"GDCORE_VARIANT={forced!r}, but this build of gdcore has no such variant")
+
+
+kernel = _best()
+sys.modules["gdcore.backends.kernel"] = kernel
+
+BACKENDS = {"kernel": kernel, "reference": reference}
