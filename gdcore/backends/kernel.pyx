@@ -35,6 +35,8 @@ from libc.math cimport INFINITY, isfinite, pow, rint, sqrt
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
+import numpy as np
+
 cdef extern from *:
     """
     #include <pthread.h>
@@ -103,6 +105,7 @@ cdef enum:
     FUSED_COLUMNS = 32      # from this width on, one output is summed one block behind
     MAX_CHUNKS = 64
     CHUNK_ROWS = 128        # at least this many rows a chunk: partial sums stay under 2 % of X
+    CLOCK_WORK = 1 << 20    # multiply-adds between two looks at the clock
     SHARED_WORK = 1 << 18   # multiply-adds in a pass from which on a second thread pays
 
 cdef enum Job:
@@ -166,6 +169,7 @@ cdef struct Team:
     int busy                        # helpers at work
     bint quit, stop                 # stop: a signal came, leave the pass
     double checked                  # when signals were last looked for
+    Py_ssize_t unchecked            # multiply-adds since the clock was last looked at
 
 
 cdef struct Helper:
@@ -394,9 +398,9 @@ cdef void stream_chunk(Pass* t, Scratch* own, Py_ssize_t low, Py_ssize_t high, T
         span = min(t.span, (high - start + 3) // 4)
         first = 0
         while first < span:
-            if abandoned(team, number):
-                return
             n = min(t.block // 4, span - first)
+            if abandoned(team, number, 4 * n * d * k):
+                return
             m = 4 * n
             block.start, block.rows, block.span, block.packed = start + first, n, span, NULL
             if not t.direct:
@@ -476,9 +480,9 @@ cdef void turned_chunk(Pass* t, Scratch* own, Py_ssize_t low, Py_ssize_t high, T
     cdef Block block
     block.start, block.streams, block.span, block.high, block.packed = low, 1, 0, high, NULL
     while block.start < high:
-        if abandoned(team, number):
-            return
         m = block.rows = min(high - block.start, <Py_ssize_t>PANEL)
+        if abandoned(team, number, m * d * k):
+            return
         row = t.x + block.start * t.x_row
         if in_place:
             columns = <const floating*>row
@@ -524,7 +528,7 @@ cdef void read_chunk(Pass* t, Py_ssize_t low, Py_ssize_t high, Scratch* own, Tea
     cdef Py_ssize_t item = sizeof(floating), run = SPAN // item, start = low, i, j, stream, step = 2 * LINE // item
     cdef floating a, b
     while start + 4 * run <= high:
-        if abandoned(team, number):
+        if abandoned(team, number, 4 * run):
             return
         b = 0
         i = start
@@ -551,12 +555,17 @@ cdef int signalled() noexcept with gil:
     return PyErr_CheckSignals() != 0
 
 
-cdef inline bint abandoned(Team* team, int number) noexcept nogil:
-    # True when the pass is to be left. The calling thread looks for signals (Ctrl-C) every 50 ms.
-    if number == 0 and not team.stop and seconds() - team.checked > 0.05:
-        if signalled():
-            team.stop = True
-        team.checked = seconds()
+cdef inline bint abandoned(Team* team, int number, Py_ssize_t work) noexcept nogil:
+    # True when the pass is to be left. The calling thread looks for signals (Ctrl-C) every 50 ms; it looks at the clock
+    # once in CLOCK_WORK multiply-adds, which costs nothing.
+    if number == 0 and not team.stop:
+        team.unchecked += work
+        if team.unchecked > CLOCK_WORK:
+            team.unchecked = 0
+            if seconds() - team.checked > 0.05:
+                if signalled():
+                    team.stop = True
+                team.checked = seconds()
     return team.stop
 
 
@@ -654,7 +663,7 @@ cdef int run_pass(Team* team) noexcept nogil:
                 until.tv_sec += 1
             if pthread_cond_timedwait(&team.end, &team.mutex, &until) == ETIMEDOUT:
                 pthread_mutex_unlock(&team.mutex)
-                abandoned(team, 0)
+                abandoned(team, 0, CLOCK_WORK)
                 pthread_mutex_lock(&team.mutex)
         pthread_mutex_unlock(&team.mutex)
     if team.stop:
@@ -760,13 +769,11 @@ cdef int raise_signal() except -1:
 
 
 cdef floating[:, ::1] transposed(const floating[:, :] weights):
-    from numpy import array
-    return array(weights.T, order="C")
+    return np.array(weights.T, order="C")
 
 
 cdef floating[::1] bias_or_zeros(bias, const floating[:, :] weights):
-    from numpy import array, zeros
-    return zeros(weights.shape[1], "f4" if sizeof(floating) == 4 else "f8") if bias is None else array(bias)
+    return np.zeros(weights.shape[1], "f4" if sizeof(floating) == 4 else "f8") if bias is None else np.array(bias)
 
 
 cdef _predict(const floating[:, :] X, const floating[:, :] weights, bias, floating[:, :] out, int n_threads):
@@ -781,7 +788,6 @@ cdef _predict(const floating[:, :] X, const floating[:, :] weights, bias, floati
 
 cdef _pass(Job job, const floating[:, :] X, const floating[:, :] Y, const floating[:, :] weights, bias,
            const floating[:] sample_weight, int n_threads):
-    from numpy import empty
     cdef floating[:, ::1] w = transposed[floating](weights)
     cdef Crew crew = recruit[floating](job, X, Y, sample_weight, w, bias_or_zeros[floating](bias, weights), None, n_threads)
     cdef Pass* t = &crew.work
@@ -793,8 +799,8 @@ cdef _pass(Job job, const floating[:, :] X, const floating[:, :] Y, const floati
         raise_signal()
     if job == LOSS:
         return t.sums[0] / t.sums[1]
-    gradient = empty((t.d, t.k), "f4" if sizeof(floating) == 4 else "f8")
-    bias_gradient = None if bias is None else empty(t.k, gradient.dtype)
+    gradient = np.empty((t.d, t.k), "f4" if sizeof(floating) == 4 else "f8")
+    bias_gradient = None if bias is None else np.empty(t.k, gradient.dtype)
     take_gradient[floating](t, gradient, bias_gradient)
     return t.sums[0] / t.sums[1], gradient, bias_gradient
 
@@ -849,8 +855,8 @@ cdef _descend(const floating[:, :] X, const floating[:, :] Y, floating[:, ::1] w
     cdef floating[:, ::1] g = transposed[floating](gradient)
     cdef floating[::1] b = bias_or_zeros[floating](bias, weights)
     cdef floating[::1] gb = bias_or_zeros[floating](bias_gradient, weights)
-    cdef floating[:, ::1] w_before = w.copy()
-    cdef floating[::1] b_before = b.copy()
+    cdef floating[:, ::1] w_before = np.empty_like(w)
+    cdef floating[::1] b_before = np.empty_like(b)
     cdef floating[::1] result
     cdef Crew crew = recruit[floating](GRADIENT, X, Y, sample_weight, w, b, None, n_threads)
     cdef Pass* t = &crew.work
@@ -873,8 +879,10 @@ cdef _descend(const floating[:, :] X, const floating[:, :] Y, floating[:, ::1] w
                 total = t.sums[1]
                 loss = t.sums[0] / total
                 norm = 0
+                for j in range(k + size):
+                    t.sums[2 + j] /= total
                 for j in range(0 if has_bias else k, k + size):
-                    norm += (t.sums[2 + j] / total) * (t.sums[2 + j] / total)
+                    norm += t.sums[2 + j] * t.sums[2 + j]
                 norm = sqrt(norm)
                 if not (isfinite(loss) and isfinite(norm)):
                     outcome = DIVERGED
@@ -884,9 +892,9 @@ cdef _descend(const floating[:, :] X, const floating[:, :] Y, floating[:, ::1] w
                 memcpy(&b[0], &b_before[0], k * sizeof(floating))
                 break
             for c in range(k):
-                gb[c] = <floating>(t.sums[2 + c] / total)
+                gb[c] = <floating>t.sums[2 + c]
             for j in range(size):
-                (&g[0, 0])[j] = <floating>(t.sums[2 + k + j] / total)
+                (&g[0, 0])[j] = <floating>t.sums[2 + k + j]
             now = seconds()
             history[0, epoch] = loss
             history[1, epoch] = norm

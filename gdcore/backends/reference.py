@@ -5,11 +5,15 @@ sample_weight (n,) or None, which means ones. All of one dtype, float32 or float
 that its docstring names. ``n_threads`` is there because the kernel has it; NumPy's BLAS decides for itself.
 """
 
+from __future__ import annotations
+
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gdcore.backends._types import Array, Floats
+if TYPE_CHECKING:
+    from gdcore._types import Array, Floats
 
 
 def read(X: Array, n_threads: int = 1) -> float:

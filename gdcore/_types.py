@@ -1,4 +1,4 @@
-"""Names for the array types in signatures."""
+"""Names for the types in signatures; imported by type checkers only."""
 
 from typing import Any
 

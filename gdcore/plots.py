@@ -1,0 +1,123 @@
+"""Pictures: functions that draw on matplotlib Axes and return them. matplotlib is imported when the first one is called."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gdcore import rows
+
+if TYPE_CHECKING:
+    from gdcore.models import Linear
+    from gdcore.run import History
+
+_TRAIN, _VALIDATION, _BEFORE = "#1f5fa8", "#d1622b", "#8a8a8a"
+_MISSING = "drawing needs matplotlib, which is not installed: pip install 'gdcore[plot]'"
+
+
+def losses(history: History, ax: Any = None) -> Any:
+    """Loss curves: training, and validation where there is one, against the epochs.
+
+    Parameters
+    ----------
+    history : History
+        Of a run.
+    ax : matplotlib Axes, optional
+        Where to draw; default: a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+        The loss axis is logarithmic where all losses are positive.
+
+    Raises
+    ------
+    ImportError
+        When matplotlib is missing; the message says how to install it.
+    """
+    ax = _axes(ax)
+    curves = [("training", history.loss, _TRAIN), ("validation", history.validation_loss, _VALIDATION)]
+    curves = [curve for curve in curves if not np.isnan(curve[1]).all()]
+    for label, values, color in curves:
+        ax.plot(history.epoch, values, color=color, label=label, linewidth=1.8)
+    if curves and all(np.nanmin(values) > 0 for _, values, _ in curves):
+        ax.set_yscale("log")
+    if len(curves) > 1:
+        ax.legend(frameon=False)
+    ax.set(xlabel="epoch", ylabel="loss", title="Loss")
+    return _finish(ax)
+
+
+def predictions(X: Any, Y: Any, model: Linear, before: Linear | None = None, column: int = 0, ax: Any = None) -> Any:
+    """Data and predictions against one column of X, after training and, where given, before.
+
+    Parameters
+    ----------
+    X : array (n, d)
+    Y : array (n,) or (n, 1)
+    model : Linear
+        The trained model.
+    before : Linear, optional
+        The model before training, drawn in grey.
+    column : int
+        Which column of X is the horizontal axis. With several columns, predictions are points, with one they are lines.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ImportError
+        When matplotlib is missing.
+    ValueError
+        When Y has several outputs: draw them one by one.
+    """
+    X = rows.table(X)
+    Y = rows.targets(Y, X)
+    if Y.ndim == 2 and Y.shape[1] > 1:
+        raise ValueError(f"Y has {Y.shape[1]} outputs: draw them one by one")
+    ax = _axes(ax)
+    order = np.argsort(X[:, column], kind="stable")
+    x = X[order, column]
+    style = {"linewidth": 1.8} if X.shape[1] == 1 else {"linestyle": "", "marker": "."}
+    ax.plot(x, Y[order].ravel(), linestyle="", marker="o", color="black", markersize=4, alpha=0.6, label="data")
+    for label, fitted, color in (("before training", before, _BEFORE), ("after training", model, _TRAIN)):
+        if fitted is not None:
+            ax.plot(x, fitted.predict(X)[order].ravel(), color=color, label=label, **style)
+    ax.legend(frameon=False)
+    ax.set(xlabel="x" if X.shape[1] == 1 else f"column {column}", ylabel="y", title="Predictions")
+    return _finish(ax)
+
+
+def figure(columns: int, title: str | None = None) -> tuple[Any, Any]:
+    """A figure with that many axes side by side, drawn without a window."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError(_MISSING) from None
+    made = Figure(figsize=(5.2 * columns, 3.9), layout="constrained", dpi=120)
+    FigureCanvasAgg(made)
+    if title:
+        made.suptitle(title)
+    return made, made.subplots(1, columns, squeeze=False)[0]
+
+
+def _axes(ax: Any) -> Any:
+    if ax is not None:
+        return ax
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError:
+        raise ImportError(_MISSING) from None
+    return plt.subplots(layout="constrained")[1]
+
+
+def _finish(ax: Any) -> Any:
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(color="#e6e6e6", linewidth=0.8)
+    ax.set_axisbelow(True)
+    return ax

@@ -1,0 +1,128 @@
+"""Where rows live: what comes in as X, Y and sample_weight is checked here, once, and never copied without need.
+
+float32 and float64 are taken as they are, in any layout; integers and booleans become float64; everything else is an
+error. Whether all numbers are finite is not checked beforehand, for that would read X a second time: a loss that is not
+finite tells, and `check_finite` then finds the place.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gdcore._types import Array
+
+_SCAN_ELEMENTS = 1 << 20
+_NATIVE = (np.dtype(np.float64), np.dtype(np.float32))
+
+
+def floating(value: Any, name: str) -> Array:
+    """``value`` as a float32 or float64 array, without a copy where it is one.
+
+    >>> floating([1, 2], "X").dtype
+    dtype('float64')
+    >>> floating(["1"], "X")
+    Traceback (most recent call last):
+    TypeError: X has dtype <U1: wanted float32 or float64 (integers and booleans become float64)
+    """
+    if type(value) is np.ndarray and value.dtype in _NATIVE and value.flags.aligned:
+        return value
+    if hasattr(value, "toarray") and hasattr(value, "nnz"):
+        raise TypeError(f"{name} is sparse ({type(value).__name__}): gdcore takes dense arrays, for example {name}.toarray()")
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array: decide what masked values mean first, for example {name}.filled(0)")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} is not a rectangular table of numbers: {error}") from None
+    if array.dtype.kind in "iub":
+        array = array.astype(np.float64)
+    if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
+        raise TypeError(f"{name} has dtype {array.dtype}: wanted float32 or float64 (integers and booleans become float64)")
+    if not array.dtype.isnative:
+        raise TypeError(
+            f"{name} has dtype {array.dtype}, whose bytes are in the other order than this machine's: "
+            f"convert it with {name}.astype('f{array.dtype.itemsize}')"
+        )
+    if not array.flags.aligned:
+        raise ValueError(f"{name} lies at addresses that are not multiples of its item size: copy it with np.array({name})")
+    return array
+
+
+def table(X: Any, name: str = "X") -> Array:
+    """X as an array (n, d) with at least one row and one column."""
+    X = floating(X, name)
+    if X.ndim != 2:
+        hint = f"; one column is {name}[:, None]" if X.ndim == 1 else ""
+        raise ValueError(f"{name} must have shape (n, d), one row a sample, found shape {X.shape}{hint}")
+    if 0 in X.shape:
+        raise ValueError(f"{name} is empty: found shape {X.shape}, wanted at least one row and one column")
+    return X
+
+
+def targets(Y: Any, X: Array, name: str = "Y", table_name: str = "X") -> Array:
+    """Y in X's dtype: (n,) or (n, k) with X's number of rows."""
+    Y = floating(Y, name)
+    if Y.ndim not in (1, 2) or len(Y) != len(X) or 0 in Y.shape:
+        raise ValueError(f"{name} must have shape (n,) or (n, k) with {table_name}'s n = {len(X)} rows, found shape {Y.shape}")
+    return cast(Y, X.dtype, name)
+
+
+def weights_of_rows(sample_weight: Any, X: Array) -> Array:
+    """sample_weight in X's dtype: (n,), none negative, not all zero."""
+    s = floating(sample_weight, "sample_weight")
+    if s.shape != (len(X),):
+        raise ValueError(f"sample_weight must have shape ({len(X)},), one weight a row of X, found shape {s.shape}")
+    check_finite(s, "sample_weight")
+    if (s < 0).any():
+        row = int(np.argmax(s < 0))
+        raise ValueError(f"sample_weight[{row}] is {s[row]}: weights must not be negative")
+    s = cast(s, X.dtype, "sample_weight")
+    if not s.any():
+        raise ValueError("sample_weight is zero for every row: at least one weight must be positive")
+    return s
+
+
+def check_finite(array: Array, name: str) -> None:
+    """Raises ValueError with the place of the first NaN or infinity, if there is one.
+
+    >>> check_finite(np.array([[1.0, 2.0], [np.nan, 4.0]]), "X")
+    Traceback (most recent call last):
+    ValueError: X[1, 0] is nan: every value must be finite
+    """
+    if array.ndim == 0:
+        if not np.isfinite(array):
+            raise ValueError(f"{name} is {array}: it must be finite")
+        return
+    start = 0
+    for block in blocks(array):
+        finite = np.isfinite(block)
+        if not finite.all():
+            row, *column = (int(i) for i in np.argwhere(~finite)[0])
+            place = [start + row, *column]
+            raise ValueError(f"{name}{place} is {block[(row, *column)]}: every value must be finite")
+        start += len(block)
+
+
+def blocks(array: Array) -> Iterator[Array]:
+    """The array in views of consecutive rows, each small enough that a temporary of its size does not matter."""
+    step = max(1, _SCAN_ELEMENTS // max(1, math.prod(array.shape[1:])))
+    for start in range(0, len(array), step):
+        yield array[start : start + step]
+
+
+def cast(array: Array, dtype: Any, name: str) -> Array:
+    """``array`` in another dtype; ValueError where a finite value would become infinite."""
+    if array.dtype == dtype:
+        return array
+    with np.errstate(over="ignore"):
+        cast = array.astype(dtype)
+    if np.isinf(cast).any() and not np.isinf(array).any():
+        row = int(np.argmax(np.isinf(cast).reshape(len(cast), -1).any(axis=1)))
+        raise ValueError(f"{name}[{row}] is {array[row]}, which does not fit {dtype}, the dtype of X")
+    return cast
