@@ -18,8 +18,8 @@ from setuptools.command.build_ext import build_ext
 DEBUG = bool(os.environ.get("GDCORE_DEBUG") or os.environ.get("GDCORE_SANITIZE"))
 SANITIZE = bool(os.environ.get("GDCORE_SANITIZE"))
 
-# No -ffast-math: it gives up NaN. Sums may be re-associated, which is what lets them run in vectors; -fno-math-errno and
-# contraction into fused multiply-adds change no promise.
+# No -ffast-math: it gives up NaN. Sums may be re-associated, which is what lets them run in vectors; -fno-math-errno
+# changes no promise.
 OPTIMISE = ["-O3", "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math", "-fno-math-errno"]
 VARIANTS = {
     "kernel": [],
@@ -58,7 +58,7 @@ def extensions():
 
 
 class BuildVariants(build_ext):
-    """Compiles one C file several times: each variant gets its own object files and only flags that the compiler knows."""
+    """Compiles one C file several times, each variant into its own object files and with flags that the compiler knows."""
 
     def build_extension(self, ext):
         common = ["-O1", "-g"] if DEBUG else OPTIMISE

@@ -31,7 +31,8 @@ def floating(value: Any, name: str) -> Array:
     TypeError: X has dtype <U1: wanted float32 or float64 (integers and booleans become float64)
     """
     if type(value) is np.ndarray and value.dtype in _NATIVE and value.flags.aligned:
-        return value
+        array: Array = value
+        return array
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
         raise TypeError(f"{name} is sparse ({type(value).__name__}): gdcore takes dense arrays, for example {name}.toarray()")
     if isinstance(value, np.ma.MaskedArray):
@@ -56,13 +57,13 @@ def floating(value: Any, name: str) -> Array:
 
 def table(X: Any, name: str = "X") -> Array:
     """X as an array (n, d) with at least one row and one column."""
-    X = floating(X, name)
-    if X.ndim != 2:
-        hint = f"; one column is {name}[:, None]" if X.ndim == 1 else ""
-        raise ValueError(f"{name} must have shape (n, d), one row a sample, found shape {X.shape}{hint}")
-    if 0 in X.shape:
-        raise ValueError(f"{name} is empty: found shape {X.shape}, wanted at least one row and one column")
-    return X
+    array = floating(X, name)
+    if array.ndim != 2:
+        hint = f"; one column is {name}[:, None]" if array.ndim == 1 else ""
+        raise ValueError(f"{name} must have shape (n, d), one row a sample, found shape {array.shape}{hint}")
+    if 0 in array.shape:
+        raise ValueError(f"{name} is empty: found shape {array.shape}, wanted at least one row and one column")
+    return array
 
 
 def targets(Y: Any, X: Array, name: str = "Y", table_name: str = "X") -> Array:

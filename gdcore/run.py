@@ -96,7 +96,13 @@ class Run:
     """
 
     def __init__(
-        self, model: Linear, history: History, status: str, loss: float, gradient_norm: float, resume: Callable[..., Run]
+        self,
+        model: Linear,
+        history: History,
+        status: str,
+        loss: float,
+        gradient_norm: float,
+        resume: Callable[..., Run],
     ) -> None:
         self.model = model
         self.history = history

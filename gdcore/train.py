@@ -95,9 +95,7 @@ def fit(
     return _Training(X, Y, model, options).run(epochs, History.empty())
 
 
-def train(
-    X: Any, Y: Any, weights: Any, lr: float, epochs: int, decimals: int | None = None, verbose: bool = False
-) -> Array:
+def train(X: Any, Y: Any, weights: Any, lr: float, epochs: int, decimals: int | None = None, verbose: bool = False) -> Array:
     """The loop of the textbook: forward, loss, gradients = −2·Xᵀ(Y − Ŷ)/n, weights −= lr·gradients, ``epochs`` times.
 
     Parameters
@@ -167,7 +165,8 @@ class _Trace:
         self.before = (X, Y, model)
 
     def _predict(self, model: Linear) -> Array:
-        return self.X @ model.weights.astype(self.X.dtype)
+        prediction: Array = self.X @ model.weights.astype(self.X.dtype)
+        return prediction
 
     def __call__(self, epoch: Epoch) -> None:
         if self.loss is None:

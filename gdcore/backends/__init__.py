@@ -23,9 +23,8 @@ def _load(variant: str) -> ModuleType | None:
         path = Path(__file__).with_name(stem + suffix)
         if path.exists():
             spec = importlib.util.spec_from_file_location("gdcore.backends.kernel", path)
-            assert spec is not None and spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
+            module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+            spec.loader.exec_module(module)  # type: ignore[union-attr]
             return module
     return None
 

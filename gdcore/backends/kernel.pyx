@@ -31,7 +31,7 @@
 #
 # float32. Products are formed in float32; every sum over rows is kept in float64.
 from cpython.exc cimport PyErr_Occurred
-from libc.math cimport INFINITY, isfinite, pow, rint, sqrt
+from libc.math cimport isfinite, pow, rint, sqrt
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
@@ -521,7 +521,8 @@ cdef void turned_chunk(Pass* t, Scratch* own, Py_ssize_t low, Py_ssize_t high, T
         block.start += m
 
 
-cdef void read_chunk(Pass* t, Py_ssize_t low, Py_ssize_t high, Scratch* own, Team* team, int number, floating* tag) noexcept nogil:
+cdef void read_chunk(Pass* t, Py_ssize_t low, Py_ssize_t high, Scratch* own, Team* team, int number,
+                     floating* tag) noexcept nogil:
     # The sum of the contiguous elements low … high: what reading costs, the limit that every pass is held against.
     # One stream, 2 kB ahead, and four streams were both tried; the faster of the two stands here.
     cdef const floating *x = <const floating*>t.x
@@ -792,7 +793,6 @@ cdef _pass(Job job, const floating[:, :] X, const floating[:, :] Y, const floati
     cdef Crew crew = recruit[floating](job, X, Y, sample_weight, w, bias_or_zeros[floating](bias, weights), None, n_threads)
     cdef Pass* t = &crew.work
     cdef int outcome
-    cdef Py_ssize_t j, c
     with nogil:
         outcome = run_pass(&crew.team)
     if outcome == INTERRUPTED:
