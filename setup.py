@@ -20,7 +20,7 @@ SANITIZE = bool(os.environ.get("GDCORE_SANITIZE"))
 
 # No -ffast-math: it gives up NaN. Sums may be re-associated, which is what lets them run in vectors; -fno-math-errno
 # changes no promise.
-OPTIMISE = ["-O3", "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math", "-fno-math-errno"]
+OPTIMISE = ["-O3", "-fno-signed-zeros", "-fno-trapping-math", "-fassociative-math", "-fno-math-errno"]
 VARIANTS = {
     "kernel": [],
     "kernel_avx2": ["-mavx2", "-mfma", "-mbmi2"],
@@ -66,10 +66,13 @@ class BuildVariants(build_ext):
             common = [*common, "-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
             ext.extra_link_args = ["-fsanitize=address,undefined"]
         if self.compiler.compiler_type == "unix":
-            wanted = ["-pthread", *common, *ext.extra_compile_args]
-            known = [flag for flag in wanted if self.knows(flag)]
-            if len(known) < len(wanted):
-                print(f"gdcore: {ext.name}: the compiler does not know {sorted(set(wanted) - set(known))}")
+            known = []
+            for flag in ["-pthread", *common, *ext.extra_compile_args]:
+                # Together with those before it: -fassociative-math is refused without the two flags in front of it.
+                if self.knows([*known, flag]):
+                    known.append(flag)
+                else:
+                    print(f"gdcore: {ext.name}: the compiler does not know {flag}")
             if any(flag not in known for flag in ext.extra_compile_args):
                 print(f"gdcore: {ext.name} is left out")
                 return
@@ -82,13 +85,13 @@ class BuildVariants(build_ext):
         finally:
             self.build_temp = build_temp
 
-    def knows(self, flag):
+    def knows(self, flags):
         with tempfile.TemporaryDirectory() as folder:
             source = os.path.join(folder, "probe.c")
             with open(source, "w") as file:
                 file.write("int probe(void) { return 0; }\n")
             try:
-                self.compiler.compile([source], output_dir=folder, extra_preargs=["-Werror", flag])
+                self.compiler.compile([source], output_dir=folder, extra_preargs=["-Werror", *flags])
             except Exception:
                 return False
         return True

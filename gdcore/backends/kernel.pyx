@@ -11,12 +11,12 @@
 #
 # Four streams. Rows are visited four at a time, not neighbours but from four places `span` rows (128 KB) apart. A core
 # follows several sequential streams faster than one, because each open page has a prefetcher of its own: neighbours
-# reach 0.77 at d = 100, 0.64 at d = 250, 0.77 at d = 1000; four streams 0.98, 1.03, 1.05. Software prefetch 1 kB ahead
-# is worth 10 % on top.
+# reach 0.77 at d = 100, 0.64 at d = 250, 0.77 at d = 1000; four streams 0.98, 1.03, 1.05. Software prefetch 2 kB ahead
+# is worth 10 % in this.
 #
 # One block behind. While the products x·w of one block stream in, the gradient of the block before it (cached) is summed
-# in the same loop, so that memory never waits for arithmetic: 0.89 → 0.98 at d = 100 against two loops in turn. For
-# several outputs or short rows two loops are as good and simpler.
+# in the same loop, so that memory never waits for arithmetic: 0.89 → 0.98 at d = 100, 0.75 → 0.86 at d = 25 against two
+# loops in turn. With several outputs arithmetic is the limit, and two loops are as good.
 #
 # Across rows. A row no longer than one cache line is too short to fill vectors: such rows are turned in blocks of 128
 # so that vectors run across rows (float32, d = 5: 0.37 → 0.50).
@@ -29,7 +29,7 @@
 # creating one costs 20 µs, and there is nothing to deadlock in a forked child, no second pool beside OpenBLAS or OpenMP,
 # and no spinning between calls.
 #
-# float32. Products are formed in float32; every sum over rows is kept in float64.
+# float32. Products, and sums within a block (at most 128 rows), are float32; sums over blocks are kept in float64.
 from cpython.exc cimport PyErr_Occurred
 from libc.math cimport isfinite, pow, rint, sqrt
 from libc.stdlib cimport free, malloc
@@ -98,11 +98,11 @@ cdef enum:
     LINE = 64               # bytes in a cache line
     PANEL = 128             # rows in a block turned on its side
     PANEL_STRIDE = 136      # its columns lie this far apart: off the powers of two, which share cache sets
+    LANES = 16              # rows are padded to a multiple of this, a whole number of vectors
     TILE = 64               # columns between two rounds of prefetching
-    AHEAD = 1024            # bytes that each stream is prefetched ahead; turned blocks, one stream: four times this
+    AHEAD = 2048            # bytes that each of four streams is prefetched ahead; one stream alone: twice this
     SPAN = 1 << 17          # bytes between two streams
     BLOCK = 1 << 13         # bytes of rows whose residuals are made together
-    FUSED_COLUMNS = 32      # from this width on, one output is summed one block behind
     MAX_CHUNKS = 64
     CHUNK_ROWS = 128        # at least this many rows a chunk: partial sums stay under 2 % of X
     CLOCK_WORK = 1 << 20    # multiply-adds between two looks at the clock
@@ -145,15 +145,20 @@ cdef struct Scratch:
     double* sums                    # (width,): the sums of the chunk at work
     void* raw                       # (k, block): Ŷ, then ∂ℓ/∂Ŷ
     void* behind                    # (k, block): ∂ℓ/∂Ŷ of the block before
-    void* y                         # (k, block)
+    void* y                         # (k, block): where the targets are copied to
+    const void* targets             # (k, block): there, or Y itself
     void* s                         # (block,): sample weights, 0 for padding
+    void** rows                     # (block,): where the block's rows begin
+    void** rows_behind
     void* packed                    # two blocks of packed rows, or one turned block
+    int number                      # the thread's: 0 is the calling thread
+    Py_ssize_t unchecked            # multiply-adds since it last looked at the clock
 
 
 cdef struct Block:
-    # Rows whose residuals are made together: `streams` runs of `rows` neighbours, `span` apart, none at `high` or above.
+    # Rows whose residuals are made together: `streams` runs of `rows` neighbours, `span` apart. Those at `high` and above
+    # are padding: their weight is 0.
     Py_ssize_t start, rows, streams, span, high
-    const char* packed              # these rows side by side, or NULL: they are read in place
 
 
 cdef struct Team:
@@ -169,7 +174,7 @@ cdef struct Team:
     int busy                        # helpers at work
     bint quit, stop                 # stop: a signal came, leave the pass
     double checked                  # when signals were last looked for
-    Py_ssize_t unchecked            # multiply-adds since the clock was last looked at
+    Py_ssize_t unchecked            # the calling thread's multiply-adds since then, carried from pass to pass
 
 
 cdef struct Helper:
@@ -184,6 +189,22 @@ cdef inline double seconds() noexcept nogil:
 
 
 # ---------------------------------------------------------------------------------------------- inner products, four rows
+
+cdef inline void prefetch4(const void* q0, const void* q1, const void* q2, const void* q3, Py_ssize_t ahead,
+                           Py_ssize_t bytes) noexcept nogil:
+    # Asks for the cache lines that begin in the `bytes` bytes `ahead` of each row: rows side by side ask for each once.
+    cdef Py_ssize_t z
+    for z in range(lines_begun(q0, ahead, bytes)):
+        gdcore_prefetch(<const char*>q0 + ahead + z * LINE)
+        gdcore_prefetch(<const char*>q1 + ahead + z * LINE)
+        gdcore_prefetch(<const char*>q2 + ahead + z * LINE)
+        gdcore_prefetch(<const char*>q3 + ahead + z * LINE)
+
+
+cdef inline Py_ssize_t lines_begun(const void* q, Py_ssize_t ahead, Py_ssize_t bytes) noexcept nogil:
+    cdef Py_ssize_t first = <Py_ssize_t>q + ahead - 1
+    return (first + bytes) // LINE - first // LINE
+
 
 cdef inline void dot4(const floating* q0, const floating* q1, const floating* q2, const floating* q3,
                       const floating* w, Py_ssize_t d, floating* out) noexcept nogil:
@@ -220,11 +241,7 @@ cdef inline void step4(const floating* q0, const floating* q1, const floating* q
     cdef Py_ssize_t j, m, z, left = d
     while left > 0:
         m = min(left, <Py_ssize_t>TILE)
-        for z in range((m * <Py_ssize_t>sizeof(floating) + LINE - 1) // LINE):
-            gdcore_prefetch(<const char*>q0 + ahead + z * LINE)
-            gdcore_prefetch(<const char*>q1 + ahead + z * LINE)
-            gdcore_prefetch(<const char*>q2 + ahead + z * LINE)
-            gdcore_prefetch(<const char*>q3 + ahead + z * LINE)
+        prefetch4(q0, q1, q2, q3, ahead, m * <Py_ssize_t>sizeof(floating))
         a0 = a1 = a2 = a3 = 0
         for j in range(m):
             a0 += q0[j] * w[j]
@@ -254,19 +271,14 @@ cdef inline Py_ssize_t valid(Block* block, Py_ssize_t stream) noexcept nogil:
     return max(0, min(block.rows, block.high - block.start - stream * block.span))
 
 
-cdef inline const char* row_of(Pass* t, Block* block, Py_ssize_t stream, Py_ssize_t i) noexcept nogil:
-    # Where row i of a stream begins. Past the end the last row stands in: its weight is 0.
-    if block.packed != NULL:
-        return block.packed + (stream * block.rows + i) * t.d * (8 if t.wide else 4)
-    return t.x + min(block.start + stream * block.span + i, block.high - 1) * t.x_row
-
-
 cdef void targets(Pass* t, Scratch* own, Block* block, floating* tag) noexcept nogil:
     # y (k, m) and s (m,) of the block's rows, stream after stream; padding has y = 0 and s = 0.
     cdef floating *y
     cdef floating *s
     cdef const char *source
     cdef Py_ssize_t m = block.rows * block.streams, stream, c, i, count, row
+    cdef bint in_place = block.streams == 1 and t.k == 1 and t.y_row == sizeof(floating) and valid(block, 0) == m
+    own.targets = t.y + block.start * t.y_row if in_place else <char*>own.y
     for stream in range(block.streams):
         row = block.start + stream * block.span
         count = valid(block, stream)
@@ -276,7 +288,7 @@ cdef void targets(Pass* t, Scratch* own, Block* block, floating* tag) noexcept n
             s[i] = 1 if t.s == NULL else (<const floating*>(source + i * t.s_row))[0]
         for i in range(count, block.rows):
             s[i] = 0
-        for c in range(t.k):
+        for c in range(0 if in_place else t.k):
             y = <floating*>own.y + c * m + stream * block.rows
             source = t.y + row * t.y_row + c * t.y_column
             if t.y_row == sizeof(floating):
@@ -307,31 +319,32 @@ cdef void residuals(Pass* t, Scratch* own, Block* block, floating* tag) noexcept
     # raw (k, m) = XW becomes ∂ℓ/∂Ŷ (k, m); the loss, the total weight and ∇b are added to the sums.
     cdef Py_ssize_t m = block.rows * block.streams, q, c
     cdef floating *raw = <floating*>own.raw
-    cdef const floating *y = <floating*>own.y
+    cdef const floating *y
     cdef const floating *s = <floating*>own.s
     cdef floating r, bias
-    cdef double loss = 0, total = 0, slope
+    cdef floating loss, slope, total = 0
     if t.job == PREDICT:
         predictions(t, own, block, tag)
         return
     targets(t, own, block, tag)
+    y = <const floating*>own.targets
     for q in range(m):
         total += s[q]
     for c in range(t.k):
-        slope = 0
+        loss = slope = 0
         bias = (<floating*>t.b)[c]
         for q in range(m):
             # forward   ℓ = s·(ŷ − y)²,  ŷ = x·w + b
             r = raw[q] + bias - y[q]
-            loss += <double>s[q] * <double>r * <double>r
+            loss += s[q] * r * r
             # backward  ∂ℓ/∂ŷ = 2·s·(ŷ − y);  ∇b = Σ ∂ℓ/∂ŷ
             r = 2 * s[q] * r
             slope += r
             raw[q] = r
+        own.sums[0] += loss
         own.sums[2 + c] += slope
         raw += m
         y += m
-    own.sums[0] += loss
     own.sums[1] += total
 
 
@@ -345,6 +358,8 @@ cdef size_t carve(Pass* t, Scratch* own, char* memory) noexcept nogil:
     memory += lines(t.width * sizeof(double))
     own.raw, own.behind, own.y, own.s = memory, memory + cell, memory + 2 * cell, memory + 3 * cell
     memory += 3 * cell + lines(t.block * item)
+    own.rows, own.rows_behind = <void**>memory, <void**>(memory + lines(t.block * sizeof(void*)))
+    memory += 2 * lines(t.block * sizeof(void*))
     own.packed = memory
     if t.turned:
         memory += lines(PANEL_STRIDE * t.d * item)
@@ -357,117 +372,156 @@ cdef inline size_t lines(size_t bytes) noexcept nogil:
     return (bytes + LINE - 1) // LINE * LINE
 
 
-cdef void pack(Pass* t, Block* block, char* target, floating* tag) noexcept nogil:
-    # Copies the block's rows side by side, column by column as they lie in a Fortran-ordered X.
-    cdef Py_ssize_t stream, i, j, count
+cdef void locate(Pass* t, Scratch* own, Block* block, char* packed, floating* tag) noexcept nogil:
+    # own.rows: where the block's rows begin, stream after stream; in `packed`, side by side, if X cannot be read in place.
+    # Padding points to the last row of all.
+    cdef Py_ssize_t stream, i, j, count, last = block.high - 1
+    cdef void **rows = own.rows
     cdef const char *source
     cdef floating *to
     for stream in range(4):
+        source = t.x + (block.start + stream * block.span) * t.x_row
         count = valid(block, stream)
-        for j in range(t.d):
-            source = t.x + (block.start + stream * block.span) * t.x_row + j * t.x_column
-            to = <floating*>target + stream * block.rows * t.d + j
+        if t.direct:
             for i in range(count):
-                to[i * t.d] = (<const floating*>(source + i * t.x_row))[0]
+                rows[i] = <void*>(source + i * t.x_row)
             for i in range(count, block.rows):
-                to[i * t.d] = 0
-    block.packed = target
+                rows[i] = <void*>(t.x + last * t.x_row)
+        else:
+            to = <floating*>packed + stream * block.rows * t.d
+            for i in range(block.rows):
+                rows[i] = to + i * t.d
+            for j in range(t.d):
+                for i in range(count):
+                    to[i * t.d + j] = (<const floating*>(source + i * t.x_row + j * t.x_column))[0]
+                for i in range(count, block.rows):
+                    to[i * t.d + j] = 0
+        rows += block.rows
 
 
-cdef void stream_chunk(Pass* t, Scratch* own, Py_ssize_t low, Py_ssize_t high, Team* team, int number,
-                       floating* tag) noexcept nogil:
+cdef void stream_chunk(Pass* t, Scratch* own, Py_ssize_t low, Py_ssize_t high, Team* team, floating* tag) noexcept nogil:
     # Rows low … high of X, four streams at a time; see the note at the head of the file.
-    cdef Py_ssize_t d = t.d, k = t.k, start = low, span, i, j, c, m, n, first
-    cdef Py_ssize_t item = sizeof(floating), row_bytes = d * item
+    cdef Py_ssize_t d = t.d, k = t.k, start = low, span, i, j, c, m, n, first, behind = 0
+    cdef Py_ssize_t row_bytes = d * <Py_ssize_t>sizeof(floating)
     cdef Py_ssize_t ahead = 0 if not t.direct else AHEAD if row_bytes >= AHEAD else (AHEAD // row_bytes + 1) * t.x_row
-    cdef bint fused = t.job == GRADIENT and k == 1 and d >= FUSED_COLUMNS, odd = False
+    cdef bint fused = t.job == GRADIENT and k == 1, odd = False
     cdef double *g = own.sums + 2 + k
     cdef const floating *w = <floating*>t.w
     cdef floating *raw
-    cdef floating *r
-    cdef const floating *q0
-    cdef const floating *q1
-    cdef const floating *q2
-    cdef const floating *q3
     cdef floating out[4]
-    cdef floating in_[4]
-    cdef Block block, behind
-    behind.rows = 0
+    cdef const floating **q
+    cdef Block block
     block.streams, block.high = 4, high
     while start < high:
         span = min(t.span, (high - start + 3) // 4)
         first = 0
         while first < span:
             n = min(t.block // 4, span - first)
-            if abandoned(team, number, 4 * n * d * k):
-                return
             m = 4 * n
-            block.start, block.rows, block.span, block.packed = start + first, n, span, NULL
-            if not t.direct:
-                # Two buffers in turn, for the block behind is still needed.
-                pack(t, &block, <char*>own.packed + (t.block * row_bytes if odd else 0), tag)
-                odd = not odd
+            if abandoned(team, own, m * d * k):
+                return
+            block.start, block.rows, block.span = start + first, n, span
+            # Two packing buffers in turn, for the block behind is still needed.
+            locate(t, own, &block, <char*>own.packed + (t.block * row_bytes if odd else 0), tag)
+            odd = not odd
 
             # forward   Ŷ = XW + b
+            q = <const floating**>own.rows
             raw = <floating*>own.raw
-            r = <floating*>own.behind
-            for i in range(n):
-                q0 = <const floating*>row_of(t, &block, 0, i)
-                q1 = <const floating*>row_of(t, &block, 1, i)
-                q2 = <const floating*>row_of(t, &block, 2, i)
-                q3 = <const floating*>row_of(t, &block, 3, i)
-                if fused and i < behind.rows:
-                    for j in range(4):
-                        in_[j] = r[j * behind.rows + i]
-                    step4(q0, q1, q2, q3,
-                          <const floating*>row_of(t, &behind, 0, i), <const floating*>row_of(t, &behind, 1, i),
-                          <const floating*>row_of(t, &behind, 2, i), <const floating*>row_of(t, &behind, 3, i),
-                          in_, w, g, d, ahead, out)
-                    for j in range(4):
-                        raw[j * n + i] = out[j]
-                else:
-                    for j in range((row_bytes + LINE - 1) // LINE):
-                        gdcore_prefetch(<const char*>q0 + ahead + j * LINE)
-                        gdcore_prefetch(<const char*>q1 + ahead + j * LINE)
-                        gdcore_prefetch(<const char*>q2 + ahead + j * LINE)
-                        gdcore_prefetch(<const char*>q3 + ahead + j * LINE)
+            if fused:
+                forward_backward(t, own, n, behind, ahead, g, tag)
+            else:
+                for i in range(n):
+                    prefetch4(q[i], q[n + i], q[2 * n + i], q[3 * n + i], ahead, row_bytes)
                     for c in range(k):
-                        dot4(q0, q1, q2, q3, w + c * d, d, out)
+                        dot4(q[i], q[n + i], q[2 * n + i], q[3 * n + i], w + c * d, d, out)
                         for j in range(4):
                             raw[c * m + j * n + i] = out[j]
-            if fused:
-                backward(t, &behind, n, r, g, tag)
             residuals(t, own, &block, tag)
 
             # backward  ∇W = Xᵀ·∂ℓ/∂Ŷ
             if fused:
-                behind = block
+                behind = n
                 own.raw, own.behind = own.behind, own.raw
+                own.rows, own.rows_behind = own.rows_behind, own.rows
             elif t.job == GRADIENT:
-                backward(t, &block, 0, raw, g, tag)
+                backward(t, <const floating**>own.rows, raw, 0, n, g)
             first += n
         start += 4 * span
     if fused:
-        backward(t, &behind, 0, <floating*>own.behind, g, tag)
+        backward(t, <const floating**>own.rows_behind, <const floating*>own.behind, 0, behind, g)
 
 
-cdef void backward(Pass* t, Block* block, Py_ssize_t first, const floating* r, double* g, floating* tag) noexcept nogil:
-    # ∇W (k, d) += Xᵀ·∂ℓ/∂Ŷ for the rows `first` and later of each stream of the block, r (k, m).
-    cdef Py_ssize_t i, j, c, m = 4 * block.rows
-    cdef floating in_[4]
-    for i in range(first, block.rows):
+cdef inline void forward_backward(Pass* t, Scratch* own, Py_ssize_t n, Py_ssize_t behind, Py_ssize_t ahead, double* g,
+                                  floating* tag) noexcept nogil:
+    # forward of a block of 4 n rows, fused with backward of the block before it, of 4 `behind` rows; one output
+    cdef const floating **q = <const floating**>own.rows
+    cdef const floating **p = <const floating**>own.rows_behind
+    cdef const floating *w = <floating*>t.w
+    cdef floating *r = <floating*>own.behind
+    cdef floating *raw = <floating*>own.raw
+    cdef Py_ssize_t i, j, b = behind
+    cdef floating out[4]
+    cdef floating along[4]
+    for i in range(n):
+        for j in range(4):
+            along[j] = r[j * b + i] if i < b else 0
+        if i < b:
+            step4(q[i], q[n + i], q[2 * n + i], q[3 * n + i], p[i], p[b + i], p[2 * b + i], p[3 * b + i],
+                  along, w, g, t.d, ahead, out)
+        else:
+            step4(q[i], q[n + i], q[2 * n + i], q[3 * n + i], q[i], q[n + i], q[2 * n + i], q[3 * n + i],
+                  along, w, g, t.d, ahead, out)
+        for j in range(4):
+            raw[j * n + i] = out[j]
+    backward(t, p, r, n, b, g)
+
+
+cdef inline void backward(Pass* t, const floating** p, const floating* r, Py_ssize_t first, Py_ssize_t n,
+                          double* g) noexcept nogil:
+    # ∇W (k, d) += Xᵀ·∂ℓ/∂Ŷ for the rows first … n of each stream of a block of 4 n rows p, r (k, 4 n)
+    cdef Py_ssize_t i, j, c
+    cdef floating along[4]
+    for i in range(first, n):
         for c in range(t.k):
             for j in range(4):
-                in_[j] = r[c * m + j * block.rows + i]
-            axpy4(<const floating*>row_of(t, block, 0, i), <const floating*>row_of(t, block, 1, i),
-                  <const floating*>row_of(t, block, 2, i), <const floating*>row_of(t, block, 3, i), in_, g + c * t.d, t.d)
+                along[j] = r[c * 4 * n + j * n + i]
+            axpy4(p[i], p[n + i], p[2 * n + i], p[3 * n + i], along, g + c * t.d, t.d)
 
 
-cdef void turned_chunk(Pass* t, Scratch* own, Py_ssize_t low, Py_ssize_t high, Team* team, int number,
-                       floating* tag) noexcept nogil:
-    # Rows low … high of X, 128 at a time, turned: column j of the block is contiguous, vectors run along it.
-    cdef Py_ssize_t d = t.d, k = t.k, item = sizeof(floating), m, i, j, c, stride
-    cdef Py_ssize_t ahead = (4 * AHEAD // t.x_row) * t.x_row if t.x_row > 0 else 0
+cdef inline void turn(Pass* t, const char* row, floating* packed, Py_ssize_t count, Py_ssize_t m,
+                      Py_ssize_t ahead) noexcept nogil:
+    # packed (d, PANEL_STRIDE) = the `count` rows from `row` on, turned, and zeros up to m; four rows at a time, so that
+    # four elements are stored at once.
+    cdef Py_ssize_t i, j, whole = count // 4 * 4
+    cdef const char *r0
+    cdef floating *to
+    for i in range(0, whole, 4):
+        gdcore_prefetch(row + ahead)
+        gdcore_prefetch(row + ahead + t.x_row)
+        gdcore_prefetch(row + ahead + 2 * t.x_row)
+        gdcore_prefetch(row + ahead + 3 * t.x_row)
+        r0 = row
+        to = packed + i
+        for j in range(t.d):
+            to[0] = (<const floating*>r0)[0]
+            to[1] = (<const floating*>(r0 + t.x_row))[0]
+            to[2] = (<const floating*>(r0 + 2 * t.x_row))[0]
+            to[3] = (<const floating*>(r0 + 3 * t.x_row))[0]
+            to += PANEL_STRIDE
+            r0 += t.x_column
+        row += 4 * t.x_row
+    for i in range(whole, m):
+        for j in range(t.d):
+            packed[j * PANEL_STRIDE + i] = (<const floating*>(row + j * t.x_column))[0] if i < count else 0
+        row += t.x_row
+
+
+cdef void turned_chunk(Pass* t, Scratch* own, Py_ssize_t low, Py_ssize_t high, Team* team, floating* tag) noexcept nogil:
+    # Rows low … high of X, 128 at a time, turned: column j of the block is contiguous, vectors run along it. The last
+    # block is padded to whole vectors with rows of weight 0.
+    cdef Py_ssize_t d = t.d, k = t.k, item = sizeof(floating), count, m, i, j, c, stride
+    cdef Py_ssize_t ahead = (2 * AHEAD // t.x_row) * t.x_row if t.x_row > 0 else 0
     cdef bint in_place = t.x_row == item and t.x_column % item == 0
     cdef double *g = own.sums + 2 + k
     cdef const floating *w = <floating*>t.w
@@ -478,23 +532,20 @@ cdef void turned_chunk(Pass* t, Scratch* own, Py_ssize_t low, Py_ssize_t high, T
     cdef const char *row
     cdef floating v
     cdef Block block
-    block.start, block.streams, block.span, block.high, block.packed = low, 1, 0, high, NULL
+    block.start, block.streams, block.span, block.high = low, 1, 0, high
     while block.start < high:
-        m = block.rows = min(high - block.start, <Py_ssize_t>PANEL)
-        if abandoned(team, number, m * d * k):
+        count = min(high - block.start, <Py_ssize_t>PANEL)
+        m = block.rows = (count + LANES - 1) // LANES * LANES
+        if abandoned(team, own, m * d * k):
             return
         row = t.x + block.start * t.x_row
-        if in_place:
+        if in_place and m == count:
             columns = <const floating*>row
             stride = t.x_column // item
         else:
             columns = packed
             stride = PANEL_STRIDE
-            for i in range(m):
-                gdcore_prefetch(row + ahead)
-                for j in range(d):
-                    packed[j * PANEL_STRIDE + i] = (<const floating*>(row + j * t.x_column))[0]
-                row += t.x_row
+            turn(t, row, packed, count, m, ahead)
 
         # forward   Ŷ = XW + b
         for c in range(k):
@@ -521,7 +572,7 @@ cdef void turned_chunk(Pass* t, Scratch* own, Py_ssize_t low, Py_ssize_t high, T
         block.start += m
 
 
-cdef void read_chunk(Pass* t, Py_ssize_t low, Py_ssize_t high, Scratch* own, Team* team, int number,
+cdef void read_chunk(Pass* t, Py_ssize_t low, Py_ssize_t high, Scratch* own, Team* team,
                      floating* tag) noexcept nogil:
     # The sum of the contiguous elements low … high: what reading costs, the limit that every pass is held against.
     # One stream, 2 kB ahead, and four streams were both tried; the faster of the two stands here.
@@ -529,14 +580,14 @@ cdef void read_chunk(Pass* t, Py_ssize_t low, Py_ssize_t high, Scratch* own, Tea
     cdef Py_ssize_t item = sizeof(floating), run = SPAN // item, start = low, i, j, stream, step = 2 * LINE // item
     cdef floating a, b
     while start + 4 * run <= high:
-        if abandoned(team, number, 4 * run):
+        if abandoned(team, own, 4 * run):
             return
         b = 0
         i = start
         while i < start + run:
             for stream in range(4):
-                gdcore_prefetch(<const char*>(x + i + stream * run) + AHEAD // 2)
-                gdcore_prefetch(<const char*>(x + i + stream * run) + AHEAD // 2 + LINE)
+                gdcore_prefetch(<const char*>(x + i + stream * run) + AHEAD // 4)
+                gdcore_prefetch(<const char*>(x + i + stream * run) + AHEAD // 4 + LINE)
             a = 0
             for j in range(i, i + step):
                 a += x[j] + x[j + run] + x[j + 2 * run] + x[j + 3 * run]
@@ -556,18 +607,21 @@ cdef int signalled() noexcept with gil:
     return PyErr_CheckSignals() != 0
 
 
-cdef inline bint abandoned(Team* team, int number, Py_ssize_t work) noexcept nogil:
+cdef inline bint abandoned(Team* team, Scratch* own, Py_ssize_t work) noexcept nogil:
     # True when the pass is to be left. The calling thread looks for signals (Ctrl-C) every 50 ms; it looks at the clock
     # once in CLOCK_WORK multiply-adds, which costs nothing.
-    if number == 0 and not team.stop:
-        team.unchecked += work
-        if team.unchecked > CLOCK_WORK:
-            team.unchecked = 0
-            if seconds() - team.checked > 0.05:
-                if signalled():
-                    team.stop = True
-                team.checked = seconds()
+    own.unchecked += work
+    if own.unchecked > CLOCK_WORK:
+        own.unchecked = 0
+        look_for_signals(team, own.number)
     return team.stop
+
+
+cdef void look_for_signals(Team* team, int number) noexcept nogil:
+    if number == 0 and not team.stop and seconds() - team.checked > 0.05:
+        if signalled():
+            team.stop = True
+        team.checked = seconds()
 
 
 cdef void cut(Pass* t) noexcept nogil:
@@ -591,6 +645,8 @@ cdef void do_chunks(Team* team, int number) noexcept nogil:
     cdef Py_ssize_t chunk, low, high
     cdef Scratch own
     carve(t, &own, team.scratch + number * t.scratch_bytes)
+    own.number = number
+    own.unchecked = 0 if number else team.unchecked
     while True:
         if team.size > 1:
             pthread_mutex_lock(&team.mutex)
@@ -599,25 +655,27 @@ cdef void do_chunks(Team* team, int number) noexcept nogil:
         if team.size > 1:
             pthread_mutex_unlock(&team.mutex)
         if chunk >= t.chunks or team.stop:
-            return
+            break
         low = chunk * t.chunk_rows
         high = min(low + t.chunk_rows, t.n)
         memset(own.sums, 0, t.width * sizeof(double))
         if t.job == READ:
             if t.wide:
-                read_chunk[double](t, low, high, &own, team, number, NULL)
+                read_chunk[double](t, low, high, &own, team, NULL)
             else:
-                read_chunk[float](t, low, high, &own, team, number, NULL)
+                read_chunk[float](t, low, high, &own, team, NULL)
         elif t.turned:
             if t.wide:
-                turned_chunk[double](t, &own, low, high, team, number, NULL)
+                turned_chunk[double](t, &own, low, high, team, NULL)
             else:
-                turned_chunk[float](t, &own, low, high, team, number, NULL)
+                turned_chunk[float](t, &own, low, high, team, NULL)
         elif t.wide:
-            stream_chunk[double](t, &own, low, high, team, number, NULL)
+            stream_chunk[double](t, &own, low, high, team, NULL)
         else:
-            stream_chunk[float](t, &own, low, high, team, number, NULL)
+            stream_chunk[float](t, &own, low, high, team, NULL)
         memcpy(t.sums + chunk * t.width, own.sums, t.width * sizeof(double))
+    if number == 0:
+        team.unchecked = own.unchecked
 
 
 cdef void* helper_main(void* argument) noexcept nogil:
@@ -664,7 +722,7 @@ cdef int run_pass(Team* team) noexcept nogil:
                 until.tv_sec += 1
             if pthread_cond_timedwait(&team.end, &team.mutex, &until) == ETIMEDOUT:
                 pthread_mutex_unlock(&team.mutex)
-                abandoned(team, 0, CLOCK_WORK)
+                look_for_signals(team, 0)
                 pthread_mutex_lock(&team.mutex)
         pthread_mutex_unlock(&team.mutex)
     if team.stop:

@@ -1,0 +1,458 @@
+"""The two backends agree with each other and with the formulas, to the last digit that their dtype can hold."""
+
+import inspect
+import itertools
+import math
+import warnings
+
+import equivalence
+import numpy as np
+import pytest
+from equivalence import COLUMNS, DTYPES, ROWS, TOLERANCE, close, formula, layouts, many_rows, problem
+
+from gdcore.backends import kernel, reference
+
+FUNCTIONS = ("read", "predict", "loss", "gradient", "loss_gradient", "update", "descend")
+dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
+
+
+# ------------------------------------------------------------------------------------------------------------- signatures
+
+
+def public_functions(module):
+    return {
+        name
+        for name in dir(module)
+        if not name.startswith("_") and inspect.isroutine(getattr(module, name)) and not inspect.isclass(name)
+    }
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_same_signature(name):
+    ours, theirs = (inspect.signature(getattr(module, name)).parameters for module in (kernel, reference))
+    assert [(p.name, p.kind, p.default) for p in ours.values()] == [(p.name, p.kind, p.default) for p in theirs.values()]
+
+
+def test_same_functions():
+    assert public_functions(reference) == set(FUNCTIONS)
+    assert public_functions(kernel) == {*FUNCTIONS, "variant", "supported"}
+
+
+# ------------------------------------------------------------------------------------------------------------ the formulas
+
+
+@dtypes
+@pytest.mark.parametrize("d", COLUMNS)
+def test_passes_equal_the_formula(backend, dtype, d):
+    rows = (*ROWS, many_rows(d))
+    for n, k, bias, weighted in itertools.product(rows, (1, 3), (True, False), (True, False)):
+        if n == rows[-1] and bias != weighted:
+            continue
+        p = problem(n, d, k, dtype, bias, weighted)
+        equivalence.compare_pass(backend, p, formula(*p.arrays()), n_threads=2)
+
+
+@dtypes
+@pytest.mark.parametrize("k", [1, 2])
+def test_a_row_wider_than_a_stream(backend, dtype, k):
+    """One row of 40,000 columns takes more than the 128 KB between two streams."""
+    for n in (1, 7):
+        p = problem(n, 40_000, k, dtype)
+        equivalence.compare_pass(backend, p, formula(*p.arrays()))
+
+
+@dtypes
+@pytest.mark.parametrize("d", [3, 20, 40])
+@pytest.mark.parametrize("k", [1, 3])
+def test_layouts_equal_the_formula(backend, dtype, d, k):
+    """X, Y, weights and sample weights in every layout: the formula does not know how numbers lie in memory."""
+    for n in (1, 5, 301):
+        p = problem(n, d, k, dtype)
+        truth = formula(*p.arrays())
+        sample_weights = layouts(p.sample_weight[:, None])
+        for name, X in layouts(p.X).items():
+            Y, W, s = layouts(p.Y)[name], layouts(p.weights)[name], sample_weights[name][:, 0]
+            equivalence.compare_pass(backend, equivalence.Problem(X, Y, W, p.bias, s), truth)
+        same = np.broadcast_to(dtype(0.7), n)
+        equivalence.compare_pass(
+            backend, equivalence.Problem(p.X, p.Y, p.weights, p.bias, same), formula(p.X, p.Y, p.weights, p.bias, same)
+        )
+
+
+@dtypes
+@pytest.mark.parametrize("d", COLUMNS)
+def test_descend_equals_the_formula(backend, dtype, d):
+    for n, k, bias, weighted in itertools.product((1, 3, 301), (1, 3), (True, False), (True, False)):
+        equivalence.compare_descend(backend, problem(n, d, k, dtype, bias, weighted))
+    equivalence.compare_descend(backend, problem(many_rows(d), d, 1, dtype), epochs=2, n_threads=2)
+
+
+@dtypes
+@pytest.mark.parametrize("d", [1, 5, 40, 1000])
+def test_read_sums_every_element(backend, dtype, d):
+    for n in (1, 5, 1003, 300_000 // d):
+        X = problem(n, d, dtype=dtype).X
+        scale = float(np.abs(X).sum(dtype=float))
+        for name, other in layouts(X).items():
+            total = backend.read(other, n_threads=2)
+            assert isinstance(total, float), name
+            close(f"read, {name}", total, math.fsum(X.ravel().tolist()), TOLERANCE[dtype], scale)
+
+
+@dtypes
+@pytest.mark.parametrize("n", [100_003, 524_288, 10**6])
+def test_read_of_numbers_of_one_sign(backend, dtype, n):
+    """Nothing cancels here, so that a sum kept in too few bits drifts away."""
+    X = np.full((n, 1), 0.1, dtype)
+    close("read", backend.read(X), n * float(dtype(0.1)), TOLERANCE[dtype])
+
+
+@dtypes
+def test_update_equals_the_formula(backend, dtype):
+    rng = np.random.default_rng(0)
+    for shape in ((7,), (1,), (40, 1), (5, 3)):
+        W, G = rng.normal(size=shape).astype(dtype), rng.normal(size=shape).astype(dtype)
+        wanted, before = W.astype(np.longdouble) - np.longdouble(0.3) * G, G.copy()
+        assert backend.update(W, G, 0.3) is None
+        assert W.dtype == dtype
+        close("update", W, wanted, TOLERANCE[dtype])
+        assert np.array_equal(G, before)
+
+
+@dtypes
+def test_update_reaches_weights_in_any_layout(backend, dtype):
+    rng = np.random.default_rng(1)
+    W, G = rng.normal(size=(6, 3)).astype(dtype), rng.normal(size=(6, 3)).astype(dtype)
+    wanted = W.astype(np.longdouble) - np.longdouble(0.3) * G
+    for name, weights in layouts(W).items():
+        backend.update(weights, layouts(G)[name], 0.3)
+        close(f"update, {name}", weights, wanted, TOLERANCE[dtype])
+
+
+# ------------------------------------------------------------------------------------------------------ finite differences
+
+
+@pytest.mark.parametrize("weighted", [True, False], ids=["weighted", "unweighted"])
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("d, k", [(3, 1), (20, 1), (40, 1), (5, 3)])
+def test_gradient_is_the_slope_of_the_loss(backend, weighted, bias, seed, d, k):
+    """Central differences of fourth order: (f(−2h) − 8f(−h) + 8f(h) − f(2h)) / 12h."""
+    p, h = problem(57, d, k, np.float64, bias, weighted, seed), 1e-6
+    grad, bias_grad = backend.gradient(*p.arrays())
+
+    def slopes(array):
+        found = np.empty(array.shape)
+        for where in np.ndindex(array.shape):
+            kept, found[where] = array[where], 0
+            for step, factor in ((-2, 1), (-1, -8), (1, 8), (2, -1)):
+                array[where] = kept + step * h
+                found[where] += factor * backend.loss(*p.arrays()) / (12 * h)
+            array[where] = kept
+        return found
+
+    np.testing.assert_allclose(grad, slopes(p.weights), rtol=5e-6, atol=1e-10)
+    if bias:
+        np.testing.assert_allclose(bias_grad, slopes(p.bias), rtol=5e-6, atol=1e-10)
+    else:
+        assert bias_grad is None
+
+
+@pytest.mark.parametrize("weighted", [True, False], ids=["weighted", "unweighted"])
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+@pytest.mark.parametrize("d, k", [(3, 1), (20, 1), (40, 1), (5, 3)])
+def test_gradient_is_zero_at_the_least_squares_solution(backend, weighted, bias, d, k):
+    p = problem(500, d, k, np.float64, bias, weighted)
+    design = np.column_stack([p.X, np.ones(500)]) if bias else p.X
+    root = np.ones((500, 1)) if p.sample_weight is None else np.sqrt(p.sample_weight)[:, None]
+    best = np.linalg.lstsq(root * design, root * p.Y)[0]
+    p.weights, p.bias = best[:d].copy(), (best[d].copy() if bias else None)
+    value, grad, bias_grad = backend.loss_gradient(*p.arrays())
+    assert value > 0.1  # the targets are no function of X, so that residuals are left to be cancelled
+    scale = 2 * np.mean(np.abs(design).max(axis=1)) * math.sqrt(value)
+    close("gradient", grad, np.zeros((d, k)), 1e-13, scale)
+    if bias:
+        close("bias gradient", bias_grad, np.zeros(k), 1e-13, scale)
+
+
+# ---------------------------------------------------------------------------------------------------------------- the bits
+
+
+@dtypes
+@pytest.mark.parametrize("d, k", [(1, 1), (3, 1), (3, 2), (20, 1), (40, 1), (40, 2), (300, 1)])
+def test_same_bits_for_any_number_of_threads(dtype, d, k):
+    """From 2¹⁸ multiply-adds on the kernel shares its work; these have twice that, or three chunks if that is more."""
+    n = max(2 * (1 << 18) // d, many_rows(d)) + 5
+    p = problem(n, d, k, dtype)
+    lr = equivalence.stable_lr(p.X)
+
+    def everything(n_threads):
+        out = np.empty(p.Y.shape, dtype)
+        kernel.predict(p.X, p.weights, p.bias, out, n_threads)
+        value, grad, bias_grad = kernel.loss_gradient(*p.arrays(), n_threads=n_threads)
+        W, b, G, gb, history, done = p.weights.copy(), p.bias.copy(), grad.copy(), bias_grad.copy(), np.zeros((3, 3)), [0]
+        done = np.zeros(1, np.intp)
+        kernel.descend(p.X, p.Y, W, b, G, gb, lr, 3, history, done, sample_weight=p.sample_weight, n_threads=n_threads)
+        numbers = (kernel.read(p.X, n_threads), kernel.loss(*p.arrays(), n_threads=n_threads), value)
+        arrays = (out, grad, bias_grad, W, b, G, gb, history[:2])
+        return [np.float64(x).tobytes() for x in numbers] + [a.tobytes() for a in arrays]
+
+    alone = everything(1)
+    for n_threads in (2, 3, 4, 7, 8):
+        assert everything(n_threads) == alone, f"{n_threads} threads"
+
+
+# -------------------------------------------------------------------------------------------------------- float32 and sums
+
+
+def test_float32_loss_is_summed_in_double():
+    n = 10**6
+    rng = np.random.default_rng(0)
+    X, Y = rng.uniform(0, 1, (n, 2)).astype(np.float32), rng.uniform(1, 2, (n, 1)).astype(np.float32)
+    W, b = np.array([[0.25], [-0.5]], np.float32), np.array([0.125], np.float32)
+    R = X.astype(float) @ W.astype(float) + 0.125 - Y
+    truth = math.fsum((R[:, 0] ** 2).tolist()) / n
+    assert kernel.loss(X, Y, W, b) == pytest.approx(truth, rel=1e-6)
+    assert kernel.loss_gradient(X, Y, W, b)[0] == pytest.approx(truth, rel=1e-6)
+
+
+@pytest.mark.parametrize("d", [3, 20, 40])
+def test_float32_gradient_of_many_rows(d):
+    """Rows and residuals of one sign: every product adds, none cancels an error of the ones before."""
+    n = 6_000_000 // d
+    rng = np.random.default_rng(1)
+    X, Y = rng.random((n, d), np.float32), rng.random((n, 1), np.float32) + 1
+    W, b = np.full((d, 1), -1 / d, np.float32), np.zeros(1, np.float32)
+    R = X.astype(float) @ W.astype(float) - Y
+    grad, bias_grad = kernel.gradient(X, Y, W, b)
+    close("gradient", grad, 2 * X.astype(float).T @ R / n, 1e-6)
+    close("bias gradient", bias_grad, 2 * R.sum(axis=0) / n, 1e-6)
+
+
+# ----------------------------------------------------------------------------------------------------------------- descend
+
+
+def descend(backend, p, state, lr, epochs, **options):
+    W, b, G, gb, history, done = state
+    return backend.descend(p.X, p.Y, W, b, G, gb, lr, epochs, history, done, sample_weight=p.sample_weight, **options)
+
+
+def copied(state):
+    return [None if array is None else array.copy() for array in state]
+
+
+def same_bits(one, other):
+    return all((a is None and b is None) or a.tobytes() == b.tobytes() for a, b in zip(one, other, strict=True))
+
+
+descents = pytest.mark.parametrize(
+    "n, d, k, bias, weighted", [(50, 3, 1, True, True), (50, 5, 2, False, False), (50, 40, 1, True, False)]
+)
+
+
+@dtypes
+@descents
+def test_history_has_one_column_an_epoch(backend, dtype, n, d, k, bias, weighted):
+    p = problem(n, d, k, dtype, bias, weighted)
+    state = equivalence.start(backend, p, 9)
+    W, b, G, gb, history, done = state
+    for epoch in range(7):
+        assert descend(backend, p, state, equivalence.stable_lr(p.X), 1) == "epochs"
+        assert done[0] == epoch + 1
+        value, grad, bias_grad = backend.loss_gradient(p.X, p.Y, W, b, p.sample_weight)
+        squares = np.sum(grad.astype(float) ** 2) + (0 if b is None else np.sum(bias_grad.astype(float) ** 2))
+        close("loss", history[0, epoch], value, TOLERANCE[dtype])
+        close("gradient norm", history[1, epoch], math.sqrt(squares), TOLERANCE[dtype])
+        close("gradient", G, grad, TOLERANCE[dtype])
+        if bias:
+            close("bias gradient", gb, bias_grad, TOLERANCE[dtype])
+    assert np.all((history[2, :7] >= 0) & (history[2, :7] < 60))
+    assert np.all(np.isnan(history[:, 7:]))
+    assert np.all(np.diff(history[0, :7]) < 0)
+
+
+@dtypes
+@descents
+def test_going_on_equals_not_stopping(backend, dtype, n, d, k, bias, weighted):
+    p = problem(n, d, k, dtype, bias, weighted)
+    whole, parts = equivalence.start(backend, p, 12), equivalence.start(backend, p, 12)
+    lr = equivalence.stable_lr(p.X)
+    assert descend(backend, p, whole, lr, 12) == "epochs"
+    for epochs in (5, 0, 7):
+        assert descend(backend, p, parts, lr, epochs) == "epochs"
+    whole[4][2] = parts[4][2] = 0  # the seconds
+    assert same_bits(whole, parts)
+    assert whole[5][0] == 12
+
+
+@dtypes
+@descents
+def test_no_epochs_change_nothing(backend, dtype, n, d, k, bias, weighted):
+    p = problem(n, d, k, dtype, bias, weighted)
+    state = equivalence.start(backend, p, 2)
+    before = copied(state)
+    assert descend(backend, p, state, 0.1, 0) == "epochs"
+    assert same_bits(state, before)
+
+
+@dtypes
+@descents
+def test_converged_at_the_first_gradient_within_tol(backend, dtype, n, d, k, bias, weighted):
+    p = problem(n, d, k, dtype, bias, weighted)
+    lr = equivalence.stable_lr(p.X)
+    free = equivalence.start(backend, p, 40)
+    assert descend(backend, p, free, lr, 40) == "epochs"
+    norms = free[4][1]
+    tol = float(norms[25])
+    first = int(np.argmax(norms <= tol))
+    state = equivalence.start(backend, p, 40)
+    assert descend(backend, p, state, lr, 40, tol=tol) == "converged"
+    assert state[5][0] == first + 1
+    assert np.array_equal(state[4][:2, : first + 1], free[4][:2, : first + 1])
+    assert np.all(np.isnan(state[4][:, first + 1 :]))
+    assert descend(backend, p, equivalence.start(backend, p, 40), lr, 40, tol=float(norms.min()) / 2) == "epochs"
+
+
+def test_a_zero_gradient_is_within_a_tol_of_zero(backend):
+    p = problem(20, 3)
+    p.Y[:], p.weights[:], p.bias[:] = 0, 0, 0
+    state = equivalence.start(backend, p, 5)
+    assert descend(backend, p, state, 0.1, 5, tol=0.0) == "converged"
+    assert state[5][0] == 1
+    assert descend(backend, p, equivalence.start(backend, p, 5), 0.1, 5) == "epochs"  # by default tol is off
+
+
+@dtypes
+@descents
+def test_divergence_is_undone(backend, dtype, n, d, k, bias, weighted):
+    """Weights and gradients are those of the last epoch that stayed finite, as if nobody had gone further."""
+    p = problem(n, d, k, dtype, bias, weighted)
+    state = equivalence.start(backend, p, 400)
+    with np.errstate(all="ignore"):
+        assert descend(backend, p, state, 10.0, 400) == "diverged"
+    last = int(state[5][0])
+    assert 1 <= last < 400
+    again = equivalence.start(backend, p, 400)
+    assert descend(backend, p, again, 10.0, last) == "epochs"
+    state[4][2] = again[4][2] = 0  # the seconds
+    assert same_bits(state, again)
+    with np.errstate(all="ignore"):
+        assert descend(backend, p, again, 10.0, 1) == "diverged"
+    assert same_bits(state, again)
+
+
+@dtypes
+@descents
+def test_what_descend_leaves_is_finite(backend, dtype, n, d, k, bias, weighted):
+    p = problem(n, d, k, dtype, bias, weighted)
+    state = equivalence.start(backend, p, 400)
+    for epoch in range(400):
+        with np.errstate(all="ignore"):
+            status = descend(backend, p, state, 3.0, 1)
+        assert all(np.all(np.isfinite(array)) for array in state[:4] if array is not None), f"epoch {epoch}"
+        if status == "diverged":
+            return
+    pytest.fail("it did not diverge")
+
+
+@dtypes
+@descents
+def test_both_backends_diverge_at_one_epoch(dtype, n, d, k, bias, weighted):
+    """One epoch more or less in float32: which partial sum overflows first is not promised."""
+    p, last = problem(n, d, k, dtype, bias, weighted), {}
+    for backend in (kernel, reference):
+        state = equivalence.start(backend, p, 400)
+        with np.errstate(all="ignore"):
+            assert descend(backend, p, state, 10.0, 400) == "diverged"
+        last[backend] = int(state[5][0])
+    assert abs(last[kernel] - last[reference]) <= (dtype is np.float32)
+
+
+@dtypes
+def test_divergence_is_reported_by_the_status_alone(backend, dtype):
+    p = problem(50, 3, dtype=dtype)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        assert descend(backend, p, equivalence.start(backend, p, 400), 10.0, 400) == "diverged"
+    assert [str(warning.message) for warning in heard] == []
+
+
+def test_nan_in_the_rows_diverges_at_once(backend):
+    p = problem(50, 3)
+    state = equivalence.start(backend, p, 5)
+    before = copied(state)
+    p.X[17, 1] = np.nan
+    assert descend(backend, p, state, 0.1, 5) == "diverged"
+    assert same_bits(state, before)
+
+
+# ---------------------------------------------------------------------------------------------------------------- decimals
+
+
+def rounded_step(weights, gradient, lr, decimals):
+    """The textbook's update, in NumPy."""
+    return np.round(weights - lr * np.round(gradient, decimals), decimals)
+
+
+@dtypes
+@descents
+@pytest.mark.parametrize("decimals", [3, 1, 0, -1])
+def test_decimals_round_every_epoch(backend, dtype, n, d, k, bias, weighted, decimals):
+    p = problem(n, d, k, dtype, bias, weighted)
+    p.X *= 10
+    p.Y *= 10 ** (1 - min(decimals, 0))
+    p.weights *= 10 ** -min(decimals, 0)
+    state = equivalence.start(backend, p, 5)
+    W, b, G, gb, *_ = state
+    for _ in range(5):
+        lr = 2.0**-10
+        wanted_W, wanted_b = rounded_step(W, G, lr, decimals), b if b is None else rounded_step(b, gb, lr, decimals)
+        assert np.any(wanted_W != W - dtype(lr) * G)  # rounding matters here
+        assert descend(backend, p, state, lr, 1, decimals=decimals) == "epochs"
+        assert np.array_equal(W, wanted_W)
+        assert b is None or np.array_equal(b, wanted_b)
+        assert np.any(np.round(G, decimals) != G)  # the gradient that is handed on is the whole one
+
+
+@dtypes
+@pytest.mark.parametrize("decimals", [5, 3, 2, 1, 0, -1, -2])
+@pytest.mark.parametrize("lr", [0.5, 0.1, 0.05, 0.01])
+def test_decimals_round_as_numpy_does(backend, dtype, decimals, lr):
+    """Numbers that have `decimals` decimals, as every epoch after the first has: halves are then frequent."""
+    rng = np.random.default_rng(7)
+    unit = 10.0**-decimals
+    W = np.round(rng.normal(0, 50 * unit, (3000, 1)), decimals).astype(dtype)
+    G = np.concatenate([np.round(rng.normal(0, 500 * unit, (2000, 1)), decimals), rng.normal(0, 50, (1000, 1))])
+    G = G.astype(dtype)
+    wanted, before = rounded_step(W, G, lr, decimals), W.copy()
+    backend.update(W, G, lr, decimals)
+    wrong = np.flatnonzero(wanted != W)
+    assert not len(wrong), (
+        f"{len(wrong)} of 3000, e.g. {before[wrong[0], 0]!r} − {lr}·{G[wrong[0], 0]!r}: "
+        f"{W[wrong[0], 0]!r}, not {wanted[wrong[0], 0]!r}"
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------ side effects
+
+
+@dtypes
+@pytest.mark.parametrize("d", [3, 20, 40])
+def test_inputs_are_never_changed(backend, dtype, d):
+    """They are read-only as well, so that a write would be an error."""
+    p = problem(301, d, 2 if d == 3 else 1, dtype)
+    state = equivalence.start(backend, p, 3)
+    inputs = (p.X, p.Y, p.sample_weight, p.weights, p.bias)
+    for array in inputs:
+        array.flags.writeable = False
+    before = [array.tobytes() for array in inputs]
+    backend.read(p.X)
+    backend.predict(p.X, p.weights, p.bias, np.empty(p.Y.shape, dtype))
+    backend.loss(*p.arrays())
+    backend.gradient(*p.arrays())
+    backend.loss_gradient(*p.arrays(), n_threads=2)
+    G = state[2].copy()
+    G.flags.writeable = False
+    backend.update(p.weights.copy(), G, 0.1)
+    descend(backend, p, state, 0.001, 3, decimals=2)
+    assert [array.tobytes() for array in inputs] == before

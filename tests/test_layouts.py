@@ -1,0 +1,106 @@
+"""However numbers lie in memory, the kernel gives the bits that it gives for a contiguous copy of them."""
+
+import equivalence
+import numpy as np
+import pytest
+from equivalence import DTYPES, Problem, many_rows, problem
+
+from gdcore.backends import kernel
+
+LAYOUTS = (*equivalence.layouts(np.zeros((1, 1))), "one row, broadcast", "one column, broadcast", "read-only")
+cases = pytest.mark.parametrize("d, k", [(3, 1), (20, 1), (40, 1), (3, 2), (40, 2)])
+dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
+
+
+def laid_out(X, name):
+    """X in one of LAYOUTS; broadcasting repeats its first row or column."""
+    if name == "one row, broadcast":
+        return np.broadcast_to(X[:1], X.shape)
+    if name == "one column, broadcast":
+        return np.broadcast_to(X[:, :1].copy(), X.shape)
+    if name == "read-only":
+        X = X.copy()
+        X.flags.writeable = False
+        return X
+    return equivalence.layouts(X)[name]
+
+
+def results(p, out=None, n_threads=1):
+    """The bytes of everything that a pass and an epoch compute."""
+    out = np.full(p.Y.shape, np.nan, p.X.dtype) if out is None else out
+    kernel.predict(p.X, p.weights, p.bias, out, n_threads)
+    value, grad, bias_grad = kernel.loss_gradient(*p.arrays(), n_threads=n_threads)
+    alone = kernel.loss(*p.arrays(), n_threads=n_threads)
+    W, b, G, gb = np.array(p.weights, order="C"), p.bias.copy(), grad.copy(), bias_grad.copy()
+    history, done, lr = np.zeros((3, 2)), np.zeros(1, np.intp), equivalence.stable_lr(p.X)
+    status = kernel.descend(p.X, p.Y, W, b, G, gb, lr, 2, history, done, sample_weight=p.sample_weight, n_threads=n_threads)
+    assert (status, done[0]) == ("epochs", 2)
+    arrays = (out, grad, bias_grad, W, b, G, gb, history[:2])
+    return [np.float64(value).tobytes(), np.float64(alone).tobytes()] + [array.tobytes() for array in arrays]
+
+
+@dtypes
+@cases
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_layout_of_the_rows(dtype, d, k, name):
+    for n in (1, 6, many_rows(d)):
+        p = problem(n, d, k, dtype)
+        X = laid_out(p.X, name)
+        bytes_before = X.tobytes()
+        there = Problem(X, p.Y, p.weights, p.bias, p.sample_weight)
+        here = Problem(np.array(X, order="C"), p.Y, p.weights, p.bias, p.sample_weight)
+        assert here.X.flags.c_contiguous
+        assert here.X.flags.writeable
+        assert results(there) == results(here), f"{n} rows"
+        assert results(there, n_threads=3) == results(here), f"{n} rows, three threads"
+        assert X.tobytes() == bytes_before
+
+
+@dtypes
+@pytest.mark.parametrize("d", [3, 20, 40])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_memory_map(tmp_path, dtype, d, order):
+    n = many_rows(d)
+    p = problem(n, d, 1, dtype)
+    written = np.memmap(tmp_path / "X", dtype, "w+", shape=(n, d), order=order)
+    written[:] = p.X
+    written.flush()
+    X = np.memmap(tmp_path / "X", dtype, "r", shape=(n, d), order=order)
+    assert not X.flags.writeable
+    assert results(Problem(X, p.Y, p.weights, p.bias, p.sample_weight), n_threads=2) == results(p)
+
+
+@dtypes
+@cases
+def test_layout_of_everything_else(dtype, d, k):
+    """Targets, weights, sample weights and the array that predictions are written to."""
+    n = many_rows(d)
+    p = problem(n, d, k, dtype)
+    wanted = results(p)
+    targets, weights, outs = (equivalence.layouts(A) for A in (p.Y, p.weights, np.zeros((n, k), dtype)))
+    sample_weights = equivalence.layouts(p.sample_weight[:, None])
+    for name, Y in targets.items():
+        other = Problem(p.X, Y, weights[name], p.bias, sample_weights[name][:, 0])
+        assert results(other, outs[name]) == wanted, name
+
+
+@dtypes
+@cases
+def test_predictions_are_written_where_they_belong_and_nowhere_else(dtype, d, k):
+    n = 1003
+    p = problem(n, d, k, dtype)
+    wanted = np.empty((n, k), dtype)
+    kernel.predict(p.X, p.weights, p.bias, wanted)
+    around = np.full((2 * n + 4, 3 * k + 2), 7, dtype)
+    kernel.predict(p.X, p.weights, p.bias, around[2:-2:2, 1:-1:3])
+    assert np.array_equal(around[2:-2:2, 1:-1:3], wanted)
+    around[2:-2:2, 1:-1:3] = 7
+    assert np.all(around == 7)
+
+
+@dtypes
+@pytest.mark.parametrize("d", [3, 20, 40])
+def test_targets_and_sample_weights_without_strides(dtype, d):
+    p = problem(many_rows(d), d, 1, dtype)
+    Y, s = np.broadcast_to(p.Y[:1], p.Y.shape), np.broadcast_to(p.sample_weight[:1], p.sample_weight.shape)
+    assert results(Problem(p.X, Y, p.weights, p.bias, s)) == results(Problem(p.X, Y.copy(), p.weights, p.bias, s.copy()))
