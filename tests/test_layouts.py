@@ -32,11 +32,22 @@ def results(p, out=None, n_threads=1):
     value, grad, bias_grad = kernel.loss_gradient(*p.arrays(), n_threads=n_threads)
     alone = kernel.loss(*p.arrays(), n_threads=n_threads)
     W, b, G, gb = np.array(p.weights, order="C"), p.bias.copy(), grad.copy(), bias_grad.copy()
-    history, done, lr = np.zeros((3, 2)), np.zeros(1, np.intp), equivalence.stable_lr(p.X)
+    history, done, lr = np.zeros((3, 2)), np.zeros(1, np.intp), 0.003
     status = kernel.descend(p.X, p.Y, W, b, G, gb, lr, 2, history, done, sample_weight=p.sample_weight, n_threads=n_threads)
     assert (status, done[0]) == ("epochs", 2)
-    arrays = (out, grad, bias_grad, W, b, G, gb, history[:2])
-    return [np.float64(value).tobytes(), np.float64(alone).tobytes()] + [array.tobytes() for array in arrays]
+    return {
+        "predictions": out.tobytes(),
+        "loss": np.float64([value, alone]).tobytes(),
+        "gradient": grad.tobytes() + bias_grad.tobytes(),
+        "descend": W.tobytes() + b.tobytes(),
+        "descend's gradient": G.tobytes() + gb.tobytes(),
+        "history": history[:2].tobytes(),
+    }
+
+
+def differences(one, other):
+    """The names of what differs in any bit."""
+    return [name for name in one if one[name] != other[name]]
 
 
 @dtypes
@@ -51,8 +62,9 @@ def test_layout_of_the_rows(dtype, d, k, name):
         here = Problem(np.array(X, order="C"), p.Y, p.weights, p.bias, p.sample_weight)
         assert here.X.flags.c_contiguous
         assert here.X.flags.writeable
-        assert results(there) == results(here), f"{n} rows"
-        assert results(there, n_threads=3) == results(here), f"{n} rows, three threads"
+        wanted = results(here)
+        assert differences(results(there), wanted) == [], f"{n} rows"
+        assert differences(results(there, n_threads=3), wanted) == [], f"{n} rows, three threads"
         assert X.tobytes() == bytes_before
 
 
@@ -67,7 +79,8 @@ def test_memory_map(tmp_path, dtype, d, order):
     written.flush()
     X = np.memmap(tmp_path / "X", dtype, "r", shape=(n, d), order=order)
     assert not X.flags.writeable
-    assert results(Problem(X, p.Y, p.weights, p.bias, p.sample_weight), n_threads=2) == results(p)
+    mapped = results(Problem(X, p.Y, p.weights, p.bias, p.sample_weight), n_threads=2)
+    assert differences(mapped, results(p)) == []
 
 
 @dtypes
@@ -81,7 +94,7 @@ def test_layout_of_everything_else(dtype, d, k):
     sample_weights = equivalence.layouts(p.sample_weight[:, None])
     for name, Y in targets.items():
         other = Problem(p.X, Y, weights[name], p.bias, sample_weights[name][:, 0])
-        assert results(other, outs[name]) == wanted, name
+        assert differences(results(other, outs[name]), wanted) == [], name
 
 
 @dtypes
@@ -103,4 +116,5 @@ def test_predictions_are_written_where_they_belong_and_nowhere_else(dtype, d, k)
 def test_targets_and_sample_weights_without_strides(dtype, d):
     p = problem(many_rows(d), d, 1, dtype)
     Y, s = np.broadcast_to(p.Y[:1], p.Y.shape), np.broadcast_to(p.sample_weight[:1], p.sample_weight.shape)
-    assert results(Problem(p.X, Y, p.weights, p.bias, s)) == results(Problem(p.X, Y.copy(), p.weights, p.bias, s.copy()))
+    there, here = Problem(p.X, Y, p.weights, p.bias, s), Problem(p.X, Y.copy(), p.weights, p.bias, s.copy())
+    assert differences(results(there), results(here)) == []

@@ -72,7 +72,7 @@ def test_noint1(backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("solve", [norris, noint1])
 def test_the_digits_are_no_accident_of_the_last_epoch(backend, solve):
-    line, run, X, Y, certified = solve(backend)
+    line, run, X, Y, _ = solve(backend)
     more = run.resume(*((X, Y) if line.bias is None else ((X - X.mean()) / X.std(), Y)), epochs=500)
     np.testing.assert_allclose(more.model.weights, run.model.weights, rtol=1e-12)
     assert (np.diff(more.history.loss) <= 1e-12 * more.history.loss[:-1]).all()

@@ -103,6 +103,7 @@ cdef enum:
     AHEAD = 2048            # bytes that each of four streams is prefetched ahead; one stream alone: twice this
     SPAN = 1 << 17          # bytes between two streams
     BLOCK = 1 << 13         # bytes of rows whose residuals are made together
+    WINDOW = 1 << 18        # bytes of rows packed together, or whole cache lines of each column if that is more
     MAX_CHUNKS = 64
     CHUNK_ROWS = 128        # at least this many rows a chunk: partial sums stay under 2 % of X
     CLOCK_WORK = 1 << 20    # multiply-adds between two looks at the clock
@@ -134,6 +135,7 @@ cdef struct Pass:
     bint direct                     # X can be read in place
     Py_ssize_t span                 # rows between two streams
     Py_ssize_t block                # rows whose residuals are made together
+    Py_ssize_t window               # rows of each stream that are packed together, where X cannot be read in place
     Py_ssize_t chunk_rows, chunks
     Py_ssize_t width                # doubles in a chunk's sums: loss, total weight, ∇b (k), ∇W (k, d)
     double* sums                    # (chunks, width)
@@ -150,7 +152,9 @@ cdef struct Scratch:
     void* s                         # (block,): sample weights, 0 for padding
     void** rows                     # (block,): where the block's rows begin
     void** rows_behind
-    void* packed                    # two blocks of packed rows, or one turned block
+    char* packed                    # one turned block, or where X cannot be read in place a window of packed rows
+    char* packed_behind             # the window before it, for the block behind is still needed
+    Py_ssize_t window               # rows of each stream in the window
     int number                      # the thread's: 0 is the calling thread
     Py_ssize_t unchecked            # multiply-adds since it last looked at the clock
 
@@ -364,7 +368,8 @@ cdef size_t carve(Pass* t, Scratch* own, char* memory) noexcept nogil:
     if t.turned:
         memory += lines(PANEL_STRIDE * t.d * item)
     elif not t.direct:
-        memory += lines(2 * t.block * t.d * item)
+        own.packed_behind = memory + lines(4 * t.window * t.d * item)
+        memory += 2 * lines(4 * t.window * t.d * item)
     return memory - start
 
 
@@ -372,39 +377,74 @@ cdef inline size_t lines(size_t bytes) noexcept nogil:
     return (bytes + LINE - 1) // LINE * LINE
 
 
-cdef void locate(Pass* t, Scratch* own, Block* block, char* packed, floating* tag) noexcept nogil:
-    # own.rows: where the block's rows begin, stream after stream; in `packed`, side by side, if X cannot be read in place.
-    # Padding points to the last row of all.
-    cdef Py_ssize_t stream, i, j, count, last = block.high - 1
+cdef void locate(Pass* t, Scratch* own, Block* block, Py_ssize_t in_window, floating* tag) noexcept nogil:
+    # own.rows: where the block's rows begin, stream after stream, in X or in the packed window that they start
+    # `in_window` rows into. Padding points to the last row of all.
+    cdef Py_ssize_t stream, i, count, step = t.x_row
     cdef void **rows = own.rows
     cdef const char *source
-    cdef floating *to
     for stream in range(4):
-        source = t.x + (block.start + stream * block.span) * t.x_row
-        count = valid(block, stream)
         if t.direct:
-            for i in range(count):
-                rows[i] = <void*>(source + i * t.x_row)
-            for i in range(count, block.rows):
-                rows[i] = <void*>(t.x + last * t.x_row)
+            count = valid(block, stream)
+            source = t.x + (block.start + stream * block.span) * t.x_row
         else:
-            to = <floating*>packed + stream * block.rows * t.d
-            for i in range(block.rows):
-                rows[i] = to + i * t.d
-            for j in range(t.d):
-                for i in range(count):
-                    to[i * t.d + j] = (<const floating*>(source + i * t.x_row + j * t.x_column))[0]
-                for i in range(count, block.rows):
-                    to[i * t.d + j] = 0
+            count = block.rows
+            step = t.d * <Py_ssize_t>sizeof(floating)
+            source = own.packed + (stream * own.window + in_window) * step
+        for i in range(count):
+            rows[i] = <void*>(source + i * step)
+        for i in range(count, block.rows):
+            rows[i] = <void*>(t.x + (block.high - 1) * t.x_row)
         rows += block.rows
+
+
+cdef void pack(Pass* t, Scratch* own, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t span, Py_ssize_t high,
+               floating* tag) noexcept nogil:
+    # The window: `rows` rows of each stream from `start` on, side by side; padding is zeros. Eight columns at a time are
+    # read along the column and written along the row, while those of the next stream are asked for.
+    cdef Py_ssize_t stream, first, i, j, columns, count, c = t.x_column, next_
+    cdef Py_ssize_t per_line = LINE // <Py_ssize_t>sizeof(floating)
+    cdef const char *source
+    cdef floating *to
+    own.packed, own.packed_behind = own.packed_behind, own.packed
+    own.window = rows
+    for first in range(0, t.d, 8):
+        columns = min(8, t.d - first)
+        for stream in range(4):
+            count = max(0, min(rows, high - start - stream * span))
+            source = t.x + (start + stream * span) * t.x_row + first * c
+            next_ = span * t.x_row if stream < 3 else 8 * c - 3 * span * t.x_row
+            to = <floating*>own.packed + stream * rows * t.d + first
+            for i in range(count):
+                if i % per_line == 0:
+                    for j in range(8):
+                        gdcore_prefetch(source + next_ + j * c)
+                if columns == 8:
+                    to[0] = (<const floating*>source)[0]
+                    to[1] = (<const floating*>(source + c))[0]
+                    to[2] = (<const floating*>(source + 2 * c))[0]
+                    to[3] = (<const floating*>(source + 3 * c))[0]
+                    to[4] = (<const floating*>(source + 4 * c))[0]
+                    to[5] = (<const floating*>(source + 5 * c))[0]
+                    to[6] = (<const floating*>(source + 6 * c))[0]
+                    to[7] = (<const floating*>(source + 7 * c))[0]
+                else:
+                    for j in range(columns):
+                        to[j] = (<const floating*>(source + j * c))[0]
+                source += t.x_row
+                to += t.d
+            for i in range(count, rows):
+                for j in range(columns):
+                    to[j] = 0
+                to += t.d
 
 
 cdef void stream_chunk(Pass* t, Scratch* own, Py_ssize_t low, Py_ssize_t high, Team* team, floating* tag) noexcept nogil:
     # Rows low … high of X, four streams at a time; see the note at the head of the file.
-    cdef Py_ssize_t d = t.d, k = t.k, start = low, span, i, j, c, m, n, first, behind = 0
+    cdef Py_ssize_t d = t.d, k = t.k, start = low, span, i, j, c, m, n, first, behind = 0, window, packed_from = 0
     cdef Py_ssize_t row_bytes = d * <Py_ssize_t>sizeof(floating)
     cdef Py_ssize_t ahead = 0 if not t.direct else AHEAD if row_bytes >= AHEAD else (AHEAD // row_bytes + 1) * t.x_row
-    cdef bint fused = t.job == GRADIENT and k == 1, odd = False
+    cdef bint fused = t.job == GRADIENT and k == 1
     cdef double *g = own.sums + 2 + k
     cdef const floating *w = <floating*>t.w
     cdef floating *raw
@@ -414,16 +454,18 @@ cdef void stream_chunk(Pass* t, Scratch* own, Py_ssize_t low, Py_ssize_t high, T
     block.streams, block.high = 4, high
     while start < high:
         span = min(t.span, (high - start + 3) // 4)
-        first = 0
+        first = window = 0
         while first < span:
             n = min(t.block // 4, span - first)
             m = 4 * n
             if abandoned(team, own, m * d * k):
                 return
             block.start, block.rows, block.span = start + first, n, span
-            # Two packing buffers in turn, for the block behind is still needed.
-            locate(t, own, &block, <char*>own.packed + (t.block * row_bytes if odd else 0), tag)
-            odd = not odd
+            if not t.direct and first == window:
+                packed_from = first
+                window = min(first + t.window, span)
+                pack(t, own, start + first, window - first, span, high, tag)
+            locate(t, own, &block, first - packed_from, tag)
 
             # forward   Ŷ = XW + b
             q = <const floating**>own.rows
@@ -632,6 +674,7 @@ cdef void cut(Pass* t) noexcept nogil:
     t.direct = t.x_column == item or t.d == 1
     t.span = max(1, SPAN // (t.d * item))
     t.block = PANEL if t.turned else 4 * max(1, min(32, BLOCK // (4 * t.d * item)))
+    t.window = t.block // 4 * max(1, max(LINE // item, WINDOW // (4 * t.d * item)) // (t.block // 4))
     unit = PANEL if t.turned else 4 * t.span
     t.chunks = max(1, min(<Py_ssize_t>MAX_CHUNKS, min(t.n // unit, t.n // CHUNK_ROWS)))
     t.chunk_rows = ((t.n + t.chunks - 1) // t.chunks + unit - 1) // unit * unit

@@ -1,0 +1,304 @@
+"""Threads, forks and signals: the same bits, no hang, nothing left behind, and Ctrl-C between two epochs."""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from equivalence import many_rows, problem, stable_lr, start
+
+from gdcore.backends import kernel
+
+TASKS = Path("/proc/self/task")
+D = 40
+N = 3 * many_rows(D)  # several chunks, and four times the work from which on threads share it
+
+
+def descended(n_threads=3, epochs=3, d=D, n=N):
+    """The bytes of the weights after some epochs of a problem that several threads share."""
+    p = problem(n, d)
+    W, b, G, gb, history, done = start(kernel, p, epochs)
+    kernel.descend(p.X, p.Y, W, b, G, gb, stable_lr(p.X), epochs, history, done, p.sample_weight, n_threads=n_threads)
+    return W.tobytes() + b.tobytes() + G.tobytes() + gb.tobytes() + history[:2].tobytes()
+
+
+def native_threads():
+    """How many threads this process has, where that can be seen."""
+    return len(list(TASKS.iterdir())) if TASKS.exists() else 0
+
+
+def eventually(condition, seconds=5.0):
+    """Whether a condition comes true in time; the kernel's list of threads lags a little behind a join."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if condition():
+            return True
+        time.sleep(0.001)
+    return False
+
+
+# ----------------------------------------------------------------------------------------------------------------- threads
+
+
+def test_eight_threads_at_once():
+    p = problem(N, D)
+    wanted = [x.tobytes() for x in kernel.gradient(*p.arrays())]
+    barrier, wrong = threading.Barrier(8), []
+
+    def work():
+        barrier.wait()
+        for n_threads in range(50):
+            found = kernel.gradient(*p.arrays(), n_threads=1 + n_threads % 3)
+            if [x.tobytes() for x in found] != wanted:
+                wrong.append(n_threads)
+
+    workers = [threading.Thread(target=work) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert not any(worker.is_alive() for worker in workers)
+    assert wrong == []
+
+
+@pytest.mark.skipif(not TASKS.exists(), reason="only Linux lists a process's threads")
+@pytest.mark.parametrize("d", [3, 20, 40])
+def test_helpers_work_and_leave(d):
+    """While a call with four threads runs there are three more; afterwards there are none."""
+    p = problem(3 * many_rows(d), d)
+    state = start(kernel, p, 10_000)
+    W, b, G, gb, history, done = state
+    before, stop = native_threads(), threading.Event()
+
+    def work():
+        while not stop.is_set() and done[0] < 10_000:
+            kernel.descend(p.X, p.Y, W, b, G, gb, 1e-6, 20, history, done, p.sample_weight, n_threads=4)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        helpers_seen = eventually(lambda: native_threads() == before + 1 + 3)
+    finally:
+        stop.set()
+        worker.join(30)
+    assert helpers_seen
+    assert eventually(lambda: native_threads() == before)
+
+
+@pytest.mark.skipif(not TASKS.exists(), reason="only Linux lists a process's threads")
+def test_small_work_is_not_shared():
+    p = problem(50, 3)
+    state = start(kernel, p, 10**6)
+    W, b, G, gb, history, done = state
+    before, seen = native_threads(), []
+    worker = threading.Thread(
+        target=kernel.descend,
+        args=(p.X, p.Y, W, b, G, gb, 1e-6, 10**6, history, done),
+        kwargs={"n_threads": 8},
+    )
+    worker.start()
+    while worker.is_alive():
+        seen.append(native_threads())
+    worker.join()
+    assert done[0] == 10**6
+    assert seen
+    assert max(seen) <= before + 1
+
+
+# ------------------------------------------------------------------------------------------------------------------ forks
+
+
+def in_a_fork(work):
+    """The exit status of a forked child that does `work`: 0 where it returns True; a child that hangs fails the test."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 and later warn of forks of threaded processes
+        child = os.fork()
+    if child == 0:
+        status = 2
+        try:
+            status = 0 if work() else 1
+        finally:
+            os._exit(status)
+    ended = []
+    if not eventually(lambda: ended.append(os.waitpid(child, os.WNOHANG)) or ended[-1][0] == child, 30):
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        pytest.fail("the child still hung after 30 s")
+    return os.waitstatus_to_exitcode(ended[-1][1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+def test_forks_after_a_pass():
+    wanted = descended()
+    for _ in range(8):
+        assert in_a_fork(lambda: descended() == wanted) == 0
+        assert descended() == wanted
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+def test_nested_forks():
+    wanted = descended()
+    assert in_a_fork(lambda: in_a_fork(lambda: descended() == wanted) == 0 and descended() == wanted) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+def test_forks_in_the_middle_of_a_pass():
+    """Another thread is inside the kernel, with helpers, at the moment of the fork."""
+    wanted, stop, wrong = descended(), threading.Event(), []
+
+    def work():
+        while not stop.is_set():
+            if descended(epochs=3) != wanted:
+                wrong.append(True)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        statuses = [in_a_fork(lambda: descended() == wanted) for _ in range(5)]
+    finally:
+        stop.set()
+        worker.join(30)
+    assert statuses == [0] * 5
+    assert not wrong
+    assert not worker.is_alive()
+
+
+def test_a_spawned_process():
+    wanted = descended()
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply_async(descended).get(60) == wanted
+
+
+# ---------------------------------------------------------------------------------------------------------------- signals
+
+INTERRUPTED = """
+import json, signal, sys, time
+import numpy as np
+from equivalence import problem, stable_lr, start
+from gdcore.backends import kernel
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+n, d, epochs, n_threads = map(int, sys.argv[1:])
+p = problem(n, d)
+lr = stable_lr(p.X) / 100
+_, _, G, gb, _, done = start(kernel, p, 1)
+W, b, history = p.weights.copy(), p.bias.copy(), np.zeros((3, epochs))
+
+def run(state, epochs):
+    W, b, G, gb, history, done = state
+    return kernel.descend(p.X, p.Y, W, b, G, gb, lr, epochs, history, done, p.sample_weight, n_threads=n_threads)
+
+state, caught = (W, b, G, gb, history, done), None
+try:
+    print("ready", flush=True)
+    run(state, epochs)
+except KeyboardInterrupt:
+    caught = time.monotonic()
+whole = int(done[0])
+again = start(kernel, p, max(whole, 1))
+run(again, whole)
+same = all(one.tobytes() == other.tobytes() for one, other in zip(state[:4], again[:4]))
+history_same = np.array_equal(history[:2, :whole], again[4][:2, :whole]) and not history[:, whole : whole + 1000].any()
+went_on = run(state, 2) == "epochs" and done[0] == whole + 2
+print(json.dumps([caught, whole, same, bool(history_same), bool(went_on)]))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent differently here")
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "n, d, epochs, n_threads", [(60_000, 40, 10**6, 3), (6, 1, 3 * 10**7, 1)], ids=["big, three threads", "tiny"]
+)
+def test_ctrl_c(tmp_path, record_property, n, d, epochs, n_threads, seed):
+    """It comes at a random moment, is answered in 200 ms (a loaded machine gets a second), and leaves whole epochs."""
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-c", INTERRUPTED, *map(str, (n, d, epochs, n_threads))]
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        try:
+            ready = child.stdout.readline()
+            time.sleep(random.Random(seed).uniform(0.02, 0.4))
+            sent = time.monotonic()
+            child.send_signal(signal.SIGINT)
+            output, errors = child.communicate(timeout=60)
+        finally:
+            child.kill()
+    assert (ready, child.returncode) == ("ready\n", 0), errors
+    caught, whole, same, history_same, went_on = json.loads(output)
+    assert caught is not None, f"it finished {whole} epochs before the signal"
+    record_property("milliseconds until KeyboardInterrupt", round(1000 * (caught - sent), 1))
+    print(f"Ctrl-C answered after {1000 * (caught - sent):.1f} ms, in epoch {whole + 1}")
+    assert caught - sent < 1
+    assert same, f"not the weights of {whole} whole epochs"
+    assert history_same
+    assert went_on
+
+
+class Alarm(Exception):
+    pass
+
+
+@pytest.fixture
+def alarm():
+    """Calls a handler every 100 ms, as a signal; it gets no arguments."""
+    previous = signal.getsignal(signal.SIGALRM)
+
+    def start_alarm(handler):
+        signal.signal(signal.SIGALRM, lambda *_: handler())
+        signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+
+    yield start_alarm
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, previous)
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_signal_handlers_run_during_a_call(alarm, n_threads):
+    """A handler that raises nothing changes nothing."""
+    p, epochs = problem(N, D), 3000
+    states = [start(kernel, p, epochs) for _ in range(2)]
+    seen = []
+    for (W, b, G, gb, history, done), listening in zip(states, (False, True), strict=True):
+        if listening:
+            alarm(lambda done=done: seen.append(int(done[0])))
+        kernel.descend(p.X, p.Y, W, b, G, gb, 1e-6, epochs, history, done, p.sample_weight, n_threads=n_threads)
+        assert done[0] == epochs
+    assert any(0 < epoch < epochs for epoch in seen)
+    assert [a.tobytes() for a in states[0][:4]] == [a.tobytes() for a in states[1][:4]]
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("call", ["predict", "loss", "loss_gradient"])
+def test_an_exception_of_a_handler_leaves_a_pass(alarm, call, n_threads):
+    """A pass over 2³¹ rows, which takes seconds, is left when the handler raises."""
+    n = 2**31
+    X, Y = np.broadcast_to(np.float32(1), (n, 1)), np.broadcast_to(np.float32(2), (n, 1))
+    W = np.ones((1, 1), np.float32)
+    out = np.lib.stride_tricks.as_strided(np.zeros((1, 1), np.float32), (n, 1), (0, 0))
+
+    def handler():
+        raise Alarm
+
+    arguments = (X, W, None, out) if call == "predict" else (X, Y, W, None)
+    before, began = native_threads(), time.monotonic()
+    alarm(handler)
+    with pytest.raises(Alarm):
+        getattr(kernel, call)(*arguments, n_threads=n_threads)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    assert time.monotonic() - began < 0.1 + 1
+    assert eventually(lambda: native_threads() == before)
