@@ -351,10 +351,12 @@ def measure_train(quick: bool) -> list[Row]:
 
 
 def plain_loop(X: Array, Y: Array, weights: Array, lr: float, epochs: int) -> Array:
-    """The loop of the textbook in NumPy."""
+    """The loop of the textbook in NumPy: forward, loss, gradient, update; `gdcore.train` records the loss as well."""
+    losses = []
     for _ in range(epochs):
-        prediction = X @ weights
-        gradient = -2 * X.T @ (Y - prediction) / len(X)
+        difference = Y - X @ weights
+        losses.append(np.mean(difference**2))
+        gradient = -2 * X.T @ difference / len(X)
         weights = weights - lr * gradient
     return weights
 

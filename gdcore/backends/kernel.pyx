@@ -797,6 +797,8 @@ cdef class Crew:
         cdef Pass* t = &self.work
         cdef Team* team = &self.team
         cdef int i
+        if n_threads < 1:
+            raise ValueError(f"n_threads must be at least 1, found {n_threads}")
         cut(t)
         team.work = t
         team.size = <int>min(<Py_ssize_t>n_threads, t.chunks)

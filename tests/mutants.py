@@ -1,0 +1,147 @@
+"""Wrong backends, made on purpose: each must make the comparison in equivalence.py fail.
+
+    python tests/mutants.py
+
+builds all of them and prints which were noticed; test_mutation.py does the same. A mutant is the source of a backend in
+which one expression stands replaced. The kernel is compiled once with all its mutants inside, and `mutate(number)` says
+which of them runs; 0 is none, the kernel as it is.
+"""
+
+import importlib.util
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+import equivalence
+
+from gdcore.backends import reference
+
+KERNEL = Path(__file__).parent.parent / "gdcore" / "backends" / "kernel.pyx"
+
+# Where (the first group is the expression; any white space may stand where there is a blank), and what else to put there.
+REFERENCE_MUTANTS = [
+    (r"grad = (2 \* \( X\.T @ R \))", {"sign": "-2 * (X.T @ R)", "factor 2": "(X.T @ R)"}),
+    (r"bias_grad = .*?(2 \* np\.sum\( R\b)", {"sign of ∇b": "-2 * np.sum(R", "factor 2 of ∇b": "np.sum(R"}),
+    (r"weights (-=) lr \* gradient", {"minus of the update": "+="}),
+]
+KERNEL_MUTANTS = [
+    (r"\br = (2 \* s\[ q \] \* r)", {"sign": "-2 * s[q] * r", "factor 2": "s[q] * r", "sample weight": "2 * r"}),
+    (r"(weight - lr \* rounded\( gradient, r \))", {"minus of the update": "weight + lr * rounded(gradient, r)"}),
+]
+
+DIRECTIVES = ("boundscheck=False", "wraparound=False", "initializedcheck=False", "cdivision=True", "binding=True")
+
+
+def find(pattern, source):
+    """The one place in ``source`` that ``pattern`` describes."""
+    found = list(re.finditer(pattern.replace(" ", r"\s*"), source))
+    if len(found) != 1:
+        raise LookupError(f"{len(found)} places look like {pattern!r}, not 1: the source has changed, change the table too")
+    return found[0]
+
+
+def put(source, place, text):
+    return source[: place.start(1)] + text + source[place.end(1) :]
+
+
+def load(path, name):
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def reference_mutants(folder):
+    """The reference as it is and its mutants, as modules: {what is wrong: module}."""
+    source = Path(reference.__file__).read_text()
+    sources = {"nothing": source}
+    for pattern, mutants in REFERENCE_MUTANTS:
+        place = find(pattern, source)
+        sources |= {name: put(source, place, text) for name, text in mutants.items()}
+    modules = {}
+    for number, (name, text) in enumerate(sources.items()):
+        path = Path(folder) / f"reference_{number}.py"
+        path.write_text(text)
+        modules[name] = load(path, path.stem)
+    return modules
+
+
+def why_no_kernel():
+    """Why the kernel's mutants cannot be built here, or None if they can."""
+    if not KERNEL.exists():
+        return "these tests do not lie beside gdcore's source"
+    if importlib.util.find_spec("Cython") is None:
+        return "Cython is not installed"
+    if not shutil.which(linker()[0]):
+        return f"there is no C compiler {linker()[0]}"
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        return "Python's headers are not installed"
+    return None
+
+
+def linker():
+    return shlex.split(sysconfig.get_config_var("LDSHARED") or "cc -shared")
+
+
+def kernel_mutants(folder):
+    """The kernel compiled with its mutants inside, and their names in the order of their numbers, from 1 on."""
+    source, names = KERNEL.read_text(), []
+    for pattern, mutants in KERNEL_MUTANTS:
+        place = find(pattern, source)
+        expression = place[1]
+        for name, text in mutants.items():
+            names.append(name)
+            expression = f"({text} if mutant == {len(names)} else {expression})"
+        source = put(source, place, expression)
+    source += "\n\ncdef int mutant = 0\n\n\ndef mutate(int number):\n    global mutant\n    mutant = number\n"
+    pyx = Path(folder) / "kernel.pyx"
+    pyx.write_text(source)
+    options = [option for directive in DIRECTIVES for option in ("-X", directive)]
+    run([sys.executable, "-m", "cython", "-3", *options, pyx.name], folder)
+    built = Path(folder) / ("kernel" + sysconfig.get_config_var("EXT_SUFFIX"))
+    include = "-I" + sysconfig.get_path("include")
+    run([*linker(), "-O1", "-w", "-fPIC", "-pthread", include, "kernel.c", "-lm", "-o", built.name], folder)
+    return load(built, "kernel"), names
+
+
+def run(command, folder):
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
+
+
+def noticed(backend):
+    """Whether the comparison fails."""
+    try:
+        equivalence.check(backend)
+    except AssertionError as error:
+        return str(error)
+    return None
+
+
+def main():
+    survivors = 0
+    with tempfile.TemporaryDirectory() as folder:
+        cases = [(f"reference, {name}", module, None) for name, module in reference_mutants(folder).items()]
+        reason = why_no_kernel()
+        if reason:
+            print("no mutants of the kernel:", reason)
+        else:
+            kernel, names = kernel_mutants(folder)
+            cases += [(f"kernel, {name}", kernel, number) for number, name in enumerate(["nothing", *names])]
+        for name, module, number in cases:
+            if number is not None:
+                module.mutate(number)
+            found, healthy = noticed(module), name.endswith("nothing")
+            survivors += (found is None) != healthy
+            print(f"{name}: {found or 'passes'}")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,259 @@
+"""The command line, as a user meets it: in a process of its own, in an empty folder."""
+
+import importlib.util
+import math
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+import gdcore
+from gdcore import cli
+
+CERTIFIED = {"intercept": -0.262323073774029, "slope": 1.00211681802045}
+needs_matplotlib = pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="matplotlib is not installed")
+
+
+def gdcore_command(folder, *arguments, path=None, **environment):
+    """``python -m gdcore …`` in that folder; ``path`` comes first on sys.path."""
+    environment = {**os.environ, "MPLCONFIGDIR": str(folder), **environment}
+    environment.pop("PYTHONPATH", None)
+    if path is not None:
+        environment["PYTHONPATH"] = str(path)
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "gdcore", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    done = gdcore_command(folder, "demo")
+    assert list(folder.iterdir()) == []  # nothing is written unless asked for
+    return done
+
+
+@pytest.fixture
+def without_matplotlib(tmp_path):
+    """A folder in front of sys.path whose matplotlib cannot be imported."""
+    package = tmp_path / "broken" / "matplotlib"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise ImportError('no matplotlib here')\n")
+    return package.parent
+
+
+def test_demo_succeeds_without_an_argument(demo):
+    assert (demo.returncode, demo.stderr) == (0, "")
+
+
+def test_demo_learns_the_certified_digits(demo):
+    rows = re.findall(r"^ +(intercept|slope) +(\S+) +(\S+) +([\d.]+)$", demo.stdout, re.MULTILINE)
+    assert [name for name, *_ in rows] == ["intercept", "slope"]
+    for name, learned, certified, digits in rows:
+        assert float(certified) == CERTIFIED[name]
+        assert str(CERTIFIED[name]) in demo.stdout
+        error = abs(float(learned) - CERTIFIED[name]) / abs(CERTIFIED[name])
+        assert float(digits) >= 9
+        assert error < 1e-9
+        assert float(digits) == pytest.approx(min(15.0, -math.log10(error)) if error else 15.0, abs=0.3)
+
+
+def test_demo_traces_its_epochs(demo):
+    rows = re.findall(r"^ +(\d+) +([\d.e+-]+) +([\d.e+-]+) +([\d.-]+) +([\d.-]+)$", demo.stdout, re.MULTILINE)
+    epochs, losses = [int(row[0]) for row in rows], [float(row[1]) for row in rows]
+    assert epochs == sorted(set(epochs))
+    assert epochs[0] == 1
+    assert len(epochs) >= 5
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] == pytest.approx(0.884796396144373**2 * 34 / 36, rel=1e-7)
+
+
+def test_demo_measures_both_backends(demo):
+    rates = re.findall(r"([\d.]+) ms an epoch, +([\d.]+) million samples/s, +([\d.]+) GB/s", demo.stdout)
+    assert len(rates) == 2
+    for milliseconds, samples, gigabytes in rates:
+        assert float(samples) == pytest.approx(500_000 / float(milliseconds) / 1e3, rel=0.05)
+        assert float(gigabytes) == pytest.approx(500_000 * 50 * 8 / float(milliseconds) / 1e6, rel=0.05)
+    assert "NumPy" in demo.stdout
+    assert re.search(r"kernel \((baseline|avx2|avx512)\)", demo.stdout)
+
+
+def test_demo_tells_the_truth_about_the_celsius_lesson(demo):
+    for said in ("w = 2.211, b = 1.865", "83.7 °F", "11,528", "2/λmax = 0.000273"):
+        assert said in demo.stdout
+    assert re.search(r"200,000 epochs .* w = 1\.800, b = 32\.000, 37 °C = 98\.6 °F\.", demo.stdout)
+
+
+def png_size(path):
+    head = path.read_bytes()[:24]
+    assert head[:8] == b"\x89PNG\r\n\x1a\n"
+    assert head[12:16] == b"IHDR"
+    return struct.unpack(">II", head[16:24])
+
+
+@needs_matplotlib
+def test_demo_draws(tmp_path):
+    from matplotlib import image
+
+    # A display that is not there must not matter.
+    done = gdcore_command(tmp_path, "demo", "--plot", "picture.png", DISPLAY="", MPLBACKEND="")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "Picture: picture.png"
+    picture = tmp_path / "picture.png"
+    width, height = png_size(picture)
+    assert width > 2 * height > 600
+    pixels = image.imread(picture)[..., :3]
+    # Three panels side by side, each with the blue of what was trained; the black of data in the outer two.
+    blue = abs(pixels - [0x1F / 255, 0x5F / 255, 0xA8 / 255]).max(axis=2) < 0.05
+    dark = pixels.max(axis=2) < 0.5
+    for panel in range(3):
+        columns = slice(panel * width // 3, (panel + 1) * width // 3)
+        assert blue[:, columns].sum() > 200
+        assert dark[:, columns].sum() > 200
+    assert (pixels.min(axis=2) > 0.99).mean() > 0.7
+
+
+@needs_matplotlib
+@pytest.mark.parametrize(("name", "magic"), [("picture.svg", b"<?xml"), ("picture.pdf", b"%PDF")])
+def test_demo_draws_other_formats(tmp_path, monkeypatch, capsys, name, magic):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["demo", "--plot", name]) == 0
+    assert (tmp_path / name).read_bytes().startswith(magic)
+    assert capsys.readouterr().err == ""
+
+
+def assert_one_line(done):
+    """A mistake of the caller's: exit status 2 and one line on stderr."""
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("gdcore: ")
+    return line
+
+
+def test_demo_without_matplotlib_says_what_to_install(tmp_path, without_matplotlib):
+    done = gdcore_command(tmp_path, "demo", "--plot", "picture.png", path=without_matplotlib)
+    assert "pip install 'gdcore[plot]'" in assert_one_line(done)
+    assert done.stdout == ""  # it is said before the work, not after it
+    assert not (tmp_path / "picture.png").exists()
+
+
+def test_demo_needs_no_matplotlib_unless_it_draws(tmp_path, without_matplotlib):
+    done = gdcore_command(tmp_path, "demo", path=without_matplotlib)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "11,528" in done.stdout
+
+
+@needs_matplotlib
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        (Path("missing") / "picture.png", "missing"),
+        (Path("file.txt") / "picture.png", "file.txt"),
+        (Path("."), r"\."),
+        (Path("picture.xyz"), "xyz"),
+    ],
+    ids=["a folder that is not there", "a file in the place of a folder", "a folder", "an unknown format"],
+)
+def test_demo_that_cannot_write_says_why(tmp_path, target, said):
+    (tmp_path / "file.txt").write_text("kept")
+    done = gdcore_command(tmp_path, "demo", "--plot", str(target))
+    assert re.search(said, assert_one_line(done))
+    assert (tmp_path / "file.txt").read_text() == "kept"
+    assert "Picture:" not in done.stdout
+    assert not list(tmp_path.glob("picture*"))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root writes everywhere")
+@needs_matplotlib
+def test_demo_in_a_folder_without_permission(tmp_path):
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    assert "locked" in assert_one_line(gdcore_command(tmp_path, "demo", "--plot", str(locked / "picture.png")))
+
+
+def test_version(tmp_path):
+    done = gdcore_command(tmp_path, "--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"gdcore {gdcore.__version__}\n", "")
+    assert re.fullmatch(r"\d+\.\d+\.\d+", gdcore.__version__)
+
+
+def test_the_installed_command_is_the_same():
+    (script,) = entry_points(group="console_scripts", name="gdcore")
+    assert script.value == "gdcore.cli:main"
+    assert script.load() is cli.main
+    assert script.dist.version == gdcore.__version__
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["demo", "--help"]])
+def test_help(tmp_path, arguments):
+    done = gdcore_command(tmp_path, *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "demo" in done.stdout
+    assert "NIST" in done.stdout or arguments == ["--help"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [([], "command"), (["train"], "train"), (["--plot", "x.png"], "command"), (["demo", "--plots", "x"], "--plots"), (["demo", "extra"], "extra"), (["demo", "--plot"], "--plot")],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_command_that_is_none_is_refused(tmp_path, arguments, said):
+    done = gdcore_command(tmp_path, *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert said in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_control_c_ends_the_demo_quietly(tmp_path):
+    code = """
+import os, signal, sys, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from gdcore import cli, demo
+demo._throughput = lambda: demo.gdcore.fit([[1.0], [2.0]], [1.0, 2.0], lr=0.0, epochs=1, callback=lambda epoch: os.kill(os.getpid(), signal.SIGINT)) and sys.exit(7)
+def raising(): raise KeyboardInterrupt
+demo._celsius = raising
+demo._throughput = lambda: None
+sys.exit(cli.main(["demo"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=60)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGINT, "")
+
+
+def test_a_reader_that_leaves_early_is_no_error(tmp_path):
+    # gdcore demo | head -1
+    command = f"{sys.executable} -m gdcore demo | head -1"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=60)
+    assert done.stdout == "1. A line through real data\n"
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_importing_gdcore_imports_numpy_alone(tmp_path):
+    code = """
+import sys, numpy
+before = set(sys.modules)
+import gdcore, gdcore.train, gdcore.cli, gdcore.demo, gdcore.plots
+gdcore.train([[1.0], [2.0]], [1.0, 2.0], [0.0], 0.1, 5, verbose=True)
+gdcore.fit([[1.0], [2.0]], [1.0, 2.0], lr=0.1, epochs=5)
+print(sorted({name.split(".")[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    imported = done.stdout.splitlines()[-1]
+    for name in ("matplotlib", "sklearn", "scipy", "pandas", "Cython", "pyximport", "setuptools"):
+        assert f"'{name}'" not in imported
+    assert "gdcore" in imported

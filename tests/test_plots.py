@@ -1,0 +1,215 @@
+"""The pictures: what is drawn is what was learned."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from gdcore import History, Linear, fit, plots
+
+matplotlib = pytest.importorskip("matplotlib")
+matplotlib.use("Agg")
+
+from matplotlib import pyplot  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(15, 1))
+Y = 2 * X[:, 0] + 1 + 0.1 * RNG.normal(size=15)
+TABLE = RNG.normal(size=(15, 3))
+VALIDATION = (X[:5] + 0.1, Y[:5])
+
+
+@pytest.fixture
+def ax():
+    return Figure().subplots()
+
+
+@pytest.fixture
+def run():
+    return fit(X, Y, lr=0.1, epochs=12)
+
+
+def labels(ax):
+    return [line.get_label() for line in ax.get_lines()]
+
+
+def legend(ax):
+    return None if ax.get_legend() is None else [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_losses_draws_the_history(ax, run):
+    assert plots.losses(run.history, ax=ax) is ax
+    (line,) = ax.get_lines()
+    np.testing.assert_array_equal(line.get_xdata(), run.history.epoch)
+    np.testing.assert_array_equal(line.get_ydata(), run.history.loss)
+    assert legend(ax) is None
+    assert ax.get_yscale() == "log"
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "loss")
+
+
+def test_losses_draws_validation_beside_it_and_tells_them_apart(ax):
+    run = fit(X, Y, lr=0.1, epochs=12, validation=VALIDATION)
+    plots.losses(run.history, ax=ax)
+    assert labels(ax) == legend(ax) == ["training", "validation"]
+    training, validation = ax.get_lines()
+    np.testing.assert_array_equal(training.get_ydata(), run.history.loss)
+    np.testing.assert_array_equal(validation.get_ydata(), run.history.validation_loss)
+    np.testing.assert_array_equal(validation.get_xdata(), run.history.epoch)
+    assert training.get_color() != validation.get_color()
+
+
+def test_losses_draws_validation_that_came_later(ax, run):
+    resumed = run.resume(X, Y, epochs=5, validation=VALIDATION)
+    plots.losses(resumed.history, ax=ax)
+    _, validation = ax.get_lines()
+    np.testing.assert_array_equal(validation.get_ydata(), resumed.history.validation_loss)
+    assert np.isnan(validation.get_ydata()).sum() == 12
+    assert ax.get_yscale() == "log"
+
+
+@pytest.mark.parametrize("validation", [None, ([[0.0], [1.0]], [1.0, 3.0])])
+def test_a_loss_of_zero_is_drawn_on_a_plain_axis(ax, validation):
+    exact = fit([[0.0], [1.0]], [1.0, 3.0], Linear([2.0], 1.0), lr=0.1, epochs=3, validation=validation)
+    assert not exact.history.loss.any()
+    plots.losses(exact.history, ax=ax)
+    assert ax.get_yscale() == "linear"
+    np.testing.assert_array_equal(ax.get_lines()[0].get_ydata(), [0, 0, 0])
+
+
+def test_losses_of_no_epochs_is_an_empty_picture(ax):
+    assert plots.losses(History.empty(), ax=ax) is ax
+    assert labels(ax) == []
+    ax.figure.canvas.draw()
+
+
+def test_run_plot_is_losses(ax, run):
+    assert run.plot(ax=ax) is ax
+    np.testing.assert_array_equal(ax.get_lines()[0].get_ydata(), run.history.loss)
+
+
+@pytest.mark.parametrize(
+    "draw", [lambda run: run.plot(), lambda run: plots.losses(run.history), lambda run: plots.predictions(X, Y, run.model)]
+)
+def test_without_axes_a_new_figure_is_made(run, draw):
+    before = pyplot.get_fignums()
+    ax = draw(run)
+    try:
+        assert isinstance(ax, Axes)
+        assert ax.figure.number not in before
+        assert len(pyplot.get_fignums()) == len(before) + 1
+        ax.figure.canvas.draw()
+    finally:
+        pyplot.close(ax.figure)
+
+
+def test_with_axes_no_figure_is_made(ax, run):
+    before = pyplot.get_fignums()
+    run.plot(ax=ax)
+    plots.predictions(X, Y, run.model, ax=Figure().subplots())
+    assert pyplot.get_fignums() == before
+
+
+@pytest.mark.parametrize("targets", [Y, Y[:, None]], ids=["(n,)", "(n, 1)"])
+@pytest.mark.parametrize("before", [False, True])
+def test_predictions_of_one_column_are_lines_over_the_data(ax, targets, before):
+    run = fit(X, targets, lr=0.1, epochs=12)
+    first = Linear(np.zeros((1, *targets.shape[1:])), np.ones(targets.shape[1:]))
+    assert plots.predictions(X, targets, run.model, first if before else None, ax=ax) is ax
+    assert (
+        labels(ax) == legend(ax) == (["data", "before training", "after training"] if before else ["data", "after training"])
+    )
+    order = np.argsort(X[:, 0])
+    for line in ax.get_lines():
+        np.testing.assert_array_equal(line.get_xdata(), X[order, 0])
+    data, *lines = ax.get_lines()
+    np.testing.assert_array_equal(data.get_ydata(), Y[order])
+    np.testing.assert_array_equal(lines[-1].get_ydata(), run.model.predict(X).ravel()[order])
+    assert lines[-1].get_linestyle() == "-"
+    assert data.get_linestyle() == "None"
+    if before:
+        np.testing.assert_array_equal(lines[0].get_ydata(), np.ones(15))
+        assert lines[0].get_color() != lines[1].get_color()
+    assert ax.get_xlabel() == "x"
+    ax.figure.canvas.draw()
+
+
+@pytest.mark.parametrize("column", [0, 2])
+def test_predictions_of_several_columns_are_points_over_one(ax, column):
+    run = fit(TABLE, Y, lr=0.1, epochs=12)
+    plots.predictions(TABLE, Y, run.model, column=column, ax=ax)
+    order = np.argsort(TABLE[:, column])
+    data, fitted = ax.get_lines()
+    np.testing.assert_array_equal(fitted.get_xdata(), TABLE[order, column])
+    np.testing.assert_array_equal(data.get_ydata(), Y[order])
+    np.testing.assert_array_equal(fitted.get_ydata(), run.model.predict(TABLE)[order])
+    assert fitted.get_linestyle() == "None"
+    assert fitted.get_marker() == "."
+    assert ax.get_xlabel() == f"column {column}"
+
+
+def test_predictions_take_lists_and_float32(ax):
+    run = fit(X.astype(np.float32), Y, lr=0.1, epochs=2)
+    plots.predictions(X.astype(np.float32), Y.tolist(), run.model, ax=ax)
+    assert ax.get_lines()[1].get_ydata().dtype == np.float32
+
+
+def test_drawing_changes_nothing(ax, run):
+    arrays = [X, Y, run.model.weights, *(run.history[name] for name in History.NAMES)]
+    before = [array.tobytes() for array in arrays]
+    plots.losses(run.history, ax=ax)
+    plots.predictions(X, Y, run.model, run.model, ax=ax)
+    assert [array.tobytes() for array in arrays] == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "kind", "pattern"),
+    [
+        ((X[:, 0], Y), {}, ValueError, r"X must have shape \(n, d\)"),
+        ((X, Y[:-1]), {}, ValueError, r"Y must have shape .* n = 15 rows, found shape \(14,\)"),
+        ((X, np.zeros((15, 2))), {}, ValueError, "Y has 2 outputs: draw them one by one"),
+        ((TABLE, Y), {}, ValueError, "X has 3 columns, but the model has weights for 1"),
+        ((X, Y), {"before": Linear([1.0, 2.0], None)}, ValueError, "X has 1 columns, but the model has weights for 2"),
+        ((X, Y), {"column": 1}, ValueError, "column"),
+        ((X, Y), {"column": -2}, ValueError, "column"),
+        ((X, Y), {"column": 0.0}, TypeError, "column"),
+        ((X + np.nan, Y), {}, ValueError, r"X\[0, 0\] is nan"),
+    ],
+)
+def test_predictions_refuse_what_they_cannot_draw(ax, run, arguments, options, kind, pattern):
+    with pytest.raises(kind, match=pattern):
+        plots.predictions(*arguments, run.model, ax=ax, **options)
+
+
+def test_figure_is_drawn_without_a_window():
+    before = pyplot.get_fignums()
+    figure, axes = plots.figure(3, "A title")
+    assert isinstance(figure, Figure)
+    assert len(axes) == 3
+    assert all(isinstance(ax, Axes) for ax in axes)
+    assert figure.get_suptitle() == "A title"
+    assert pyplot.get_fignums() == before
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["gdcore.fit([[0.0]], [1.0], lr=0.1, epochs=2).plot()", "plots.predictions([[0.0]], [1.0], gdcore.Linear([0.0], 0.0))", "plots.figure(1)"],
+)  # fmt: skip
+def test_a_missing_matplotlib_is_an_error_that_says_what_to_install(call, tmp_path):
+    (tmp_path / "matplotlib").mkdir()
+    (tmp_path / "matplotlib" / "__init__.py").write_text("raise ImportError('no matplotlib here')\n")
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+import gdcore
+from gdcore import plots
+try:
+    {call}
+except ImportError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "drawing needs matplotlib, which is not installed: pip install 'gdcore[plot]'\n"
