@@ -5,10 +5,17 @@ stopping, resuming. Both run in a Cython kernel that reads the data once per epo
 formulas in plain NumPy.
 """
 
+from gdcore import losses, optimizers, schedules
+from gdcore.check import check_gradient
+from gdcore.mlp import MLP
 from gdcore.models import Linear
+from gdcore.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 from gdcore.run import DivergenceError, Epoch, History, Run
 from gdcore.train import fit, train
 
 __version__ = "0.1.0"
 
-__all__ = ["DivergenceError", "Epoch", "History", "Linear", "Run", "fit", "train"]
+__all__ = [
+    "MLP", "SGD", "Adagrad", "Adam", "AdamW", "DivergenceError", "Epoch", "History", "Linear", "RMSprop", "Run",
+    "check_gradient", "fit", "losses", "optimizers", "schedules", "train",
+]  # fmt: skip

@@ -10,7 +10,10 @@ from gdcore import rows, threads
 from gdcore.backends import BACKENDS
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from gdcore._types import Array
+    from gdcore.losses import Loss
 
 
 class Linear:
@@ -38,55 +41,104 @@ class Linear:
     bias: Any
 
     def __init__(self, weights: Any, bias: Any = None) -> None:
+        self.loss: Loss | None = None
         self.weights = np.array(rows.floating(weights, "weights"))
         if self.weights.ndim not in (1, 2) or self.weights.size == 0:
             raise ValueError(f"weights must have shape (d,) or (d, k), found {self.weights.shape}")
         rows.check_finite(self.weights, "weights")
-        outputs = self.weights.shape[1:]
         if bias is None:
             self.bias = None
         else:
-            bias = rows.floating(bias, "bias").astype(self.weights.dtype)
+            outputs = self.outputs
+            bias = rows.floating(bias, "bias")
             if bias.shape != outputs and not (bias.ndim == 0 and outputs == (1,)):
                 wanted = f"({outputs[0]},)" if outputs else "() (a number)"
                 raise ValueError(f"bias must have shape {wanted} beside weights {self.weights.shape}, found {bias.shape}")
             rows.check_finite(bias, "bias")
+            bias = rows.cast(bias, self.weights.dtype, "bias", "the dtype of weights")
             self.bias = np.broadcast_to(bias, outputs).copy() if outputs else bias[()]
 
     @classmethod
-    def zeros(cls, X: Array, Y: Array) -> Linear:
-        """The model that training starts from by default: zeros of X's dtype, with a bias, in the shape of the data."""
-        outputs = Y.shape[1:]
+    def zeros(cls, X: Array, outputs: tuple[int, ...]) -> Linear:
+        """The model that training starts from by default: zeros of X's dtype, with a bias; outputs () or (k,)."""
         return cls(np.zeros((X.shape[1], *outputs), X.dtype), np.zeros(outputs, X.dtype))
 
     def predict(self, X: Any, n_threads: int | None = None) -> Array:
-        """Ŷ = XW + b: shape (n,) for weights (d,), (n, k) for weights (d, k)."""
+        """Ŷ = XW + b: shape (n,) for weights (d,), (n, k) for weights (d, k).
+
+        Raises
+        ------
+        ValueError
+            X has another number of columns, a value that is not finite, or so large a one that Ŷ overflows.
+        """
         X = rows.table(X)
-        self._check_columns(X)
+        self.check_columns(X)
         weights, bias = self.parameters(X.dtype)
         out = np.empty((len(X), weights.shape[1]), X.dtype)
         BACKENDS["kernel"].predict(X, weights, bias, out, threads.resolve(n_threads))
         if not np.isfinite(out).all():
             rows.check_finite(X, "X")
-        return out.reshape(len(X), *self.weights.shape[1:])
+            row = int(np.argmin(np.isfinite(out).all(axis=1)))
+            raise ValueError(f"the prediction for row {row} of X overflows {X.dtype}")
+        return out.reshape(len(X), *self.outputs)
+
+    def predict_proba(self, X: Any) -> Array:
+        """Probabilities, after training with a classifier's loss.
+
+        Returns
+        -------
+        array
+            logistic: the probability of 1, of the shape of `predict`. softmax: (n, k), rows that sum to 1.
+
+        Raises
+        ------
+        ValueError
+            The model was trained with another loss.
+        """
+        return probabilities(self.predict(X), self.loss)
+
+    # What training needs of a model ----------------------------------------------------------------------------------------
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Shape of one row's prediction: () or (k,)."""
+        return self.weights.shape[1:]
 
     def parameters(self, dtype: Any) -> tuple[Array, Array | None]:
         """Copies of the weights as (d, k) and the bias as (k,), in ``dtype``: what the backends work on."""
-        weights = self.weights.astype(dtype).reshape(len(self.weights), -1)
-        bias = None if self.bias is None else np.array(self.bias, dtype).reshape(-1)
-        rows.check_finite(weights, f"weights as {np.dtype(dtype)}")
-        return weights, bias
+        weights = np.array(rows.cast(self.weights, np.dtype(dtype), "weights")).reshape(len(self.weights), -1)
+        if self.bias is None:
+            return weights, None
+        return weights, np.array(rows.cast(np.asarray(self.bias), np.dtype(dtype), "bias")).reshape(-1)
 
     def with_parameters(self, weights: Array, bias: Array | None) -> Linear:
         """A model of this one's shape with other, finite parameters, given as (d, k) and (k,) and copied."""
         model = Linear.__new__(Linear)
+        model.loss = self.loss
         model.weights = weights.reshape(self.weights.shape).copy()
         model.bias = None if bias is None else bias.copy() if self.weights.ndim == 2 else bias[0]
         return model
 
-    def _check_columns(self, X: Array) -> None:
+    def engine(self, backend: ModuleType, dtype: Any) -> ModuleType:
+        """What runs its epochs."""
+        return backend
+
+    def check_columns(self, X: Array, name: str = "X") -> None:
         if X.shape[1] != len(self.weights):
-            raise ValueError(f"X has {X.shape[1]} columns, but the model has weights for {len(self.weights)}")
+            raise ValueError(f"{name} has {X.shape[1]} columns, but the model has weights for {len(self.weights)}")
 
     def __repr__(self) -> str:
         return f"Linear(weights={self.weights!r}, bias={self.bias!r})"
+
+
+def probabilities(raw: Array, loss: Loss | None) -> Array:
+    """σ(ŷ) for logistic, softmax(ŷ) for softmax."""
+    if loss is None or loss.targets not in ("binary", "classes"):
+        trained = "not trained" if loss is None else f"trained with {loss.name!r}"
+        raise ValueError(f"probabilities need a model trained with 'logistic' or 'softmax'; this one is {trained}")
+    if loss.targets == "binary":
+        e = np.exp(-np.abs(raw))
+        return np.where(raw > 0, 1, e) / (1 + e)
+    e = np.exp(raw - raw.max(axis=1, keepdims=True))
+    result: Array = e / e.sum(axis=1, keepdims=True)
+    return result

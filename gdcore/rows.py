@@ -75,7 +75,10 @@ def targets(Y: Any, X: Array, name: str = "Y", table_name: str = "X") -> Array:
 
 
 def weights_of_rows(sample_weight: Any, X: Array) -> Array:
-    """sample_weight in X's dtype: (n,), none negative, not all zero."""
+    """sample_weight in X's dtype: (n,), none negative, not all zero.
+
+    Only their proportions matter: very large or small ones are divided by the largest, so that no sum overflows.
+    """
     s = floating(sample_weight, "sample_weight")
     if s.shape != (len(X),):
         raise ValueError(f"sample_weight must have shape ({len(X)},), one weight a row of X, found shape {s.shape}")
@@ -83,10 +86,35 @@ def weights_of_rows(sample_weight: Any, X: Array) -> Array:
     if (s < 0).any():
         row = int(np.argmax(s < 0))
         raise ValueError(f"sample_weight[{row}] is {s[row]}: weights must not be negative")
-    s = cast(s, X.dtype, "sample_weight")
-    if not s.any():
+    largest = s.max()
+    if largest == 0:
         raise ValueError("sample_weight is zero for every row: at least one weight must be positive")
-    return s
+    if not 1e-6 < largest < 1e6:
+        s = s / largest
+    return cast(s, X.dtype, "sample_weight")
+
+
+def labels(Y: Array, targets: str, k: int | None, name: str = "Y") -> None:
+    """Checks that Y holds what a classifier's loss needs: 0 and 1, or classes 0 … k − 1.
+
+    >>> labels(np.array([0.0, 2.0]), "binary", None)
+    Traceback (most recent call last):
+    ValueError: Y[1] is 2.0: this loss wants 0 or 1
+    """
+    if targets == "real":
+        return
+    check_finite(Y, name)
+    if targets == "binary":
+        wrong, wanted = (Y != 0) & (Y != 1), "0 or 1"
+    else:
+        wrong = (Y < 0) | (np.floor(Y) != Y)
+        wanted = "classes 0, 1, 2, …"
+        if k is not None:
+            wrong |= k <= Y
+            wanted = f"classes 0 … {k - 1}, for the model has {k} outputs"
+    if wrong.any():
+        place = [int(i) for i in np.argwhere(wrong)[0]]
+        raise ValueError(f"{name}{place} is {Y[tuple(place)]}: this loss wants {wanted}")
 
 
 def check_finite(array: Array, name: str) -> None:
@@ -117,13 +145,15 @@ def blocks(array: Array) -> Iterator[Array]:
         yield array[start : start + step]
 
 
-def cast(array: Array, dtype: Any, name: str) -> Array:
+def cast(array: Array, dtype: Any, name: str, whose: str = "the dtype of X") -> Array:
     """``array`` in another dtype; ValueError where a finite value would become infinite."""
     if array.dtype == dtype:
         return array
     with np.errstate(over="ignore"):
         cast = array.astype(dtype)
-    if np.isinf(cast).any() and not np.isinf(array).any():
-        row = int(np.argmax(np.isinf(cast).reshape(len(cast), -1).any(axis=1)))
-        raise ValueError(f"{name}[{row}] is {array[row]}, which does not fit {dtype}, the dtype of X")
+    lost = np.isinf(cast) & np.isfinite(array)
+    if lost.any():
+        place = [int(i) for i in np.argwhere(lost)[0]]
+        where = f"{place}" if place else ""
+        raise ValueError(f"{name}{where} is {array[tuple(place)]}, which does not fit {dtype}, {whose}")
     return cast

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from functools import cache
 from pathlib import Path
+
+_MOST = 1024  # more than any pass is cut into
 
 
 def resolve(n_threads: int | None) -> int:
@@ -25,11 +28,15 @@ def resolve(n_threads: int | None) -> int:
     ValueError: n_threads must be at least 1 or None, found 0
     """
     if n_threads is not None:
-        if isinstance(n_threads, bool) or not hasattr(n_threads, "__index__"):
+        try:
+            asked = operator.index(n_threads)
+        except TypeError:
+            asked = None
+        if asked is None or isinstance(n_threads, bool):
             raise TypeError(f"n_threads must be an integer or None, found {n_threads!r}")
-        if int(n_threads) < 1:
+        if asked < 1:
             raise ValueError(f"n_threads must be at least 1 or None, found {n_threads!r}")
-        return int(n_threads)
+        return min(asked, _MOST)
     first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if first.isdigit() and int(first) > 0:
         return int(first)

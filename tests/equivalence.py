@@ -174,8 +174,16 @@ def compare_descend(backend: ModuleType, p: Problem, epochs: int = 4, n_threads:
         close("descend: bias gradient", gb, bias_grad, tolerance, scale)
 
 
+def compare_read(backend: ModuleType, dtype: Any, n: int) -> None:
+    """The sum of n numbers of one sign: nothing cancels, so that a sum kept in too few bits drifts away."""
+    X = np.full((n, 1), 0.1, dtype)
+    close("read", backend.read(X), n * float(dtype(0.1)), TOLERANCE[dtype])
+
+
 def check(backend: ModuleType, dtypes: Any = DTYPES, columns: Any = (3, 20, 40, 130)) -> None:
     """A short run over every path: turned, streamed, fused; one and several outputs; one chunk and more."""
+    for dtype in dtypes:
+        compare_read(backend, dtype, 10**6)
     for dtype, d in itertools.product(dtypes, columns):
         for n, k, bias, weighted in (
             (1, 1, True, True),

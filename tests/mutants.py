@@ -23,30 +23,45 @@ from gdcore.backends import reference
 
 KERNEL = Path(__file__).parent.parent / "gdcore" / "backends" / "kernel.pyx"
 
-# Where (the first group is the expression; any white space may stand where there is a blank), and what else to put there.
+# Where, and what is then replaced there: regular expressions in which a blank stands for any white space. The kernel's
+# are whole expressions: the first group, or all of it.
 REFERENCE_MUTANTS = [
-    (r"grad = (2 \* \( X\.T @ R \))", {"sign": "-2 * (X.T @ R)", "factor 2": "(X.T @ R)"}),
-    (r"bias_grad = .*?(2 \* np\.sum\( R\b)", {"sign of ∇b": "-2 * np.sum(R", "factor 2 of ∇b": "np.sum(R"}),
-    (r"weights (-=) lr \* gradient", {"minus of the update": "+="}),
+    (r"return r \* r, 2 \* r\b", {"sign": (r"2 \*", "-2 *"), "factor 2": (r"2 \*", "")}),
+    (r"bias_grad = .*? np\.sum\(", {"sign of ∇b": (r"np\.", "-np."), "a factor in ∇b": (r"np\.", "2 * np.")}),
+    (r"else state\[ 0 \] parameters -= lr \* along", {"minus of the update": ("-=", "+=")}),
 ]
 KERNEL_MUTANTS = [
-    (r"\br = (2 \* s\[ q \] \* r)", {"sign": "-2 * s[q] * r", "factor 2": "s[q] * r", "sample weight": "2 * r"}),
-    (r"(weight - lr \* rounded\( gradient, r \))", {"minus of the update": "weight + lr * rounded(gradient, r)"}),
+    (
+        r"\b2 \* s\[ q \] \* r\b",
+        {"sign": (r"2 \*", "-2 *"), "factor 2": (r"2 \*", ""), "sample weight": (r"s\[ q \] \*", "")},
+    ),
+    (r"rounded\( < floating > \( (weight - .+?) \) , r \)", {"minus of the update": ("-", "+")}),
 ]
 
 DIRECTIVES = ("boundscheck=False", "wraparound=False", "initializedcheck=False", "cdivision=True", "binding=True")
 
 
-def find(pattern, source):
-    """The one place in ``source`` that ``pattern`` describes."""
-    found = list(re.finditer(pattern.replace(" ", r"\s*"), source))
+def spaced(pattern):
+    return pattern.replace(" ", r"\s*")
+
+
+def find(pattern, sources):
+    """The one place in ``sources``, texts by name, that looks like ``pattern``: a name and a match."""
+    found = [(name, match) for name, text in sources.items() for match in re.finditer(spaced(pattern), text)]
     if len(found) != 1:
         raise LookupError(f"{len(found)} places look like {pattern!r}, not 1: the source has changed, change the table too")
     return found[0]
 
 
-def put(source, place, text):
-    return source[: place.start(1)] + text + source[place.end(1) :]
+def mutated(expression, replacement):
+    text, count = re.subn(spaced(replacement[0]), replacement[1], expression, count=1)
+    assert count == 1, f"there is no {replacement[0]!r} in {expression!r}"
+    return text
+
+
+def put(text, place, expression):
+    group = place.re.groups  # 0 is all of it
+    return text[: place.start(group)] + expression + text[place.end(group) :]
 
 
 def load(path, name):
@@ -61,8 +76,8 @@ def reference_mutants(folder):
     source = Path(reference.__file__).read_text()
     sources = {"nothing": source}
     for pattern, mutants in REFERENCE_MUTANTS:
-        place = find(pattern, source)
-        sources |= {name: put(source, place, text) for name, text in mutants.items()}
+        _, place = find(pattern, {"reference.py": source})
+        sources |= {name: put(source, place, mutated(place[0], mutant)) for name, mutant in mutants.items()}
     modules = {}
     for number, (name, text) in enumerate(sources.items()):
         path = Path(folder) / f"reference_{number}.py"
@@ -88,21 +103,30 @@ def linker():
     return shlex.split(sysconfig.get_config_var("LDSHARED") or "cc -shared")
 
 
+def kernel_sources(name=KERNEL.name):
+    """The kernel's source and the files it includes: {name: text}."""
+    text = (KERNEL.parent / name).read_text()
+    sources = {name: text}
+    for included in re.findall(r"""^\s*include\s+["'](.+?)["']""", text, re.MULTILINE):
+        sources |= kernel_sources(included)
+    return sources
+
+
 def kernel_mutants(folder):
     """The kernel compiled with its mutants inside, and their names in the order of their numbers, from 1 on."""
-    source, names = KERNEL.read_text(), []
+    sources, names = kernel_sources(), []
     for pattern, mutants in KERNEL_MUTANTS:
-        place = find(pattern, source)
-        expression = place[1]
-        for name, text in mutants.items():
+        file, place = find(pattern, sources)
+        original = expression = place[place.re.groups]
+        for name, mutant in mutants.items():
             names.append(name)
-            expression = f"({text} if mutant == {len(names)} else {expression})"
-        source = put(source, place, expression)
-    source += "\n\ncdef int mutant = 0\n\n\ndef mutate(int number):\n    global mutant\n    mutant = number\n"
-    pyx = Path(folder) / "kernel.pyx"
-    pyx.write_text(source)
+            expression = f"({mutated(original, mutant)} if mutant == {len(names)} else {expression})"
+        sources[file] = put(sources[file], place, expression)
+    sources[KERNEL.name] += "\n\ncdef int mutant = 0\n\n\ndef mutate(int number):\n    global mutant\n    mutant = number\n"
+    for file, text in sources.items():
+        (Path(folder) / file).write_text(text)
     options = [option for directive in DIRECTIVES for option in ("-X", directive)]
-    run([sys.executable, "-m", "cython", "-3", *options, pyx.name], folder)
+    run([sys.executable, "-m", "cython", "-3", *options, KERNEL.name], folder)
     built = Path(folder) / ("kernel" + sysconfig.get_config_var("EXT_SUFFIX"))
     include = "-I" + sysconfig.get_path("include")
     run([*linker(), "-O1", "-w", "-fPIC", "-pthread", include, "kernel.c", "-lm", "-o", built.name], folder)

@@ -12,7 +12,6 @@ from equivalence import COLUMNS, DTYPES, ROWS, TOLERANCE, close, formula, layout
 
 from gdcore.backends import kernel, reference
 
-FUNCTIONS = ("read", "predict", "loss", "gradient", "loss_gradient", "update", "descend")
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 
 
@@ -20,22 +19,20 @@ dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name
 
 
 def public_functions(module):
-    return {
-        name
-        for name in dir(module)
-        if not name.startswith("_") and inspect.isroutine(getattr(module, name)) and not inspect.isclass(name)
-    }
+    """The names of the functions that a module defines, not of those that it imports."""
+    functions = inspect.getmembers(module, inspect.isroutine)
+    return {name for name, function in functions if not name.startswith("_") and function.__module__ == module.__name__}
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", sorted(public_functions(reference)))
 def test_same_signature(name):
     ours, theirs = (inspect.signature(getattr(module, name)).parameters for module in (kernel, reference))
     assert [(p.name, p.kind, p.default) for p in ours.values()] == [(p.name, p.kind, p.default) for p in theirs.values()]
 
 
 def test_same_functions():
-    assert public_functions(reference) == set(FUNCTIONS)
-    assert public_functions(kernel) == {*FUNCTIONS, "variant", "supported"}
+    assert public_functions(reference) >= {"read", "predict", "loss", "gradient", "loss_gradient", "update", "descend"}
+    assert public_functions(kernel) == public_functions(reference) | {"variant", "supported"}
 
 
 # ------------------------------------------------------------------------------------------------------------ the formulas
@@ -102,9 +99,7 @@ def test_read_sums_every_element(backend, dtype, d):
 @dtypes
 @pytest.mark.parametrize("n", [100_003, 524_288, 10**6])
 def test_read_of_numbers_of_one_sign(backend, dtype, n):
-    """Nothing cancels here, so that a sum kept in too few bits drifts away."""
-    X = np.full((n, 1), 0.1, dtype)
-    close("read", backend.read(X), n * float(dtype(0.1)), TOLERANCE[dtype])
+    equivalence.compare_read(backend, dtype, n)
 
 
 @dtypes
@@ -416,21 +411,17 @@ def test_decimals_round_every_epoch(backend, dtype, n, d, k, bias, weighted, dec
 
 @dtypes
 @pytest.mark.parametrize("decimals", [5, 3, 2, 1, 0, -1, -2])
-@pytest.mark.parametrize("lr", [0.5, 0.1, 0.05, 0.01])
-def test_decimals_round_as_numpy_does(backend, dtype, decimals, lr):
+def test_decimals_round_as_numpy_does(backend, dtype, decimals):
     """Numbers that have `decimals` decimals, as every epoch after the first has: halves are then frequent."""
-    rng = np.random.default_rng(7)
-    unit = 10.0**-decimals
-    W = np.round(rng.normal(0, 50 * unit, (3000, 1)), decimals).astype(dtype)
-    G = np.concatenate([np.round(rng.normal(0, 500 * unit, (2000, 1)), decimals), rng.normal(0, 50, (1000, 1))])
-    G = G.astype(dtype)
-    wanted, before = rounded_step(W, G, lr, decimals), W.copy()
-    backend.update(W, G, lr, decimals)
-    wrong = np.flatnonzero(wanted != W)
-    assert not len(wrong), (
-        f"{len(wrong)} of 3000, e.g. {before[wrong[0], 0]!r} − {lr}·{G[wrong[0], 0]!r}: "
-        f"{W[wrong[0], 0]!r}, not {wanted[wrong[0], 0]!r}"
-    )
+    rng, unit, wrong = np.random.default_rng(7), 10.0**-decimals, []
+    for lr in (0.5, 0.3, 0.1, 0.05, 0.01):
+        W = np.round(rng.normal(0, 50 * unit, (3000, 1)), decimals).astype(dtype)
+        G = np.concatenate([np.round(rng.normal(0, 500 * unit, (2000, 1)), decimals), rng.normal(0, 50, (1000, 1))])
+        G = G.astype(dtype)
+        wanted, before = rounded_step(W, G, lr, decimals), W.copy()
+        backend.update(W, G, lr, decimals)
+        wrong += [f"{before[i, 0]} − {lr}·{G[i, 0]} = {W[i, 0]}, not {wanted[i, 0]}" for i in np.flatnonzero(wanted != W)]
+    assert not wrong, f"{len(wrong)} of 15,000 differ, the first: {wrong[0]}"
 
 
 # ------------------------------------------------------------------------------------------------------------ side effects

@@ -4,6 +4,7 @@ import doctest
 import importlib
 import pkgutil
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,30 +25,25 @@ def module_names():
 
 
 def test_all_modules_are_found():
-    wanted = {"gdcore", "gdcore.train", "gdcore.run", "gdcore.models", "gdcore.rows", "gdcore.losses", "gdcore.threads", "gdcore.plots", "gdcore.cli", "gdcore.demo", "gdcore.backends", "gdcore.backends.reference", "gdcore.backends.kernel"}  # fmt: skip
-    assert wanted <= set(module_names())
+    wanted = ["train", "run", "models", "rows", "losses", "threads", "plots", "cli", "demo"]
+    wanted += ["backends", "backends.reference", "backends.kernel"]
+    assert {"gdcore", *(f"gdcore.{name}" for name in wanted)} <= set(module_names())
 
 
 @pytest.mark.parametrize("name", module_names())
 def test_examples_of_a_module(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     importlib.import_module(name)
-    outcome = doctest.testmod(importlib.sys.modules[name])
+    outcome = doctest.testmod(sys.modules[name])  # gdcore.train names the function, sys.modules has the module
     assert outcome.failed == 0
     assert list(tmp_path.iterdir()) == []
 
 
 def test_there_are_examples_where_newcomers_look():
-    finder = doctest.DocTestFinder(exclude_empty=True)
-    shown = [gdcore.fit, gdcore.train, gdcore.Linear]
-    counts = [sum(len(test.examples) for test in finder.find(thing)) for thing in shown]
-    assert min(counts) >= 1, dict(zip([thing.__name__ for thing in shown], counts, strict=True))
-    runner = doctest.DocTestRunner(verbose=False)
-    for thing in shown:
-        for test in finder.find(thing):
-            runner.run(test)
-    assert runner.summarize(verbose=False).failed == 0
-    assert runner.summarize(verbose=False).attempted >= 8
+    counts = {}
+    for thing in (gdcore.fit, gdcore.train, gdcore.Linear):
+        counts[thing.__name__] = sum(len(test.examples) for test in doctest.DocTestFinder().find(thing))
+    assert min(counts.values()) >= 2, counts
 
 
 def python_blocks(text):

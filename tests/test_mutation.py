@@ -39,7 +39,7 @@ def test_the_kernel_as_it_is(kernel):
     assert mutants.noticed(kernel) is None
 
 
-@pytest.mark.parametrize("number, name", enumerate(names(KERNEL_MUTANTS), 1))
+@pytest.mark.parametrize("number, name", list(enumerate(names(KERNEL_MUTANTS), 1)))
 def test_a_wrong_kernel_is_noticed(kernel, number, name):
     kernel.mutate(number)
     assert mutants.noticed(kernel)
@@ -47,7 +47,9 @@ def test_a_wrong_kernel_is_noticed(kernel, number, name):
 
 def test_a_changed_source_is_noticed():
     """A table that no longer finds its place in the source is an error, not a mutant of nothing."""
-    for source in ("r = s[q] * r", "r = 2 * s[q] * r\nr = 2 * s[q] * r"):
+    pattern = KERNEL_MUTANTS[0][0]
+    for text in ("r = s[q] * r", "r = 2 * s[q] * r\nr = 2 * s[q] * r"):
         with pytest.raises(LookupError, match="change the table too"):
-            mutants.find(KERNEL_MUTANTS[0][0], source)
-    assert mutants.find(KERNEL_MUTANTS[0][0], "    r  =  2*s[ q ]  * r")[1] == "2*s[ q ]  * r"
+            mutants.find(pattern, {"kernel.pyx": text})
+    file, place = mutants.find(pattern, {"kernel.pyx": "", "losses.pxi": "    r  =  2*s[ q ]  * r"})
+    assert (file, place[0]) == ("losses.pxi", "2*s[ q ]  * r")

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from equivalence import many_rows, problem, stable_lr, start
 
-from gdcore.backends import kernel
+from gdcore.backends import kernel, reference
 
 TASKS = Path("/proc/self/task")
 D = 40
@@ -184,7 +184,7 @@ INTERRUPTED = """
 import json, signal, sys, time
 import numpy as np
 from equivalence import problem, stable_lr, start
-from gdcore.backends import kernel
+from gdcore.backends import kernel, reference
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 n, d, epochs, n_threads = map(int, sys.argv[1:])
@@ -247,6 +247,44 @@ def test_ctrl_c(tmp_path, record_property, n, d, epochs, n_threads, seed):
     assert same, f"not the weights of {whole} whole epochs"
     assert history_same
     assert went_on
+
+
+def test_an_interrupted_epoch_of_the_reference_is_undone():
+    """KeyboardInterrupt at each line that runs in three epochs: the state is always that of whole epochs."""
+    p, wrong = problem(50, 3), {}
+
+    def run(epochs, at=None):
+        """The state after some epochs, or after the interrupt at the line that is executed as number ``at``."""
+        W, b, G, gb, history, done = start(reference, p, 3)
+        lines = []
+
+        def trace(frame, event, _):
+            if frame.f_code.co_filename != reference.__file__ or frame.f_code.co_name == "_restore":
+                return None
+            if event == "line":
+                lines.append(frame.f_lineno)
+                if len(lines) == at:
+                    raise KeyboardInterrupt
+            return trace
+
+        previous = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            reference.descend(p.X, p.Y, W, b, G, gb, 0.01, epochs, history, done, p.sample_weight)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(previous)
+        return lines, int(done[0]), [array.tobytes() for array in (W, b, G, gb)]
+
+    wanted = [run(epochs)[2] for epochs in range(4)]
+    lines = len(run(3)[0])
+    assert lines > 30
+    for at in range(1, lines + 1):
+        executed, done, state = run(3, at)
+        if state != wanted[done]:
+            wrong[executed[at - 1]] = done
+    assert not wrong, f"interrupted at these lines of reference.py, it does not leave whole epochs: {sorted(wrong)}"
 
 
 class Alarm(Exception):

@@ -31,7 +31,7 @@
 #
 # float32. Products, and sums within a block (at most 128 rows), are float32; sums over blocks are kept in float64.
 from cpython.exc cimport PyErr_Occurred
-from libc.math cimport isfinite, pow, rint, sqrt
+from libc.math cimport NAN, fabs, isfinite, log, pow, rint, sqrt
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
@@ -94,6 +94,9 @@ ctypedef fused floating:
     float
     double
 
+include "losses.pxi"
+include "optimizers.pxi"
+
 cdef enum:
     LINE = 64               # bytes in a cache line
     PANEL = 128             # rows in a block turned on its side
@@ -120,11 +123,16 @@ cdef struct Pass:
     # One pass over the rows: what to read, with which model, how it is cut, where the sums go.
     Job job
     bint wide                       # float64, not float32
+    LossKind loss
+    double parameter                # δ of huber, τ of quantile
     Py_ssize_t n, d, k
+    const Py_ssize_t* order         # which rows, in which order; NULL: as they lie
+    Py_ssize_t first, last          # the pass is over positions first … first + n of `last` in all
+    Py_ssize_t lookahead            # with an order: so many positions ahead rows are prefetched
     const char* x                   # (n, d), strides in bytes
     Py_ssize_t x_row, x_column
-    const char* y                   # (n, k)
-    Py_ssize_t y_row, y_column
+    const char* y                   # (n, y_columns): k columns, or one of classes for softmax
+    Py_ssize_t y_row, y_column, y_columns
     const char* s                   # (n,) sample weights; NULL: all are 1
     Py_ssize_t s_row
     char* out                       # (n, k) predictions
@@ -145,6 +153,7 @@ cdef struct Pass:
 cdef struct Scratch:
     # A thread's own buffers, carved from one allocation, each on its own cache lines.
     double* sums                    # (width,): the sums of the chunk at work
+    double* room                    # (3, block), for softmax
     void* raw                       # (k, block): Ŷ, then ∂ℓ/∂Ŷ
     void* behind                    # (k, block): ∂ℓ/∂Ŷ of the block before
     void* y                         # (k, block): where the targets are copied to
@@ -152,6 +161,7 @@ cdef struct Scratch:
     void* s                         # (block,): sample weights, 0 for padding
     void** rows                     # (block,): where the block's rows begin
     void** rows_behind
+    void** soon                     # (block,): rows to prefetch meanwhile
     char* packed                    # one turned block, or where X cannot be read in place a window of packed rows
     char* packed_behind             # the window before it, for the block behind is still needed
     Py_ssize_t window               # rows of each stream in the window
@@ -194,20 +204,14 @@ cdef inline double seconds() noexcept nogil:
 
 # ---------------------------------------------------------------------------------------------- inner products, four rows
 
-cdef inline void prefetch4(const void* q0, const void* q1, const void* q2, const void* q3, Py_ssize_t ahead,
-                           Py_ssize_t bytes) noexcept nogil:
-    # Asks for the cache lines that begin in the `bytes` bytes `ahead` of each row: rows side by side ask for each once.
-    cdef Py_ssize_t z
-    for z in range(lines_begun(q0, ahead, bytes)):
-        gdcore_prefetch(<const char*>q0 + ahead + z * LINE)
-        gdcore_prefetch(<const char*>q1 + ahead + z * LINE)
-        gdcore_prefetch(<const char*>q2 + ahead + z * LINE)
-        gdcore_prefetch(<const char*>q3 + ahead + z * LINE)
-
-
-cdef inline Py_ssize_t lines_begun(const void* q, Py_ssize_t ahead, Py_ssize_t bytes) noexcept nogil:
-    cdef Py_ssize_t first = <Py_ssize_t>q + ahead - 1
-    return (first + bytes) // LINE - first // LINE
+cdef inline void prefetch4(const void* f0, const void* f1, const void* f2, const void* f3, Py_ssize_t bytes) noexcept nogil:
+    # Asks for the cache lines that begin in `bytes` bytes of four rows: rows side by side ask for each line once.
+    cdef Py_ssize_t z, first = <Py_ssize_t>f0 - 1
+    for z in range((first + bytes) // LINE - first // LINE):
+        gdcore_prefetch(<const char*>f0 + z * LINE)
+        gdcore_prefetch(<const char*>f1 + z * LINE)
+        gdcore_prefetch(<const char*>f2 + z * LINE)
+        gdcore_prefetch(<const char*>f3 + z * LINE)
 
 
 cdef inline void dot4(const floating* q0, const floating* q1, const floating* q2, const floating* q3,
@@ -237,15 +241,15 @@ cdef inline void axpy4(const floating* p0, const floating* p1, const floating* p
 
 cdef inline void step4(const floating* q0, const floating* q1, const floating* q2, const floating* q3,
                        const floating* p0, const floating* p1, const floating* p2, const floating* p3,
-                       const floating* r, const floating* w, double* g, Py_ssize_t d, Py_ssize_t ahead,
-                       floating* out) noexcept nogil:
-    # dot4 of the rows q and axpy4 of the rows p, which came a block earlier, in one loop.
+                       const floating* f0, const floating* f1, const floating* f2, const floating* f3,
+                       const floating* r, const floating* w, double* g, Py_ssize_t d, floating* out) noexcept nogil:
+    # dot4 of the rows q and axpy4 of the rows p, which came a block earlier, in one loop, while the rows f are asked for.
     cdef floating r0 = r[0], r1 = r[1], r2 = r[2], r3 = r[3]
     cdef floating a0, a1, a2, a3, b0 = 0, b1 = 0, b2 = 0, b3 = 0
     cdef Py_ssize_t j, m, z, left = d
     while left > 0:
         m = min(left, <Py_ssize_t>TILE)
-        prefetch4(q0, q1, q2, q3, ahead, m * <Py_ssize_t>sizeof(floating))
+        prefetch4(f0, f1, f2, f3, m * <Py_ssize_t>sizeof(floating))
         a0 = a1 = a2 = a3 = 0
         for j in range(m):
             a0 += q0[j] * w[j]
@@ -259,6 +263,7 @@ cdef inline void step4(const floating* q0, const floating* q1, const floating* q
         b3 += a3
         q0 += m; q1 += m; q2 += m; q3 += m
         p0 += m; p1 += m; p2 += m; p3 += m
+        f0 += m; f1 += m; f2 += m; f3 += m
         w += m
         g += m
         left -= m
@@ -275,31 +280,39 @@ cdef inline Py_ssize_t valid(Block* block, Py_ssize_t stream) noexcept nogil:
     return max(0, min(block.rows, block.high - block.start - stream * block.span))
 
 
+cdef inline Py_ssize_t row_at(Pass* t, Py_ssize_t position) noexcept nogil:
+    return position if t.order == NULL else t.order[position]
+
+
 cdef void targets(Pass* t, Scratch* own, Block* block, floating* tag) noexcept nogil:
-    # y (k, m) and s (m,) of the block's rows, stream after stream; padding has y = 0 and s = 0.
+    # y (y_columns, m) and s (m,) of the block's rows, stream after stream; padding has y = 0 and s = 0.
     cdef floating *y
     cdef floating *s
     cdef const char *source
-    cdef Py_ssize_t m = block.rows * block.streams, stream, c, i, count, row
-    cdef bint in_place = block.streams == 1 and t.k == 1 and t.y_row == sizeof(floating) and valid(block, 0) == m
+    cdef Py_ssize_t m = block.rows * block.streams, stream, c, i, count, start
+    cdef bint in_place = (block.streams == 1 and t.y_columns == 1 and t.y_row == sizeof(floating) and t.order == NULL
+                          and valid(block, 0) == m)
     own.targets = t.y + block.start * t.y_row if in_place else <char*>own.y
     for stream in range(block.streams):
-        row = block.start + stream * block.span
+        start = block.start + stream * block.span
         count = valid(block, stream)
         s = <floating*>own.s + stream * block.rows
-        source = t.s + row * t.s_row
-        for i in range(count):
-            s[i] = 1 if t.s == NULL else (<const floating*>(source + i * t.s_row))[0]
+        if t.s == NULL:
+            for i in range(count):
+                s[i] = 1
+        else:
+            for i in range(count):
+                s[i] = (<const floating*>(t.s + row_at(t, start + i) * t.s_row))[0]
         for i in range(count, block.rows):
             s[i] = 0
-        for c in range(0 if in_place else t.k):
+        for c in range(0 if in_place else t.y_columns):
             y = <floating*>own.y + c * m + stream * block.rows
-            source = t.y + row * t.y_row + c * t.y_column
-            if t.y_row == sizeof(floating):
-                memcpy(y, source, count * sizeof(floating))
+            source = t.y + c * t.y_column
+            if t.order == NULL and t.y_row == sizeof(floating):
+                memcpy(y, source + start * t.y_row, count * sizeof(floating))
             else:
                 for i in range(count):
-                    y[i] = (<const floating*>(source + i * t.y_row))[0]
+                    y[i] = (<const floating*>(source + row_at(t, start + i) * t.y_row))[0]
             for i in range(count, block.rows):
                 y[i] = 0
 
@@ -320,36 +333,19 @@ cdef void predictions(Pass* t, Scratch* own, Block* block, floating* tag) noexce
 
 
 cdef void residuals(Pass* t, Scratch* own, Block* block, floating* tag) noexcept nogil:
-    # raw (k, m) = XW becomes ∂ℓ/∂Ŷ (k, m); the loss, the total weight and ∇b are added to the sums.
+    # raw (k, m) = XW becomes ∂ℓ/∂Ŷ (k, m); the loss, the total weight and ∇b are added to the sums. Formulas: losses.pxi.
     cdef Py_ssize_t m = block.rows * block.streams, q, c
-    cdef floating *raw = <floating*>own.raw
-    cdef const floating *y
     cdef const floating *s = <floating*>own.s
-    cdef floating r, bias
-    cdef floating loss, slope, total = 0
     if t.job == PREDICT:
         predictions(t, own, block, tag)
         return
     targets(t, own, block, tag)
-    y = <const floating*>own.targets
+    cdef floating total = 0
     for q in range(m):
         total += s[q]
-    for c in range(t.k):
-        loss = slope = 0
-        bias = (<floating*>t.b)[c]
-        for q in range(m):
-            # forward   ℓ = s·(ŷ − y)²,  ŷ = x·w + b
-            r = raw[q] + bias - y[q]
-            loss += s[q] * r * r
-            # backward  ∂ℓ/∂ŷ = 2·s·(ŷ − y);  ∇b = Σ ∂ℓ/∂ŷ
-            r = 2 * s[q] * r
-            slope += r
-            raw[q] = r
-        own.sums[0] += loss
-        own.sums[2 + c] += slope
-        raw += m
-        y += m
     own.sums[1] += total
+    derivatives(t.loss, t.parameter, m, t.k, <floating*>own.raw, <const floating*>own.targets, s, <const floating*>t.b,
+                own.room, own.sums, own.sums + 2)
 
 
 # ----------------------------------------------------------------------------------------------------------- visiting rows
@@ -360,10 +356,13 @@ cdef size_t carve(Pass* t, Scratch* own, char* memory) noexcept nogil:
     cdef char* start = memory
     own.sums = <double*>memory
     memory += lines(t.width * sizeof(double))
+    own.room = <double*>memory
+    memory += lines(3 * t.block * sizeof(double)) if t.loss == SOFTMAX else 0
     own.raw, own.behind, own.y, own.s = memory, memory + cell, memory + 2 * cell, memory + 3 * cell
     memory += 3 * cell + lines(t.block * item)
     own.rows, own.rows_behind = <void**>memory, <void**>(memory + lines(t.block * sizeof(void*)))
-    memory += 2 * lines(t.block * sizeof(void*))
+    own.soon = <void**>(memory + 2 * lines(t.block * sizeof(void*)))
+    memory += 3 * lines(t.block * sizeof(void*))
     own.packed = memory
     if t.turned:
         memory += lines(PANEL_STRIDE * t.d * item)
@@ -379,30 +378,39 @@ cdef inline size_t lines(size_t bytes) noexcept nogil:
 
 cdef void locate(Pass* t, Scratch* own, Block* block, Py_ssize_t in_window, floating* tag) noexcept nogil:
     # own.rows: where the block's rows begin, stream after stream, in X or in the packed window that they start
-    # `in_window` rows into. Padding points to the last row of all.
-    cdef Py_ssize_t stream, i, count, step = t.x_row
+    # `in_window` rows into; own.soon: what to prefetch meanwhile. Padding points to the last row.
+    cdef Py_ssize_t row_bytes = t.d * <Py_ssize_t>sizeof(floating), stream, i, count, position, step = t.x_row
+    cdef Py_ssize_t ahead = 0 if not t.direct else AHEAD if row_bytes >= AHEAD else (AHEAD // row_bytes + 1) * t.x_row
     cdef void **rows = own.rows
+    cdef void **soon = own.soon
     cdef const char *source
     for stream in range(4):
-        if t.direct:
-            count = valid(block, stream)
-            source = t.x + (block.start + stream * block.span) * t.x_row
+        position = block.start + stream * block.span
+        count = valid(block, stream)
+        if t.direct and t.order != NULL:
+            for i in range(count):
+                rows[i] = <void*>(t.x + t.order[position + i] * t.x_row)
+                soon[i] = <void*>(t.x + t.order[min(position + i + t.lookahead, t.last - 1)] * t.x_row)
         else:
-            count = block.rows
-            step = t.d * <Py_ssize_t>sizeof(floating)
-            source = own.packed + (stream * own.window + in_window) * step
-        for i in range(count):
-            rows[i] = <void*>(source + i * step)
+            source = t.x + position * t.x_row
+            if not t.direct:
+                count = block.rows
+                step = row_bytes
+                source = own.packed + (stream * own.window + in_window) * step
+            for i in range(count):
+                rows[i] = <void*>(source + i * step)
+                soon[i] = <void*>(source + i * step + ahead)
         for i in range(count, block.rows):
-            rows[i] = <void*>(t.x + (block.high - 1) * t.x_row)
+            rows[i] = soon[i] = <void*>(t.x + row_at(t, block.high - 1) * t.x_row)
         rows += block.rows
+        soon += block.rows
 
 
 cdef void pack(Pass* t, Scratch* own, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t span, Py_ssize_t high,
                floating* tag) noexcept nogil:
     # The window: `rows` rows of each stream from `start` on, side by side; padding is zeros. Eight columns at a time are
     # read along the column and written along the row, while those of the next stream are asked for.
-    cdef Py_ssize_t stream, first, i, j, columns, count, c = t.x_column, next_
+    cdef Py_ssize_t stream, first, i, j, columns, count, position, c = t.x_column, soon
     cdef Py_ssize_t per_line = LINE // <Py_ssize_t>sizeof(floating)
     cdef const char *source
     cdef floating *to
@@ -411,14 +419,15 @@ cdef void pack(Pass* t, Scratch* own, Py_ssize_t start, Py_ssize_t rows, Py_ssiz
     for first in range(0, t.d, 8):
         columns = min(8, t.d - first)
         for stream in range(4):
-            count = max(0, min(rows, high - start - stream * span))
-            source = t.x + (start + stream * span) * t.x_row + first * c
-            next_ = span * t.x_row if stream < 3 else 8 * c - 3 * span * t.x_row
+            position = start + stream * span
+            count = max(0, min(rows, high - position))
+            soon = span * t.x_row if stream < 3 else 8 * c - 3 * span * t.x_row
             to = <floating*>own.packed + stream * rows * t.d + first
             for i in range(count):
-                if i % per_line == 0:
+                source = t.x + row_at(t, position + i) * t.x_row + first * c
+                if t.order == NULL and i % per_line == 0:
                     for j in range(8):
-                        gdcore_prefetch(source + next_ + j * c)
+                        gdcore_prefetch(source + soon + j * c)
                 if columns == 8:
                     to[0] = (<const floating*>source)[0]
                     to[1] = (<const floating*>(source + c))[0]
@@ -431,7 +440,6 @@ cdef void pack(Pass* t, Scratch* own, Py_ssize_t start, Py_ssize_t rows, Py_ssiz
                 else:
                     for j in range(columns):
                         to[j] = (<const floating*>(source + j * c))[0]
-                source += t.x_row
                 to += t.d
             for i in range(count, rows):
                 for j in range(columns):
@@ -442,14 +450,13 @@ cdef void pack(Pass* t, Scratch* own, Py_ssize_t start, Py_ssize_t rows, Py_ssiz
 cdef void stream_chunk(Pass* t, Scratch* own, Py_ssize_t low, Py_ssize_t high, Team* team, floating* tag) noexcept nogil:
     # Rows low … high of X, four streams at a time; see the note at the head of the file.
     cdef Py_ssize_t d = t.d, k = t.k, start = low, span, i, j, c, m, n, first, behind = 0, window, packed_from = 0
-    cdef Py_ssize_t row_bytes = d * <Py_ssize_t>sizeof(floating)
-    cdef Py_ssize_t ahead = 0 if not t.direct else AHEAD if row_bytes >= AHEAD else (AHEAD // row_bytes + 1) * t.x_row
     cdef bint fused = t.job == GRADIENT and k == 1
     cdef double *g = own.sums + 2 + k
     cdef const floating *w = <floating*>t.w
     cdef floating *raw
     cdef floating out[4]
     cdef const floating **q
+    cdef void **f
     cdef Block block
     block.streams, block.high = 4, high
     while start < high:
@@ -469,12 +476,13 @@ cdef void stream_chunk(Pass* t, Scratch* own, Py_ssize_t low, Py_ssize_t high, T
 
             # forward   Ŷ = XW + b
             q = <const floating**>own.rows
+            f = own.soon
             raw = <floating*>own.raw
             if fused:
-                forward_backward(t, own, n, behind, ahead, g, tag)
+                forward_backward(t, own, n, behind, g, tag)
             else:
                 for i in range(n):
-                    prefetch4(q[i], q[n + i], q[2 * n + i], q[3 * n + i], ahead, row_bytes)
+                    prefetch4(f[i], f[n + i], f[2 * n + i], f[3 * n + i], d * sizeof(floating))
                     for c in range(k):
                         dot4(q[i], q[n + i], q[2 * n + i], q[3 * n + i], w + c * d, d, out)
                         for j in range(4):
@@ -494,11 +502,12 @@ cdef void stream_chunk(Pass* t, Scratch* own, Py_ssize_t low, Py_ssize_t high, T
         backward(t, <const floating**>own.rows_behind, <const floating*>own.behind, 0, behind, g)
 
 
-cdef inline void forward_backward(Pass* t, Scratch* own, Py_ssize_t n, Py_ssize_t behind, Py_ssize_t ahead, double* g,
+cdef inline void forward_backward(Pass* t, Scratch* own, Py_ssize_t n, Py_ssize_t behind, double* g,
                                   floating* tag) noexcept nogil:
     # forward of a block of 4 n rows, fused with backward of the block before it, of 4 `behind` rows; one output
     cdef const floating **q = <const floating**>own.rows
     cdef const floating **p = <const floating**>own.rows_behind
+    cdef const floating **f = <const floating**>own.soon
     cdef const floating *w = <floating*>t.w
     cdef floating *r = <floating*>own.behind
     cdef floating *raw = <floating*>own.raw
@@ -510,10 +519,10 @@ cdef inline void forward_backward(Pass* t, Scratch* own, Py_ssize_t n, Py_ssize_
             along[j] = r[j * b + i] if i < b else 0
         if i < b:
             step4(q[i], q[n + i], q[2 * n + i], q[3 * n + i], p[i], p[b + i], p[2 * b + i], p[3 * b + i],
-                  along, w, g, t.d, ahead, out)
+                  f[i], f[n + i], f[2 * n + i], f[3 * n + i], along, w, g, t.d, out)
         else:
             step4(q[i], q[n + i], q[2 * n + i], q[3 * n + i], q[i], q[n + i], q[2 * n + i], q[3 * n + i],
-                  along, w, g, t.d, ahead, out)
+                  f[i], f[n + i], f[2 * n + i], f[3 * n + i], along, w, g, t.d, out)
         for j in range(4):
             raw[j * n + i] = out[j]
     backward(t, p, r, n, b, g)
@@ -531,47 +540,54 @@ cdef inline void backward(Pass* t, const floating** p, const floating* r, Py_ssi
             axpy4(p[i], p[n + i], p[2 * n + i], p[3 * n + i], along, g + c * t.d, t.d)
 
 
-cdef inline void turn(Pass* t, const char* row, floating* packed, Py_ssize_t count, Py_ssize_t m,
-                      Py_ssize_t ahead) noexcept nogil:
-    # packed (d, PANEL_STRIDE) = the `count` rows from `row` on, turned, and zeros up to m; four rows at a time, so that
-    # four elements are stored at once.
-    cdef Py_ssize_t i, j, whole = count // 4 * 4
+cdef inline void turn(Pass* t, Py_ssize_t start, floating* packed, Py_ssize_t count, Py_ssize_t m) noexcept nogil:
+    # packed (d, PANEL_STRIDE) = the `count` rows from position `start` on, turned, and zeros up to m; four rows at a time,
+    # so that four elements are stored at once.
+    cdef Py_ssize_t i, j, c = t.x_column, whole = count // 4 * 4
+    cdef Py_ssize_t ahead = (2 * AHEAD // t.x_row) * t.x_row if t.order == NULL and t.x_row > 0 else 0
     cdef const char *r0
+    cdef const char *r1
+    cdef const char *r2
+    cdef const char *r3
     cdef floating *to
     for i in range(0, whole, 4):
-        gdcore_prefetch(row + ahead)
-        gdcore_prefetch(row + ahead + t.x_row)
-        gdcore_prefetch(row + ahead + 2 * t.x_row)
-        gdcore_prefetch(row + ahead + 3 * t.x_row)
-        r0 = row
+        r0 = t.x + row_at(t, start + i) * t.x_row
+        r1 = t.x + row_at(t, start + i + 1) * t.x_row
+        r2 = t.x + row_at(t, start + i + 2) * t.x_row
+        r3 = t.x + row_at(t, start + i + 3) * t.x_row
+        if t.order == NULL:
+            gdcore_prefetch(r0 + ahead)
+            gdcore_prefetch(r1 + ahead)
+            gdcore_prefetch(r2 + ahead)
+            gdcore_prefetch(r3 + ahead)
+        else:
+            for j in range(4):
+                gdcore_prefetch(t.x + t.order[min(start + i + j + t.lookahead, t.last - 1)] * t.x_row)
         to = packed + i
         for j in range(t.d):
             to[0] = (<const floating*>r0)[0]
-            to[1] = (<const floating*>(r0 + t.x_row))[0]
-            to[2] = (<const floating*>(r0 + 2 * t.x_row))[0]
-            to[3] = (<const floating*>(r0 + 3 * t.x_row))[0]
+            to[1] = (<const floating*>r1)[0]
+            to[2] = (<const floating*>r2)[0]
+            to[3] = (<const floating*>r3)[0]
             to += PANEL_STRIDE
-            r0 += t.x_column
-        row += 4 * t.x_row
+            r0 += c; r1 += c; r2 += c; r3 += c
     for i in range(whole, m):
+        r0 = t.x + row_at(t, start + min(i, count - 1)) * t.x_row
         for j in range(t.d):
-            packed[j * PANEL_STRIDE + i] = (<const floating*>(row + j * t.x_column))[0] if i < count else 0
-        row += t.x_row
+            packed[j * PANEL_STRIDE + i] = (<const floating*>(r0 + j * c))[0] if i < count else 0
 
 
 cdef void turned_chunk(Pass* t, Scratch* own, Py_ssize_t low, Py_ssize_t high, Team* team, floating* tag) noexcept nogil:
     # Rows low … high of X, 128 at a time, turned: column j of the block is contiguous, vectors run along it. The last
     # block is padded to whole vectors with rows of weight 0.
     cdef Py_ssize_t d = t.d, k = t.k, item = sizeof(floating), count, m, i, j, c, stride
-    cdef Py_ssize_t ahead = (2 * AHEAD // t.x_row) * t.x_row if t.x_row > 0 else 0
-    cdef bint in_place = t.x_row == item and t.x_column % item == 0
+    cdef bint in_place = t.x_row == item and t.x_column % item == 0 and t.order == NULL
     cdef double *g = own.sums + 2 + k
     cdef const floating *w = <floating*>t.w
     cdef floating *raw
     cdef floating *packed = <floating*>own.packed
     cdef const floating *columns
     cdef const floating *x
-    cdef const char *row
     cdef floating v
     cdef Block block
     block.start, block.streams, block.span, block.high = low, 1, 0, high
@@ -580,14 +596,13 @@ cdef void turned_chunk(Pass* t, Scratch* own, Py_ssize_t low, Py_ssize_t high, T
         m = block.rows = (count + LANES - 1) // LANES * LANES
         if abandoned(team, own, m * d * k):
             return
-        row = t.x + block.start * t.x_row
         if in_place and m == count:
-            columns = <const floating*>row
+            columns = <const floating*>(t.x + block.start * t.x_row)
             stride = t.x_column // item
         else:
             columns = packed
             stride = PANEL_STRIDE
-            turn(t, row, packed, count, m, ahead)
+            turn(t, block.start, packed, count, m)
 
         # forward   Ŷ = XW + b
         for c in range(k):
@@ -699,8 +714,8 @@ cdef void do_chunks(Team* team, int number) noexcept nogil:
             pthread_mutex_unlock(&team.mutex)
         if chunk >= t.chunks or team.stop:
             break
-        low = chunk * t.chunk_rows
-        high = min(low + t.chunk_rows, t.n)
+        low = t.first + chunk * t.chunk_rows
+        high = min(low + t.chunk_rows, t.first + t.n)
         memset(own.sums, 0, t.width * sizeof(double))
         if t.job == READ:
             if t.wide:
@@ -846,23 +861,43 @@ cdef class Crew:
 
 # ------------------------------------------------------------------------------------------------------- what Python calls
 
+cdef class Objective:
+    # What a pass computes beside XW: the loss and its penalties.
+    cdef LossKind loss
+    cdef double parameter, l1, l2
+
+    def __init__(self, loss, parameter, l1, l2):
+        self.loss, self.parameter, self.l1, self.l2 = LOSS_KINDS[loss], parameter, l1, l2
+
+
 cdef Crew recruit(Job job, const floating[:, :] X, const floating[:, :] Y, const floating[:] sample_weight,
-                  floating[:, ::1] w, floating[::1] b, floating[:, :] out, int n_threads):
-    # A crew for passes over X with the transposed weights w (k, d) and the bias b (k,).
+                  floating[:, ::1] w, floating[::1] b, floating[:, :] out, Objective objective, int n_threads,
+                  const Py_ssize_t[::1] order=None, Py_ssize_t batch=0):
+    # A crew for passes over X, or over batches of it, with the transposed weights w (k, d) and the bias b (k,).
     cdef Crew crew = Crew()
     cdef Pass* t = &crew.work
     t.job = job
     t.wide = sizeof(floating) == 8
     t.n, t.d, t.k = X.shape[0], X.shape[1], w.shape[0]
+    t.first, t.last = 0, t.n
     t.x, t.x_row, t.x_column = <const char*>&X[0, 0], X.strides[0], X.strides[1]
     t.w, t.b = &w[0, 0], &b[0]
+    if objective is not None:
+        t.loss, t.parameter = objective.loss, objective.parameter
     if Y is not None:
-        t.y, t.y_row, t.y_column = <const char*>&Y[0, 0], Y.strides[0], Y.strides[1]
+        t.y, t.y_row, t.y_column, t.y_columns = <const char*>&Y[0, 0], Y.strides[0], Y.strides[1], Y.shape[1]
     if sample_weight is not None:
         t.s, t.s_row = <const char*>&sample_weight[0], sample_weight.strides[0]
     if out is not None:
         t.out, t.out_row, t.out_column = <char*>&out[0, 0], out.strides[0], out.strides[1]
-    crew.held = (X, Y, sample_weight, w, b, out)
+    if order is not None:
+        t.order = &order[0]
+    if batch:
+        t.n = batch
+        # Prefetch the same place in the next batch, or, where batches are large or tiny, 16 kB of rows ahead.
+        t.lookahead = max(1, 2 * BLOCK // (t.d * <Py_ssize_t>sizeof(floating)))
+        t.lookahead = batch if t.lookahead <= batch <= 16 * t.lookahead else t.lookahead
+    crew.held = (X, Y, sample_weight, w, b, out, order)
     crew.start(n_threads)
     return crew
 
@@ -880,9 +915,46 @@ cdef floating[::1] bias_or_zeros(bias, const floating[:, :] weights):
     return np.zeros(weights.shape[1], "f4" if sizeof(floating) == 4 else "f8") if bias is None else np.array(bias)
 
 
+cdef double settle(Pass* t, Objective objective) noexcept nogil:
+    # The sums of a pass become means, penalties included: returns the objective, leaves ∇b and ∇W in t.sums + 2.
+    return settle_[double](t, objective, NULL) if t.wide else settle_[float](t, objective, NULL)
+
+
+cdef double settle_(Pass* t, Objective objective, floating* tag) noexcept nogil:
+    cdef const floating *w = <floating*>t.w
+    cdef double *g = t.sums + 2 + t.k
+    cdef double total = t.sums[1], value = t.sums[0] / total, l1 = objective.l1, l2 = objective.l2, squares = 0, size = 0
+    cdef Py_ssize_t j, c, count = t.k * t.d
+    if t.job == GRADIENT:
+        for c in range(t.k):
+            t.sums[2 + c] /= total
+        for j in range(count):
+            # ∇W = Xᵀ·∂ℓ/∂Ŷ / Σs + l2·W
+            g[j] = g[j] / total + l2 * w[j]
+    if l1 > 0 or l2 > 0:
+        # objective = loss + (l2/2)·‖W‖² + l1·‖W‖₁
+        for j in range(count):
+            squares += <double>w[j] * w[j]
+            size += fabs(w[j])
+        value += l2 / 2 * squares + l1 * size
+    return value
+
+
+cdef double norm_of(const floating* w, const floating* g, Py_ssize_t size, Py_ssize_t bias, double l1) noexcept nogil:
+    # The norm of the gradient of `size` weights and `bias` biases; with l1, of the smallest subgradient.
+    cdef double squares = 0, v
+    cdef Py_ssize_t j
+    for j in range(size + bias):
+        v = g[j]
+        if l1 > 0 and j < size:
+            v = max(fabs(v) - l1, 0.0) if w[j] == 0 else v + (l1 if w[j] > 0 else -l1)
+        squares += v * v
+    return sqrt(squares)
+
+
 cdef _predict(const floating[:, :] X, const floating[:, :] weights, bias, floating[:, :] out, int n_threads):
     cdef Crew crew = recruit[floating](PREDICT, X, None, None, transposed[floating](weights),
-                                       bias_or_zeros[floating](bias, weights), out, n_threads)
+                                       bias_or_zeros[floating](bias, weights), out, None, n_threads)
     cdef int outcome
     with nogil:
         outcome = run_pass(&crew.team)
@@ -891,115 +963,127 @@ cdef _predict(const floating[:, :] X, const floating[:, :] weights, bias, floati
 
 
 cdef _pass(Job job, const floating[:, :] X, const floating[:, :] Y, const floating[:, :] weights, bias,
-           const floating[:] sample_weight, int n_threads):
+           const floating[:] sample_weight, int n_threads, Objective objective):
     cdef floating[:, ::1] w = transposed[floating](weights)
-    cdef Crew crew = recruit[floating](job, X, Y, sample_weight, w, bias_or_zeros[floating](bias, weights), None, n_threads)
+    cdef Crew crew = recruit[floating](job, X, Y, sample_weight, w, bias_or_zeros[floating](bias, weights), None, objective,
+                                       n_threads)
     cdef Pass* t = &crew.work
     cdef int outcome
+    cdef double value
     with nogil:
         outcome = run_pass(&crew.team)
     if outcome == INTERRUPTED:
         raise_signal()
+    value = settle(t, objective)
     if job == LOSS:
-        return t.sums[0] / t.sums[1]
-    gradient = np.empty((t.d, t.k), "f4" if sizeof(floating) == 4 else "f8")
-    bias_gradient = None if bias is None else np.empty(t.k, gradient.dtype)
-    take_gradient[floating](t, gradient, bias_gradient)
-    return t.sums[0] / t.sums[1], gradient, bias_gradient
-
-
-cdef int take_gradient(Pass* t, floating[:, ::1] gradient, floating[::1] bias_gradient) except -1:
-    cdef Py_ssize_t j, c
-    for c in range(t.k):
-        if bias_gradient is not None:
-            bias_gradient[c] = <floating>(t.sums[2 + c] / t.sums[1])
-        for j in range(t.d):
-            gradient[j, c] = <floating>(t.sums[2 + t.k + c * t.d + j] / t.sums[1])
-    return 0
-
-
-cdef struct Rounding:
-    # np.round(value, decimals): half to even, of value·scale (of value / scale for negative decimals).
-    bint wanted, divide
-    double scale
-
-
-cdef Rounding rounding(decimals):
-    cdef Rounding r
-    r.wanted = decimals is not None
-    r.divide = r.wanted and decimals < 0
-    r.scale = pow(10.0, abs(decimals)) if r.wanted else 1.0
-    return r
-
-
-cdef inline floating rounded(floating value, Rounding r) noexcept nogil:
-    cdef floating scale = <floating>r.scale
-    if not r.wanted:
         return value
-    return <floating>rint(value / scale) * scale if r.divide else <floating>rint(value * scale) / scale
+    dtype = "f4" if sizeof(floating) == 4 else "f8"
+    sums = np.asarray(<double[:t.width]>t.sums)[2:]
+    gradient = sums[t.k:].reshape(t.k, t.d).T.astype(dtype, order="C")
+    return value, gradient, None if bias is None else sums[:t.k].astype(dtype)
 
 
-cdef inline floating stepped(floating weight, floating gradient, double lr, Rounding r) noexcept nogil:
-    # W ← W − lr·∇W, gradient and result rounded where the textbook rounds them
-    return rounded(<floating>(weight - lr * rounded(gradient, r)), r)
+cdef _step(floating[::1] parameters, const floating[::1] gradient, double lr, Rule rule, floating[:, ::1] state,
+           double number):
+    cdef floating* kept = &state[0, 0] if state is not None and state.shape[0] else NULL
+    follow(&rule, &parameters[0], &gradient[0], kept, parameters.shape[0], parameters.shape[0], lr, number)
 
 
-cdef _update(floating[:] weights, const floating[:] gradient, double lr, decimals):
-    cdef Rounding r = rounding(decimals)
-    cdef Py_ssize_t j
-    for j in range(weights.shape[0]):
-        weights[j] = stepped(weights[j], gradient[j], lr, r)
+cdef _derivatives_of(const floating[:, ::1] raw, const floating[:, ::1] Y, const floating[::1] sample_weight,
+                     floating[:, ::1] out, loss, double parameter):
+    # Ŷ as it stands (k, n), for models whose predictions are not XW.
+    cdef Py_ssize_t k = raw.shape[0], n = raw.shape[1], q
+    cdef floating[::1] b = np.zeros(k, "f4" if sizeof(floating) == 4 else "f8")
+    cdef const floating[::1] s = np.ones(n, "f4" if sizeof(floating) == 4 else "f8") if sample_weight is None else sample_weight
+    cdef double[::1] room = np.empty(3 * n if loss == "softmax" else 1)
+    cdef double[::1] slope = np.zeros(k)
+    cdef double sums[1]
+    cdef double total = 0
+    sums[0] = 0
+    for q in range(n):
+        total += s[q]
+    memcpy(&out[0, 0], &raw[0, 0], k * n * sizeof(floating))
+    derivatives(<LossKind>LOSS_KINDS[loss], parameter, n, k, &out[0, 0], &Y[0, 0], &s[0], &b[0], &room[0], sums, &slope[0])
+    return sums[0], total
 
 
-cdef _descend(const floating[:, :] X, const floating[:, :] Y, floating[:, ::1] weights, bias,
-              const floating[:] sample_weight, floating[:, ::1] gradient, bias_gradient,
-              double lr, Py_ssize_t epochs, double tol, decimals, double[:, ::1] history, Py_ssize_t[::1] done, int n_threads):
-    cdef floating[:, ::1] w = transposed[floating](weights)
-    cdef floating[:, ::1] g = transposed[floating](gradient)
-    cdef floating[::1] b = bias_or_zeros[floating](bias, weights)
-    cdef floating[::1] gb = bias_or_zeros[floating](bias_gradient, weights)
-    cdef floating[:, ::1] w_before = np.empty_like(w)
-    cdef floating[::1] b_before = np.empty_like(b)
-    cdef floating[::1] result
-    cdef Crew crew = recruit[floating](GRADIENT, X, Y, sample_weight, w, b, None, n_threads)
+cdef double _gradient_norm(floating[::1] w, floating[::1] g, Py_ssize_t size, bias_gradient, double l1):
+    cdef Py_ssize_t biases = 0 if bias_gradient is None else bias_gradient.size
+    return norm_of(&w[0], &g[0], size, biases, l1)
+
+
+cdef class Parameters:
+    # Weights (k, d), bias (k,), the optimizer's state and its count of steps, as one run of memory; and how they were
+    # before the epoch at work, for an epoch that is interrupted or leaves the finite numbers is undone.
+    cdef object flat, state, before, state_before
+    cdef Py_ssize_t steps, steps_before
+
+    def __init__(self, weights, bias, state, steps):
+        k = weights.shape[1]
+        self.flat = np.concatenate([weights.T.ravel(), np.zeros(k, weights.dtype) if bias is None else bias])
+        self.before = np.empty_like(self.flat)
+        self.state = np.zeros((0, self.flat.size), self.flat.dtype) if state is None else state
+        self.state_before = np.empty_like(self.state)
+        self.steps = 0 if steps is None else steps[0]
+
+    def give_back(self, weights, bias, steps):
+        k = weights.shape[1]
+        weights[:] = self.flat[:-k].reshape(k, -1).T
+        if bias is not None:
+            bias[:] = self.flat[-k:]
+        if steps is not None:
+            steps[0] = self.steps
+
+
+cdef _descend(const floating[:, :] X, const floating[:, :] Y, weights, bias, const floating[:] sample_weight, gradient,
+              bias_gradient, const double[::1] lr, Py_ssize_t epochs, double tol, double[:, ::1] history,
+              Py_ssize_t[::1] done, int n_threads, Objective objective, Rule rule, state, steps):
+    cdef Parameters own = Parameters(weights, bias, state, steps)
+    cdef Parameters along = Parameters(gradient, bias_gradient, None, None)
+    cdef floating[::1] flat = own.flat
+    cdef floating[::1] before = own.before
+    cdef floating[:, ::1] kept = own.state
+    cdef floating[:, ::1] kept_before = own.state_before
+    cdef floating[::1] g = along.flat
+    cdef floating[::1] made = along.before
+    cdef floating* next_g = &made[0]
+    cdef Py_ssize_t k = weights.shape[1], size = flat.shape[0] - k, steps_done = own.steps, j, epoch, first = done[0]
+    cdef Crew crew = recruit[floating](GRADIENT, X, Y, sample_weight, own.flat[:size].reshape(k, -1), own.flat[size:], None,
+                                       objective, n_threads)
     cdef Pass* t = &crew.work
-    cdef Py_ssize_t size = t.k * t.d, k = t.k, j, c, epoch, first = done[0]
-    cdef Rounding r = rounding(decimals)
+    cdef floating* s = &kept[0, 0] if kept.shape[0] else NULL
+    cdef floating* s_before = &kept_before[0, 0] if kept.shape[0] else NULL
+    cdef size_t bytes = (size + k) * sizeof(floating), state_bytes = kept.shape[0] * bytes
     cdef bint has_bias = bias is not None
     cdef int outcome = FINISHED
-    cdef double loss, norm, total, now, then = seconds()
+    cdef double value, norm, now, then = seconds()
     with nogil:
         for epoch in range(first, first + epochs):
-            memcpy(&w_before[0, 0], &w[0, 0], size * sizeof(floating))
-            memcpy(&b_before[0], &b[0], k * sizeof(floating))
-            for j in range(size):
-                (&w[0, 0])[j] = stepped((&w[0, 0])[j], (&g[0, 0])[j], lr, r)
-            if has_bias:
-                for c in range(k):
-                    b[c] = stepped(b[c], gb[c], lr, r)
+            memcpy(&before[0], &flat[0], bytes)
+            if s != NULL:
+                memcpy(s_before, s, state_bytes)
+            follow(&rule, &flat[0], &g[0], s, size + k, size + k if has_bias else size, lr[epoch - first], steps_done + 1)
+            shrink(&flat[0], size, lr[epoch - first] * objective.l1)
             outcome = run_pass(&crew.team)
             if outcome == FINISHED:
-                total = t.sums[1]
-                loss = t.sums[0] / total
-                norm = 0
-                for j in range(k + size):
-                    t.sums[2 + j] /= total
-                for j in range(0 if has_bias else k, k + size):
-                    norm += t.sums[2 + j] * t.sums[2 + j]
-                norm = sqrt(norm)
-                if not (isfinite(loss) and isfinite(norm)):
+                value = settle(t, objective)
+                for j in range(size):
+                    next_g[j] = <floating>t.sums[2 + k + j]
+                for j in range(k):
+                    next_g[size + j] = <floating>t.sums[2 + j]
+                norm = norm_of(&flat[0], next_g, size, k if has_bias else 0, objective.l1)
+                if not (isfinite(value) and isfinite(norm)):
                     outcome = DIVERGED
             if outcome != FINISHED:
-                # Whole epochs only: leave the weights as the last one left them, which g and gb still belong to.
-                memcpy(&w[0, 0], &w_before[0, 0], size * sizeof(floating))
-                memcpy(&b[0], &b_before[0], k * sizeof(floating))
+                # Whole epochs only: leave everything as the last one left it, to which g still belongs.
+                memcpy(&flat[0], &before[0], bytes)
+                if s != NULL:
+                    memcpy(s, s_before, state_bytes)
                 break
-            for c in range(k):
-                gb[c] = <floating>t.sums[2 + c]
-            for j in range(size):
-                (&g[0, 0])[j] = <floating>t.sums[2 + k + j]
+            memcpy(&g[0], next_g, bytes)
+            steps_done += 1
             now = seconds()
-            history[0, epoch] = loss
+            history[0, epoch] = value
             history[1, epoch] = norm
             history[2, epoch] = now - then
             then = now
@@ -1007,24 +1091,73 @@ cdef _descend(const floating[:, :] X, const floating[:, :] Y, floating[:, ::1] w
             if norm <= tol:
                 outcome = CONVERGED
                 break
-    transpose_into[floating](w, weights)
-    transpose_into[floating](g, gradient)
-    if has_bias:
-        result = bias
-        result[:] = b
-        result = bias_gradient
-        result[:] = gb
+    own.steps = steps_done
+    own.give_back(weights, bias, steps)
+    along.give_back(gradient, bias_gradient, None)
     if outcome == INTERRUPTED:
         raise_signal()
     return outcome
 
 
-cdef int transpose_into(const floating[:, ::1] source, floating[:, ::1] target) except -1:
-    cdef Py_ssize_t j, c
-    for c in range(source.shape[0]):
-        for j in range(source.shape[1]):
-            target[j, c] = source[c, j]
-    return 0
+cdef _batches(const floating[:, :] X, const floating[:, :] Y, weights, bias, const floating[:] sample_weight, double lr,
+              Py_ssize_t batch, const Py_ssize_t[::1] order, double[:, ::1] history, Py_ssize_t[::1] done, int n_threads,
+              Objective objective, Rule rule, state, steps):
+    cdef Parameters own = Parameters(weights, bias, state, steps)
+    cdef floating[::1] flat = own.flat
+    cdef floating[::1] g = np.zeros_like(own.flat)
+    cdef floating[:, ::1] kept = own.state
+    cdef Py_ssize_t k = weights.shape[1], size = flat.shape[0] - k, steps_done = own.steps, j, n = X.shape[0]
+    cdef Crew crew = recruit[floating](GRADIENT, X, Y, sample_weight, own.flat[:size].reshape(k, -1), own.flat[size:], None,
+                                       objective, n_threads, order, batch)
+    cdef Pass* t = &crew.work
+    cdef floating* s = &kept[0, 0] if kept.shape[0] else NULL
+    cdef bint has_bias = bias is not None
+    cdef int outcome = FINISHED
+    cdef double value = 0, total = 0, then = seconds()
+    own.before[:] = own.flat
+    own.state_before[:] = own.state
+    with nogil:
+        while t.first < n:
+            if t.n > n - t.first:
+                t.n = n - t.first
+                cut(t)
+            outcome = run_pass(&crew.team)
+            if outcome != FINISHED:
+                break
+            if t.sums[1] > 0:
+                value += t.sums[0]
+                total += t.sums[1]
+                settle(t, objective)
+                for j in range(size):
+                    g[j] = <floating>t.sums[2 + k + j]
+                for j in range(k):
+                    g[size + j] = <floating>t.sums[2 + j]
+                steps_done += 1
+                follow(&rule, &flat[0], &g[0], s, size + k, size + k if has_bias else size, lr, steps_done)
+                shrink(&flat[0], size, lr * objective.l1)
+            t.first += t.n
+        if outcome == FINISHED:
+            # The mean of the batches' losses, each at the weights that it met, and the penalties at the end.
+            t.sums[0], t.sums[1], t.job = value, total, LOSS
+            value = settle(t, objective)
+            for j in range(size + k):
+                if not isfinite(flat[j]):
+                    outcome = DIVERGED
+            if not isfinite(value):
+                outcome = DIVERGED
+    if outcome == FINISHED:
+        own.steps = steps_done
+        history[0, done[0]] = value
+        history[1, done[0]] = NAN
+        history[2, done[0]] = seconds() - then
+        done[0] += 1
+    else:
+        own.flat[:] = own.before
+        own.state[:] = own.state_before
+    own.give_back(weights, bias, steps)
+    if outcome == INTERRUPTED:
+        raise_signal()
+    return outcome
 
 
 cdef _read(const floating[:] elements, int n_threads):
@@ -1042,6 +1175,10 @@ cdef _read(const floating[:] elements, int n_threads):
     if outcome == INTERRUPTED:
         raise_signal()
     return t.sums[0]
+
+
+PLAIN = {"momentum": 0.0, "nesterov": False}
+OUTCOMES = {FINISHED: "epochs", CONVERGED: "converged", DIVERGED: "diverged"}
 
 
 def variant():
@@ -1067,35 +1204,88 @@ def predict(X, weights, bias, out, n_threads=1):
         _predict[float](X, weights, bias, out, n_threads)
 
 
-def loss(X, Y, weights, bias, sample_weight=None, n_threads=1):
+def loss(X, Y, weights, bias, sample_weight=None, n_threads=1, loss="mse", parameter=0.0, l1=0.0, l2=0.0):
+    objective = Objective(loss, parameter, l1, l2)
     if X.dtype == "f8":
-        return _pass[double](LOSS, X, Y, weights, bias, sample_weight, n_threads)
-    return _pass[float](LOSS, X, Y, weights, bias, sample_weight, n_threads)
+        return _pass[double](LOSS, X, Y, weights, bias, sample_weight, n_threads, objective)
+    return _pass[float](LOSS, X, Y, weights, bias, sample_weight, n_threads, objective)
 
 
-def gradient(X, Y, weights, bias, sample_weight=None, n_threads=1):
-    return loss_gradient(X, Y, weights, bias, sample_weight, n_threads)[1:]
+def gradient(X, Y, weights, bias, sample_weight=None, n_threads=1, loss="mse", parameter=0.0, l1=0.0, l2=0.0):
+    return loss_gradient(X, Y, weights, bias, sample_weight, n_threads, loss, parameter, l1, l2)[1:]
 
 
-def loss_gradient(X, Y, weights, bias, sample_weight=None, n_threads=1):
+def loss_gradient(X, Y, weights, bias, sample_weight=None, n_threads=1, loss="mse", parameter=0.0, l1=0.0, l2=0.0):
+    objective = Objective(loss, parameter, l1, l2)
     if X.dtype == "f8":
-        return _pass[double](GRADIENT, X, Y, weights, bias, sample_weight, n_threads)
-    return _pass[float](GRADIENT, X, Y, weights, bias, sample_weight, n_threads)
+        return _pass[double](GRADIENT, X, Y, weights, bias, sample_weight, n_threads, objective)
+    return _pass[float](GRADIENT, X, Y, weights, bias, sample_weight, n_threads, objective)
+
+
+def gradient_norm(weights, gradient, bias_gradient, l1=0.0):
+    along = Parameters(gradient, bias_gradient, None, None)
+    flat = Parameters(weights, None, None, None)
+    if weights.dtype == "f8":
+        return _gradient_norm[double](flat.flat, along.flat, weights.size, bias_gradient, l1)
+    return _gradient_norm[float](flat.flat, along.flat, weights.size, bias_gradient, l1)
+
+
+def permutation(out, seed, epoch):
+    cdef Py_ssize_t[::1] order = out
+    cdef unsigned long long z = (<unsigned long long>seed * 0x9E3779B97F4A7C15u) ^ <unsigned long long>epoch, r
+    cdef Py_ssize_t i, j
+    with nogil:
+        for i in range(order.shape[0]):
+            order[i] = i
+        for i in range(order.shape[0] - 1, 0, -1):
+            # splitmix64, by Steele, Lea and Flood
+            z += 0x9E3779B97F4A7C15u
+            r = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u
+            r = (r ^ (r >> 27)) * 0x94D049BB133111EBu
+            j = <Py_ssize_t>((r ^ (r >> 31)) % <unsigned long long>(i + 1))
+            order[i], order[j] = order[j], order[i]
+
+
+def derivatives_of(raw, Y, sample_weight, out, loss="mse", parameter=0.0):
+    if raw.dtype == "f8":
+        return _derivatives_of[double](raw, Y, sample_weight, out, loss, parameter)
+    return _derivatives_of[float](raw, Y, sample_weight, out, loss, parameter)
 
 
 def update(weights, gradient, lr, decimals=None):
-    if weights.dtype == "f8":
-        _update[double](weights.ravel(), gradient.ravel(), lr, decimals)
+    step(weights.ravel(), gradient.ravel(), lr, ("sgd", {"momentum": 0.0, "nesterov": False}), None, 1, decimals)
+
+
+def step(parameters, gradient, lr, optimizer, state, number, decimals=None):
+    if parameters.dtype == "f8":
+        _step[double](parameters, gradient, lr, rule_of(optimizer, decimals), state, number)
     else:
-        _update[float](weights.ravel(), gradient.ravel(), lr, decimals)
+        _step[float](parameters, gradient, lr, rule_of(optimizer, decimals), state, number)
 
 
 def descend(X, Y, weights, bias, gradient, bias_gradient, lr, epochs, history, done, sample_weight=None, tol=-1.0,
-            decimals=None, n_threads=1):
+            decimals=None, n_threads=1, loss="mse", parameter=0.0, l1=0.0, l2=0.0, optimizer=("sgd", PLAIN), state=None,
+            steps=None):
+    objective = Objective(loss, parameter, l1, l2)
+    rule = rule_of(optimizer, decimals)
+    lr = np.ascontiguousarray(np.broadcast_to(np.asarray(lr, np.float64), epochs))
     if X.dtype == "f8":
-        outcome = _descend[double](X, Y, weights, bias, sample_weight, gradient, bias_gradient, lr, epochs, tol, decimals,
-                                   history, done, n_threads)
+        outcome = _descend[double](X, Y, weights, bias, sample_weight, gradient, bias_gradient, lr, epochs, tol, history, done,
+                                   n_threads, objective, rule, state, steps)
     else:
-        outcome = _descend[float](X, Y, weights, bias, sample_weight, gradient, bias_gradient, lr, epochs, tol, decimals,
-                                  history, done, n_threads)
-    return "converged" if outcome == CONVERGED else "diverged" if outcome == DIVERGED else "epochs"
+        outcome = _descend[float](X, Y, weights, bias, sample_weight, gradient, bias_gradient, lr, epochs, tol, history, done,
+                                  n_threads, objective, rule, state, steps)
+    return OUTCOMES[outcome]
+
+
+def descend_batches(X, Y, weights, bias, lr, batch_size, history, done, order=None, sample_weight=None, decimals=None,
+                    n_threads=1, loss="mse", parameter=0.0, l1=0.0, l2=0.0, optimizer=("sgd", PLAIN), state=None, steps=None):
+    objective = Objective(loss, parameter, l1, l2)
+    rule = rule_of(optimizer, decimals)
+    if X.dtype == "f8":
+        outcome = _batches[double](X, Y, weights, bias, sample_weight, lr, batch_size, order, history, done, n_threads,
+                                   objective, rule, state, steps)
+    else:
+        outcome = _batches[float](X, Y, weights, bias, sample_weight, lr, batch_size, order, history, done, n_threads,
+                                  objective, rule, state, steps)
+    return OUTCOMES[outcome]

@@ -1,19 +1,29 @@
 """The reference: every formula as plain NumPy, never optimised, the truth that the kernel is tested against.
 
-Shapes, here and in the kernel: X (n, d), one row a sample; Y (n, k); weights (d, k); bias (k,) or None;
-sample_weight (n,) or None, which means ones. All of one dtype, float32 or float64. A function changes only the arrays
-that its docstring names. ``n_threads`` is there because the kernel has it; NumPy's BLAS decides for itself.
+Shapes, here and in the kernel: X (n, d), one row a sample; Y (n, k), for softmax (n, 1) classes; weights (d, k); bias (k,)
+or None; sample_weight s (n,) or None, which means ones. All of one dtype, float32 or float64. A function changes only the
+arrays that its docstring names. ``n_threads`` is there because the kernel has it; NumPy's BLAS decides for itself.
+
+The objective is Σ sᵢℓᵢ / Σ sᵢ + (l2/2)·‖W‖² + l1·‖W‖₁, with ``loss`` naming ℓ and ``parameter`` its δ or τ. An optimizer is
+its name and its parameters by name; what it remembers is ``state``, rows over all parameters: W transposed and raveled,
+then b.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gdcore._types import Array, Floats
+
+    Rule = tuple[str, dict[str, Any]]
+
+PLAIN: dict[str, Any] = {"momentum": 0.0, "nesterov": False}
 
 
 def read(X: Array, n_threads: int = 1) -> float:
@@ -28,55 +38,254 @@ def predict(X: Array, weights: Array, bias: Array | None, out: Array, n_threads:
         out += bias
 
 
-def _residual(X: Array, Y: Array, weights: Array, bias: Array | None) -> Array:
-    out = np.empty_like(Y, shape=Y.shape)
-    predict(X, weights, bias, out)
-    out -= Y
-    return out
+# ------------------------------------------------------------------------------------------------------------- the losses
+
+
+def _mse(raw: Array, Y: Array, _: float) -> tuple[Array, Array]:
+    # forward   ℓ = Σ r², r = ŷ − y
+    r = raw - Y
+    # backward  ∂ℓ/∂ŷ = 2r
+    return r * r, 2 * r
+
+
+def _mae(raw: Array, Y: Array, _: float) -> tuple[Array, Array]:
+    # forward   ℓ = Σ |r|
+    r = raw - Y
+    # backward  ∂ℓ/∂ŷ = sign(r), 0 at 0
+    return np.abs(r), np.sign(r)
+
+
+def _huber(raw: Array, Y: Array, delta: float) -> tuple[Array, Array]:
+    # forward   ℓ = Σ ½r² where |r| ≤ δ, else δ(|r| − ½δ)
+    r = raw - Y
+    size = np.abs(r)
+    inside = size <= delta
+    value = np.where(inside, np.where(inside, r, 0) ** 2 / 2, delta * (size - delta / 2))
+    # backward  ∂ℓ/∂ŷ = clip(r, −δ, δ)
+    return value, np.clip(r, -delta, delta)
+
+
+def _quantile(raw: Array, Y: Array, tau: float) -> tuple[Array, Array]:
+    # forward   ℓ = Σ max(−τr, (1 − τ)r)
+    r = raw - Y
+    # backward  ∂ℓ/∂ŷ = 1 − τ where r > 0, −τ where r < 0, 0 at 0
+    return np.maximum(-tau * r, (1 - tau) * r), np.where(r > 0, 1 - tau, np.where(r < 0, -tau, 0))
+
+
+def _logistic(raw: Array, Y: Array, _: float) -> tuple[Array, Array]:
+    # forward   ℓ = Σ log(1 + e^ŷ) − yŷ = log(1 + e^−|ŷ|) + max(ŷ, 0) − yŷ
+    e = np.exp(-np.abs(raw))
+    value = np.log1p(e) + np.where(raw > 0, (1 - Y) * raw, -Y * raw)
+    # backward  ∂ℓ/∂ŷ = σ(ŷ) − y, σ(ŷ) = 1/(1 + e^−ŷ) = e^ŷ/(1 + e^ŷ)
+    return value, np.where(raw > 0, (1 - Y) - Y * e, (1 - Y) * e - Y) / (1 + e)
+
+
+def _softmax(raw: Array, Y: Array, _: float) -> tuple[Array, Array]:
+    # forward   ℓ = logsumexp(ŷ) − ŷ_y = log Σ e^(ŷ − max ŷ) + (max ŷ − ŷ_y)
+    top = raw.max(axis=1, keepdims=True)
+    e = np.exp(raw - top)
+    whole = e.sum(axis=1, keepdims=True)
+    classes = Y.astype(np.intp)
+    value = np.log(whole) + (top - np.take_along_axis(raw, classes, axis=1))
+    # backward  ∂ℓ/∂ŷ = softmax(ŷ) − onehot(y)
+    slope = e / whole
+    np.put_along_axis(slope, classes, np.take_along_axis(slope, classes, axis=1) - 1, axis=1)
+    return value, slope
+
+
+_LOSSES = {"mse": _mse, "mae": _mae, "huber": _huber, "quantile": _quantile, "logistic": _logistic, "softmax": _softmax}
+
+
+def permutation(out: Array, seed: int, epoch: int) -> None:
+    """Writes to ``out`` (n,) the order in which an epoch visits the rows: Fisher and Yates's shuffle.
+
+    Its random numbers are those of splitmix64 (Steele, Lea and Flood 2014), begun anew from the seed and the epoch, so that
+    a resumed run needs no generator's state.
+    """
+    mask = (1 << 64) - 1
+    z = (seed * 0x9E3779B97F4A7C15 & mask) ^ epoch
+    order = list(range(len(out)))
+    for i in range(len(out) - 1, 0, -1):
+        z = z + 0x9E3779B97F4A7C15 & mask
+        r = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & mask
+        r = (r ^ r >> 27) * 0x94D049BB133111EB & mask
+        j = (r ^ r >> 31) % (i + 1)
+        order[i], order[j] = order[j], order[i]
+    out[:] = order
+
+
+def derivatives_of(
+    raw: Array, Y: Array, sample_weight: Array | None, out: Array, loss: str = "mse", parameter: float = 0.0
+) -> tuple[float, float]:
+    """Of predictions as they stand: writes s·∂ℓ/∂ŷ to ``out``, returns Σ s·ℓ and Σ s.
+
+    Transposed, unlike elsewhere: raw and out (k, n), Y (k, n) or (1, n) classes.
+    """
+    value, slope = _LOSSES[loss](raw.T, Y.T, parameter)
+    s = np.ones(len(slope), raw.dtype) if sample_weight is None else sample_weight
+    out[:] = (s[:, None] * slope).T
+    return float(np.sum(s * value.sum(axis=1, dtype=np.float64))), float(np.sum(s, dtype=np.float64))
+
+
+# ------------------------------------------------------------------------------------------------ the objective, one batch
 
 
 def loss(
-    X: Array, Y: Array, weights: Array, bias: Array | None, sample_weight: Array | None = None, n_threads: int = 1
+    X: Array,
+    Y: Array,
+    weights: Array,
+    bias: Array | None,
+    sample_weight: Array | None = None,
+    n_threads: int = 1,
+    loss: str = "mse",
+    parameter: float = 0.0,
+    l1: float = 0.0,
+    l2: float = 0.0,
 ) -> float:
-    """Mean squared error: Σᵢ sᵢ Σ꜀ (Ŷ − Y)²ᵢ꜀ / Σᵢ sᵢ."""
-    R = _residual(X, Y, weights, bias)
-    squares = np.sum(R * R, axis=1, dtype=np.float64)
-    return float(np.average(squares, weights=sample_weight))
+    """The objective: for mse without penalties ‖Y − Ŷ‖²/n."""
+    return loss_gradient(X, Y, weights, bias, sample_weight, n_threads, loss, parameter, l1, l2)[0]
 
 
 def gradient(
-    X: Array, Y: Array, weights: Array, bias: Array | None, sample_weight: Array | None = None, n_threads: int = 1
+    X: Array,
+    Y: Array,
+    weights: Array,
+    bias: Array | None,
+    sample_weight: Array | None = None,
+    n_threads: int = 1,
+    loss: str = "mse",
+    parameter: float = 0.0,
+    l1: float = 0.0,
+    l2: float = 0.0,
 ) -> tuple[Array, Array | None]:
-    """∇W (d, k) = −2·Xᵀ(Y − Ŷ)/n and ∇b (k,) = −2·Σ(Y − Ŷ)/n; with sample weights −2·Xᵀ(s·(Y − Ŷ))/Σs and so on."""
-    return loss_gradient(X, Y, weights, bias, sample_weight, n_threads)[1:]
+    """∇W (d, k) and ∇b (k,) or None, of the objective without its l1 term: for mse −2·Xᵀ(Y − Ŷ)/n and −2·Σ(Y − Ŷ)/n."""
+    return loss_gradient(X, Y, weights, bias, sample_weight, n_threads, loss, parameter, l1, l2)[1:]
 
 
 def loss_gradient(
-    X: Array, Y: Array, weights: Array, bias: Array | None, sample_weight: Array | None = None, n_threads: int = 1
+    X: Array,
+    Y: Array,
+    weights: Array,
+    bias: Array | None,
+    sample_weight: Array | None = None,
+    n_threads: int = 1,
+    loss: str = "mse",
+    parameter: float = 0.0,
+    l1: float = 0.0,
+    l2: float = 0.0,
 ) -> tuple[float, Array, Array | None]:
     """`loss` and `gradient` from one forward."""
-    # forward   R = XW + b − Y,  loss = Σ s·R² / Σ s
-    R = _residual(X, Y, weights, bias)
-    squares = np.sum(R * R, axis=1, dtype=np.float64)
-    value = float(np.average(squares, weights=sample_weight))
-    # backward  ∂loss/∂Ŷ = 2·s·R / Σ s,  ∇W = Xᵀ·∂loss/∂Ŷ,  ∇b = Σ ∂loss/∂Ŷ
-    if sample_weight is None:
-        total = float(len(X))
-    else:
-        total = float(np.sum(sample_weight, dtype=np.float64))
-        R *= sample_weight[:, None]
-    grad = 2 * (X.T @ R) / X.dtype.type(total)
-    bias_grad = None if bias is None else (2 * np.sum(R, axis=0, dtype=np.float64) / total).astype(X.dtype)
-    return value, grad, bias_grad
+    # forward   Ŷ = XW + b,  loss = Σ s·ℓ / Σ s + (l2/2)·‖W‖² + l1·‖W‖₁
+    raw = np.empty((len(X), weights.shape[1]), X.dtype)
+    predict(X, weights, bias, raw)
+    slope = np.empty_like(raw)
+    value, total = derivatives_of(raw.T, Y.T, sample_weight, slope.T, loss, parameter)
+    value = value / total + _penalties(weights, l1, l2)
+    # backward  ∇W = Xᵀ·(s·∂ℓ/∂Ŷ) / Σ s + l2·W,  ∇b = Σ s·∂ℓ/∂Ŷ / Σ s
+    grad = X.T @ slope / X.dtype.type(total) + X.dtype.type(l2) * weights
+    bias_grad = None if bias is None else (np.sum(slope, axis=0, dtype=np.float64) / total).astype(X.dtype)
+    return float(value), grad, bias_grad
+
+
+def _penalties(weights: Array, l1: float, l2: float) -> float:
+    """(l2/2)·‖W‖² + l1·‖W‖₁."""
+    w = weights.astype(np.float64)
+    return float(l2 / 2 * np.sum(w * w) + l1 * np.sum(np.abs(w)))
+
+
+def gradient_norm(weights: Array, gradient: Array, bias_gradient: Array | None, l1: float = 0.0) -> float:
+    """Norm of the gradient; with an l1 term, of the smallest subgradient: g + l1·sign(w), or g shrunk by l1 where w = 0."""
+    g = gradient.astype(np.float64)
+    if l1 > 0:
+        g = np.where(weights == 0, np.maximum(np.abs(g) - l1, 0), g + l1 * np.sign(weights))
+    squares = np.sum(g * g) + (0 if bias_gradient is None else np.sum(bias_gradient.astype(np.float64) ** 2))
+    return float(np.sqrt(squares))
+
+
+# ---------------------------------------------------------------------------------------------------------- the optimizers
 
 
 def update(weights: Array, gradient: Array, lr: float, decimals: int | None = None) -> None:
     """W ← W − lr·∇W, in ``weights``; with ``decimals`` the gradient, then the result, is rounded as np.round does."""
-    if decimals is None:
-        weights -= lr * gradient
+    step(weights, gradient, lr, ("sgd", PLAIN), None, 1, decimals)
+
+
+def step(
+    parameters: Array,
+    gradient: Array,
+    lr: float,
+    optimizer: Rule,
+    state: Array | None,
+    number: int,
+    decimals: int | None = None,
+) -> None:
+    """Step ``number`` (from 1) of an optimizer, PyTorch's formulas: changes ``parameters`` and ``state``."""
+    name, p = optimizer
+    g = gradient if decimals is None else np.round(gradient, decimals)
+    if name == "sgd":
+        if p["momentum"] == 0 or state is None:
+            along = g
+        else:
+            # buf ← momentum·buf + g (g at first);  w ← w − lr·buf, with Nesterov w − lr·(g + momentum·buf)
+            state[0] = g if number == 1 else p["momentum"] * state[0] + g
+            along = g + p["momentum"] * state[0] if p["nesterov"] else state[0]
+        parameters -= lr * along
+    elif name == "adagrad":
+        # sum ← sum + g²;  w ← w − lr/(1 + (t − 1)·lr_decay)·g/(√sum + eps)
+        assert state is not None
+        state[0] += g * g
+        parameters -= lr / (1 + (number - 1) * p["lr_decay"]) * g / (np.sqrt(state[0]) + p["eps"])
+    elif name == "rmsprop":
+        # v ← α·v + (1 − α)·g²;  centered: m ← m + (1 − α)·(g − m), and v − m² instead of v
+        # w ← w − lr·g/(√v + eps), with momentum: buf ← momentum·buf + g/(√v + eps), w ← w − lr·buf
+        assert state is not None
+        state[0] = p["alpha"] * state[0] + (1 - p["alpha"]) * g * g
+        v = state[0]
+        if p["centered"]:
+            state[2] += (1 - p["alpha"]) * (g - state[2])
+            v = v - state[2] * state[2]
+        along = g / (np.sqrt(v) + p["eps"])
+        if p["momentum"] > 0:
+            state[1] = along = p["momentum"] * state[1] + along
+        parameters -= lr * along
     else:
-        weights -= lr * np.round(gradient, decimals)
-        weights[:] = np.round(weights, decimals)
+        # m ← m + (1 − β₁)·(g − m);  v ← β₂·v + (1 − β₂)·g²
+        # w ← w − lr/(1 − β₁ᵗ)·m/(√v/√(1 − β₂ᵗ) + eps);  AdamW first: w ← w·(1 − lr·weight_decay)
+        assert state is not None
+        (beta1, beta2), eps = p["betas"], p["eps"]
+        state[0] += (1 - beta1) * (g - state[0])
+        state[1] = beta2 * state[1] + (1 - beta2) * g * g
+        if name == "adamw":
+            parameters *= 1 - lr * p["weight_decay"]
+        parameters -= lr / (1 - beta1**number) * state[0] / (np.sqrt(state[1]) / np.sqrt(1 - beta2**number) + eps)
+    if decimals is not None:
+        parameters[:] = np.round(parameters, decimals)
+
+
+def _step_all(
+    weights: Array,
+    bias: Array | None,
+    grad: Array,
+    bias_grad: Array | None,
+    lr: float,
+    optimizer: Rule,
+    state: Array | None,
+    number: int,
+    decimals: int | None,
+    l1: float,
+) -> None:
+    """A step of weights and bias together, and the proximal step of l1: every weight moves lr·l1 towards 0 and stops there."""
+    size = weights.size
+    flat, along = weights.T.ravel(), grad.T.ravel()
+    step(flat, along, lr, optimizer, None if state is None else state[:, :size], number, decimals)
+    if l1 > 0:
+        flat = np.sign(flat) * np.maximum(np.abs(flat) - flat.dtype.type(lr * l1), 0)
+    weights[:] = flat.reshape(weights.T.shape).T
+    if bias is not None and bias_grad is not None:
+        step(bias, bias_grad, lr, optimizer, None if state is None else state[:, size:], number, decimals)
+
+
+# ------------------------------------------------------------------------------------------------------------------ epochs
 
 
 def descend(
@@ -86,7 +295,7 @@ def descend(
     bias: Array | None,
     gradient: Array,
     bias_gradient: Array | None,
-    lr: float,
+    lr: float | Floats,
     epochs: int,
     history: Floats,
     done: Array,
@@ -94,41 +303,167 @@ def descend(
     tol: float = -1.0,
     decimals: int | None = None,
     n_threads: int = 1,
+    loss: str = "mse",
+    parameter: float = 0.0,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    optimizer: Rule = ("sgd", PLAIN),
+    state: Array | None = None,
+    steps: Array | None = None,
 ) -> str:
-    """Up to ``epochs`` epochs of full-batch gradient descent: update, then forward and backward at the new weights.
+    """Up to ``epochs`` epochs of full-batch descent: update, then forward and backward at the new weights.
 
     Changes, in place: ``weights``, ``bias`` and their gradients ``gradient`` and ``bias_gradient`` (always those of the
-    current weights); ``history`` (3, …), one column an epoch: loss, gradient norm and seconds; ``done`` (1,), the epochs
-    finished so far, which is also where in ``history`` to go on. An epoch that leaves the finite numbers, or that a
-    signal interrupts, is undone. Returns "epochs", "converged" (gradient norm ≤ ``tol``) or "diverged".
+    current weights); the optimizer's ``state`` and ``steps`` (1,), its count of steps; ``history`` (3, …), one column an
+    epoch: objective, gradient norm and seconds; ``done`` (1,), the epochs finished so far, which is also where in
+    ``history`` to go on. An epoch that leaves the finite numbers, or that a signal interrupts, is undone. ``lr`` is one
+    number or one for each epoch. Returns "epochs", "converged" (gradient norm ≤ ``tol``) or "diverged".
     """
-    for _ in range(epochs):
-        began = time.perf_counter()
-        weights_before = weights.copy()
-        bias_before = None if bias is None else bias.copy()
+    arguments = (X, Y, weights, bias, sample_weight, n_threads, loss, parameter, l1, l2)
+    return descend_by(
+        lambda: loss_gradient(*arguments), lambda *s: _step_all(weights, bias, gradient, bias_gradient, *s, decimals, l1),
+        weights, bias, gradient, bias_gradient, lr, epochs, history, done, tol, l1, optimizer, state, steps,
+    )  # fmt: skip
+
+
+def descend_by(
+    evaluate: Callable[[], tuple[float, Array, Array | None]],
+    advance: Callable[[float, Rule, Array | None, int], None],
+    weights: Array,
+    bias: Array | None,
+    gradient: Array,
+    bias_gradient: Array | None,
+    lr: float | Floats,
+    epochs: int,
+    history: Floats,
+    done: Array,
+    tol: float,
+    l1: float,
+    optimizer: Rule,
+    state: Array | None,
+    steps: Array | None,
+) -> str:
+    """`descend` for any model: ``evaluate`` gives the objective and its gradient, ``advance`` takes a step."""
+    for rate in np.broadcast_to(np.asarray(lr, np.float64), epochs):
+        began, start = time.perf_counter(), int(done[0])
+        before = _copies(weights, bias, gradient, bias_gradient, state, steps)
         try:
-            update(weights, gradient, lr, decimals)
-            if bias is not None and bias_gradient is not None:
-                update(bias, bias_gradient, lr, decimals)
-            value, grad, bias_grad = loss_gradient(X, Y, weights, bias, sample_weight, n_threads)
-            norm = np.sqrt(sum(np.sum(np.square(g, dtype=np.float64)) for g in (grad, bias_grad) if g is not None))
-        except KeyboardInterrupt:
-            _restore(weights, bias, weights_before, bias_before)
-            raise
-        if not (np.isfinite(value) and np.isfinite(norm)):
-            _restore(weights, bias, weights_before, bias_before)
-            return "diverged"
-        gradient[:] = grad
-        if bias_gradient is not None and bias_grad is not None:
-            bias_gradient[:] = bias_grad
-        history[:, done[0]] = value, norm, time.perf_counter() - began
-        done[0] += 1
+            with np.errstate(over="ignore", invalid="ignore"):
+                advance(float(rate), optimizer, state, 1 + (start if steps is None else int(steps[0])))
+                value, grad, bias_grad = evaluate()
+                norm = gradient_norm(weights, grad, bias_grad, l1)
+            if not (np.isfinite(value) and np.isfinite(norm)):
+                return "diverged"
+            gradient[:] = grad
+            if bias_gradient is not None and bias_grad is not None:
+                bias_gradient[:] = bias_grad
+            if steps is not None:
+                steps[0] += 1
+            history[:, start] = value, norm, time.perf_counter() - began
+            done[0] = start + 1
+        finally:
+            # Whole epochs only: what ended this one early is undone.
+            if done[0] == start:
+                _restore(before, weights, bias, gradient, bias_gradient, state, steps)
         if norm <= tol:
             return "converged"
     return "epochs"
 
 
-def _restore(weights: Array, bias: Array | None, weights_before: Array, bias_before: Array | None) -> None:
-    weights[:] = weights_before
-    if bias is not None and bias_before is not None:
-        bias[:] = bias_before
+def descend_batches(
+    X: Array,
+    Y: Array,
+    weights: Array,
+    bias: Array | None,
+    lr: float,
+    batch_size: int,
+    history: Floats,
+    done: Array,
+    order: Array | None = None,
+    sample_weight: Array | None = None,
+    decimals: int | None = None,
+    n_threads: int = 1,
+    loss: str = "mse",
+    parameter: float = 0.0,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    optimizer: Rule = ("sgd", PLAIN),
+    state: Array | None = None,
+    steps: Array | None = None,
+) -> str:
+    """One epoch in batches of ``batch_size`` rows, the last one smaller, in the given ``order`` or as they lie.
+
+    For each batch: forward, backward, update. Changes what `descend` changes; ``history`` gets the mean of the batches'
+    losses, each at the weights that it met, with the penalties at the end, then NaN for the norm, then seconds. A batch
+    whose sample weights are all 0 is passed over.
+    """
+    return descend_batches_by(
+        lambda rows, s: loss_gradient(X[rows], Y[rows], weights, bias, s, n_threads, loss, parameter),
+        lambda grad, bias_grad, *step: _step_all(
+            weights, bias, grad + X.dtype.type(l2) * weights, bias_grad, *step, decimals, l1
+        ),
+        lambda: _penalties(weights, l1, l2),
+        len(X), weights, bias, lr, batch_size, history, done, order, sample_weight, optimizer, state, steps,
+    )  # fmt: skip
+
+
+def descend_batches_by(
+    evaluate: Callable[[Any, Array | None], tuple[float, Array, Array | None]],
+    advance: Callable[[Array, Array | None, float, Rule, Array | None, int], None],
+    penalties: Callable[[], float],
+    n: int,
+    weights: Array,
+    bias: Array | None,
+    lr: float,
+    batch_size: int,
+    history: Floats,
+    done: Array,
+    order: Array | None,
+    sample_weight: Array | None,
+    optimizer: Rule,
+    state: Array | None,
+    steps: Array | None,
+) -> str:
+    """`descend_batches` for any model: ``evaluate`` gives loss and gradient of a batch without penalties."""
+    began, start = time.perf_counter(), int(done[0])
+    before = _copies(weights, bias, state, steps)
+    losses = totals = 0.0
+    number = 1 if steps is None else int(steps[0]) + 1
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            for low in range(0, n, batch_size):
+                rows: Any = slice(low, min(low + batch_size, n))
+                total = float(rows.stop - low)
+                rows = rows if order is None else order[rows]
+                s = None if sample_weight is None else sample_weight[rows]
+                if s is not None:
+                    total = float(np.sum(s, dtype=np.float64))
+                if total == 0:
+                    continue
+                # forward, backward, update
+                value, grad, bias_grad = evaluate(rows, s)
+                advance(grad, bias_grad, lr, optimizer, state, number)
+                losses += value * total
+                totals += total
+                number += 1
+            objective = losses / totals + penalties()
+        if not (np.isfinite(objective) and np.isfinite(weights).all() and (bias is None or np.isfinite(bias).all())):
+            return "diverged"
+        if steps is not None:
+            steps[0] = number - 1
+        history[:, start] = objective, np.nan, time.perf_counter() - began
+        done[0] = start + 1
+    finally:
+        if done[0] == start:
+            _restore(before, weights, bias, state, steps)
+    return "epochs"
+
+
+def _copies(*arrays: Array | None) -> list[Array | None]:
+    return [None if array is None else array.copy() for array in arrays]
+
+
+def _restore(before: list[Array | None], *arrays: Array | None) -> None:
+    for array, old in zip(arrays, before, strict=True):
+        if array is not None and old is not None:
+            array[:] = old

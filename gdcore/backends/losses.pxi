@@ -1,0 +1,210 @@
+# The losses, forward and backward, on a block of m predictions; included by kernel.pyx.
+#
+# Each function takes raw (m,) = XW, the targets y (m,), the sample weights s (m,) and the bias b of one output. It turns
+# raw into ∂ℓ/∂ŷ, ŷ = raw + b, and adds Σ s·ℓ to sums[0] and Σ ∂ℓ/∂ŷ to slope[0]. Padding has s = 0.
+
+cdef enum LossKind:
+    MSE, MAE, HUBER, QUANTILE, LOGISTIC, SOFTMAX
+
+cdef dict LOSS_KINDS = {"mse": MSE, "mae": MAE, "huber": HUBER, "quantile": QUANTILE, "logistic": LOGISTIC, "softmax": SOFTMAX}
+
+
+cdef inline void mse(Py_ssize_t m, floating* raw, const floating* y, const floating* s, floating b, double* sums,
+                     double* slope) noexcept nogil:
+    cdef floating r, loss = 0, total = 0
+    cdef Py_ssize_t q
+    for q in range(m):
+        # forward   ℓ = s·(ŷ − y)²
+        r = raw[q] + b - y[q]
+        loss += s[q] * r * r
+        # backward  ∂ℓ/∂ŷ = 2·s·(ŷ − y)
+        r = 2 * s[q] * r
+        total += r
+        raw[q] = r
+    sums[0] += loss
+    slope[0] += total
+
+
+cdef inline void mae(Py_ssize_t m, floating* raw, const floating* y, const floating* s, floating b, double* sums,
+                     double* slope) noexcept nogil:
+    cdef floating r, loss = 0, total = 0
+    cdef Py_ssize_t q
+    for q in range(m):
+        # forward   ℓ = s·|ŷ − y|
+        r = raw[q] + b - y[q]
+        loss += s[q] * fabs(r)
+        # backward  ∂ℓ/∂ŷ = s·sign(ŷ − y), 0 at 0
+        r = s[q] if r > 0 else (-s[q] if r < 0 else 0)
+        total += r
+        raw[q] = r
+    sums[0] += loss
+    slope[0] += total
+
+
+cdef inline void huber(Py_ssize_t m, floating* raw, const floating* y, const floating* s, floating b, floating delta,
+                       double* sums, double* slope) noexcept nogil:
+    cdef floating r, clipped, loss = 0, total = 0
+    cdef Py_ssize_t q
+    for q in range(m):
+        # forward   ℓ = s·½r² where |r| ≤ δ, else s·δ(|r| − ½δ); with c = clip(r, −δ, δ) both are s·c·(r − ½c)
+        r = raw[q] + b - y[q]
+        clipped = delta if r > delta else (-delta if r < -delta else r)
+        loss += s[q] * clipped * (r - clipped / 2)
+        # backward  ∂ℓ/∂ŷ = s·clip(r, −δ, δ)
+        r = s[q] * clipped
+        total += r
+        raw[q] = r
+    sums[0] += loss
+    slope[0] += total
+
+
+cdef inline void quantile(Py_ssize_t m, floating* raw, const floating* y, const floating* s, floating b, floating tau,
+                          double* sums, double* slope) noexcept nogil:
+    cdef floating r, loss = 0, total = 0
+    cdef Py_ssize_t q
+    for q in range(m):
+        # forward   ℓ = s·max(−τr, (1 − τ)r)
+        r = raw[q] + b - y[q]
+        loss += s[q] * ((1 - tau) * r if r > 0 else -tau * r)
+        # backward  ∂ℓ/∂ŷ = s·(1 − τ) where r > 0, −s·τ where r < 0, 0 at 0
+        r = s[q] * (1 - tau) if r > 0 else (-s[q] * tau if r < 0 else 0)
+        total += r
+        raw[q] = r
+    sums[0] += loss
+    slope[0] += total
+
+
+cdef inline void logistic(Py_ssize_t m, floating* raw, const floating* y, const floating* s, floating b, double* sums,
+                          double* slope) noexcept nogil:
+    cdef double x, e, loss = 0, total = 0, target
+    cdef Py_ssize_t q
+    for q in range(m):
+        # forward   ℓ = s·(log(1 + e^ŷ) − yŷ) = s·(log(1 + e) + (1 − y)·ŷ for ŷ > 0, −y·ŷ else), e = e^−|ŷ|: never overflows
+        x = <double>raw[q] + <double>b
+        target = y[q]
+        e = exp_negative(fabs(x))
+        loss += s[q] * (log1p_unit(e) + ((1 - target) * x if x > 0 else -target * x))
+        # backward  ∂ℓ/∂ŷ = s·(σ(ŷ) − y), σ(ŷ) = 1/(1 + e) for ŷ > 0, e/(1 + e) else
+        x = s[q] * ((1 - target) - target * e if x > 0 else (1 - target) * e - target) / (1 + e)
+        total += x
+        raw[q] = <floating>x
+    sums[0] += loss
+    slope[0] += total
+
+
+cdef inline void softmax(Py_ssize_t m, Py_ssize_t k, floating* raw, const floating* y, const floating* s, const floating* b,
+                         double* room, double* sums, double* slope) noexcept nogil:
+    # All k outputs at once: raw (k, m), y (m,) classes 0 … k − 1, b (k,), room (3, m), slope (k,).
+    cdef double *top = room
+    cdef double *whole = room + m
+    cdef double *of_class = room + 2 * m
+    cdef double loss = 0, e, total
+    cdef floating v
+    cdef Py_ssize_t q, c
+    # forward   ℓ = s·(logsumexp(ŷ) − ŷ_y) = s·(log Σ e^(ŷ − max ŷ) + max ŷ − ŷ_y)
+    for q in range(m):
+        top[q] = raw[q] + b[0]
+        of_class[q] = raw[<Py_ssize_t>y[q] * m + q] + b[<Py_ssize_t>y[q]]
+        whole[q] = 0
+    for c in range(k):
+        for q in range(m):
+            v = raw[c * m + q] + b[c]
+            raw[c * m + q] = v
+            top[q] = v if not v < top[q] else top[q]
+    for c in range(k):
+        for q in range(m):
+            e = exp_negative(top[q] - raw[c * m + q])
+            whole[q] += e
+            raw[c * m + q] = <floating>e
+    for q in range(m):
+        top[q] -= of_class[q]       # in a loop of its own: the sum below must not be re-associated
+    for q in range(m):
+        loss += s[q] * (log(whole[q]) + top[q])
+        whole[q] = s[q] / whole[q]
+    # backward  ∂ℓ/∂ŷ = s·(softmax(ŷ) − onehot(y))
+    for q in range(m):
+        of_class[q] = raw[<Py_ssize_t>y[q] * m + q] * whole[q] - s[q]
+    for c in range(k):
+        for q in range(m):
+            raw[c * m + q] = <floating>(raw[c * m + q] * whole[q])
+    for q in range(m):
+        raw[<Py_ssize_t>y[q] * m + q] = <floating>of_class[q]
+    for c in range(k):
+        total = 0
+        for q in range(m):
+            total += raw[c * m + q]
+        slope[c] += total
+    sums[0] += loss
+
+
+cdef inline void derivatives(LossKind loss, double parameter, Py_ssize_t m, Py_ssize_t k, floating* raw, const floating* y,
+                             const floating* s, const floating* b, double* room, double* sums, double* slope) noexcept nogil:
+    # raw (k, m) = XW becomes ∂ℓ/∂Ŷ of the loss chosen; sums[0] += Σ s·ℓ, slope (k,) += Σ ∂ℓ/∂ŷ.
+    cdef Py_ssize_t c
+    if loss == SOFTMAX:
+        softmax(m, k, raw, y, s, b, room, sums, slope)
+        return
+    for c in range(k):
+        if loss == MSE:
+            mse(m, raw, y, s, b[c], sums, slope + c)
+        elif loss == MAE:
+            mae(m, raw, y, s, b[c], sums, slope + c)
+        elif loss == HUBER:
+            huber(m, raw, y, s, b[c], <floating>parameter, sums, slope + c)
+        elif loss == QUANTILE:
+            quantile(m, raw, y, s, b[c], <floating>parameter, sums, slope + c)
+        else:
+            logistic(m, raw, y, s, b[c], sums, slope + c)
+        raw += m
+        y += m
+
+
+cdef union Number:
+    double value
+    long long bits
+
+
+cdef inline double exp_negative(double a) noexcept nogil:
+    # e^−a for a ≥ 0, to 2 units in the last place for a < 1 and 1e-16 absolutely; NaN stays NaN. Plain arithmetic, so
+    # that loops over it run in vectors: e^−a = 2^−k·2^f with k the integer nearest to a·log2(e), and 2^f by its series.
+    cdef double t, k, u, p
+    cdef Number power
+    a = 708 if a > 708 else a
+    t = a * 1.4426950408889634
+    k = rint(t)
+    u = (k - t) * 0.6931471805599453
+    p = 1.0 / 479001600 + u * (1.0 / 6227020800.0)
+    p = 1.0 / 39916800 + u * p
+    p = 1.0 / 3628800 + u * p
+    p = 1.0 / 362880 + u * p
+    p = 1.0 / 40320 + u * p
+    p = 1.0 / 5040 + u * p
+    p = 1.0 / 720 + u * p
+    p = 1.0 / 120 + u * p
+    p = 1.0 / 24 + u * p
+    p = 1.0 / 6 + u * p
+    p = 0.5 + u * p
+    p = 1 + u * (1 + u * p)
+    power.bits = <long long>(1023 - <int>k) << 52
+    return p * power.value
+
+
+cdef inline double log1p_unit(double e) noexcept nogil:
+    # log(1 + e) for 0 ≤ e ≤ 1: 2·atanh(z), z = e/(2 + e) ≤ ⅓, by its series z + z³/3 + z⁵/5 + …
+    cdef double z = e / (2 + e), z2 = z * z, p
+    p = 1.0 / 31 + z2 * (1.0 / 33)
+    p = 1.0 / 29 + z2 * p
+    p = 1.0 / 27 + z2 * p
+    p = 1.0 / 25 + z2 * p
+    p = 1.0 / 23 + z2 * p
+    p = 1.0 / 21 + z2 * p
+    p = 1.0 / 19 + z2 * p
+    p = 1.0 / 17 + z2 * p
+    p = 1.0 / 15 + z2 * p
+    p = 1.0 / 13 + z2 * p
+    p = 1.0 / 11 + z2 * p
+    p = 1.0 / 9 + z2 * p
+    p = 1.0 / 7 + z2 * p
+    p = 1.0 / 5 + z2 * p
+    p = 1.0 / 3 + z2 * p
+    return 2 * z * (1 + z2 * p)

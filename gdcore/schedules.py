@@ -1,0 +1,64 @@
+"""Learning-rate schedules: small objects that say by what factor the lr of an epoch differs from the lr given.
+
+Any function of the epoch's number, from 0, that returns a factor can stand in for one.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+
+class Constant(NamedTuple):
+    """Always the lr given.
+
+    >>> constant()(1000)
+    1.0
+    """
+
+    def __call__(self, epoch: int) -> float:
+        return 1.0
+
+
+class Step(NamedTuple):
+    """Times ``gamma`` every ``step_size`` epochs.
+
+    >>> [step(10, gamma=0.5)(epoch) for epoch in (0, 9, 10, 20)]
+    [1.0, 1.0, 0.5, 0.25]
+    """
+
+    step_size: int
+    gamma: float = 0.1
+
+    def __call__(self, epoch: int) -> float:
+        return float(self.gamma ** (epoch // self.step_size))
+
+
+class Cosine(NamedTuple):
+    """From 1 down to ``end`` along half a cosine, in ``epochs`` epochs; ``end`` after that.
+
+    >>> [round(cosine(100)(epoch), 3) for epoch in (0, 50, 100, 150)]
+    [1.0, 0.5, 0.0, 0.0]
+    """
+
+    epochs: int
+    end: float = 0.0
+
+    def __call__(self, epoch: int) -> float:
+        return self.end + (1 - self.end) * (1 + math.cos(math.pi * min(epoch / self.epochs, 1.0))) / 2
+
+
+class Inverse(NamedTuple):
+    """1/(1 + k·t) in epoch t.
+
+    >>> [inverse(0.5)(epoch) for epoch in (0, 2)]
+    [1.0, 0.5]
+    """
+
+    k: float
+
+    def __call__(self, epoch: int) -> float:
+        return 1 / (1 + self.k * epoch)
+
+
+constant, step, cosine, inverse = Constant, Step, Cosine, Inverse
