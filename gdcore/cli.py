@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -27,10 +28,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     demo.add_argument("--plot", metavar="FILE", help="draw data, line and loss curve to FILE (.png, .svg or .pdf)")
     options = parser.parse_args(arguments)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without UTF-8 still gets the figures
     try:
         from gdcore import demo as demonstration
 
         demonstration.run(plot=options.plot)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # who reads our output has seen enough
+        return 0
     except (ImportError, OSError, ValueError) as error:
         print(f"gdcore: {error}", file=sys.stderr)
         return 2

@@ -21,6 +21,8 @@ FAHRENHEIT = 1.8 * CELSIUS[:, 0] + 32.0
 def run(plot: str | None = None) -> None:
     """Prints the demo; draws it to the file ``plot`` where one is named."""
     if plot is not None:
+        if not plot.lower().endswith((".png", ".svg", ".pdf")):
+            raise ValueError(f"--plot {plot}: the file's name must end in .png, .svg or .pdf")
         figure, axes = plots.figure(3, "gdcore demo")  # before the work, for matplotlib may be missing
     norris = json.loads((files("gdcore.data") / "norris.json").read_text())
     x, y = np.array(norris["x"])[:, None], np.array(norris["y"])
@@ -54,6 +56,7 @@ def _norris(x: Any, y: Any, certified: list[float]) -> tuple[gdcore.Linear, gdco
     began = perf_counter()
     trained = gdcore.fit((x - mean) / sd, y, start, lr=0.2, epochs=60, callback=trace)
     seconds = perf_counter() - began
+    _go_on(trained)
 
     weight = trained.model.weights[0] / sd
     bias = trained.model.bias - weight * mean
@@ -62,6 +65,12 @@ def _norris(x: Any, y: Any, certified: list[float]) -> tuple[gdcore.Linear, gdco
         print(f"   {name:12}  {learned:22.15g}  {wanted:22.15g}  {_digits(learned, wanted):.1f}")
     print(f"   60 epochs in {1e3 * seconds:.1f} ms, printing included")
     return _raw(start, mean, sd), trained, gdcore.Linear([weight], bias)
+
+
+def _go_on(run: gdcore.Run) -> None:
+    """Ctrl-C ends a fit, and here the demo too."""
+    if run.status == "interrupted":
+        raise KeyboardInterrupt
 
 
 def _raw(model: gdcore.Linear, mean: float, sd: float) -> gdcore.Linear:
@@ -81,6 +90,7 @@ def _throughput(rows: int = 500_000, columns: int = 50, epochs: int = 10) -> Non
     seconds = {}
     for backend in ("reference", "kernel"):
         run = gdcore.fit(X, Y, lr=0.01, epochs=epochs, backend=backend)
+        _go_on(run)
         seconds[backend] = float(np.median(run.history.seconds))
     for backend, per_epoch in seconds.items():
         name = "NumPy" if backend == "reference" else f"kernel ({kernel.variant()})"
@@ -106,6 +116,7 @@ def _celsius() -> gdcore.Run:
         f"   2/λmax = {2 / largest:.6f}: the condition number is {largest / smallest:,.0f}, and 1,000 epochs are far too few."
     )
     more = lesson.resume(CELSIUS, FAHRENHEIT, epochs=199_000)
+    _go_on(more)
     print(
         f"   Resumed to {more.epochs:,} epochs ({1e3 * more.history.seconds.sum():.0f} ms): "
         f"w = {more.model.weights[0]:.3f}, b = {more.model.bias:.3f}, 37 °C = {more.model.predict([[37.0]])[0]:.1f} °F."

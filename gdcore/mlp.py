@@ -13,16 +13,16 @@ a(1 − a) for sigmoid.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gdcore import rows
-from gdcore.backends import reference
+from gdcore.backends import loops, reference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import ModuleType
 
     from gdcore._types import Array, Floats
     from gdcore.losses import Loss
@@ -80,7 +80,7 @@ class MLP:
         self.loss: Loss | None = None
         rng = np.random.default_rng(seed)
         self.layers = []
-        for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+        for inputs, outputs in pairwise(sizes):
             bound = 1 / np.sqrt(inputs)
             weights = rng.uniform(-bound, bound, (inputs, outputs)).astype(dtype)
             self.layers.append(Layer(weights, rng.uniform(-bound, bound, outputs).astype(dtype)))
@@ -96,7 +96,7 @@ class MLP:
         self.check_columns(X)
         network = Network(self, X.dtype)
         flat, _ = self.parameters(X.dtype)
-        out = network.forward(network.views(flat), X)[-1]
+        out: Array = network.forward(network.views(flat), X)[-1]
         if not np.isfinite(out).all():
             rows.check_finite(X, "X")
         return out
@@ -124,14 +124,14 @@ class MLP:
         rows.check_finite(flat, "the network's parameters")
         return np.array(flat).reshape(-1, 1), None
 
-    def with_parameters(self, weights: Array, bias: None) -> MLP:
+    def with_parameters(self, weights: Array, bias: Any) -> MLP:
         """A network of this one's form with other parameters, given as `parameters` gives them, and copied."""
         model = MLP.__new__(MLP)
         model.activation, model.loss = self.activation, self.loss
         model.layers = [Layer(W, b) for W, b in Network(self, weights.dtype).views(weights)]
         return model
 
-    def engine(self, backend: ModuleType, dtype: Any) -> Network:
+    def engine(self, backend: Any, dtype: Any) -> Any:
         """What runs its epochs, with the functions of a backend."""
         return Network(self, dtype, backend)
 
@@ -145,19 +145,17 @@ class Network:
     The products are NumPy's, in buffers that are used again; losses and optimizers are the backend's.
     """
 
-    def __init__(self, model: MLP, dtype: Any, backend: ModuleType = reference) -> None:
+    def __init__(self, model: MLP, dtype: Any, backend: Any = reference) -> None:
         self.sizes, self.activation, self.backend = model.sizes, model.activation, backend
         self.dtype = np.dtype(dtype)
         self.permutation = backend.permutation
-        self.penalised = np.concatenate(
-            [np.repeat([True, False], [n * m, m]) for n, m in zip(self.sizes[:-1], self.sizes[1:], strict=True)]
-        )[:, None]
+        self.penalised = np.concatenate([np.repeat([True, False], [n * m, m]) for n, m in pairwise(self.sizes)])[:, None]
         self._buffers: dict[int, list[Array]] = {}
 
     def views(self, flat: Array) -> list[tuple[Array, Array]]:
         """Each layer's W (inputs, outputs) and b (outputs,), as views of the one column of parameters."""
         layers, start = [], 0
-        for inputs, outputs in zip(self.sizes[:-1], self.sizes[1:], strict=True):
+        for inputs, outputs in pairwise(self.sizes):
             end = start + inputs * outputs
             layers.append((flat[start:end, 0].reshape(inputs, outputs), flat[end : end + outputs, 0]))
             start = end + outputs
@@ -244,11 +242,21 @@ class Network:
         return self.loss_gradient(*arguments, **options)[0]
 
     def gradient_norm(self, weights: Array, gradient: Array, bias_gradient: None = None, l1: float = 0.0) -> float:
-        return float(self.backend.gradient_norm(weights, gradient, None, 0.0))
+        """Norm of the gradient; with l1 that of the smallest subgradient, in which biases have no part in l1."""
+        if l1 == 0:
+            return float(self.backend.gradient_norm(weights, gradient, None, 0.0))
+        free = ~self.penalised
+        return float(
+            np.hypot(
+                self.backend.gradient_norm(weights[self.penalised][:, None], gradient[self.penalised][:, None], None, l1),
+                np.linalg.norm(gradient[free].astype(np.float64)),
+            )
+        )
 
     def _advance(
-        self, weights: Array, gradient: Array, lr: float, optimizer: Any, state: Any, number: int, decimals: Any, l1: float
+        self, weights: Array, gradient: Array, how: tuple[float, Any, Array | None, int], decimals: int | None, l1: float
     ) -> None:
+        lr, optimizer, state, number = how
         self.backend.step(weights[:, 0], gradient[:, 0], lr, optimizer, state, number, decimals)
         if l1 > 0:
             shrunk = np.sign(weights) * np.maximum(np.abs(weights) - self.dtype.type(lr * l1), 0)
@@ -279,10 +287,11 @@ class Network:
         steps: Array | None = None,
     ) -> str:
         """Full-batch epochs: see `gdcore.backends.reference.descend`."""
-        return reference.descend_by(
+        return loops.descend(
             lambda: self.loss_gradient(X, Y, weights, None, sample_weight, 1, loss, parameter, l1, l2),
-            lambda *step: self._advance(weights, gradient, *step, decimals, l1),
-            weights, None, gradient, None, lr, epochs, history, done, tol, 0.0, optimizer, state, steps,
+            lambda grad, _: self.gradient_norm(weights, grad, None, l1),
+            lambda *step: self._advance(weights, gradient, step, decimals, l1),
+            weights, None, gradient, None, lr, epochs, history, done, tol, optimizer, state, steps,
         )  # fmt: skip
 
     def descend_batches(
@@ -308,9 +317,9 @@ class Network:
         steps: Array | None = None,
     ) -> str:
         """One epoch in batches: see `gdcore.backends.reference.descend_batches`."""
-        return reference.descend_batches_by(
+        return loops.descend_batches(
             lambda rows, s: self.loss_gradient(X[rows], Y[rows], weights, None, s, 1, loss, parameter, 0.0, 0.0),
-            lambda grad, _, *step: self._advance(weights, self._with_l2(grad, weights, l2), *step, decimals, l1),
+            lambda grad, _, *step: self._advance(weights, self._with_l2(grad, weights, l2), step, decimals, l1),
             lambda: self.penalties(weights, l1, l2),
             len(X), weights, None, lr, batch_size, history, done, order, sample_weight, optimizer, state, steps,
         )  # fmt: skip

@@ -10,8 +10,6 @@ from gdcore import rows, threads
 from gdcore.backends import BACKENDS
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from gdcore._types import Array
     from gdcore.losses import Loss
 
@@ -111,7 +109,7 @@ class Linear:
             return weights, None
         return weights, np.array(rows.cast(np.asarray(self.bias), np.dtype(dtype), "bias")).reshape(-1)
 
-    def with_parameters(self, weights: Array, bias: Array | None) -> Linear:
+    def with_parameters(self, weights: Array, bias: Any) -> Linear:
         """A model of this one's shape with other, finite parameters, given as (d, k) and (k,) and copied."""
         model = Linear.__new__(Linear)
         model.loss = self.loss
@@ -119,7 +117,7 @@ class Linear:
         model.bias = None if bias is None else bias.copy() if self.weights.ndim == 2 else bias[0]
         return model
 
-    def engine(self, backend: ModuleType, dtype: Any) -> ModuleType:
+    def engine(self, backend: Any, dtype: Any) -> Any:
         """What runs its epochs."""
         return backend
 
@@ -138,7 +136,8 @@ def probabilities(raw: Array, loss: Loss | None) -> Array:
         raise ValueError(f"probabilities need a model trained with 'logistic' or 'softmax'; this one is {trained}")
     if loss.targets == "binary":
         e = np.exp(-np.abs(raw))
-        return np.where(raw > 0, 1, e) / (1 + e)
-    e = np.exp(raw - raw.max(axis=1, keepdims=True))
-    result: Array = e / e.sum(axis=1, keepdims=True)
+        result: Array = np.where(raw > 0, 1, e) / (1 + e)
+    else:
+        e = np.exp(raw - raw.max(axis=1, keepdims=True))
+        result = e / e.sum(axis=1, keepdims=True)
     return result

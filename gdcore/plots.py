@@ -9,6 +9,7 @@ import numpy as np
 from gdcore import rows
 
 if TYPE_CHECKING:
+    from gdcore.mlp import MLP
     from gdcore.models import Linear
     from gdcore.run import History
 
@@ -49,7 +50,9 @@ def losses(history: History, ax: Any = None) -> Any:
     return _finish(ax)
 
 
-def predictions(X: Any, Y: Any, model: Linear, before: Linear | None = None, column: int = 0, ax: Any = None) -> Any:
+def predictions(
+    X: Any, Y: Any, model: Linear | MLP, before: Linear | MLP | None = None, column: int = 0, ax: Any = None
+) -> Any:
     """Data and predictions against one column of X, after training and, where given, before.
 
     Parameters
@@ -73,12 +76,14 @@ def predictions(X: Any, Y: Any, model: Linear, before: Linear | None = None, col
     ImportError
         When matplotlib is missing.
     ValueError
-        When Y has several outputs: draw them one by one.
+        When Y has several outputs (draw them one by one) or X has no such column.
     """
     X = rows.table(X)
     Y = rows.targets(Y, X)
     if Y.ndim == 2 and Y.shape[1] > 1:
         raise ValueError(f"Y has {Y.shape[1]} outputs: draw them one by one")
+    if isinstance(column, bool) or not isinstance(column, (int, np.integer)) or not -X.shape[1] <= column < X.shape[1]:
+        raise ValueError(f"column must be an integer below {X.shape[1]}, the columns of X, found {column!r}")
     ax = _axes(ax)
     order = np.argsort(X[:, column], kind="stable")
     x = X[order, column]

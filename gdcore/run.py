@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gdcore._types import Array, Floats
-    from gdcore.models import Linear
 
 
 class History:
@@ -21,9 +20,9 @@ class History:
     epoch : int64 array
         Numbers of the epochs, from 1.
     loss, validation_loss : float64 arrays
-        After the epoch's update; validation_loss is NaN where there are no validation data.
+        After the epoch (with batches see `gdcore.fit`); validation_loss is NaN where there are no validation data.
     gradient_norm : float64 array
-        Euclidean norm of the gradient, bias included, after the epoch's update.
+        Euclidean norm of the gradient of all rows, bias included, after the epoch; NaN where it was not computed.
     lr : float64 array
         The learning rate of the epoch.
     seconds : float64 array
@@ -72,8 +71,8 @@ class Epoch(NamedTuple):
     """After the epoch's update, like `validation_loss`, `gradient_norm` and `model`."""
     validation_loss: float
     gradient_norm: float
-    model: Linear
-    """A copy: it can be kept."""
+    model: Any
+    """A copy, of the kind that was given to fit: it can be kept."""
     gradient: tuple[Array, Array | None]
     """∇W and ∇b that the epoch's update went along, as (d, k) and (k,), not rounded."""
 
@@ -83,12 +82,12 @@ class Run:
 
     Attributes
     ----------
-    model : Linear
+    model : Linear or MLP
         The trained model.
     history : History
         One entry an epoch.
     status : {"epochs", "converged", "early_stopped", "interrupted"}
-        Why it stopped: all epochs done, gradient norm ≤ tol, the callback's wish, Ctrl-C.
+        Why it stopped: all epochs done, gradient norm ≤ tol, patience or the callback, Ctrl-C.
     loss : float
         Of `model` on the training data; `gradient_norm` likewise.
     gap : float or None
@@ -97,7 +96,7 @@ class Run:
 
     def __init__(
         self,
-        model: Linear,
+        model: Any,
         history: History,
         status: str,
         loss: float,

@@ -190,7 +190,8 @@ def train(X: Any, Y: Any, weights: Any, lr: float, epochs: int, decimals: int | 
     run = fit(X, Y, model, lr=lr, epochs=epochs, decimals=decimals, callback=callback, backend=backend)
     if run.status == "interrupted":
         raise KeyboardInterrupt
-    return run.model.weights
+    trained: Array = run.model.weights
+    return trained
 
 
 class _Trace:
@@ -201,7 +202,7 @@ class _Trace:
         self.prediction: Array | None = None
         self.loss = math.nan
 
-    def _predict(self, model: Linear) -> Array:
+    def _predict(self, model: Any) -> Array:
         # Of all rows, then the first five: a product of five rows alone may differ in its last bit.
         prediction: Array = (self.X @ model.weights.astype(self.X.dtype))[:5]
         return prediction
@@ -314,7 +315,7 @@ class _Training:
         if options.sample_weight is not None:
             self.sample_weight = rows.weights_of_rows(options.sample_weight, self.X)
         self.validation = None if options.validation is None else self._validation(options.validation)
-        self.objective = dict(loss=self.loss_function.name, parameter=self.loss_function.parameter)
+        self.objective: dict[str, Any] = {"loss": self.loss_function.name, "parameter": self.loss_function.parameter}
 
     def run(self, epochs: int, history: History, state: _State | None) -> Run:
         """``epochs`` more epochs after those in ``history``."""
@@ -358,7 +359,7 @@ class _Training:
         columns[4] = self._rates(epoch, count)
         self.pieces.append((columns, counted))
         gradient = (self.gradient.copy(), None if self.bias_gradient is None else self.bias_gradient.copy())
-        common = dict(
+        common: dict[str, Any] = dict(
             sample_weight=self.sample_weight, decimals=self.decimals, n_threads=self.n_threads, l1=self.l1, l2=self.l2,
             optimizer=self.optimizer.rule, state=state.memory, steps=state.steps, **self.objective,
         )  # fmt: skip
@@ -394,7 +395,7 @@ class _Training:
             stop = self.state.waited >= self.patience
         if self.options.callback is not None:
             loss, norm, _, validation_loss, _ = (float(value) for value in columns[:, 0])
-            model = self.model.with_parameters(self.state.weights, self.state.bias)  # type: ignore[arg-type]
+            model = self.model.with_parameters(self.state.weights, self.state.bias)
             wish = self.options.callback(Epoch(epoch, loss, validation_loss, norm, model, gradient))
             stop = stop or (isinstance(wish, (bool, np.bool_)) and bool(wish))
         return stop
@@ -411,6 +412,10 @@ class _Training:
         order = np.empty(self.n, np.int64)
         self.engine.permutation(order, self.seed, epoch)
         return order
+
+    gradient: Array
+    bias_gradient: Array | None
+    norm: float
 
     def _evaluate(self) -> None:
         """Objective and gradient of all rows at the weights as they are."""
@@ -473,7 +478,7 @@ class _Training:
             loss_now, norm_now = self.loss, self.norm
             self.state.weights, self.state.bias = weights, bias
             _, weights, bias = self.state.best
-        model = self.model.with_parameters(weights, bias)  # type: ignore[arg-type]
+        model = self.model.with_parameters(weights, bias)
         model.loss = self.loss_function
         return Run(model, history, status, loss_now, norm_now, self._resume)
 
@@ -520,10 +525,9 @@ def _classes(model: Linear | MLP, loss: losses.Loss) -> int | None:
 def _check_outputs(model: Linear | MLP, X: Array, Y: Array) -> None:
     model.check_columns(X)
     if model.outputs != Y.shape[1:] and not (isinstance(model, MLP) and Y.ndim == 1 and model.outputs == (1,)):
-        raise ValueError(
-            f"Y has shape {Y.shape}, but the model predicts shape {(len(X), *model.outputs)}: weights (d,) go with "
-            "Y (n,), weights (d, k) with Y (n, k)"
-        )
+        predicts = (len(X), *model.outputs)
+        whose = f"weights of shape {model.weights.shape}" if isinstance(model, Linear) else f"the outputs of {model!r}"
+        raise ValueError(f"Y has shape {Y.shape}, but {whose} predict {predicts}: give both one column or both none")
 
 
 def _number(value: Any, name: str) -> float:

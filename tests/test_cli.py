@@ -132,15 +132,6 @@ def test_demo_draws_other_formats(tmp_path, monkeypatch, capsys, name, magic):
     assert capsys.readouterr().err == ""
 
 
-@needs_matplotlib
-def test_the_picture_that_is_named_is_there(tmp_path):
-    # matplotlib adds an ending where there is none.
-    done = gdcore_command(tmp_path, "demo", "--plot", "picture")
-    assert (done.returncode, done.stderr) == (0, "")
-    (written,) = tmp_path.glob("picture*")
-    assert done.stdout.splitlines()[-1] == f"Picture: {written.name}"
-
-
 def assert_one_line(done):
     """A mistake of the caller's: exit status 2 and one line on stderr."""
     assert done.returncode == 2
@@ -168,9 +159,10 @@ def test_demo_needs_no_matplotlib_unless_it_draws(tmp_path, without_matplotlib):
     [
         (Path("missing") / "picture.png", "missing"),
         (Path("file.txt") / "picture.png", "file.txt"),
-        (Path("picture.xyz"), "xyz"),
+        (Path("picture.xyz"), r"must end in \.png, \.svg or \.pdf"),
+        (Path("picture"), r"must end in \.png, \.svg or \.pdf"),
     ],
-    ids=["a folder that is not there", "a file in the place of a folder", "an unknown format"],
+    ids=["a folder that is not there", "a file in the place of a folder", "an unknown format", "no ending"],
 )
 def test_demo_that_cannot_write_says_why(tmp_path, target, said):
     (tmp_path / "file.txt").write_text("kept")

@@ -558,7 +558,7 @@ def test_resume_takes_every_option_of_fit(epochs):
     assert bits(later.history.loss[3:]) == bits(wanted.history.loss)
 
 
-@pytest.mark.parametrize("name", ["learning_rate", "weights", "model", "batch_size", "history"])
+@pytest.mark.parametrize("name", ["learning_rate", "weights", "model", "momentum", "history"])
 def test_resume_refuses_unknown_options(name):
     X, Y = problem()
     run = fit(X, Y, lr=0.1, epochs=3)

@@ -246,7 +246,7 @@ cdef inline void step4(const floating* q0, const floating* q1, const floating* q
     # dot4 of the rows q and axpy4 of the rows p, which came a block earlier, in one loop, while the rows f are asked for.
     cdef floating r0 = r[0], r1 = r[1], r2 = r[2], r3 = r[3]
     cdef floating a0, a1, a2, a3, b0 = 0, b1 = 0, b2 = 0, b3 = 0
-    cdef Py_ssize_t j, m, z, left = d
+    cdef Py_ssize_t j, m, left = d
     while left > 0:
         m = min(left, <Py_ssize_t>TILE)
         prefetch4(f0, f1, f2, f3, m * <Py_ssize_t>sizeof(floating))
@@ -334,7 +334,7 @@ cdef void predictions(Pass* t, Scratch* own, Block* block, floating* tag) noexce
 
 cdef void residuals(Pass* t, Scratch* own, Block* block, floating* tag) noexcept nogil:
     # raw (k, m) = XW becomes ∂ℓ/∂Ŷ (k, m); the loss, the total weight and ∇b are added to the sums. Formulas: losses.pxi.
-    cdef Py_ssize_t m = block.rows * block.streams, q, c
+    cdef Py_ssize_t m = block.rows * block.streams, q
     cdef const floating *s = <floating*>own.s
     if t.job == PREDICT:
         predictions(t, own, block, tag)
@@ -441,7 +441,7 @@ cdef void pack(Pass* t, Scratch* own, Py_ssize_t start, Py_ssize_t rows, Py_ssiz
                     for j in range(columns):
                         to[j] = (<const floating*>(source + j * c))[0]
                 to += t.d
-            for i in range(count, rows):
+            for _ in range(count, rows):
                 for j in range(columns):
                     to[j] = 0
                 to += t.d
@@ -564,7 +564,7 @@ cdef inline void turn(Pass* t, Py_ssize_t start, floating* packed, Py_ssize_t co
             for j in range(4):
                 gdcore_prefetch(t.x + t.order[min(start + i + j + t.lookahead, t.last - 1)] * t.x_row)
         to = packed + i
-        for j in range(t.d):
+        for _ in range(t.d):
             to[0] = (<const floating*>r0)[0]
             to[1] = (<const floating*>r1)[0]
             to[2] = (<const floating*>r2)[0]
@@ -635,7 +635,8 @@ cdef void read_chunk(Pass* t, Py_ssize_t low, Py_ssize_t high, Scratch* own, Tea
     # One stream, 2 kB ahead, and four streams were both tried; the faster of the two stands here.
     cdef const floating *x = <const floating*>t.x
     cdef Py_ssize_t item = sizeof(floating), run = SPAN // item, start = low, i, j, stream, step = 2 * LINE // item
-    cdef floating a, b
+    cdef floating a
+    cdef double b
     while start + 4 * run <= high:
         if abandoned(team, own, 4 * run):
             return
@@ -1092,10 +1093,12 @@ cdef _descend(const floating[:, :] X, const floating[:, :] Y, weights, bias, con
                 outcome = CONVERGED
                 break
     own.steps = steps_done
-    own.give_back(weights, bias, steps)
-    along.give_back(gradient, bias_gradient, None)
-    if outcome == INTERRUPTED:
-        raise_signal()
+    try:
+        if outcome == INTERRUPTED:
+            raise_signal()
+    finally:
+        own.give_back(weights, bias, steps)
+        along.give_back(gradient, bias_gradient, None)
     return outcome
 
 
@@ -1145,18 +1148,20 @@ cdef _batches(const floating[:, :] X, const floating[:, :] Y, weights, bias, con
                     outcome = DIVERGED
             if not isfinite(value):
                 outcome = DIVERGED
-    if outcome == FINISHED:
-        own.steps = steps_done
-        history[0, done[0]] = value
-        history[1, done[0]] = NAN
-        history[2, done[0]] = seconds() - then
-        done[0] += 1
-    else:
-        own.flat[:] = own.before
-        own.state[:] = own.state_before
-    own.give_back(weights, bias, steps)
-    if outcome == INTERRUPTED:
-        raise_signal()
+    try:
+        if outcome == INTERRUPTED:
+            raise_signal()
+    finally:
+        if outcome == FINISHED:
+            own.steps = steps_done
+            history[0, done[0]] = value
+            history[1, done[0]] = NAN
+            history[2, done[0]] = seconds() - then
+            done[0] += 1
+        else:
+            own.flat[:] = own.before
+            own.state[:] = own.state_before
+        own.give_back(weights, bias, steps)
     return outcome
 
 
@@ -1253,7 +1258,9 @@ def derivatives_of(raw, Y, sample_weight, out, loss="mse", parameter=0.0):
 
 
 def update(weights, gradient, lr, decimals=None):
-    step(weights.ravel(), gradient.ravel(), lr, ("sgd", {"momentum": 0.0, "nesterov": False}), None, 1, decimals)
+    flat = np.array(weights).ravel()
+    step(flat, np.ascontiguousarray(gradient).ravel(), lr, ("sgd", PLAIN), None, 1, decimals)
+    weights[...] = flat.reshape(weights.shape)
 
 
 def step(parameters, gradient, lr, optimizer, state, number, decimals=None):

@@ -28,8 +28,15 @@ cdef inline floating rounded(floating value, Rounding r) noexcept nogil:
 
 
 cdef inline floating stepped(floating weight, floating gradient, double lr, Rounding r) noexcept nogil:
-    # W ← W − lr·∇W, gradient and result rounded where the textbook rounds them
-    return rounded(<floating>(weight - lr * rounded(gradient, r)), r)
+    # W ← W − lr·∇W, gradient and result rounded where the textbook rounds them. A rounding is decided by the last bit, so
+    # there each operation stands alone, as NumPy's do: neither fused nor re-associated.
+    cdef volatile floating along
+    cdef volatile floating change
+    if not r.wanted:
+        return <floating>(weight - lr * gradient)
+    along = rounded(gradient, r)
+    change = <floating>lr * along
+    return rounded(<floating>(weight - change), r)
 
 
 cdef struct Rule:

@@ -11,14 +11,13 @@ then b.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from gdcore.backends import loops
 
+if TYPE_CHECKING:
     from gdcore._types import Array, Floats
 
     Rule = tuple[str, dict[str, Any]]
@@ -267,14 +266,12 @@ def _step_all(
     bias: Array | None,
     grad: Array,
     bias_grad: Array | None,
-    lr: float,
-    optimizer: Rule,
-    state: Array | None,
-    number: int,
+    how: tuple[float, Rule, Array | None, int],
     decimals: int | None,
     l1: float,
 ) -> None:
     """A step of weights and bias together, and the proximal step of l1: every weight moves lr·l1 towards 0 and stops there."""
+    lr, optimizer, state, number = how
     size = weights.size
     flat, along = weights.T.ravel(), grad.T.ravel()
     step(flat, along, lr, optimizer, None if state is None else state[:, :size], number, decimals)
@@ -320,54 +317,11 @@ def descend(
     number or one for each epoch. Returns "epochs", "converged" (gradient norm ≤ ``tol``) or "diverged".
     """
     arguments = (X, Y, weights, bias, sample_weight, n_threads, loss, parameter, l1, l2)
-    return descend_by(
-        lambda: loss_gradient(*arguments), lambda *s: _step_all(weights, bias, gradient, bias_gradient, *s, decimals, l1),
-        weights, bias, gradient, bias_gradient, lr, epochs, history, done, tol, l1, optimizer, state, steps,
+    return loops.descend(
+        lambda: loss_gradient(*arguments), lambda grad, bias_grad: gradient_norm(weights, grad, bias_grad, l1),
+        lambda *s: _step_all(weights, bias, gradient, bias_gradient, s, decimals, l1),
+        weights, bias, gradient, bias_gradient, lr, epochs, history, done, tol, optimizer, state, steps,
     )  # fmt: skip
-
-
-def descend_by(
-    evaluate: Callable[[], tuple[float, Array, Array | None]],
-    advance: Callable[[float, Rule, Array | None, int], None],
-    weights: Array,
-    bias: Array | None,
-    gradient: Array,
-    bias_gradient: Array | None,
-    lr: float | Floats,
-    epochs: int,
-    history: Floats,
-    done: Array,
-    tol: float,
-    l1: float,
-    optimizer: Rule,
-    state: Array | None,
-    steps: Array | None,
-) -> str:
-    """`descend` for any model: ``evaluate`` gives the objective and its gradient, ``advance`` takes a step."""
-    for rate in np.broadcast_to(np.asarray(lr, np.float64), epochs):
-        began, start = time.perf_counter(), int(done[0])
-        before = _copies(weights, bias, gradient, bias_gradient, state, steps)
-        try:
-            with np.errstate(over="ignore", invalid="ignore"):
-                advance(float(rate), optimizer, state, 1 + (start if steps is None else int(steps[0])))
-                value, grad, bias_grad = evaluate()
-                norm = gradient_norm(weights, grad, bias_grad, l1)
-            if not (np.isfinite(value) and np.isfinite(norm)):
-                return "diverged"
-            gradient[:] = grad
-            if bias_gradient is not None and bias_grad is not None:
-                bias_gradient[:] = bias_grad
-            if steps is not None:
-                steps[0] += 1
-            history[:, start] = value, norm, time.perf_counter() - began
-            done[0] = start + 1
-        finally:
-            # Whole epochs only: what ended this one early is undone.
-            if done[0] == start:
-                _restore(before, weights, bias, gradient, bias_gradient, state, steps)
-        if norm <= tol:
-            return "converged"
-    return "epochs"
 
 
 def descend_batches(
@@ -397,73 +351,11 @@ def descend_batches(
     losses, each at the weights that it met, with the penalties at the end, then NaN for the norm, then seconds. A batch
     whose sample weights are all 0 is passed over.
     """
-    return descend_batches_by(
+    return loops.descend_batches(
         lambda rows, s: loss_gradient(X[rows], Y[rows], weights, bias, s, n_threads, loss, parameter),
         lambda grad, bias_grad, *step: _step_all(
-            weights, bias, grad + X.dtype.type(l2) * weights, bias_grad, *step, decimals, l1
+            weights, bias, grad + X.dtype.type(l2) * weights, bias_grad, step, decimals, l1
         ),
         lambda: _penalties(weights, l1, l2),
         len(X), weights, bias, lr, batch_size, history, done, order, sample_weight, optimizer, state, steps,
     )  # fmt: skip
-
-
-def descend_batches_by(
-    evaluate: Callable[[Any, Array | None], tuple[float, Array, Array | None]],
-    advance: Callable[[Array, Array | None, float, Rule, Array | None, int], None],
-    penalties: Callable[[], float],
-    n: int,
-    weights: Array,
-    bias: Array | None,
-    lr: float,
-    batch_size: int,
-    history: Floats,
-    done: Array,
-    order: Array | None,
-    sample_weight: Array | None,
-    optimizer: Rule,
-    state: Array | None,
-    steps: Array | None,
-) -> str:
-    """`descend_batches` for any model: ``evaluate`` gives loss and gradient of a batch without penalties."""
-    began, start = time.perf_counter(), int(done[0])
-    before = _copies(weights, bias, state, steps)
-    losses = totals = 0.0
-    number = 1 if steps is None else int(steps[0]) + 1
-    try:
-        with np.errstate(over="ignore", invalid="ignore"):
-            for low in range(0, n, batch_size):
-                rows: Any = slice(low, min(low + batch_size, n))
-                total = float(rows.stop - low)
-                rows = rows if order is None else order[rows]
-                s = None if sample_weight is None else sample_weight[rows]
-                if s is not None:
-                    total = float(np.sum(s, dtype=np.float64))
-                if total == 0:
-                    continue
-                # forward, backward, update
-                value, grad, bias_grad = evaluate(rows, s)
-                advance(grad, bias_grad, lr, optimizer, state, number)
-                losses += value * total
-                totals += total
-                number += 1
-            objective = losses / totals + penalties()
-        if not (np.isfinite(objective) and np.isfinite(weights).all() and (bias is None or np.isfinite(bias).all())):
-            return "diverged"
-        if steps is not None:
-            steps[0] = number - 1
-        history[:, start] = objective, np.nan, time.perf_counter() - began
-        done[0] = start + 1
-    finally:
-        if done[0] == start:
-            _restore(before, weights, bias, state, steps)
-    return "epochs"
-
-
-def _copies(*arrays: Array | None) -> list[Array | None]:
-    return [None if array is None else array.copy() for array in arrays]
-
-
-def _restore(before: list[Array | None], *arrays: Array | None) -> None:
-    for array, old in zip(arrays, before, strict=True):
-        if array is not None and old is not None:
-            array[:] = old
