@@ -329,8 +329,8 @@ class _Training:
         self._check_start()
         status = "converged" if self.tol is not None and self.norm <= self.tol else "epochs"
         try:
-            while status == "epochs" and self._done() < epochs:
-                status = self._some_epochs(epochs - self._done())
+            while status == "epochs" and (left := epochs - self._done()) > 0:
+                status = self._some_epochs(left)
         except KeyboardInterrupt:
             status = "interrupted"
         if self.batch_size < self.n or status == "diverged":
@@ -531,6 +531,8 @@ def _check_outputs(model: Linear | MLP, X: Array, Y: Array) -> None:
 
 
 def _number(value: Any, name: str) -> float:
+    if type(value) is float and 0 <= value < math.inf:
+        return value
     try:
         if isinstance(value, (bool, str, np.bool_)) or np.ndim(value) != 0 or np.iscomplexobj(value):
             raise TypeError

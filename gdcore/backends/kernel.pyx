@@ -941,15 +941,18 @@ cdef double settle_(Pass* t, Objective objective, floating* tag) noexcept nogil:
     return value
 
 
-cdef double norm_of(const floating* w, const floating* g, Py_ssize_t size, Py_ssize_t bias, double l1) noexcept nogil:
-    # The norm of the gradient of `size` weights and `bias` biases; with l1, of the smallest subgradient.
+cdef double norm_of(const floating* w, const floating* g, Py_ssize_t size, const floating* bias, Py_ssize_t biases,
+                    double l1) noexcept nogil:
+    # The norm of the gradients g of `size` weights w and of the biases; with l1, of the smallest subgradient.
     cdef double squares = 0, v
     cdef Py_ssize_t j
-    for j in range(size + bias):
+    for j in range(size):
         v = g[j]
-        if l1 > 0 and j < size:
+        if l1 > 0:
             v = max(fabs(v) - l1, 0.0) if w[j] == 0 else v + (l1 if w[j] > 0 else -l1)
         squares += v * v
+    for j in range(biases):
+        squares += <double>bias[j] * bias[j]
     return sqrt(squares)
 
 
@@ -1008,9 +1011,9 @@ cdef _derivatives_of(const floating[:, ::1] raw, const floating[:, ::1] Y, const
     return sums[0], total
 
 
-cdef double _gradient_norm(floating[::1] w, floating[::1] g, Py_ssize_t size, bias_gradient, double l1):
-    cdef Py_ssize_t biases = 0 if bias_gradient is None else bias_gradient.size
-    return norm_of(&w[0], &g[0], size, biases, l1)
+cdef double _gradient_norm(floating[::1] w, floating[::1] g, const floating[::1] bias_gradient, double l1):
+    cdef Py_ssize_t biases = 0 if bias_gradient is None else bias_gradient.shape[0]
+    return norm_of(&w[0], &g[0], w.shape[0], &bias_gradient[0] if biases else NULL, biases, l1)
 
 
 cdef class Parameters:
@@ -1072,7 +1075,7 @@ cdef _descend(const floating[:, :] X, const floating[:, :] Y, weights, bias, con
                     next_g[j] = <floating>t.sums[2 + k + j]
                 for j in range(k):
                     next_g[size + j] = <floating>t.sums[2 + j]
-                norm = norm_of(&flat[0], next_g, size, k if has_bias else 0, objective.l1)
+                norm = norm_of(&flat[0], next_g, size, next_g + size, k if has_bias else 0, objective.l1)
                 if not (isfinite(value) and isfinite(norm)):
                     outcome = DIVERGED
             if outcome != FINISHED:
@@ -1228,11 +1231,9 @@ def loss_gradient(X, Y, weights, bias, sample_weight=None, n_threads=1, loss="ms
 
 
 def gradient_norm(weights, gradient, bias_gradient, l1=0.0):
-    along = Parameters(gradient, bias_gradient, None, None)
-    flat = Parameters(weights, None, None, None)
     if weights.dtype == "f8":
-        return _gradient_norm[double](flat.flat, along.flat, weights.size, bias_gradient, l1)
-    return _gradient_norm[float](flat.flat, along.flat, weights.size, bias_gradient, l1)
+        return _gradient_norm[double](weights.T.ravel(), gradient.T.ravel(), bias_gradient, l1)
+    return _gradient_norm[float](weights.T.ravel(), gradient.T.ravel(), bias_gradient, l1)
 
 
 def permutation(out, seed, epoch):
@@ -1275,7 +1276,8 @@ def descend(X, Y, weights, bias, gradient, bias_gradient, lr, epochs, history, d
             steps=None):
     objective = Objective(loss, parameter, l1, l2)
     rule = rule_of(optimizer, decimals)
-    lr = np.ascontiguousarray(np.broadcast_to(np.asarray(lr, np.float64), epochs))
+    if not isinstance(lr, np.ndarray):
+        lr = np.full(epochs, lr, np.float64)
     if X.dtype == "f8":
         outcome = _descend[double](X, Y, weights, bias, sample_weight, gradient, bias_gradient, lr, epochs, tol, history, done,
                                    n_threads, objective, rule, state, steps)
