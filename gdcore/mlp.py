@@ -211,16 +211,22 @@ class Network:
         l1: float = 0.0,
         l2: float = 0.0,
     ) -> tuple[float, Array, None]:
-        """The objective and its gradient (p, 1), by back-propagation; penalties take the weights, not the biases."""
-        layers = self.views(weights)
-        outputs = self.forward(layers, X)
-        slope = np.empty(outputs[-1].shape[::-1], self.dtype)
-        value, total = self.backend.derivatives_of(
-            np.ascontiguousarray(outputs[-1].T), np.ascontiguousarray(Y.T), _contiguous(sample_weight), slope, loss, parameter
-        )
-        D = slope.T / self.dtype.type(total)
+        """The objective and its gradient (p, 1); penalties take the weights, not the biases."""
         gradient = np.empty_like(weights)
+        value = self._back_propagate(X, Y, weights, sample_weight, loss, parameter, gradient)
+        if l1 or l2:
+            value += self.penalties(weights, l1, l2)
+            gradient = self._with_l2(gradient, weights, l2)
+        return value, gradient, None
+
+    def _back_propagate(
+        self, X: Array, Y: Array, weights: Array, sample_weight: Array | None, loss: str, parameter: float, gradient: Array
+    ) -> float:
+        """The loss; its gradient is written to ``gradient``."""
+        layers = self.views(weights)
         made = self.views(gradient)
+        outputs = self.forward(layers, X)
+        value, D = self._derivative(outputs[-1], Y, sample_weight, loss, parameter)
         for i in range(len(layers) - 1, -1, -1):
             W, _ = layers[i]
             dW, db = made[i]
@@ -231,15 +237,35 @@ class Network:
             if i:
                 D = D @ W.T
                 self._times_slope(D, outputs[i])
-        value /= total
-        if l1 or l2:
-            value += self.penalties(weights, l1, l2)
-            gradient = self._with_l2(gradient, weights, l2)
-        return value, gradient, None
+        return value
 
-    def loss(self, *arguments: Any, **options: Any) -> float:
-        """The objective."""
-        return self.loss_gradient(*arguments, **options)[0]
+    def loss(
+        self,
+        X: Array,
+        Y: Array,
+        weights: Array,
+        bias: None = None,
+        sample_weight: Array | None = None,
+        n_threads: int = 1,
+        loss: str = "mse",
+        parameter: float = 0.0,
+        l1: float = 0.0,
+        l2: float = 0.0,
+    ) -> float:
+        """The objective, without going back."""
+        value = self._derivative(self.forward(self.views(weights), X)[-1], Y, sample_weight, loss, parameter)[0]
+        return value + self.penalties(weights, l1, l2)
+
+    def _derivative(
+        self, out: Array, Y: Array, sample_weight: Array | None, loss: str, parameter: float
+    ) -> tuple[float, Array]:
+        """Mean loss of the predictions ``out`` (n, k), and ∂loss/∂out (n, k)."""
+        slope = np.empty(out.shape[::-1], self.dtype)
+        value, total = self.backend.derivatives_of(
+            np.ascontiguousarray(out.T), np.ascontiguousarray(Y.T), _contiguous(sample_weight), slope, loss, parameter
+        )
+        slope /= self.dtype.type(total)
+        return float(value / total), slope.T
 
     def gradient_norm(self, weights: Array, gradient: Array, bias_gradient: None = None, l1: float = 0.0) -> float:
         """Norm of the gradient; with l1 that of the smallest subgradient, in which biases have no part in l1."""
@@ -317,8 +343,14 @@ class Network:
         steps: Array | None = None,
     ) -> str:
         """One epoch in batches: see `gdcore.backends.reference.descend_batches`."""
+        gradient = np.empty_like(weights)
+
+        def evaluate(rows: Any, s: Array | None) -> tuple[float, Array, None]:
+            # Into one buffer for the whole epoch: fresh memory for every batch costs more than the arithmetic.
+            return self._back_propagate(X[rows], Y[rows], weights, s, loss, parameter, gradient), gradient, None
+
         return loops.descend_batches(
-            lambda rows, s: self.loss_gradient(X[rows], Y[rows], weights, None, s, 1, loss, parameter, 0.0, 0.0),
+            evaluate,
             lambda grad, _, *step: self._advance(weights, self._with_l2(grad, weights, l2), step, decimals, l1),
             lambda: self.penalties(weights, l1, l2),
             len(X), weights, None, lr, batch_size, history, done, order, sample_weight, optimizer, state, steps,

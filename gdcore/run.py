@@ -73,8 +73,8 @@ class Epoch(NamedTuple):
     gradient_norm: float
     model: Any
     """A copy, of the kind that was given to fit: it can be kept."""
-    gradient: tuple[Array, Array | None]
-    """∇W and ∇b that the epoch's update went along, as (d, k) and (k,), not rounded."""
+    gradient: tuple[Array, Array | None] | None
+    """∇W and ∇b that the epoch's update went along, as (d, k) and (k,), not rounded; None where it went in batches."""
 
 
 class Run:
@@ -89,7 +89,9 @@ class Run:
     status : {"epochs", "converged", "early_stopped", "interrupted"}
         Why it stopped: all epochs done, gradient norm ≤ tol, patience or the callback, Ctrl-C.
     loss : float
-        Of `model` on the training data; `gradient_norm` likewise.
+        Objective of `model` on the training data.
+    gradient_norm : float
+        Likewise; NaN where it was not computed, as with batches and without ``tol``.
     gap : float or None
         A proved bound on loss − best loss; None where nothing is proved.
     """

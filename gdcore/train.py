@@ -212,6 +212,7 @@ class _Trace:
             weights, bias = self.start.parameters(self.X.dtype)
             self.loss = BACKENDS["reference"].loss(self.X, self.Y.reshape(len(self.Y), -1), weights, bias)
             self.prediction = self._predict(self.start)
+        assert epoch.gradient is not None  # a trace is of full batches
         gradients = epoch.gradient[0] if self.decimals is None else np.round(epoch.gradient[0], self.decimals)
         prediction = self._predict(epoch.model)
         print("epoch:", epoch.epoch)
@@ -325,16 +326,20 @@ class _Training:
         # Pieces of history and how much of each is filled: what was done is read off here, wherever a signal strikes.
         self.pieces: list[tuple[Array, Array]] = []
         self.state = _State(*self.model.parameters(self.X.dtype), self.optimizer) if state is None else state.copy()
-        self._evaluate()
-        self._check_start()
+        self.loss = self.norm = math.nan
+        if self.batch_size == self.n or self.tol is not None:
+            self._evaluate()
+            self._check_start()
         status = "converged" if self.tol is not None and self.norm <= self.tol else "epochs"
         try:
             while status == "epochs" and (left := epochs - self._done()) > 0:
                 status = self._some_epochs(left)
         except KeyboardInterrupt:
             status = "interrupted"
-        if self.batch_size < self.n or status == "diverged":
-            self._evaluate()
+        if status == "diverged" and not self._done():
+            self._check_start()  # the first epoch: the data may be to blame
+        if self.batch_size < self.n:
+            self.loss = self._objective()
         elif self._done():
             self.loss, self.norm = self._last()
         if status == "diverged":
@@ -358,7 +363,9 @@ class _Training:
         columns, counted = np.full((5, count), math.nan), np.zeros(1, np.int64)
         columns[4] = self._rates(epoch, count)
         self.pieces.append((columns, counted))
-        gradient = (self.gradient.copy(), None if self.bias_gradient is None else self.bias_gradient.copy())
+        gradient = None
+        if not batches:
+            gradient = (self.gradient.copy(), None if self.bias_gradient is None else self.bias_gradient.copy())
         common: dict[str, Any] = dict(
             sample_weight=self.sample_weight, decimals=self.decimals, n_threads=self.n_threads, l1=self.l1, l2=self.l2,
             optimizer=self.optimizer.rule, state=state.memory, steps=state.steps, **self.objective,
@@ -383,7 +390,7 @@ class _Training:
         result: str = status
         return result
 
-    def _after_epoch(self, epoch: int, columns: Array, gradient: tuple[Array, Array | None]) -> bool:
+    def _after_epoch(self, epoch: int, columns: Array, gradient: tuple[Array, Array | None] | None) -> bool:
         """Validation, patience, callback; True stops."""
         if self.validation is not None:
             columns[3, 0] = self.engine.loss(
@@ -426,12 +433,23 @@ class _Training:
             )  # fmt: skip
             self.norm = float(self.engine.gradient_norm(self.state.weights, self.gradient, self.bias_gradient, self.l1))
 
+    def _objective(self) -> float:
+        """Objective of all rows at the weights as they are."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            value: float = self.engine.loss(
+                self.X, self.Y, self.state.weights, self.state.bias, self.sample_weight, self.n_threads,
+                l1=self.l1, l2=self.l2, **self.objective,
+            )  # fmt: skip
+        return value
+
     def _check_start(self) -> None:
         """NaN and infinity show in the first loss and gradient: find where they come from."""
         if math.isfinite(self.loss) and math.isfinite(self.norm):
             return
         rows.check_finite(self.X, "X")
         rows.check_finite(self.Y.reshape(self.n, *self.target_shape), "Y")
+        if math.isnan(self.loss) and math.isfinite(self._objective()):
+            return
         largest = max(float(np.max(np.abs(block))) for block in rows.blocks(self.X))
         raise ValueError(
             f"the loss overflows {self.X.dtype} before the first epoch: X has values up to {largest:.3g}, Y up to "
@@ -474,8 +492,7 @@ class _Training:
         loss_now, norm_now = self.loss, self.norm
         if self.patience is not None and self.state.best[0] < math.inf:
             _, self.state.weights, self.state.bias = self.state.best
-            self._evaluate()
-            loss_now, norm_now = self.loss, self.norm
+            loss_now, norm_now = self._objective(), math.nan
             self.state.weights, self.state.bias = weights, bias
             _, weights, bias = self.state.best
         model = self.model.with_parameters(weights, bias)
