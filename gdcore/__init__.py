@@ -1,11 +1,11 @@
-"""gdcore trains linear models by gradient descent whose gradients were derived by hand.
+"""gdcore trains linear models, and small networks, by gradient descent whose gradients were derived by hand.
 
 `train` is the loop of the textbook, `fit` the same loop with everything around it: history, validation, weights of rows,
 stopping, resuming. Both run in a Cython kernel that reads the data once per epoch; ``backend="reference"`` runs the same
 formulas in plain NumPy.
 """
 
-from gdcore import losses, optimizers, schedules
+from gdcore import losses, optimizers, plots, schedules
 from gdcore.check import check_gradient
 from gdcore.mlp import MLP
 from gdcore.models import Linear
@@ -17,5 +17,5 @@ __version__ = "0.1.0"
 
 __all__ = [
     "MLP", "SGD", "Adagrad", "Adam", "AdamW", "DivergenceError", "Epoch", "History", "Linear", "RMSprop", "Run",
-    "check_gradient", "fit", "losses", "optimizers", "schedules", "train",
+    "check_gradient", "fit", "losses", "optimizers", "plots", "schedules", "train",
 ]  # fmt: skip

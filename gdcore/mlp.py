@@ -91,7 +91,7 @@ class MLP:
         return [len(self.layers[0].weights)] + [layer.weights.shape[1] for layer in self.layers]
 
     def predict(self, X: Any, n_threads: int | None = None) -> Array:
-        """Ŷ (n, k). ``n_threads`` is there because `Linear` has it; NumPy's BLAS decides for itself."""
+        """Ŷ (n, k), also for k = 1. ``n_threads`` is there because `Linear` has it; NumPy's BLAS decides for itself."""
         X = rows.table(X)
         self.check_columns(X)
         network = Network(self, X.dtype)

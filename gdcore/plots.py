@@ -59,9 +59,9 @@ def predictions(
     ----------
     X : array (n, d)
     Y : array (n,) or (n, 1)
-    model : Linear
+    model : Linear or MLP
         The trained model.
-    before : Linear, optional
+    before : Linear or MLP, optional
         The model before training, drawn in grey.
     column : int
         Which column of X is the horizontal axis. With several columns, predictions are points, with one they are lines.

@@ -74,7 +74,8 @@ class Epoch(NamedTuple):
     model: Any
     """A copy, of the kind that was given to fit: it can be kept."""
     gradient: tuple[Array, Array | None] | None
-    """∇W and ∇b that the epoch's update went along, as (d, k) and (k,), not rounded; None where it went in batches."""
+    """∇W and ∇b that the epoch's update went along, as (d, k) and (k,), not rounded (of a network one column, ordered as
+    `MLP.parameters` says, and None); None where it went in batches."""
 
 
 class Run:

@@ -75,7 +75,7 @@ def fit(
     validation : (Xv, Yv), optional
         Rows that do not train; their loss, without penalties, after each epoch is in ``history.validation_loss``.
     schedule : callable, optional
-        The factor on lr in epoch 0, 1, …: see `gdcore.schedules`.
+        The factor on lr in epoch 0, 1, … since the first start (a resumed run goes on counting): see `gdcore.schedules`.
     tol : float, optional
         Stop as soon as the gradient's norm (with l1: that of the smallest subgradient) over all rows is at most this; the
         status is then "converged". With batches this costs one more pass an epoch.

@@ -1,4 +1,4 @@
-"""Writes tests/data/torch_trajectories.json: 50 full-batch steps of each torch.optim variant. Needs torch; the tests do not."""
+"""Writes tests/data/torch_trajectories.json: 50 full-batch steps of each torch.optim variant. It alone needs torch."""
 
 import json
 from pathlib import Path

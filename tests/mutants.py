@@ -35,7 +35,7 @@ KERNEL_MUTANTS = [
         r"\b2 \* s\[ q \] \* r\b",
         {"sign": (r"2 \*", "-2 *"), "factor 2": (r"2 \*", ""), "sample weight": (r"s\[ q \] \*", "")},
     ),
-    (r"rounded\( < floating > \( (weight - .+?) \) , r \)", {"minus of the update": ("-", "+")}),
+    (r"return < floating > \( (weight - lr \* gradient) \)", {"minus of the update": ("-", "+")}),
 ]
 
 DIRECTIVES = ("boundscheck=False", "wraparound=False", "initializedcheck=False", "cdivision=True", "binding=True")

@@ -93,7 +93,8 @@ def test_glmnets_multinomial_coefficients(backend):
     stored = CASES["logistic_glmnet"]
     run = fit(stored["X"], stored["y_multinomial"], loss="softmax", l2=1.0, lr=0.3, epochs=5000, backend=backend)
     # A constant added to every intercept changes no probability: glmnet's sum to 0.
-    assert run.model.weights.T == pytest.approx(np.array(stored["multinomial"]["coef"]), rel=1e-5, abs=1e-8)
+    coef = np.array(stored["multinomial"]["coef"])
+    np.testing.assert_allclose(run.model.weights.T, coef, rtol=1e-5, atol=1e-8)
     intercept = np.array(stored["multinomial"]["intercept"])
     assert run.model.bias - run.model.bias.mean() == pytest.approx(intercept - intercept.mean(), rel=1e-5, abs=1e-8)
 
@@ -104,7 +105,7 @@ def test_glmnets_multinomial_coefficients(backend):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("k", [1, 3])
 def test_gradients_are_those_of_finite_differences(backend, name, k):
-    eps = 1e-6
+    eps = 1e-5  # the loss's last bits, divided by 1e-6, would pass the tolerance
     for weighted, bias, l2, seed in itertools.product((False, True), (False, True), (0.0, 0.3), range(3)):
         X, Y, W, b, s = problem(name, k=k, bias=bias, weighted=weighted, seed=seed)
         objective = options(name, l2=l2)
