@@ -117,6 +117,11 @@ class MLP:
     def outputs(self) -> tuple[int, ...]:
         return (self.sizes[-1],)
 
+    @property
+    def state_size(self) -> int:
+        """How many numbers a row of an optimizer's state has: one for each parameter."""
+        return sum(layer.weights.size + layer.bias.size for layer in self.layers)
+
     def parameters(self, dtype: Any) -> tuple[Array, None]:
         """All parameters, copied, as one column (p, 1): layer after layer, weights before bias."""
         pieces = [a.ravel() for layer in self.layers for a in (layer.weights, layer.bias)]

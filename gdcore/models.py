@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -101,6 +102,11 @@ class Linear:
     def outputs(self) -> tuple[int, ...]:
         """Shape of one row's prediction: () or (k,)."""
         return self.weights.shape[1:]
+
+    @property
+    def state_size(self) -> int:
+        """How many numbers a row of an optimizer's state has: one for each weight and each output's bias."""
+        return self.weights.size + math.prod(self.outputs)
 
     def parameters(self, dtype: Any) -> tuple[Array, Array | None]:
         """Copies of the weights as (d, k) and the bias as (k,), in ``dtype``: what the backends work on."""

@@ -258,13 +258,12 @@ class _Options(NamedTuple):
 class _State:
     """What goes on from epoch to epoch beside the history: parameters, the optimizer's memory, the best model so far."""
 
-    def __init__(self, weights: Array, bias: Array | None, optimizer: Optimizer) -> None:
-        self.weights, self.bias = weights, bias
-        size = weights.size + weights.shape[1]
+    def __init__(self, model: Linear | MLP, dtype: Any, optimizer: Optimizer) -> None:
+        self.weights, self.bias = model.parameters(dtype)
         slots = optimizer.slots
-        self.memory = np.full((slots, size), optimizer.initial, weights.dtype) if slots else None
+        self.memory = np.full((slots, model.state_size), optimizer.initial, dtype) if slots else None
         self.steps = np.zeros(1, np.int64)
-        self.best: tuple[float, Array, Array | None] = (math.inf, weights, bias)
+        self.best: tuple[float, Array, Array | None] = (math.inf, self.weights, self.bias)
         self.waited = 0
 
     def copy(self) -> _State:
@@ -325,7 +324,7 @@ class _Training:
         self.first = int(history.epoch[-1]) if len(history) else 0
         # Pieces of history and how much of each is filled: what was done is read off here, wherever a signal strikes.
         self.pieces: list[tuple[Array, Array]] = []
-        self.state = _State(*self.model.parameters(self.X.dtype), self.optimizer) if state is None else state.copy()
+        self.state = _State(self.model, self.X.dtype, self.optimizer) if state is None else state.copy()
         self.loss = self.norm = math.nan
         if self.batch_size == self.n or self.tol is not None:
             self._evaluate()

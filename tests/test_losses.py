@@ -49,7 +49,7 @@ def derivatives(backend, loss, raw, y):
     return value, out[:, 0]
 
 
-# ---------------------------------------------------------------------------------------------------- certified values
+# -------------------------------------------------------------------------------------------------- certified values
 
 
 @pytest.mark.parametrize("case", CASES["half_binomial_extreme"]["cases"], ids=lambda c: f"{c['y']}-{c['raw']:g}")
@@ -99,7 +99,7 @@ def test_glmnets_multinomial_coefficients(backend):
     assert run.model.bias - run.model.bias.mean() == pytest.approx(intercept - intercept.mean(), rel=1e-5, abs=1e-8)
 
 
-# --------------------------------------------------------------------------------------------------- finite differences
+# ------------------------------------------------------------------------------------------------ finite differences
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -152,7 +152,7 @@ def test_the_gradient_is_zero_at_the_ridge_solution(backend):
     assert np.abs(bias_grad).max() < 1e-13
 
 
-# ---------------------------------------------------------------------------------------------- the kernel = the reference
+# ---------------------------------------------------------------------------------------- the kernel = the reference
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -181,7 +181,7 @@ def test_the_kernel_is_the_reference_in_any_layout_with_any_threads(name, dtype,
             assert b is None or again[2].tobytes() == bias_grad.tobytes()
 
 
-# ------------------------------------------------------------------------------------------------------- what fit makes of it
+# ---------------------------------------------------------------------------------------------- what fit makes of it
 
 
 def trainable(name, n=60, k=None, seed=0):
@@ -232,7 +232,7 @@ def test_weights_of_rows(name):
     assert trained(X, Y, s) == pytest.approx(trained(*(np.repeat(A, s.astype(int), axis=0) for A in (X, Y))), **tight)
 
 
-# --------------------------------------------------------------------------------------------------------------------- errors
+# ------------------------------------------------------------------------------------------------------------ errors
 
 
 @pytest.mark.parametrize(
