@@ -227,6 +227,12 @@ def number(value: float | None) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
+def flagged(value: float | None, target: float | None) -> str:
+    """`number`, in bold where it is below its target."""
+    short = value is not None and target is not None and value < target
+    return f"**{number(value)}**" if short else number(value)
+
+
 def print_table(table: Table) -> None:
     """Prints a table in columns, numbers to the right, the first and the last column to the left."""
     lines = [list(table.head), *(list(row) for row in table.rows)]

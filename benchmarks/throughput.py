@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import measure
-from benchmarks.measure import Document, Row, Table, number
+from benchmarks.measure import Document, Row, Table, flagged, number
 from benchmarks.rivals import LABELS, RIVALS, Array, Contender, Kernel, NumPy, Reference
 from gdcore.backends import reference
 
@@ -610,6 +610,36 @@ def small_tables(content: Document) -> list[Table]:
     return tables
 
 
+def summary_tables(content: Document) -> list[Table]:
+    """C order, for the README: the shares of each setting and the rivals of the first, in bold what misses its target."""
+    settings = _settings([row for row in _rows(content, "epoch") if row["order"] == "C"])
+    first = next(iter(settings.values()))
+    rivals = [name for name in ("reference", "pytorch") if any(name in row["speedup"] for row in first)]
+    lines = []
+    for i, row in enumerate(first):
+        cells = [f"{row['columns']:,}"]
+        for rows in settings.values():
+            target = share_target(rows[i]["dtype"], row["columns"])
+            cells.append(flagged(rows[i]["share"], target))
+        cells += [flagged(row["speedup"].get(name), speedup_target(name, row["columns"])) for name in rivals]
+        lines.append([*cells, ""])
+    small = []
+    for row in _rows(content, "train"):
+        speedup = flagged(row["speedup"]["plain"], TARGETS["train_speedup"])
+        small.append(f"`train` on six rows, 1,000 epochs: {speedup} times as fast as the plain NumPy loop.")
+    memory = max((row["share"] for row in _rows(content, "memory")), default=0.0)
+    small.append(f"`fit` takes {memory:.1%} of X in extra memory at most.")
+    for row in _rows(content, "import"):
+        extra = f"{row['extra_milliseconds']:.0f} ms"
+        small.append(f"`import gdcore` takes {f'**{extra}**' if row['shortfalls'] else extra} more than `import numpy`.")
+    head = ["d", *settings, *(f"× {LABELS[name]}" for name in rivals), ""]
+    return [
+        Table(
+            "Share of the read bandwidth, and how many times as fast as rivals (first setting)", head, lines, " ".join(small)
+        )
+    ]
+
+
 def shortfall_tables(content: Document) -> list[Table]:
     """Every target missed and every rival that is faster."""
     lines = [[line] for line in content["shortfalls"]] or [["none"]]
@@ -618,6 +648,7 @@ def shortfall_tables(content: Document) -> list[Table]:
 
 TABLES: dict[str, Callable[[Document], list[Table]]] = {
     "throughput": epoch_tables,
+    "throughput-summary": summary_tables,
     "throughput-fortran": fortran_tables,
     "throughput-small": small_tables,
     "throughput-shortfalls": shortfall_tables,

@@ -693,6 +693,23 @@ def training_tables(content: Document) -> list[Table]:
     return [Table(title, [*head, "short of target"], lines, note)] if rows else []
 
 
+def summary_tables(content: Document) -> list[Table]:
+    """For the README: a line for each row, in bold what misses its target."""
+    rows = [row for row in content["rows"] if row["kind"] != "network" or row["dtype"] == "float64"]
+    rows = [row for row in rows if row["kind"] != "loss" or row["columns"] == LOSS_COLUMNS[0] or row["shortfalls"]]
+    rivals = [name for name in LABELS if any(name in row["speedup"] for row in rows)]
+    lines = []
+    for row in rows:
+        short = " ".join(row["shortfalls"])
+        cells = [f"**{number(row.get('share'))}**" if "share" in short else number(row.get("share"))]
+        for name in rivals:
+            cell = number(row["speedup"].get(name))
+            cells.append(f"**{cell}**" if LABELS[name] in short else cell)
+        lines.append([where(row), number(1e3 * row["seconds"]["gdcore"]), *cells, ""])
+    head = ["", "ms an epoch", "share", *(f"× {LABELS[name]}" for name in rivals), ""]
+    return [Table("One thread", head, lines)] if rows else []
+
+
 def shortfall_tables(content: Document) -> list[Table]:
     """Every target missed and every rival that is faster."""
     lines = [[line] for line in content["shortfalls"]] or [["none"]]
@@ -701,5 +718,6 @@ def shortfall_tables(content: Document) -> list[Table]:
 
 TABLES: dict[str, Callable[[Document], list[Table]]] = {
     "training": training_tables,
+    "training-summary": summary_tables,
     "training-shortfalls": shortfall_tables,
 }

@@ -1,10 +1,9 @@
-"""Writes tests/data/torch_trajectories.json: 50 full-batch steps of each torch.optim variant. It alone needs torch."""
+"""Writes tests/data/torch_trajectories.json: 50 full-batch steps of each torch.optim variant. To run it, install torch."""
 
 import json
 from pathlib import Path
 
 import numpy as np
-import torch
 
 STEPS = 50
 CASES = [
@@ -27,6 +26,8 @@ CASES = [
 
 
 def main() -> None:
+    import torch  # here: pytest, which looks for doctests, imports this file without it
+
     rng = np.random.default_rng(12)
     n, d, k = 17, 3, 2
     X = rng.normal(0.3, 1, (n, d))
