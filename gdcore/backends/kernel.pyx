@@ -114,7 +114,7 @@ cdef enum:
     SHARED_WORK = 1 << 18   # multiply-adds in a pass from which on a second thread pays
 
 cdef enum Job:
-    READ, PREDICT, LOSS, GRADIENT
+    READ, PREDICT, LOSS, GRADIENT, MOMENTS
 
 cdef enum Outcome:
     FINISHED, CONVERGED, DIVERGED, INTERRUPTED
@@ -138,6 +138,7 @@ cdef struct Pass:
     Py_ssize_t s_row
     char* out                       # (n, k) predictions
     Py_ssize_t out_row, out_column
+    const double* shift             # (d + y_columns,): what MOMENTS takes off every row of [X, Y]
     void* w                         # (k, d) contiguous: the weights, transposed
     void* b                         # (k,): the bias, zeros where there is none
     bint turned                     # rows shorter than a cache line: vectors run across rows
@@ -205,6 +206,7 @@ cdef inline double seconds() noexcept nogil:
 
 include "products.pxi"
 include "visits.pxi"
+include "moments.pxi"
 include "team.pxi"
 
 
@@ -533,6 +535,33 @@ cdef _read(const floating[:] elements, int n_threads):
     return t.sums[0]
 
 
+cdef _moments(const floating[:, :] X, const floating[:, :] Y, const floating[:] sample_weight, const double[::1] shift,
+              int n_threads):
+    cdef Crew crew = Crew()
+    cdef Pass* t = &crew.work
+    cdef int outcome
+    t.job = MOMENTS
+    t.wide = sizeof(floating) == 8
+    t.n, t.d, t.k, t.last = X.shape[0], X.shape[1], 1, X.shape[0]
+    t.x, t.x_row, t.x_column = <const char*>&X[0, 0], X.strides[0], X.strides[1]
+    if Y is not None:
+        t.y, t.y_row, t.y_column, t.y_columns = <const char*>&Y[0, 0], Y.strides[0], Y.strides[1], Y.shape[1]
+    if sample_weight is not None:
+        t.s, t.s_row = <const char*>&sample_weight[0], sample_weight.strides[0]
+    t.shift = &shift[0]
+    crew.held = (X, Y, sample_weight, shift)
+    crew.start(n_threads)
+    with nogil:
+        outcome = run_pass(&crew.team)
+    if outcome == INTERRUPTED:
+        raise_signal()
+    p = t.d + t.y_columns
+    sums = np.array(<double[:t.width]>t.sums)
+    squares = sums[2 + p:].reshape(p, p)
+    squares = np.triu(squares) + np.triu(squares, 1).T
+    return sums[1], sums[2:2 + p], squares, sums[0]
+
+
 PLAIN = {"momentum": 0.0, "nesterov": False}
 OUTCOMES = {FINISHED: "epochs", CONVERGED: "converged", DIVERGED: "diverged"}
 
@@ -551,6 +580,12 @@ def read(X, n_threads=1):
     if X.dtype == "f8":
         return _read[double](X.ravel(order="K"), n_threads)
     return _read[float](X.ravel(order="K"), n_threads)
+
+
+def moments(X, Y, sample_weight, shift, n_threads=1):
+    if X.dtype == "f8":
+        return _moments[double](X, Y, sample_weight, shift, n_threads)
+    return _moments[float](X, Y, sample_weight, shift, n_threads)
 
 
 def predict(X, weights, bias, out, n_threads=1):

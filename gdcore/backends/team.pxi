@@ -23,7 +23,7 @@ cdef void look_for_signals(Team* team, int number) noexcept nogil:
 
 cdef void cut(Pass* t) noexcept nogil:
     # How the rows are cut: by the shape and the dtype alone, so that the sums do not depend on the threads.
-    cdef Py_ssize_t item = 8 if t.wide else 4, unit
+    cdef Py_ssize_t item = 8 if t.wide else 4, unit, p = t.d + t.y_columns, least = CHUNK_ROWS
     cdef Scratch own
     t.turned = t.d * item <= LINE
     t.direct = t.x_column == item or t.d == 1
@@ -31,10 +31,14 @@ cdef void cut(Pass* t) noexcept nogil:
     t.block = PANEL if t.turned else 4 * max(1, min(32, BLOCK // (4 * t.d * item)))
     t.window = t.block // 4 * max(1, max(LINE // item, WINDOW // (4 * t.d * item)) // (t.block // 4))
     unit = PANEL if t.turned else 4 * t.span
-    t.chunks = max(1, min(<Py_ssize_t>MAX_CHUNKS, min(t.n // unit, t.n // CHUNK_ROWS)))
+    if t.job == MOMENTS:
+        unit, least = PANEL, 20 * p     # p² numbers a chunk stay under 5 % of the rows' n·p
+    t.chunks = max(1, min(<Py_ssize_t>MAX_CHUNKS, min(t.n // unit, t.n // least)))
     t.chunk_rows = ((t.n + t.chunks - 1) // t.chunks + unit - 1) // unit * unit
     t.chunks = (t.n + t.chunk_rows - 1) // t.chunk_rows
     t.width = 1 if t.job == READ else 2 + t.k + (t.k * t.d if t.job == GRADIENT else 0)
+    if t.job == MOMENTS:
+        t.width = 2 + p + p * p
     t.scratch_bytes = carve(t, &own, NULL)
 
 
@@ -62,6 +66,11 @@ cdef void do_chunks(Team* team, int number) noexcept nogil:
                 read_chunk[double](t, low, high, &own, team, NULL)
             else:
                 read_chunk[float](t, low, high, &own, team, NULL)
+        elif t.job == MOMENTS:
+            if t.wide:
+                moments_chunk[double](t, &own, low, high, team, NULL)
+            else:
+                moments_chunk[float](t, &own, low, high, team, NULL)
         elif t.turned:
             if t.wide:
                 turned_chunk[double](t, &own, low, high, team, NULL)
@@ -127,7 +136,9 @@ cdef int run_pass(Team* team) noexcept nogil:
         return INTERRUPTED
     for chunk in range(1, t.chunks):
         sums = t.sums + chunk * t.width
-        for j in range(t.width):
+        if t.job == MOMENTS and not sums[0] <= t.sums[0]:
+            t.sums[0] = sums[0]     # a largest value, not a sum; NaN wins
+        for j in range(t.job == MOMENTS, t.width):
             t.sums[j] += sums[j]
     return FINISHED
 
@@ -157,7 +168,7 @@ cdef class Crew:
         cut(t)
         team.work = t
         team.size = <int>min(<Py_ssize_t>n_threads, t.chunks)
-        if t.n * t.d * max(t.k, 1) < SHARED_WORK:
+        if t.n * t.d * (t.d if t.job == MOMENTS else max(t.k, 1)) < SHARED_WORK:
             team.size = 1
         t.sums = <double*>malloc(t.chunks * t.width * sizeof(double))
         self.memory = <char*>malloc(team.size * t.scratch_bytes + LINE)

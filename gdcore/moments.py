@@ -1,0 +1,98 @@
+"""Means and second moments of the rows of [X, Y], made in one pass: all that squared error knows of the data.
+
+Everything is kept centred, after a shift by a first estimate of the means, because xᵀx of columns with mean 10⁶ and spread 1
+has only four digits left for the spread. Two tables' moments add up to those of both (Chan, Golub and LeVeque 1979).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gdcore.backends import BACKENDS
+
+if TYPE_CHECKING:
+    from gdcore._types import Array, Floats
+
+_SAMPLE = 1024  # rows whose mean is the first estimate
+_BLAS_FROM = 512  # columns from which on NumPy's BLAS is faster than the kernel (1.6 times at 1,000, equal at 500)
+
+
+class Moments(NamedTuple):
+    """Of the rows z = [x, y] with weights s (ones where none are given).
+
+    Attributes
+    ----------
+    total : float
+        Σ s.
+    mean : float64 array (d + k,)
+        Σ s·z / Σ s.
+    scatter : float64 array (d + k, d + k)
+        Σ s·(z − mean)(z − mean)ᵀ.
+    columns : int
+        d, the number of columns of X.
+    largest_row : float
+        max ‖x‖² over the rows with s > 0.
+    rows : int
+        n.
+    """
+
+    total: float
+    mean: Floats
+    scatter: Floats
+    columns: int
+    largest_row: float
+    rows: int
+
+    @classmethod
+    def of(
+        cls,
+        X: Array,
+        Y: Array | None = None,
+        sample_weight: Array | None = None,
+        n_threads: int = 1,
+        backend: str = "kernel",
+    ) -> Moments:
+        """The moments of checked arrays: X (n, d), Y (n, k) or None, of one dtype."""
+        first = slice(None, None, max(1, len(X) // _SAMPLE))
+        with np.errstate(over="ignore", invalid="ignore"):
+            shift = np.concatenate([a[first].mean(axis=0, dtype=np.float64) for a in (X, Y) if a is not None])
+            engine = BACKENDS["reference" if len(shift) > _BLAS_FROM else backend]
+            total, sums, squares, largest = engine.moments(X, Y, sample_weight, shift, n_threads)
+            rest = sums / total
+            return cls(total, shift + rest, squares - np.outer(rest, sums), X.shape[1], largest, len(X))
+
+    def __add__(self, other: Moments) -> Moments:  # type: ignore[override]
+        """The moments of both tables' rows together."""
+        total = self.total + other.total
+        away = other.mean - self.mean
+        share = other.total / total
+        scatter = self.scatter + other.scatter + np.outer(away, away) * (self.total * share)
+        largest, rows = max(self.largest_row, other.largest_row), self.rows + other.rows
+        return Moments(total, self.mean + away * share, scatter, self.columns, largest, rows)
+
+    def of_columns(self) -> Moments:
+        """The same of X alone."""
+        d = self.columns
+        return self._replace(mean=self.mean[:d], scatter=self.scatter[:d, :d])
+
+    def gram(self, bias: bool) -> tuple[Floats, Floats]:
+        """(G, μ): with a bias the covariance of [X, Y] and its means, else ZᵀZ/n and zeros. Both (d + k, …).
+
+        With a bias, b is best given for the rows' means, b + μ·w: then nothing but G is left of the problem.
+        """
+        if bias:
+            return self.scatter / self.total, self.mean
+        return self.scatter / self.total + np.outer(self.mean, self.mean), np.zeros_like(self.mean)
+
+    @property
+    def finite(self) -> bool:
+        return bool(np.isfinite(self.scatter).all() and np.isfinite(self.mean).all())
+
+
+def check(moments: Moments, X: Any) -> None:
+    """ValueError where the second moments overflow float64."""
+    if not moments.finite:
+        largest = float(np.max(np.abs(X[: 1 << 16])))
+        raise ValueError(f"the squares of X overflow: X has values up to {largest:.3g}; scale its columns")
