@@ -9,13 +9,15 @@ from gdcore import losses, optimizers, plots, schedules
 from gdcore.check import check_gradient
 from gdcore.mlp import MLP
 from gdcore.models import Linear
-from gdcore.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
-from gdcore.run import DivergenceError, Epoch, History, Run
+from gdcore.optimizers import SGD, Adagrad, Adam, AdamW, Nesterov, RMSprop
+from gdcore.run import ConditionWarning, DivergenceError, Epoch, History, LearningRateWarning, Run
+from gdcore.spectrum import Spectrum, spectrum
 from gdcore.train import fit, train
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "MLP", "SGD", "Adagrad", "Adam", "AdamW", "DivergenceError", "Epoch", "History", "Linear", "RMSprop", "Run",
-    "check_gradient", "fit", "losses", "optimizers", "plots", "schedules", "train",
+    "MLP", "SGD", "Adagrad", "Adam", "AdamW", "ConditionWarning", "DivergenceError", "Epoch", "History",
+    "LearningRateWarning", "Linear", "Nesterov", "RMSprop", "Run", "Spectrum", "check_gradient", "fit", "losses",
+    "optimizers", "plots", "schedules", "spectrum", "train",
 ]  # fmt: skip

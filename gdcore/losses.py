@@ -42,6 +42,27 @@ class Loss(NamedTuple):
         value, _ = BACKENDS["kernel"].derivatives_of(column, np.array([[float(y)]]), None, out, self.name, self.parameter)
         return value, out[:, 0] if np.ndim(raw) else float(out[0, 0])
 
+    def curvatures(self, raw: Any, Y: Any, smoothing: float = 0.0) -> Any:
+        """∂²ℓ/∂ŷ² (n, k) of predictions ``raw`` (n, k); for softmax its bound softmax(ŷ); of mae and quantile when smoothed."""
+        if self.name == "mse":
+            return np.full(raw.shape, 2.0)
+        if self.name == "huber":
+            return (np.abs(raw - Y) <= self.parameter).astype(np.float64)
+        if self.name == "logistic":
+            e = np.exp(-np.abs(raw))
+            return e / (1 + e) ** 2
+        if self.name == "softmax":
+            e = np.exp(raw - raw.max(axis=1, keepdims=True))
+            return e / e.sum(axis=1, keepdims=True)
+        steep = 1 / smoothing if self.name == "mae" else 1 / (2 * smoothing)
+        return steep * (np.abs(raw - Y) <= smoothing)
+
+    def bound(self, smoothing: float = 0.0) -> float:
+        """The curvature bound; of mae and quantile that of the smoothed loss, 1/h and 1/(2h)."""
+        if self.curvature is not None:
+            return self.curvature
+        return 1 / smoothing if self.name == "mae" else 1 / (2 * smoothing)
+
 
 def mse() -> Loss:
     """Squared error, for real y: ℓ = Σ r².

@@ -293,6 +293,10 @@ class Network:
             shrunk = np.sign(weights) * np.maximum(np.abs(weights) - self.dtype.type(lr * l1), 0)
             np.copyto(weights, shrunk, where=self.penalised)
 
+    def advance(self, weights: Array, gradient: Array, lr: float, l1: float) -> None:
+        """A step of plain gradient descent, in ``weights``."""
+        self._advance(weights, gradient, (lr, ("sgd", reference.PLAIN), None, 1), None, l1)
+
     def descend(
         self,
         X: Array,
@@ -316,13 +320,14 @@ class Network:
         optimizer: Any = ("sgd", reference.PLAIN),
         state: Array | None = None,
         steps: Array | None = None,
+        ceiling: float = np.inf,
     ) -> str:
         """Full-batch epochs: see `gdcore.backends.reference.descend`."""
         return loops.descend(
             lambda: self.loss_gradient(X, Y, weights, None, sample_weight, 1, loss, parameter, l1, l2),
             lambda grad, _: self.gradient_norm(weights, grad, None, l1),
             lambda *step: self._advance(weights, gradient, step, decimals, l1),
-            weights, None, gradient, None, lr, epochs, history, done, tol, optimizer, state, steps,
+            weights, None, gradient, None, lr, epochs, history, done, tol, optimizer, state, steps, ceiling,
         )  # fmt: skip
 
     def descend_batches(

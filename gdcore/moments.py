@@ -46,6 +46,22 @@ class Moments(NamedTuple):
     rows: int
 
     @classmethod
+    def of_each_column(cls, X: Array, sample_weight: Array | None = None) -> Moments:
+        """With a scatter (d,) that is the diagonal only, for X with very many columns: two passes, in blocks."""
+        s = np.ones(len(X), X.dtype) if sample_weight is None else sample_weight
+        step = max(1, (1 << 20) // X.shape[1])
+        parts = [slice(low, low + step) for low in range(0, len(X), step)]
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = float(s.sum(dtype=np.float64))
+            mean = sum(s[part].astype(np.float64) @ X[part].astype(np.float64) for part in parts) / total
+            scatter, largest = np.zeros(X.shape[1]), 0.0
+            for part in parts:
+                x = X[part].astype(np.float64)
+                largest = max(largest, float(np.max(np.einsum("ij,ij->i", x, x) * (s[part] > 0))))
+                scatter += s[part] @ (x - mean) ** 2
+        return cls(total, mean, scatter, X.shape[1], largest, len(X))
+
+    @classmethod
     def of(
         cls,
         X: Array,
@@ -84,6 +100,8 @@ class Moments(NamedTuple):
         """
         if bias:
             return self.scatter / self.total, self.mean
+        if self.scatter.ndim == 1:
+            return self.scatter / self.total + self.mean**2, np.zeros_like(self.mean)
         return self.scatter / self.total + np.outer(self.mean, self.mean), np.zeros_like(self.mean)
 
     @property

@@ -14,6 +14,8 @@ class Optimizer:
     """What the optimizers have in common: parameters by name, and how many rows of state they keep."""
 
     slots = 0
+    lr: float | None = None
+    """PyTorch's default learning rate, where it does not depend on the data: what ``lr="auto"`` takes."""
 
     def __init__(self, **parameters: Any) -> None:
         self.parameters = parameters
@@ -61,6 +63,7 @@ class Adagrad(Optimizer):
     """
 
     slots = 1
+    lr = 1e-2
 
     def __init__(self, lr_decay: float = 0.0, initial_accumulator_value: float = 0.0, eps: float = 1e-10) -> None:
         super().__init__(
@@ -83,6 +86,7 @@ class RMSprop(Optimizer):
     """
 
     slots = 3
+    lr = 1e-2
 
     def __init__(self, alpha: float = 0.99, eps: float = 1e-8, momentum: float = 0.0, centered: bool = False) -> None:
         super().__init__(
@@ -101,6 +105,7 @@ class Adam(Optimizer):
     """
 
     slots = 2
+    lr = 1e-3
 
     def __init__(self, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> None:
         super().__init__(betas=_betas(betas), eps=_at_least_zero(eps, "eps"))
@@ -114,6 +119,7 @@ class AdamW(Optimizer):
     """
 
     slots = 2
+    lr = 1e-3
 
     def __init__(self, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 1e-2) -> None:
         super().__init__(
@@ -121,7 +127,22 @@ class AdamW(Optimizer):
         )
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {kind.__name__.lower(): kind for kind in (SGD, Adagrad, RMSprop, Adam, AdamW)}
+class Nesterov(Optimizer):
+    """Nesterov's acceleration with restart, for full batches: what ``lr="auto"`` picks by itself.
+
+    x' = w − lr·H⁻¹g, w ← x' + k/(k + 3)·(x' − x), H the metric that ``precondition`` names (none: the identity). Where the
+    step goes uphill, g·(x' − x) > 0, k starts from 0 again (O'Donoghue and Candès 2015).
+
+    >>> Nesterov()
+    Nesterov()
+    """
+
+    slots = 2
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    kind.__name__.lower(): kind for kind in (SGD, Adagrad, RMSprop, Adam, AdamW, Nesterov)
+}
 
 
 def get(optimizer: Any) -> Optimizer:
@@ -131,7 +152,7 @@ def get(optimizer: Any) -> Optimizer:
     Adam(betas=(0.9, 0.999), eps=1e-08)
     >>> get("adamax")
     Traceback (most recent call last):
-    ValueError: optimizer 'adamax' is unknown; there is 'sgd', 'adagrad', 'rmsprop', 'adam', 'adamw'
+    ValueError: optimizer 'adamax' is unknown; there is 'sgd', 'adagrad', 'rmsprop', 'adam', 'adamw', 'nesterov'
     """
     if optimizer is None:
         return SGD()

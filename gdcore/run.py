@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -78,6 +79,41 @@ class Epoch(NamedTuple):
     `MLP.parameters` says, and None); None where it went in batches."""
 
 
+class LearningRateWarning(UserWarning):
+    """The learning rate is past its limit: gradient descent will diverge."""
+
+
+class ConditionWarning(UserWarning):
+    """The columns of X are so nearly dependent that the weights cannot be told apart."""
+
+
+class Method(str):
+    """How a run went: "stream", "gram" or "exact", and why.
+
+    >>> method = Method("gram", "1,000 epochs cost 300 times less than over 1,000,000 rows")
+    >>> method == "gram", method.why
+    (True, '1,000 epochs cost 300 times less than over 1,000,000 rows')
+    >>> print(method)
+    gram: 1,000 epochs cost 300 times less than over 1,000,000 rows
+    """
+
+    why: str
+
+    def __new__(cls, name: str, why: str) -> Method:
+        method = super().__new__(cls, name)
+        method.why = why
+        return method
+
+    def __str__(self) -> str:
+        return f"{self[:]}: {self.why}"
+
+    def __repr__(self) -> str:
+        return f"Method({self[:]!r}, {self.why!r})"
+
+    def __getnewargs__(self) -> tuple[str, str]:
+        return self[:], self.why
+
+
 class Run:
     """What `gdcore.fit` returns.
 
@@ -86,15 +122,15 @@ class Run:
     model : Linear or MLP
         The trained model.
     history : History
-        One entry an epoch.
+        One entry an epoch; with method "exact" and very many epochs, some of them.
     status : {"epochs", "converged", "early_stopped", "interrupted"}
-        Why it stopped: all epochs done, gradient norm ≤ tol, patience or the callback, Ctrl-C.
+        Why it stopped: all epochs done, tol reached, patience or the callback, Ctrl-C.
+    method : Method
+        "stream": epochs over the rows; "gram": over their second moments; "exact": by formula. ``method.why`` says why.
     loss : float
         Objective of `model` on the training data.
     gradient_norm : float
         Likewise; NaN where it was not computed, as with batches and without ``tol``.
-    gap : float or None
-        A proved bound on loss − best loss; None where nothing is proved.
     """
 
     def __init__(
@@ -102,17 +138,37 @@ class Run:
         model: Any,
         history: History,
         status: str,
+        method: Method,
         loss: float,
         gradient_norm: float,
         resume: Callable[..., Run],
+        facts: dict[str, Callable[[], Any]],
     ) -> None:
         self.model = model
         self.history = history
         self.status = status
+        self.method = method
         self.loss = loss
         self.gradient_norm = gradient_norm
-        self.gap: float | None = None
         self._resume = resume
+        self._facts = facts
+
+    @functools.cached_property
+    def gap(self) -> float | None:
+        """A proved bound on loss − best loss (`gdcore.gap` says how); None where nothing is proved.
+
+        Found when first asked for, from the data that the run was given, at the cost of one to three passes.
+        """
+        value: float | None = self._facts["gap"]()
+        return value
+
+    @functools.cached_property
+    def spectrum(self) -> Any:
+        """The `Spectrum` of the data for this loss; None for networks and for losses without a curvature bound.
+
+        Found when first asked for, at the cost of a pass, unless the run has needed it.
+        """
+        return self._facts["spectrum"]()
 
     @property
     def epochs(self) -> int:
@@ -149,7 +205,9 @@ class Run:
 
 
 class DivergenceError(ArithmeticError):
-    """Training left the finite numbers.
+    """Training left the finite numbers, or with an lr past its limit climbed above the loss of the all-zero model.
+
+    The message names the epoch, the lr, the limit and the column that drives it, and says what to do.
 
     Attributes
     ----------

@@ -61,4 +61,15 @@ class Inverse(NamedTuple):
         return 1 / (1 + self.k * epoch)
 
 
-constant, step, cosine, inverse = Constant, Step, Cosine, Inverse
+class Root(NamedTuple):
+    """1/√(t + 1) in epoch t: for losses whose slope jumps, what lr="auto" takes without a metric.
+
+    >>> [root()(epoch) for epoch in (0, 3)]
+    [1.0, 0.5]
+    """
+
+    def __call__(self, epoch: int) -> float:
+        return 1 / math.sqrt(epoch + 1)
+
+
+constant, step, cosine, inverse, root = Constant, Step, Cosine, Inverse, Root

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import math
-import operator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore import losses, optimizers, rows, threads
+from gdcore import losses, rows
 from gdcore.backends import BACKENDS
-from gdcore.mlp import MLP
+from gdcore.loop import Options, Training, check_outputs
 from gdcore.models import Linear
-from gdcore.run import DivergenceError, Epoch, History, Run
+from gdcore.run import Epoch, History, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gdcore._types import Array
+    from gdcore.mlp import MLP
     from gdcore.optimizers import Optimizer
-
-_EPOCHS_PER_CALL = 1 << 16  # bounds the memory reserved for history ahead of the epochs
 
 
 def fit(
@@ -29,15 +27,17 @@ def fit(
     model: Linear | MLP | None = None,
     loss: str | losses.Loss = "mse",
     optimizer: str | Optimizer | None = None,
+    lr: float | str = "auto",
+    epochs: int | list[int] = 1000,
     *,
-    lr: float,
-    epochs: int = 1000,
     batch_size: int | None = None,
     l1: float = 0.0,
     l2: float = 0.0,
     sample_weight: Any = None,
     validation: tuple[Any, Any] | None = None,
     schedule: Callable[[int], float] | None = None,
+    precondition: str | None = "auto",
+    method: str = "auto",
     tol: float | None = None,
     patience: int | None = None,
     shuffle: bool = True,
@@ -61,11 +61,15 @@ def fit(
         A name in `gdcore.losses.LOSSES` or, with a parameter, for example ``gdcore.losses.huber(delta=2.0)``.
     optimizer : str or Optimizer, optional
         A name in `gdcore.optimizers.OPTIMIZERS` or, with parameters, for example ``gdcore.Adam(betas=(0.9, 0.99))``.
-        Default: plain gradient descent, W ← W − lr·∇W.
-    lr : float
-        Learning rate, ≥ 0.
-    epochs : int
-        Passes over the data, ≥ 0.
+        Default: with a number for lr plain gradient descent, W ← W − lr·∇W; with "auto" `Nesterov` where it can be.
+    lr : float or "auto"
+        A number: the textbook's learning rate, and every step is the textbook's. "auto": gdcore chooses. For a linear model
+        and all rows at once, Nesterov's descent in the metric of the data (see ``precondition``), which needs no scaling
+        and no tuning; with another optimizer 1/λmax of the `spectrum`, for batches 1/L_b, the expected smoothness; for mae
+        and quantile steps that decrease as 1/√t; for networks by backtracking; for Adagrad, RMSprop, Adam and AdamW
+        PyTorch's defaults, 0.01 or 0.001. What was used is in ``history.lr``.
+    epochs : int, or list of int with method "exact"
+        Passes over the data, ≥ 0; a list: the epochs that the history shall have, the last of them the end.
     batch_size : int, optional
         Rows per update, 1 … n; the last batch of an epoch may be smaller. Default: all rows.
     l1, l2 : float
@@ -76,9 +80,23 @@ def fit(
         Rows that do not train; their loss, without penalties, after each epoch is in ``history.validation_loss``.
     schedule : callable, optional
         The factor on lr in epoch 0, 1, … since the first start (a resumed run goes on counting): see `gdcore.schedules`.
+    precondition : {"auto", None, "diagonal", "gram"}
+        The metric H of the steps W ← W − lr·H⁻¹∇ (`gdcore.metric`): "gram" the data's second moments, "diagonal" only the
+        columns' spreads. "auto": with lr="auto", all rows and a linear model "gram" up to 2,048 columns, else "diagonal";
+        in all other cases None, plain gradients. Weights, bias and penalties stay in the units of the data.
+    method : {"auto", "stream", "gram", "exact"}
+        "stream": every epoch goes over the rows. "gram", for mse and all rows: over their second moments, so that an epoch
+        costs d² whatever n is. "exact", for plain or momentum SGD at constant lr: any number of epochs by formula; the
+        history has each of up to 10,000 epochs, of more 1,000 ever sparser ones. "auto" takes the cheapest, counting
+        2·n·d multiply-adds an epoch, n·p²/8 for second moments of p = d + k + 1 columns, 2·p² for an epoch on them, 12·p³
+        for eigenvectors, where streaming would take more than 10⁸ and twice the other's; never where ``decimals``,
+        ``callback`` or ``tol`` want every epoch as it is. ``run.method`` says which and why. A resumed run keeps it.
     tol : float, optional
-        Stop as soon as the gradient's norm (with l1: that of the smallest subgradient) over all rows is at most this; the
-        status is then "converged". With batches this costs one more pass an epoch.
+        Stop, with status "converged", when loss − best loss is proved to be at most tol·loss (``run.gap``: mse, and huber,
+        logistic and softmax with l2); where nothing can be proved, when ½·∇ᵀH⁻¹∇ ≤ tol·loss in the metric of
+        ``precondition``; without a metric when the gradient's norm (with l1 that of the smallest subgradient) is at most tol.
+        Default: with lr="auto" 1e-10 (float32 1e-6; mae and quantile 1e-5), for mse until rounding ends progress; with a
+        number for lr never. With batches this costs one more pass an epoch.
     patience : int, optional
         Stop when the validation loss has not fallen for so many epochs; the status is then "early_stopped". The model
         kept is the best on the validation data, whatever ends the run.
@@ -107,7 +125,16 @@ def fit(
     ValueError, TypeError
         Naming the argument, what was found and what is wanted.
     DivergenceError
-        The loss left the finite numbers; the run up to then is its ``.run``.
+        The loss left the finite numbers, or with an lr past its limit climbed above that of the all-zero model; the run up to
+        then is its ``.run``.
+
+    Warns
+    -----
+    LearningRateWarning
+        Before the first epoch, where the lr is past its limit 2/λmax. It is found exactly where that costs less than a
+        quarter of the epochs, else from some thousand rows.
+    ConditionWarning
+        The columns of X are so nearly dependent that their weights cannot be told apart.
 
     Notes
     -----
@@ -119,17 +146,19 @@ def fit(
     --------
     >>> import gdcore
     >>> X, Y = [[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0]
-    >>> run = gdcore.fit(X, Y, lr=0.2, epochs=500)
+    >>> run = gdcore.fit(X, Y)
     >>> run.model.weights.round(6), round(float(run.model.bias), 6), run.status
-    (array([2.]), 1.0, 'epochs')
-    >>> gdcore.fit(X, Y, lr=0.2, epochs=500, tol=1e-6)  # doctest: +ELLIPSIS
-    Run(converged after ... epochs, loss ..., gradient norm ...)
+    (array([2.]), 1.0, 'converged')
+    >>> gdcore.fit(X, Y, lr=0.2, epochs=500).model.weights.round(6)         # the textbook's loop
+    array([2.])
+    >>> gdcore.fit(X, Y, lr=0.2, epochs=[1, 10**9], method="exact").history.epoch
+    array([         1, 1000000000])
     """
-    options = _Options(
-        lr, loss, optimizer, batch_size, l1, l2, sample_weight, validation, schedule, tol, patience, shuffle, seed,
-        callback, decimals, backend, n_threads,
+    options = Options(
+        lr, loss, optimizer, batch_size, l1, l2, sample_weight, validation, schedule, precondition, method, tol, patience,
+        shuffle, seed, callback, decimals, backend, n_threads,
     )  # fmt: skip
-    return _Training(X, Y, model, options).run(epochs, History.empty(), None)
+    return Training(X, Y, model, options).run(epochs, History.empty(), None)
 
 
 def train(X: Any, Y: Any, weights: Any, lr: float, epochs: int, decimals: int | None = None, verbose: bool = False) -> Array:
@@ -185,9 +214,11 @@ def train(X: Any, Y: Any, weights: Any, lr: float, epochs: int, decimals: int | 
     Y = rows.targets(Y, X)
     model = Linear(weights, None)
     backend = "kernel" if decimals is None and not verbose else "reference"
-    _check_outputs(model, X, Y)
+    check_outputs(model, X, Y)
     callback = _Trace(X, Y, model, decimals) if verbose else None
-    run = fit(X, Y, model, lr=lr, epochs=epochs, decimals=decimals, callback=callback, backend=backend)
+    run = fit(
+        X, Y, model, lr=lr, epochs=epochs, decimals=decimals, callback=callback, backend=backend, method="stream"
+    )  # fmt: skip
     if run.status == "interrupted":
         raise KeyboardInterrupt
     trained: Array = run.model.weights
@@ -231,345 +262,3 @@ def _line(values: Array) -> str:
     """An array on one line: (n, 1) as its n numbers."""
     flat = values.ravel() if values.ndim == 1 or values.shape[1] == 1 else values
     return np.array2string(flat, max_line_width=10**9).replace("\n", "")
-
-
-class _Options(NamedTuple):
-    """The keyword arguments of `fit` that a resumed run keeps."""
-
-    lr: float
-    loss: str | losses.Loss
-    optimizer: str | Optimizer | None
-    batch_size: int | None
-    l1: float
-    l2: float
-    sample_weight: Any
-    validation: tuple[Any, Any] | None
-    schedule: Callable[[int], float] | None
-    tol: float | None
-    patience: int | None
-    shuffle: bool
-    seed: int
-    callback: Callable[[Epoch], Any] | None
-    decimals: int | None
-    backend: str
-    n_threads: int | None
-
-
-class _State:
-    """What goes on from epoch to epoch beside the history: parameters, the optimizer's memory, the best model so far."""
-
-    def __init__(self, model: Linear | MLP, dtype: Any, optimizer: Optimizer) -> None:
-        self.weights, self.bias = model.parameters(dtype)
-        slots = optimizer.slots
-        self.memory = np.full((slots, model.state_size), optimizer.initial, dtype) if slots else None
-        self.steps = np.zeros(1, np.int64)
-        self.best: tuple[float, Array, Array | None] = (math.inf, self.weights, self.bias)
-        self.waited = 0
-
-    def copy(self) -> _State:
-        other = _State.__new__(_State)
-        other.weights, other.bias = self.weights.copy(), None if self.bias is None else self.bias.copy()
-        other.memory = None if self.memory is None else self.memory.copy()
-        other.steps, other.best, other.waited = self.steps.copy(), self.best, self.waited
-        return other
-
-    def keep_best(self, validation_loss: float) -> None:
-        if validation_loss < self.best[0]:
-            self.best = (validation_loss, self.weights.copy(), None if self.bias is None else self.bias.copy())
-            self.waited = 0
-        else:
-            self.waited += 1
-
-
-class _Training:
-    """One call of fit: its checked arguments, and the loop."""
-
-    def __init__(self, X: Any, Y: Any, model: Linear | MLP | None, options: _Options) -> None:
-        self.options = options
-        self.loss_function = losses.get(options.loss)
-        self.optimizer = optimizers.get(options.optimizer)
-        self.lr = _number(options.lr, "lr")
-        self.l1, self.l2 = _number(options.l1, "l1"), _number(options.l2, "l2")
-        self.tol = None if options.tol is None else _number(options.tol, "tol")
-        self.patience = None if options.patience is None else _integer(options.patience, "patience", 1)
-        self.seed = _integer(options.seed, "seed", 0, (1 << 63) - 1)
-        self.decimals = None if options.decimals is None else _integer(options.decimals, "decimals", -30, 30)
-        if not isinstance(options.backend, str) or options.backend not in BACKENDS:
-            raise ValueError(f"backend {options.backend!r} is unknown; there is {', '.join(map(repr, BACKENDS))}")
-        for name in ("callback", "schedule"):
-            if getattr(options, name) is not None and not callable(getattr(options, name)):
-                raise TypeError(f"{name} must be callable, found {getattr(options, name)!r}")
-        if self.patience is not None and options.validation is None:
-            raise ValueError("patience needs validation=(Xv, Yv), the rows whose loss it watches")
-        self.n_threads = threads.resolve(options.n_threads)
-
-        self.X = rows.table(X)
-        self.n = len(self.X)
-        Y = rows.targets(Y, self.X)
-        self.model = _starting_model(model, self.X, Y, self.loss_function)
-        self.Y = Y.reshape(self.n, -1)
-        self.target_shape = Y.shape[1:]
-        self.engine = self.model.engine(BACKENDS[options.backend], self.X.dtype)
-        self.batch_size = self.n if options.batch_size is None else _integer(options.batch_size, "batch_size", 1, self.n)
-        self.sample_weight = None
-        if options.sample_weight is not None:
-            self.sample_weight = rows.weights_of_rows(options.sample_weight, self.X)
-        self.validation = None if options.validation is None else self._validation(options.validation)
-        self.objective: dict[str, Any] = {"loss": self.loss_function.name, "parameter": self.loss_function.parameter}
-
-    def run(self, epochs: int, history: History, state: _State | None) -> Run:
-        """``epochs`` more epochs after those in ``history``."""
-        epochs = _integer(epochs, "epochs", 0)
-        self.history = history
-        self.first = int(history.epoch[-1]) if len(history) else 0
-        # Pieces of history and how much of each is filled: what was done is read off here, wherever a signal strikes.
-        self.pieces: list[tuple[Array, Array]] = []
-        self.state = _State(self.model, self.X.dtype, self.optimizer) if state is None else state.copy()
-        self.loss = self.norm = math.nan
-        if self.batch_size == self.n or self.tol is not None:
-            self._evaluate()
-            self._check_start()
-        status = "converged" if self.tol is not None and self.norm <= self.tol else "epochs"
-        try:
-            while status == "epochs" and (left := epochs - self._done()) > 0:
-                status = self._some_epochs(left)
-        except KeyboardInterrupt:
-            status = "interrupted"
-        if status == "diverged" and not self._done():
-            self._check_start()  # the first epoch: the data may be to blame
-        if self.batch_size < self.n:
-            self.loss = self._objective()
-        elif self._done():
-            self.loss, self.norm = self._last()
-        if status == "diverged":
-            raise DivergenceError(self._diverged(), self._result("epochs"))
-        return self._result(status)
-
-    def _done(self) -> int:
-        return sum(int(count[0]) for _, count in self.pieces)
-
-    def _last(self) -> tuple[float, float]:
-        columns, count = next(piece for piece in reversed(self.pieces) if piece[1][0])
-        return float(columns[0, count[0] - 1]), float(columns[1, count[0] - 1])
-
-    def _some_epochs(self, left: int) -> str:
-        """As many epochs as one call of the backend can do: one, where something has to be done after each."""
-        callback, state = self.options.callback, self.state
-        batches = self.batch_size < self.n
-        each = callback is not None or self.validation is not None or batches
-        count = 1 if each else min(left, _EPOCHS_PER_CALL)
-        epoch = self.first + self._done()
-        columns, counted = np.full((5, count), math.nan), np.zeros(1, np.int64)
-        columns[4] = self._rates(epoch, count)
-        self.pieces.append((columns, counted))
-        gradient = None
-        if not batches:
-            gradient = (self.gradient.copy(), None if self.bias_gradient is None else self.bias_gradient.copy())
-        common: dict[str, Any] = dict(
-            sample_weight=self.sample_weight, decimals=self.decimals, n_threads=self.n_threads, l1=self.l1, l2=self.l2,
-            optimizer=self.optimizer.rule, state=state.memory, steps=state.steps, **self.objective,
-        )  # fmt: skip
-        if batches:
-            status = self.engine.descend_batches(
-                self.X, self.Y, state.weights, state.bias, float(columns[4, 0]), self.batch_size, columns[:3], counted,
-                order=self._order(epoch), **common,
-            )  # fmt: skip
-            if status == "epochs" and self.tol is not None:
-                self._evaluate()
-                columns[0, 0], columns[1, 0] = self.loss, self.norm
-                status = "converged" if self.norm <= self.tol else status
-        else:
-            status = self.engine.descend(
-                self.X, self.Y, state.weights, state.bias, self.gradient, self.bias_gradient, columns[4], count,
-                columns[:3], counted, tol=-1.0 if self.tol is None else self.tol, **common,
-            )  # fmt: skip
-        if each and counted[0]:
-            stop = self._after_epoch(epoch + 1, columns, gradient)
-            status = "early_stopped" if stop and status == "epochs" else status
-        result: str = status
-        return result
-
-    def _after_epoch(self, epoch: int, columns: Array, gradient: tuple[Array, Array | None] | None) -> bool:
-        """Validation, patience, callback; True stops."""
-        if self.validation is not None:
-            columns[3, 0] = self.engine.loss(
-                *self.validation, self.state.weights, self.state.bias, None, self.n_threads, **self.objective
-            )
-        stop = False
-        if self.patience is not None:
-            self.state.keep_best(float(columns[3, 0]))
-            stop = self.state.waited >= self.patience
-        if self.options.callback is not None:
-            loss, norm, _, validation_loss, _ = (float(value) for value in columns[:, 0])
-            model = self.model.with_parameters(self.state.weights, self.state.bias)
-            wish = self.options.callback(Epoch(epoch, loss, validation_loss, norm, model, gradient))
-            stop = stop or (isinstance(wish, (bool, np.bool_)) and bool(wish))
-        return stop
-
-    def _rates(self, epoch: int, count: int) -> Any:
-        if self.options.schedule is None:
-            return self.lr
-        factors = [self.options.schedule(e) for e in range(epoch, epoch + count)]
-        return [_number(self.lr * factor, f"lr · schedule({epoch + i})") for i, factor in enumerate(factors)]
-
-    def _order(self, epoch: int) -> Array | None:
-        if not self.options.shuffle:
-            return None
-        order = np.empty(self.n, np.int64)
-        self.engine.permutation(order, self.seed, epoch)
-        return order
-
-    gradient: Array
-    bias_gradient: Array | None
-    norm: float
-
-    def _evaluate(self) -> None:
-        """Objective and gradient of all rows at the weights as they are."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            self.loss, self.gradient, self.bias_gradient = self.engine.loss_gradient(
-                self.X, self.Y, self.state.weights, self.state.bias, self.sample_weight, self.n_threads,
-                l1=self.l1, l2=self.l2, **self.objective,
-            )  # fmt: skip
-            self.norm = float(self.engine.gradient_norm(self.state.weights, self.gradient, self.bias_gradient, self.l1))
-
-    def _objective(self) -> float:
-        """Objective of all rows at the weights as they are."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            value: float = self.engine.loss(
-                self.X, self.Y, self.state.weights, self.state.bias, self.sample_weight, self.n_threads,
-                l1=self.l1, l2=self.l2, **self.objective,
-            )  # fmt: skip
-        return value
-
-    def _check_start(self) -> None:
-        """NaN and infinity show in the first loss and gradient: find where they come from."""
-        if math.isfinite(self.loss) and math.isfinite(self.norm):
-            return
-        rows.check_finite(self.X, "X")
-        rows.check_finite(self.Y.reshape(self.n, *self.target_shape), "Y")
-        if math.isnan(self.loss) and math.isfinite(self._objective()):
-            return
-        largest = max(float(np.max(np.abs(block))) for block in rows.blocks(self.X))
-        raise ValueError(
-            f"the loss overflows {self.X.dtype} before the first epoch: X has values up to {largest:.3g}, Y up to "
-            f"{float(np.max(np.abs(self.Y))):.3g}, the weights up to {float(np.max(np.abs(self.state.weights))):.3g}; "
-            "scale the columns of X, or Y"
-        )
-
-    def _validation(self, validation: Any) -> tuple[Array, Array]:
-        try:
-            Xv, Yv = validation
-        except (TypeError, ValueError):
-            raise TypeError("validation must be a pair (Xv, Yv)") from None
-        Xv = rows.table(Xv, "validation X")
-        Yv = rows.targets(Yv, Xv, "validation Y", "validation X")
-        if Xv.shape[1] != self.X.shape[1]:
-            raise ValueError(f"validation X has {Xv.shape[1]} columns, but X has {self.X.shape[1]}")
-        if Yv.shape[1:] != self.target_shape:
-            raise ValueError(f"validation Y has shape {Yv.shape}, but Y has shape {(self.n, *self.target_shape)}")
-        rows.check_finite(Xv, "validation X")
-        rows.check_finite(Yv, "validation Y")
-        rows.labels(Yv, self.loss_function.targets, _classes(self.model, self.loss_function), "validation Y")
-        dtype = self.X.dtype
-        return rows.cast(Xv, dtype, "validation X"), rows.cast(Yv, dtype, "validation Y").reshape(len(Yv), -1)
-
-    def _result(self, status: str) -> Run:
-        history = self.history
-        if self._done():
-            filled = [columns[:, : int(count[0])] for columns, count in self.pieces]
-            loss, norm, seconds, validation_loss, lr = np.concatenate(filled, axis=1)
-            later = History(
-                epoch=np.arange(self.first + 1, self.first + 1 + len(loss)),
-                loss=loss,
-                validation_loss=validation_loss,
-                gradient_norm=norm,
-                lr=lr,
-                seconds=seconds,
-            )
-            history = history + later if len(history) else later
-        weights, bias = self.state.weights, self.state.bias
-        loss_now, norm_now = self.loss, self.norm
-        if self.patience is not None and self.state.best[0] < math.inf:
-            _, self.state.weights, self.state.bias = self.state.best
-            loss_now, norm_now = self._objective(), math.nan
-            self.state.weights, self.state.bias = weights, bias
-            _, weights, bias = self.state.best
-        model = self.model.with_parameters(weights, bias)
-        model.loss = self.loss_function
-        return Run(model, history, status, loss_now, norm_now, self._resume)
-
-    def _resume(self, run: Run, X: Any, Y: Any, epochs: int, changes: dict[str, Any]) -> Run:
-        unknown = set(changes) - set(_Options._fields)
-        if unknown:
-            raise TypeError(f"resume() got an unexpected keyword argument {min(unknown)!r}")
-        later = _Training(X, Y, run.model, self.options._replace(**changes))
-        same = later.X.dtype == self.X.dtype and later.optimizer.rule == self.optimizer.rule
-        return later.run(epochs, run.history, self.state if same else None)
-
-    def _diverged(self) -> str:
-        return (
-            f"the loss left the finite numbers in epoch {self.first + self._done() + 1} at lr = {self.lr:g}; its last finite "
-            f"value was {self.loss:.6g}. Take a smaller lr: gradient descent diverges above 2/λmax, where λmax is the largest "
-            "eigenvalue of the Hessian (for mse of 2·XᵀX/n), which grows with the square of X's values. "
-            "The run up to there is .run of this error."
-        )
-
-
-def _starting_model(model: Linear | MLP | None, X: Array, Y: Array, loss: losses.Loss) -> Linear | MLP:
-    if model is None:
-        rows.labels(Y, loss.targets, None)
-        outputs = Y.shape[1:] if loss.targets != "classes" else (max(2, int(Y.max()) + 1),)
-        model = Linear.zeros(X, outputs)
-    if not isinstance(model, (Linear, MLP)):
-        raise TypeError(f"model must be a gdcore.Linear, a gdcore.MLP or None, found {type(model).__name__}")
-    model.check_columns(X)
-    if loss.targets == "classes":
-        if Y.ndim != 1:
-            raise ValueError(f"softmax wants Y of shape (n,), classes, found shape {Y.shape}")
-        if not model.outputs or model.outputs[0] < 2:
-            raise ValueError(f"softmax wants a model with at least 2 outputs, found outputs of shape {model.outputs}")
-    else:
-        _check_outputs(model, X, Y)
-    rows.labels(Y, loss.targets, _classes(model, loss))
-    return model
-
-
-def _classes(model: Linear | MLP, loss: losses.Loss) -> int | None:
-    return model.outputs[0] if loss.targets == "classes" else None
-
-
-def _check_outputs(model: Linear | MLP, X: Array, Y: Array) -> None:
-    model.check_columns(X)
-    if model.outputs != Y.shape[1:] and not (isinstance(model, MLP) and Y.ndim == 1 and model.outputs == (1,)):
-        predicts = (len(X), *model.outputs)
-        whose = f"weights of shape {model.weights.shape}" if isinstance(model, Linear) else f"the outputs of {model!r}"
-        raise ValueError(f"Y has shape {Y.shape}, but {whose} predict {predicts}: give both one column or both none")
-
-
-def _number(value: Any, name: str) -> float:
-    if type(value) is float and 0 <= value < math.inf:
-        return value
-    try:
-        if isinstance(value, (bool, str, np.bool_)) or np.ndim(value) != 0 or np.iscomplexobj(value):
-            raise TypeError
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number, found {value!r}") from None
-    if not (math.isfinite(number) and number >= 0):
-        raise ValueError(f"{name} must be finite and not negative, found {value!r}")
-    return number
-
-
-def _integer(value: Any, name: str, low: int, high: int | None = None) -> int:
-    try:
-        if isinstance(value, (bool, np.bool_)):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, found {value!r}") from None
-    if number < low or (high is not None and number > high):
-        wanted = f"at least {low}" if high is None else f"between {low} and {high}"
-        raise ValueError(f"{name} must be {wanted}, found {value!r}")
-    return number

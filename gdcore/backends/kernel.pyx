@@ -126,6 +126,7 @@ cdef struct Pass:
     bint wide                       # float64, not float32
     LossKind loss
     double parameter                # δ of huber, τ of quantile
+    double smoothing                # h, the width over which the slopes of mae and quantile change; 0: they jump
     Py_ssize_t n, d, k
     const Py_ssize_t* order         # which rows, in which order; NULL: as they lie
     Py_ssize_t first, last          # the pass is over positions first … first + n of `last` in all
@@ -215,10 +216,10 @@ include "team.pxi"
 cdef class Objective:
     # What a pass computes beside XW: the loss and its penalties.
     cdef LossKind loss
-    cdef double parameter, l1, l2
+    cdef double parameter, l1, l2, smoothing
 
-    def __init__(self, loss, parameter, l1, l2):
-        self.loss, self.parameter, self.l1, self.l2 = LOSS_KINDS[loss], parameter, l1, l2
+    def __init__(self, loss, parameter, l1, l2, smoothing=0.0):
+        self.loss, self.parameter, self.l1, self.l2, self.smoothing = LOSS_KINDS[loss], parameter, l1, l2, smoothing
 
 
 cdef Crew recruit(Job job, const floating[:, :] X, const floating[:, :] Y, const floating[:] sample_weight,
@@ -234,7 +235,7 @@ cdef Crew recruit(Job job, const floating[:, :] X, const floating[:, :] Y, const
     t.x, t.x_row, t.x_column = <const char*>&X[0, 0], X.strides[0], X.strides[1]
     t.w, t.b = &w[0, 0], &b[0]
     if objective is not None:
-        t.loss, t.parameter = objective.loss, objective.parameter
+        t.loss, t.parameter, t.smoothing = objective.loss, objective.parameter, objective.smoothing
     if Y is not None:
         t.y, t.y_row, t.y_column, t.y_columns = <const char*>&Y[0, 0], Y.strides[0], Y.strides[1], Y.shape[1]
     if sample_weight is not None:
@@ -344,7 +345,7 @@ cdef _step(floating[::1] parameters, const floating[::1] gradient, double lr, Ru
 
 
 cdef _derivatives_of(const floating[:, ::1] raw, const floating[:, ::1] Y, const floating[::1] sample_weight,
-                     floating[:, ::1] out, loss, double parameter):
+                     floating[:, ::1] out, loss, double parameter, double smoothing):
     # Ŷ as it stands (k, n), for models whose predictions are not XW.
     cdef Py_ssize_t k = raw.shape[0], n = raw.shape[1], q
     cdef floating[::1] b = np.zeros(k, "f4" if sizeof(floating) == 4 else "f8")
@@ -357,7 +358,8 @@ cdef _derivatives_of(const floating[:, ::1] raw, const floating[:, ::1] Y, const
     for q in range(n):
         total += s[q]
     memcpy(&out[0, 0], &raw[0, 0], k * n * sizeof(floating))
-    derivatives(<LossKind>LOSS_KINDS[loss], parameter, n, k, &out[0, 0], &Y[0, 0], &s[0], &b[0], &room[0], sums, &slope[0])
+    derivatives(<LossKind>LOSS_KINDS[loss], parameter, smoothing, n, k, &out[0, 0], &Y[0, 0], &s[0], &b[0], &room[0], sums,
+                &slope[0])
     return sums[0], total
 
 
@@ -390,7 +392,7 @@ cdef class Parameters:
 
 
 cdef _descend(const floating[:, :] X, const floating[:, :] Y, weights, bias, const floating[:] sample_weight, gradient,
-              bias_gradient, const double[::1] lr, Py_ssize_t epochs, double tol, double[:, ::1] history,
+              bias_gradient, const double[::1] lr, Py_ssize_t epochs, double tol, double ceiling, double[:, ::1] history,
               Py_ssize_t[::1] done, int n_threads, Objective objective, Rule rule, state, steps):
     cdef Parameters own = Parameters(weights, bias, state, steps)
     cdef Parameters along = Parameters(gradient, bias_gradient, None, None)
@@ -426,7 +428,7 @@ cdef _descend(const floating[:, :] X, const floating[:, :] Y, weights, bias, con
                 for j in range(k):
                     next_g[size + j] = <floating>t.sums[2 + j]
                 norm = norm_of(&flat[0], next_g, size, next_g + size, k if has_bias else 0, objective.l1)
-                if not (isfinite(value) and isfinite(norm)):
+                if not (isfinite(value) and isfinite(norm) and value <= ceiling):
                     outcome = DIVERGED
             if outcome != FINISHED:
                 # Whole epochs only: leave everything as the last one left it, to which g still belongs.
@@ -562,6 +564,33 @@ cdef _moments(const floating[:, :] X, const floating[:, :] Y, const floating[:] 
     return sums[1], sums[2:2 + p], squares, sums[0]
 
 
+def lasso(A, q, w, l1, sweeps=1000, tol=1e-14):
+    cdef const double[:, ::1] a = A
+    cdef const double[::1] right = q
+    cdef double[::1] x = w
+    cdef double[::1] ax = A @ w
+    cdef double penalty = l1, old, v, moved, size, least = tol
+    cdef Py_ssize_t d = x.shape[0], i, j, sweep, most = sweeps
+    with nogil:
+        for sweep in range(most):
+            moved = size = 0
+            for j in range(d):
+                if a[j, j] <= 0:
+                    continue
+                # minimise over w_j alone: soft threshold of what the others leave
+                old = x[j]
+                v = right[j] - ax[j] + a[j, j] * old
+                v = (v - penalty if v > penalty else (v + penalty if v < -penalty else 0)) / a[j, j]
+                if v != old:
+                    x[j] = v
+                    for i in range(d):
+                        ax[i] += (v - old) * a[j, i]
+                    moved = max(moved, a[j, j] * (v - old) * (v - old))
+                size = max(size, a[j, j] * v * v)
+            if moved <= least * least * size:
+                break
+
+
 PLAIN = {"momentum": 0.0, "nesterov": False}
 OUTCOMES = {FINISHED: "epochs", CONVERGED: "converged", DIVERGED: "diverged"}
 
@@ -606,8 +635,9 @@ def gradient(X, Y, weights, bias, sample_weight=None, n_threads=1, loss="mse", p
     return loss_gradient(X, Y, weights, bias, sample_weight, n_threads, loss, parameter, l1, l2)[1:]
 
 
-def loss_gradient(X, Y, weights, bias, sample_weight=None, n_threads=1, loss="mse", parameter=0.0, l1=0.0, l2=0.0):
-    objective = Objective(loss, parameter, l1, l2)
+def loss_gradient(X, Y, weights, bias, sample_weight=None, n_threads=1, loss="mse", parameter=0.0, l1=0.0, l2=0.0,
+                  smoothing=0.0):
+    objective = Objective(loss, parameter, l1, l2, smoothing)
     if X.dtype == "f8":
         return _pass[double](GRADIENT, X, Y, weights, bias, sample_weight, n_threads, objective)
     return _pass[float](GRADIENT, X, Y, weights, bias, sample_weight, n_threads, objective)
@@ -635,10 +665,10 @@ def permutation(out, seed, epoch):
             order[i], order[j] = order[j], order[i]
 
 
-def derivatives_of(raw, Y, sample_weight, out, loss="mse", parameter=0.0):
+def derivatives_of(raw, Y, sample_weight, out, loss="mse", parameter=0.0, smoothing=0.0):
     if raw.dtype == "f8":
-        return _derivatives_of[double](raw, Y, sample_weight, out, loss, parameter)
-    return _derivatives_of[float](raw, Y, sample_weight, out, loss, parameter)
+        return _derivatives_of[double](raw, Y, sample_weight, out, loss, parameter, smoothing)
+    return _derivatives_of[float](raw, Y, sample_weight, out, loss, parameter, smoothing)
 
 
 def update(weights, gradient, lr, decimals=None):
@@ -656,17 +686,17 @@ def step(parameters, gradient, lr, optimizer, state, number, decimals=None):
 
 def descend(X, Y, weights, bias, gradient, bias_gradient, lr, epochs, history, done, sample_weight=None, tol=-1.0,
             decimals=None, n_threads=1, loss="mse", parameter=0.0, l1=0.0, l2=0.0, optimizer=("sgd", PLAIN), state=None,
-            steps=None):
+            steps=None, ceiling=np.inf):
     objective = Objective(loss, parameter, l1, l2)
     rule = rule_of(optimizer, decimals)
     if not isinstance(lr, np.ndarray):
         lr = np.full(epochs, lr, np.float64)
     if X.dtype == "f8":
-        outcome = _descend[double](X, Y, weights, bias, sample_weight, gradient, bias_gradient, lr, epochs, tol, history, done,
-                                   n_threads, objective, rule, state, steps)
+        outcome = _descend[double](X, Y, weights, bias, sample_weight, gradient, bias_gradient, lr, epochs, tol, ceiling, history,
+                                   done, n_threads, objective, rule, state, steps)
     else:
-        outcome = _descend[float](X, Y, weights, bias, sample_weight, gradient, bias_gradient, lr, epochs, tol, history, done,
-                                  n_threads, objective, rule, state, steps)
+        outcome = _descend[float](X, Y, weights, bias, sample_weight, gradient, bias_gradient, lr, epochs, tol, ceiling, history,
+                                  done, n_threads, objective, rule, state, steps)
     return OUTCOMES[outcome]
 
 

@@ -35,6 +35,7 @@ def descend(
     optimizer: Rule,
     state: Array | None,
     steps: Array | None,
+    ceiling: float = np.inf,
 ) -> str:
     """Full-batch epochs: ``advance`` takes a step, ``evaluate`` gives objective and gradient, ``measure`` its norm."""
     for rate in np.broadcast_to(np.asarray(lr, np.float64), epochs):
@@ -45,7 +46,7 @@ def descend(
                 advance(float(rate), optimizer, state, 1 + (start if steps is None else int(steps[0])))
                 value, grad, bias_grad = evaluate()
                 norm = measure(grad, bias_grad)
-            if not (np.isfinite(value) and np.isfinite(norm)):
+            if not (np.isfinite(value) and np.isfinite(norm) and value <= ceiling):
                 return "diverged"
             gradient[:] = grad
             if bias_gradient is not None and bias_grad is not None:

@@ -25,16 +25,16 @@ cdef inline void mse(Py_ssize_t m, floating* raw, const floating* y, const float
     slope[0] += total
 
 
-cdef inline void mae(Py_ssize_t m, floating* raw, const floating* y, const floating* s, floating b, double* sums,
+cdef inline void mae(Py_ssize_t m, floating* raw, const floating* y, const floating* s, floating b, floating h, double* sums,
                      double* slope) noexcept nogil:
-    cdef floating r, loss = 0, total = 0
+    cdef floating r, loss = 0, total = 0, steep = 1 / h if h > 0 else 0
     cdef Py_ssize_t q
     for q in range(m):
         # forward   ℓ = s·|ŷ − y|
         r = raw[q] + b - y[q]
         loss += s[q] * fabs(r)
-        # backward  ∂ℓ/∂ŷ = s·sign(ŷ − y), 0 at 0
-        r = s[q] if r > 0 else (-s[q] if r < 0 else 0)
+        # backward  ∂ℓ/∂ŷ = s·sign(ŷ − y), 0 at 0; smoothed with width h: s·clip(r/h, −1, 1)
+        r = s[q] if r > h else (-s[q] if r < -h else s[q] * r * steep)
         total += r
         raw[q] = r
     sums[0] += loss
@@ -59,15 +59,16 @@ cdef inline void huber(Py_ssize_t m, floating* raw, const floating* y, const flo
 
 
 cdef inline void quantile(Py_ssize_t m, floating* raw, const floating* y, const floating* s, floating b, floating tau,
-                          double* sums, double* slope) noexcept nogil:
-    cdef floating r, loss = 0, total = 0
+                          floating h, double* sums, double* slope) noexcept nogil:
+    cdef floating r, loss = 0, total = 0, steep = 1 / (2 * h) if h > 0 else 0
+    cdef floating middle = <floating>0.5 - tau if h > 0 else 0
     cdef Py_ssize_t q
     for q in range(m):
         # forward   ℓ = s·max(−τr, (1 − τ)r)
         r = raw[q] + b - y[q]
         loss += s[q] * ((1 - tau) * r if r > 0 else -tau * r)
-        # backward  ∂ℓ/∂ŷ = s·(1 − τ) where r > 0, −s·τ where r < 0, 0 at 0
-        r = s[q] * (1 - tau) if r > 0 else (-s[q] * tau if r < 0 else 0)
+        # backward  ∂ℓ/∂ŷ = s·(1 − τ) where r > 0, −s·τ where r < 0, 0 at 0; smoothed: s·(clip(r/2h, −½, ½) + ½ − τ)
+        r = s[q] * (1 - tau) if r > h else (-s[q] * tau if r < -h else s[q] * (r * steep + middle))
         total += r
         raw[q] = r
     sums[0] += loss
@@ -137,8 +138,9 @@ cdef inline void softmax(Py_ssize_t m, Py_ssize_t k, floating* raw, const floati
     sums[0] += loss
 
 
-cdef inline void derivatives(LossKind loss, double parameter, Py_ssize_t m, Py_ssize_t k, floating* raw, const floating* y,
-                             const floating* s, const floating* b, double* room, double* sums, double* slope) noexcept nogil:
+cdef inline void derivatives(LossKind loss, double parameter, double smoothing, Py_ssize_t m, Py_ssize_t k, floating* raw,
+                             const floating* y, const floating* s, const floating* b, double* room, double* sums,
+                             double* slope) noexcept nogil:
     # raw (k, m) = XW becomes ∂ℓ/∂Ŷ of the loss chosen; sums[0] += Σ s·ℓ, slope (k,) += Σ ∂ℓ/∂ŷ.
     cdef Py_ssize_t c
     if loss == SOFTMAX:
@@ -148,11 +150,11 @@ cdef inline void derivatives(LossKind loss, double parameter, Py_ssize_t m, Py_s
         if loss == MSE:
             mse(m, raw, y, s, b[c], sums, slope + c)
         elif loss == MAE:
-            mae(m, raw, y, s, b[c], sums, slope + c)
+            mae(m, raw, y, s, b[c], <floating>smoothing, sums, slope + c)
         elif loss == HUBER:
             huber(m, raw, y, s, b[c], <floating>parameter, sums, slope + c)
         elif loss == QUANTILE:
-            quantile(m, raw, y, s, b[c], <floating>parameter, sums, slope + c)
+            quantile(m, raw, y, s, b[c], <floating>parameter, <floating>smoothing, sums, slope + c)
         else:
             logistic(m, raw, y, s, b[c], sums, slope + c)
         raw += m

@@ -11,6 +11,7 @@ then b.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,21 +65,21 @@ def moments(
 # ------------------------------------------------------------------------------------------------------------- the losses
 
 
-def _mse(raw: Array, Y: Array, _: float) -> tuple[Array, Array]:
+def _mse(raw: Array, Y: Array, _: float, __: float) -> tuple[Array, Array]:
     # forward   ℓ = Σ r², r = ŷ − y
     r = raw - Y
     # backward  ∂ℓ/∂ŷ = 2r
     return r * r, 2 * r
 
 
-def _mae(raw: Array, Y: Array, _: float) -> tuple[Array, Array]:
+def _mae(raw: Array, Y: Array, _: float, h: float) -> tuple[Array, Array]:
     # forward   ℓ = Σ |r|
     r = raw - Y
-    # backward  ∂ℓ/∂ŷ = sign(r), 0 at 0
-    return np.abs(r), np.sign(r)
+    # backward  ∂ℓ/∂ŷ = sign(r), 0 at 0; smoothed with width h: clip(r/h, −1, 1)
+    return np.abs(r), np.clip(r / h, -1, 1) if h > 0 else np.sign(r)
 
 
-def _huber(raw: Array, Y: Array, delta: float) -> tuple[Array, Array]:
+def _huber(raw: Array, Y: Array, delta: float, _: float) -> tuple[Array, Array]:
     # forward   ℓ = Σ ½r² where |r| ≤ δ, else δ(|r| − ½δ)
     r = raw - Y
     size = np.abs(r)
@@ -88,14 +89,15 @@ def _huber(raw: Array, Y: Array, delta: float) -> tuple[Array, Array]:
     return value, np.clip(r, -delta, delta)
 
 
-def _quantile(raw: Array, Y: Array, tau: float) -> tuple[Array, Array]:
+def _quantile(raw: Array, Y: Array, tau: float, h: float) -> tuple[Array, Array]:
     # forward   ℓ = Σ max(−τr, (1 − τ)r)
     r = raw - Y
-    # backward  ∂ℓ/∂ŷ = 1 − τ where r > 0, −τ where r < 0, 0 at 0
-    return np.maximum(-tau * r, (1 - tau) * r), np.where(r > 0, 1 - tau, np.where(r < 0, -tau, 0))
+    # backward  ∂ℓ/∂ŷ = 1 − τ where r > 0, −τ where r < 0, 0 at 0; smoothed: clip(r/2h, −½, ½) + ½ − τ
+    slope = np.clip(r / (2 * h), -0.5, 0.5) + (0.5 - tau) if h > 0 else np.where(r > 0, 1 - tau, np.where(r < 0, -tau, 0))
+    return np.maximum(-tau * r, (1 - tau) * r), slope
 
 
-def _logistic(raw: Array, Y: Array, _: float) -> tuple[Array, Array]:
+def _logistic(raw: Array, Y: Array, _: float, __: float) -> tuple[Array, Array]:
     # forward   ℓ = Σ log(1 + e^ŷ) − yŷ = log(1 + e^−|ŷ|) + max(ŷ, 0) − yŷ
     e = np.exp(-np.abs(raw))
     value = np.log1p(e) + np.where(raw > 0, (1 - Y) * raw, -Y * raw)
@@ -103,7 +105,7 @@ def _logistic(raw: Array, Y: Array, _: float) -> tuple[Array, Array]:
     return value, np.where(raw > 0, (1 - Y) - Y * e, (1 - Y) * e - Y) / (1 + e)
 
 
-def _softmax(raw: Array, Y: Array, _: float) -> tuple[Array, Array]:
+def _softmax(raw: Array, Y: Array, _: float, __: float) -> tuple[Array, Array]:
     # forward   ℓ = logsumexp(ŷ) − ŷ_y = log Σ e^(ŷ − max ŷ) + (max ŷ − ŷ_y)
     top = raw.max(axis=1, keepdims=True)
     e = np.exp(raw - top)
@@ -138,13 +140,19 @@ def permutation(out: Array, seed: int, epoch: int) -> None:
 
 
 def derivatives_of(
-    raw: Array, Y: Array, sample_weight: Array | None, out: Array, loss: str = "mse", parameter: float = 0.0
+    raw: Array,
+    Y: Array,
+    sample_weight: Array | None,
+    out: Array,
+    loss: str = "mse",
+    parameter: float = 0.0,
+    smoothing: float = 0.0,
 ) -> tuple[float, float]:
     """Of predictions as they stand: writes s·∂ℓ/∂ŷ to ``out``, returns Σ s·ℓ and Σ s.
 
     Transposed, unlike elsewhere: raw and out (k, n), Y (k, n) or (1, n) classes.
     """
-    value, slope = _LOSSES[loss](raw.T, Y.T, parameter)
+    value, slope = _LOSSES[loss](raw.T, Y.T, parameter, smoothing)
     s = np.ones(len(slope), raw.dtype) if sample_weight is None else sample_weight
     out[:] = (s[:, None] * slope).T
     return float(np.sum(s * value.sum(axis=1, dtype=np.float64))), float(np.sum(s, dtype=np.float64))
@@ -196,13 +204,14 @@ def loss_gradient(
     parameter: float = 0.0,
     l1: float = 0.0,
     l2: float = 0.0,
+    smoothing: float = 0.0,
 ) -> tuple[float, Array, Array | None]:
-    """`loss` and `gradient` from one forward."""
+    """`loss` and `gradient` from one forward; ``smoothing`` h is the width over which the slopes of mae and quantile change."""
     # forward   Ŷ = XW + b,  loss = Σ s·ℓ / Σ s + (l2/2)·‖W‖² + l1·‖W‖₁
     raw = np.empty((len(X), weights.shape[1]), X.dtype)
     predict(X, weights, bias, raw)
     slope = np.empty_like(raw)
-    value, total = derivatives_of(raw.T, Y.T, sample_weight, slope.T, loss, parameter)
+    value, total = derivatives_of(raw.T, Y.T, sample_weight, slope.T, loss, parameter, smoothing)
     value = value / total + _penalties(weights, l1, l2)
     # backward  ∇W = Xᵀ·(s·∂ℓ/∂Ŷ) / Σ s + l2·W,  ∇b = Σ s·∂ℓ/∂Ŷ / Σ s
     grad = X.T @ slope / X.dtype.type(total) + X.dtype.type(l2) * weights
@@ -223,6 +232,24 @@ def gradient_norm(weights: Array, gradient: Array, bias_gradient: Array | None, 
         g = np.where(weights == 0, np.maximum(np.abs(g) - l1, 0), g + l1 * np.sign(weights))
     squares = np.sum(g * g) + (0 if bias_gradient is None else np.sum(bias_gradient.astype(np.float64) ** 2))
     return float(np.sqrt(squares))
+
+
+def lasso(A: Floats, q: Floats, w: Floats, l1: float, sweeps: int = 1000, tol: float = 1e-14) -> None:
+    """Minimises ½·wᵀAw − q·w + l1·‖w‖₁ from w (d,) on, in place, by coordinate descent; A (d, d) symmetric, ⪰ 0.
+
+    The proximal step of l1 in A's metric. Ends when no step of a sweep is longer than ``tol`` times the longest coordinate.
+    """
+    for _ in range(sweeps):
+        moved = size = 0.0
+        for j in range(len(w)):
+            if A[j, j] <= 0:
+                continue
+            # minimise over w_j alone: soft threshold of what the others leave
+            old, v = w[j], q[j] - A[j] @ w + A[j, j] * w[j]
+            w[j] = np.sign(v) * max(abs(v) - l1, 0) / A[j, j]
+            moved, size = max(moved, A[j, j] * (w[j] - old) ** 2), max(size, A[j, j] * w[j] ** 2)
+        if moved <= tol * tol * size:
+            break
 
 
 # ---------------------------------------------------------------------------------------------------------- the optimizers
@@ -331,6 +358,7 @@ def descend(
     optimizer: Rule = ("sgd", PLAIN),
     state: Array | None = None,
     steps: Array | None = None,
+    ceiling: float = math.inf,
 ) -> str:
     """Up to ``epochs`` epochs of full-batch descent: update, then forward and backward at the new weights.
 
@@ -338,13 +366,15 @@ def descend(
     current weights); the optimizer's ``state`` and ``steps`` (1,), its count of steps; ``history`` (3, …), one column an
     epoch: objective, gradient norm and seconds; ``done`` (1,), the epochs finished so far, which is also where in
     ``history`` to go on. An epoch that leaves the finite numbers, or that a signal interrupts, is undone. ``lr`` is one
-    number or one for each epoch. Returns "epochs", "converged" (gradient norm ≤ ``tol``) or "diverged".
+    number or one for each epoch. Returns "epochs", "converged" (gradient norm ≤ ``tol``) or "diverged": not finite, or the
+    objective is above ``ceiling``.
     """
     arguments = (X, Y, weights, bias, sample_weight, n_threads, loss, parameter, l1, l2)
     return loops.descend(
         lambda: loss_gradient(*arguments), lambda grad, bias_grad: gradient_norm(weights, grad, bias_grad, l1),
         lambda *s: _step_all(weights, bias, gradient, bias_gradient, s, decimals, l1),
         weights, bias, gradient, bias_gradient, lr, epochs, history, done, tol, optimizer, state, steps,
+        ceiling,
     )  # fmt: skip
 
 

@@ -1,0 +1,155 @@
+"""Proofs of convergence: a bound on loss − best loss that holds whatever the data are.
+
+mse. The loss is a quadratic with Hessian H, so loss − best = ½·∇ᵀH⁻¹∇ exactly; with an l1 penalty the smallest subgradient
+takes ∇'s place and it is a bound, for the objective is still 1-strongly convex in H's metric.
+
+Huber, logistic, softmax with an l2 penalty: the duality gap. Every α, one row of slopes for each row of X, with Σ s·α = 0
+where there is a bias, and v = −Σ s·α·xᵀ/Σ s, proves
+
+    objective − best ≤ Σ s·(ℓ(ŷ) + ℓ*(α) − α·ŷ)/Σ s  +  Σ (l2/2)·w² + l1·|w| + (|v| − l1)₊²/(2·l2) − v·w,
+
+ℓ* the convex conjugate of ℓ; no term is negative. The slopes ∂ℓ/∂ŷ themselves make the first sum 0, but with a bias they
+add up to ∇b, not to 0: they are mixed with as little of something else as repairs that. Without l1 and with ∇b = 0 the bound
+is that of strong convexity, ‖∇‖²/(2·l2).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gdcore import rows
+from gdcore.backends import BACKENDS
+
+if TYPE_CHECKING:
+    from gdcore._types import Array, Floats
+    from gdcore.losses import Loss
+    from gdcore.metric import Metric
+
+
+def subgradient(weights: Array, gradient: Array, l1: float) -> Floats:
+    """The smallest subgradient: ∇ + l1·sign(w), or ∇ shrunk by l1 where w = 0."""
+    g = gradient.astype(np.float64)
+    if l1 > 0:
+        g = np.where(weights == 0, np.sign(g) * np.maximum(np.abs(g) - l1, 0), g + l1 * np.sign(weights))
+    return g
+
+
+def decrement(metric: Metric, weights: Array, gradient: Array, bias_gradient: Array | None, l1: float) -> float:
+    """½·∇ᵀH⁻¹∇: for mse the gap, for other losses what the metric makes of the gradient."""
+    g = subgradient(weights, gradient, l1)
+    along, bias_along = metric.step(g, bias_gradient)
+    total = float(np.sum(g * along))
+    if bias_gradient is not None and bias_along is not None:
+        total += float(np.sum(bias_gradient * bias_along))
+    return max(total, 0.0) / 2
+
+
+def duality_gap(
+    X: Array,
+    Y: Array,
+    weights: Array,
+    bias: Array | None,
+    sample_weight: Array | None,
+    n_threads: int,
+    loss: Loss,
+    l1: float,
+    l2: float,
+    bias_gradient: Array | None,
+) -> float | None:
+    """The bound for huber, logistic and softmax with l2 > 0, by one pass more; None where it proves nothing."""
+    if l2 <= 0 or loss.name not in _PAIRS:
+        return None
+    slopes = _PAIRS[loss.name]
+    mean = None if bias_gradient is None else bias_gradient.astype(np.float64)
+    total, first = 0.0, 0.0
+    sums = np.zeros(weights.shape)
+    raw = np.empty((0, weights.shape[1]), X.dtype)
+    mix = _Mix(X, Y, sample_weight, loss, mean)
+    start = 0
+    for block in rows.blocks(X):
+        part = slice(start, start + len(block))
+        start += len(block)
+        if len(raw) < len(block):
+            raw = np.empty((len(block), weights.shape[1]), X.dtype)
+        BACKENDS["kernel"].predict(block, weights, bias, raw[: len(block)], n_threads)
+        s = np.ones(len(block)) if sample_weight is None else sample_weight[part].astype(np.float64)
+        terms, alpha = slopes(raw[: len(block)].astype(np.float64), Y[part], loss.parameter, mix)
+        first += float(s @ terms)
+        total += float(s.sum())
+        sums += block.T @ (s[:, None] * alpha).astype(X.dtype)
+    w, v = weights.astype(np.float64), -sums / total
+    shrunk = np.sign(v) * np.maximum(np.abs(v) - l1, 0)
+    second = float(np.sum((l2 * w - shrunk) ** 2)) / (2 * l2) + float(np.sum(l1 * np.abs(w) - w * (v - shrunk)))
+    gap = first / total + second
+    return gap if np.isfinite(gap) else None
+
+
+class _Mix:
+    """(1 − share)·slope + share·other: slopes whose mean is 0 although that of the given ones is ``mean``."""
+
+    def __init__(self, X: Array, Y: Array, s: Array | None, loss: Loss, mean: Floats | None) -> None:
+        self.share, self.other = 0.0, np.zeros(1)
+        if mean is None or not mean.any():
+            return
+        if loss.name == "huber":
+            # other: the constant against the mean, within [−δ, δ]
+            self.share = float(np.max(np.abs(mean) / (np.abs(mean) + loss.parameter)))
+            self.other = -mean * (1 - self.share) / self.share
+            return
+        # Probabilities p with mean m shall have the mean t of the labels: mixed with q = (t − (1 − share)·m)/share, which is
+        # not negative where share is at least 1 − t/m.
+        weight = np.ones(len(Y)) if s is None else s.astype(np.float64)
+        if loss.name == "softmax":
+            labels = np.bincount(Y[:, 0].astype(np.intp), weights=weight, minlength=len(mean)) / weight.sum()
+            present = mean + labels
+            self.share = float(np.clip(np.max(1 - labels / np.maximum(present, 1e-300)), 0, 1))
+            self.share = min(1.0, self.share * (1 + 1e-12) + 1e-300)
+            self.other = np.maximum(labels - (1 - self.share) * present, 0) / self.share
+            self.other /= self.other.sum()
+        else:
+            labels = weight @ Y / weight.sum()
+            present = mean + labels
+            share = np.maximum(1 - labels / np.maximum(present, 1e-300), 1 - (1 - labels) / np.maximum(1 - present, 1e-300))
+            self.share = min(1.0, float(np.clip(np.max(share), 0, 1)) * (1 + 1e-12) + 1e-300)
+            self.other = np.clip((labels - (1 - self.share) * present) / self.share, 0, 1)
+
+
+def _huber(raw: Floats, Y: Array, delta: float, mix: _Mix) -> tuple[Floats, Floats]:
+    # ℓ*(α) = ½α² + α·y for |α| ≤ δ;  ℓ + ℓ* − α·ŷ = ½(α − r)² where |r| ≤ δ, else (c − α)(r − ½(c + α)), c = clip(r)
+    r = raw - Y
+    clipped = np.clip(r, -delta, delta)
+    alpha = (1 - mix.share) * clipped + mix.share * mix.other
+    terms = np.where(np.abs(r) <= delta, (alpha - r) ** 2 / 2, (clipped - alpha) * (r - (clipped + alpha) / 2))
+    return terms.sum(axis=1), alpha
+
+
+def _logistic(raw: Floats, Y: Array, _: float, mix: _Mix) -> tuple[Floats, Floats]:
+    # ℓ*(α) = p·log p + (1 − p)·log(1 − p), p = α + y;  ℓ + ℓ* − α·ŷ is the divergence of p from σ(ŷ)
+    e = np.exp(-np.abs(raw))
+    p, rest = np.where(raw > 0, 1, e) / (1 + e), np.where(raw > 0, e, 1) / (1 + e)
+    mixed = p + mix.share * (mix.other - p)
+    return (_divergence(mixed, p) + _divergence(1 - mixed, rest)).sum(axis=1), mixed - Y
+
+
+def _softmax(raw: Floats, Y: Array, _: float, mix: _Mix) -> tuple[Floats, Floats]:
+    # ℓ*(α) = Σ p·log p, p = α + onehot(y);  ℓ + ℓ* − α·ŷ is the divergence of p from softmax(ŷ)
+    e = np.exp(raw - raw.max(axis=1, keepdims=True))
+    p = e / e.sum(axis=1, keepdims=True)
+    mixed = p + mix.share * (mix.other - p) if mix.share else p
+    alpha = mixed.copy()
+    alpha[np.arange(len(Y)), Y[:, 0].astype(np.intp)] -= 1
+    return _divergence(mixed, p).sum(axis=1), alpha
+
+
+def _divergence(p: Floats, q: Floats) -> Floats:
+    """p·log(p/q) − p + q ≥ 0, without cancellation where p is near q."""
+    safe = np.maximum(q, 1e-300)
+    u = (p - q) / safe
+    with np.errstate(divide="ignore", invalid="ignore"):
+        exact = safe * ((1 + u) * np.log1p(np.maximum(u, -1)) - u)
+    return np.where(np.abs(u) < 1e-5, safe * u * u / 2 * (1 + np.abs(u)), np.where(u <= -1, safe, exact))
+
+
+_PAIRS = {"huber": _huber, "logistic": _logistic, "softmax": _softmax}

@@ -1,0 +1,791 @@
+"""The loop behind `gdcore.fit`: checks what it is given, chooses how to descend, and goes on epoch after epoch."""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+import warnings
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gdcore import gap, losses, optimizers, rows, schedules, threads
+from gdcore.backends import BACKENDS
+from gdcore.backtracking import Backtracking, search
+from gdcore.closed import Closed
+from gdcore.metric import Metric
+from gdcore.mlp import MLP
+from gdcore.models import Linear
+from gdcore.moments import Moments, check
+from gdcore.nesterov import Nesterov
+from gdcore.quadratic import Quadratic, rows_like
+from gdcore.run import ConditionWarning, DivergenceError, Epoch, History, LearningRateWarning, Method, Run
+from gdcore.spectrum import MOST_COLUMNS, Spectrum, of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gdcore._types import Array, Floats
+    from gdcore.optimizers import Optimizer
+
+_EPOCHS_PER_CALL = 1 << 16  # bounds the memory reserved for history ahead of the epochs
+_GRAM_COLUMNS = 2048  # up to so many a d × d matrix is inverted without being asked for
+_ROW = ("loss", "gradient_norm", "seconds", "validation_loss", "lr", "epoch")  # of a piece of history
+
+
+class Options(NamedTuple):
+    """The keyword arguments of `fit` that a resumed run keeps."""
+
+    lr: float | str
+    loss: str | losses.Loss
+    optimizer: str | Optimizer | None
+    batch_size: int | None
+    l1: float
+    l2: float
+    sample_weight: Any
+    validation: tuple[Any, Any] | None
+    schedule: Callable[[int], float] | None
+    precondition: str | None
+    method: str
+    tol: float | None
+    patience: int | None
+    shuffle: bool
+    seed: int
+    callback: Callable[[Epoch], Any] | None
+    decimals: int | None
+    backend: str
+    n_threads: int | None
+
+
+class _State:
+    """What goes on from epoch to epoch beside the history: parameters, the optimizer's memory, the best model so far."""
+
+    def __init__(self, model: Linear | MLP, dtype: Any, optimizer: Optimizer) -> None:
+        self.weights, self.bias = model.parameters(dtype)
+        slots = optimizer.slots
+        # Nesterov's is kept in float64: its steps are made there, whatever X's dtype.
+        kept = np.float64 if isinstance(optimizer, optimizers.Nesterov) else dtype
+        self.memory = np.full((slots, model.state_size), optimizer.initial, kept) if slots else None
+        self.steps = np.zeros(1, np.int64)
+        self.scalars = np.zeros(8)
+        self.origin: Any = None
+        self.best: tuple[float, Array, Array | None] = (math.inf, self.weights, self.bias)
+        self.waited = 0
+
+    def copy(self) -> _State:
+        other = _State.__new__(_State)
+        other.weights, other.bias = self.weights.copy(), None if self.bias is None else self.bias.copy()
+        other.memory = None if self.memory is None else self.memory.copy()
+        other.steps, other.best, other.waited = self.steps.copy(), self.best, self.waited
+        other.scalars, other.origin = self.scalars.copy(), self.origin
+        return other
+
+    def keep_best(self, validation_loss: float) -> None:
+        if validation_loss < self.best[0]:
+            self.best = (validation_loss, self.weights.copy(), None if self.bias is None else self.bias.copy())
+            self.waited = 0
+        else:
+            self.waited += 1
+
+
+class Training:
+    """One call of fit: its checked arguments, how it descends, and the loop."""
+
+    MOST_COLUMNS = _GRAM_COLUMNS
+
+    def __init__(self, X: Any, Y: Any, model: Linear | MLP | None, options: Options) -> None:
+        self.options = options
+        self.loss_function = losses.get(options.loss)
+        self.auto = isinstance(options.lr, str)
+        if self.auto and options.lr != "auto":
+            raise ValueError(f"lr {options.lr!r} is unknown; it is a number, or 'auto'")
+        # None: the stepper finds it
+        self.lr: float | None = None if self.auto else _number(options.lr, "lr")
+        self.l1, self.l2 = _number(options.l1, "l1"), _number(options.l2, "l2")
+        self.patience = None if options.patience is None else _integer(options.patience, "patience", 1)
+        self.seed = _integer(options.seed, "seed", 0, (1 << 63) - 1)
+        self.decimals = None if options.decimals is None else _integer(options.decimals, "decimals", -30, 30)
+        _one_of(options.backend, "backend", tuple(BACKENDS))
+        _one_of(options.method, "method", ("auto", "stream", "gram", "exact"))
+        _one_of(options.precondition, "precondition", ("auto", None, "diagonal", "gram"))
+        for name in ("callback", "schedule"):
+            if getattr(options, name) is not None and not callable(getattr(options, name)):
+                raise TypeError(f"{name} must be callable, found {getattr(options, name)!r}")
+        if self.patience is not None and options.validation is None:
+            raise ValueError("patience needs validation=(Xv, Yv), the rows whose loss it watches")
+        self.n_threads = threads.resolve(options.n_threads)
+
+        self.X = rows.table(X)
+        self.n = len(self.X)
+        Y = rows.targets(Y, self.X)
+        self.model = _starting_model(model, self.X, Y, self.loss_function)
+        self.Y = Y.reshape(self.n, -1)
+        self.target_shape = Y.shape[1:]
+        self.backend = BACKENDS[options.backend]
+        self.engine = self.model.engine(self.backend, self.X.dtype)
+        self.batch_size = self.n if options.batch_size is None else _integer(options.batch_size, "batch_size", 1, self.n)
+        self.sample_weight = None
+        if options.sample_weight is not None:
+            self.sample_weight = rows.weights_of_rows(options.sample_weight, self.X)
+        self.validation = None if options.validation is None else self._validation(options.validation)
+        self.objective: dict[str, Any] = {"loss": self.loss_function.name, "parameter": self.loss_function.parameter}
+
+        self.linear, self.batches = isinstance(self.model, Linear), self.batch_size < self.n
+        self.squared = self.linear and self.loss_function.name == "mse"
+        self._choose_optimizer()
+        if options.tol is not None:
+            self.tol: float | None = _number(options.tol, "tol")
+        else:
+            self.tol = self._default_tol() if self.auto else None
+        self.each = options.callback is not None or self.validation is not None
+
+    def _choose_optimizer(self) -> None:
+        """The optimizer and the metric; which of them go together."""
+        given, wish = self.options.optimizer, self.options.precondition
+        whole = self.linear and not self.batches and self.decimals is None
+        accelerate = self.auto and whole and given is None
+        self.optimizer = optimizers.Nesterov() if accelerate else optimizers.get(given)
+        accelerated = isinstance(self.optimizer, optimizers.Nesterov)
+        plain = isinstance(self.optimizer, optimizers.SGD) and not self.optimizer.slots
+        if accelerated and not whole:
+            raise ValueError("optimizer 'nesterov' is for linear models, all rows at once, and no decimals")
+        if wish == "auto":
+            self.precondition = None
+            if self.auto and accelerated:
+                self.precondition = "gram" if self.X.shape[1] <= _GRAM_COLUMNS else "diagonal"
+        else:
+            self.precondition = wish
+            if wish is not None and not (whole and (accelerated or plain)):
+                raise ValueError(
+                    f"precondition={wish!r} is for linear models, all rows at once, no decimals, and the optimizers 'nesterov' "
+                    "and plain 'sgd'"
+                )
+        self.preconditioned = accelerated or self.precondition is not None
+        if self.preconditioned and self.loss_function.curvature is None and self.precondition is None:
+            raise ValueError(
+                f"{self.loss_function.name} has no curvature bound: optimizer 'nesterov' needs precondition 'gram' or 'diagonal'"
+            )
+        if plain and self.precondition is not None:
+            self.optimizer = optimizers.Nesterov()
+        self.accelerate = accelerated
+
+    def _default_tol(self) -> float:
+        if self.loss_function.curvature is None and self.linear:
+            return 1e-5
+        return 1e-10 if self.X.dtype == np.float64 else 1e-6
+
+    # What one pass over the data tells ----------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def moments(self) -> Moments:
+        """Second moments of X, and of Y with it where the loss is squared error."""
+        Y = self.Y if self.loss_function.targets == "real" else None
+        moments = Moments.of(self.X, Y, self.sample_weight, self.n_threads, self.options.backend)
+        if not moments.finite:
+            rows.check_finite(self.X, "X")
+            rows.check_finite(self.Y.reshape(self.n, *self.target_shape), "Y")
+        check(moments, self.X)
+        return moments
+
+    @functools.cached_property
+    def spectrum(self) -> Spectrum:
+        """Of X, for this loss and these penalties."""
+        bias = self.model.bias is not None
+        if self.X.shape[1] <= MOST_COLUMNS:
+            return Spectrum(self.moments.of_columns(), bias, self.loss_function, self.l2)
+        return of(self.X, self.sample_weight, bias, self.loss_function, self.l2, self.options.backend, self.n_threads)
+
+    @functools.cached_property
+    def quadratic(self) -> Quadratic:
+        """Squared error, solved."""
+        return Quadratic(self.moments, self.model.bias is not None, self.l2)
+
+    # How it descends ----------------------------------------------------------------------------------------------------
+
+    def _plan(self, epochs: int, asked: list[int] | None, kept: Method | None) -> None:
+        """Chooses the method, the learning rate and who runs the epochs."""
+        self.schedule = self.options.schedule
+        self.ceiling = math.inf
+        self.method = kept if kept is not None and self.options.method == "auto" else self._method(epochs, asked)
+        if self.preconditioned:
+            self.stepper: Any = Nesterov(self, self.precondition, self.accelerate)
+        elif self.auto and not self.linear:
+            self.stepper = self._network()
+        else:
+            if self.auto:
+                self.lr = self._rate()
+            self.stepper = Closed(self, asked) if self.method == "exact" else Stream(self)
+        if not self.auto and not self.preconditioned:
+            self._warn(epochs)
+        self.passes = (self.X, self.Y, self.sample_weight)
+        if self.method == "gram":
+            X, Y = rows_like(self.moments, self.model.bias is not None)
+            self.passes = (X.astype(self.X.dtype), Y.astype(self.X.dtype), None)
+
+    def _method(self, epochs: int, asked: list[int] | None) -> Method:
+        wish = self.options.method
+        reasons = {
+            "the loss is not mse": not self.squared,
+            "it goes in batches": self.batches,
+            f"X has more than {_GRAM_COLUMNS:,} columns": self.X.shape[1] > _GRAM_COLUMNS,
+        }
+        closed = {
+            "gradients are rounded": self.decimals is not None,
+            "there is an l1 penalty": self.l1 > 0,
+            "the optimizer is not SGD": not isinstance(self.optimizer, optimizers.SGD),
+            "the learning rate changes": self.options.schedule is not None,
+            "it is preconditioned": self.preconditioned,
+        }
+        watched = {
+            "tol is watched": self.tol is not None and not self.auto,
+            "every epoch is watched": self.each,
+        }
+        no_gram = next((reason for reason, holds in reasons.items() if holds), None)
+        no_closed = no_gram or next((reason for reason, holds in (closed | watched).items() if holds), None)
+        if asked is not None and wish not in ("exact", "auto"):
+            raise ValueError(f"a list of epochs is for method 'exact', found method {wish!r}")
+        if wish == "exact" or asked is not None:
+            if no_closed is not None:
+                raise ValueError(f"method 'exact' is not for this: {no_closed}")
+            if not self._trusted():
+                return self._doubted()
+            return Method("exact", f"{epochs:,} epochs by formula")
+        if wish == "gram":
+            if no_gram is not None:
+                raise ValueError(f"method 'gram' is not for this: {no_gram}")
+            if not self._trusted():
+                return self._doubted()
+            return Method("gram", f"epochs of {self.X.shape[1]}² multiply-adds instead of {self.n:,} · {self.X.shape[1]}")
+        if wish == "stream":
+            return Method("stream", "as asked")
+        if no_gram is not None or self.decimals is not None or self.preconditioned or self.options.callback is not None:
+            why = no_gram or ("few epochs are enough" if self.preconditioned else "every epoch is needed as it is")
+            return Method("stream", why)
+        # The cost model, in multiply-adds: 2·n·d an epoch; n·p²/8 for the moments, which run from cache, at four times the
+        # speed; 2·p² an epoch on their table; 12·p³ for the eigenvectors.
+        n, d, p = self.n, self.X.shape[1], self.X.shape[1] + self.Y.shape[1] + 1
+        stream = 2.0 * n * d * self.Y.shape[1] * epochs
+        measure = n * p * p / 8
+        gram, exact = measure + 2.0 * p * p * epochs, measure + 12.0 * p**3 + 4.0 * p * min(epochs, 10_000)
+        if stream < 1e8 or stream < 2 * min(gram, math.inf if no_closed else exact):
+            return Method("stream", "it costs least")
+        if not self._trusted():
+            return self._doubted()
+        if no_closed is None and exact < gram:
+            return Method("exact", f"{epochs:,} epochs by formula cost {stream / exact:,.0f} times less than one by one")
+        return Method("gram", f"{epochs:,} epochs cost {stream / gram:,.0f} times less than over {self.n:,} rows")
+
+    def _trusted(self) -> bool:
+        """Whether the Gram matrix carries what the data's dtype can tell."""
+        condition = self.spectrum.condition or math.inf
+        return self.quadratic.metric.clear and condition < 0.01 / float(np.finfo(np.float64).eps)
+
+    def _doubted(self) -> Method:
+        condition = self.spectrum.condition
+        return Method("stream", f"the Gram matrix's condition, {condition:.2g}, is past what float64 carries")
+
+    def _rate(self) -> float:
+        """lr="auto" of an optimizer without a metric."""
+        if self.optimizer.lr is not None:
+            return self.optimizer.lr
+        if self.loss_function.curvature is None:
+            # steps that move predictions by about their mean error, decreasing
+            if self.schedule is None:
+                self.schedule = schedules.root()
+            top = Spectrum(self.moments.of_columns(), self.model.bias is not None, losses.mse(), 0.0).largest / 2
+            size = float(np.mean(np.abs(self.Y - np.median(self.Y, axis=0)))) or 1.0
+            return size / top if top > 0 else 1.0
+        if self.batches:
+            return self.spectrum.batch_lr(self.batch_size)
+        top = self.spectrum.largest + self.spectrum.error
+        return 1 / top if top > 0 else 1.0
+
+    def _network(self) -> Any:
+        """Who runs a network's epochs when the learning rate is its own matter."""
+        if self.optimizer.lr is not None:
+            self.lr = self.optimizer.lr
+            return Stream(self)
+        if self.batches or self.optimizer.slots or self.decimals is not None:
+            return Stream(self, searching=True)
+        return Backtracking(self)
+
+    # Learning rates past their limit ---------------------------------------------------------------------------------------
+
+    limit: float | None = None
+    """Above it the learning rate diverges; None where that is not known."""
+
+    def _warn(self, epochs: int) -> None:
+        """Warns of a learning rate past its limit, where that can be known for less than the epochs cost."""
+        curvature = self.loss_function.curvature
+        if not (self.linear and curvature is not None and isinstance(self.optimizer, optimizers.SGD)) or not self.lr:
+            return
+        n, d = self.X.shape
+        sample, s = self.X, self.sample_weight
+        measured = "moments" in self.__dict__ or "spectrum" in self.__dict__
+        if not measured:
+            affordable = d <= _GRAM_COLUMNS and n * d * d / 8 <= 0.25 * 2 * n * d * max(epochs, 1)
+            if not affordable or n * d <= 100_000:
+                # trace ≥ λmax: most learning rates are cleared by it; of a long table some rows tell
+                step = 1 if n * d <= 100_000 else max(1, n // 1000)
+                sample, s = self.X[::step], None if s is None else s[::step]
+                with np.errstate(over="ignore", invalid="ignore"):
+                    squares = np.einsum("ij,ij->i", sample, sample, dtype=np.float64)
+                    mean = float(squares.mean() if s is None else squares @ s / max(s.sum(), 1e-300))
+                trace = curvature * (mean + 1) + self.l2
+                if not math.isfinite(trace) or self.lr * trace < 2:
+                    return
+                if sample is not self.X and d > _GRAM_COLUMNS:
+                    return
+        if measured or sample is self.X:
+            spectrum = self.spectrum
+        else:
+            spectrum = of(
+                sample, s, self.model.bias is not None, self.loss_function, self.l2, self.options.backend, self.n_threads
+            )
+        self._judge(spectrum, "" if sample is self.X else f" (estimated from {len(sample):,} rows)")
+
+    def _judge(self, spectrum: Spectrum, how: str) -> None:
+        momentum, nesterov = self.optimizer.parameters["momentum"], self.optimizer.parameters["nesterov"]
+        self.limit = spectrum.lr_limit * (1 + momentum) / (1 + 2 * momentum if nesterov else 1)
+        assert self.lr is not None
+        if self.lr <= self.limit:
+            return
+        warnings.warn(
+            f"lr = {self.lr:g} is past the limit {self.limit:.6g}{how}, above which gradient descent diverges"
+            f"{self._column(spectrum)}; lr='auto' chooses one",
+            LearningRateWarning,
+            stacklevel=self._depth,
+        )
+
+    _depth = 6
+
+    def _column(self, spectrum: Spectrum) -> str:
+        """Which column keeps the limit low."""
+        if not spectrum.worst_columns:
+            return ""
+        worst = spectrum.worst_columns[0]
+        return f": column {worst} of X drives it, with {spectrum.shares[worst]:.0%} of λmax = {spectrum.largest:.4g}"
+
+    # The loop ------------------------------------------------------------------------------------------------------------
+
+    def run(self, epochs: Any, history: History, state: _State | None, kept: Method | None = None) -> Run:
+        """``epochs`` more epochs after those in ``history``."""
+        asked = None
+        if isinstance(epochs, (list, tuple, np.ndarray)):
+            asked = [_integer(epoch, "epochs", 1) for epoch in epochs]
+            if not asked or any(a >= b for a, b in zip(asked, asked[1:], strict=False)):
+                raise ValueError(f"epochs must be a number, or increasing numbers for method 'exact', found {epochs!r}")
+            epochs = asked[-1]
+        epochs = _integer(epochs, "epochs", 0)
+        self.history = history
+        self.first = int(history.epoch[-1]) if len(history) else 0
+        # Pieces of history and how much of each is filled: what was done is read off here, wherever a signal strikes.
+        self.pieces: list[tuple[Array, Array]] = []
+        self.state = _State(self.model, self.X.dtype, self.optimizer) if state is None else state.copy()
+        self.loss = self.norm = math.nan
+        self.proved: float | None = None
+        self._quick = math.inf
+        self._plan(epochs, asked, kept)
+        self.stepper.begin()
+        if self.limit is not None and self.lr is not None and self.lr > self.limit:
+            self.ceiling = max(self.objective_of_zeros(), self.loss if math.isfinite(self.loss) else -math.inf)
+        status = "epochs"
+        # A start that is as good as the end: only where nothing but the gradient's norm is asked for.
+        if self.tol is not None and not math.isnan(self.norm) and self.reached(getattr(self.stepper, "metric", None)):
+            status = "converged"
+        try:
+            while status == "epochs" and (left := epochs - self.done) > 0:
+                status = self.stepper.some_epochs(left)
+        except KeyboardInterrupt:
+            status = "interrupted"
+        if status == "stalled":
+            status = "epochs"  # no step lowers the loss: rounding ends it
+        if status == "diverged" and not self.done:
+            self.check_start()  # the first epoch: the data may be to blame
+        if self.batches:
+            self.loss = self.objective_at(self.state.weights, self.state.bias)
+        elif self.method != "stream":
+            self.passes = (self.X, self.Y, self.sample_weight)
+            self.evaluate()
+        if status == "diverged":
+            raise DivergenceError(self._diverged(), self._result("epochs"))
+        if self.preconditioned and self.precondition == "gram" and not self.stepper.metric.clear:
+            condition = self.stepper.metric.condition
+            warnings.warn(
+                f"the columns of X are so nearly dependent (condition {condition:.2g}, scaled) that {self.X.dtype} cannot tell the "
+                "weights apart: nothing is proved of them; drop columns, or give l2 a value",
+                ConditionWarning,
+                stacklevel=4,
+            )
+        return self._result(status)
+
+    @property
+    def done(self) -> int:
+        """Epochs done in this call."""
+        filled = [columns[5, int(count[0]) - 1] for columns, count in self.pieces if count[0]]
+        return int(filled[-1]) - self.first if filled else 0
+
+    def piece(self, count: int, epochs: Array | None = None) -> tuple[Array, Array]:
+        """Room for so many more epochs of history, and a counter of those filled in; learning rates stand already."""
+        columns, counted = np.full((6, count), math.nan), np.zeros(1, np.int64)
+        start = self.first + self.done
+        columns[5] = np.arange(start + 1, start + count + 1) if epochs is None else epochs
+        columns[4] = self._rates(start, count)
+        self.pieces.append((columns, counted))
+        return columns, counted
+
+    def gradients(self) -> tuple[Array, Array | None]:
+        """Copies of the gradients as they are."""
+        return self.gradient.copy(), None if self.bias_gradient is None else self.bias_gradient.copy()
+
+    def after_epoch(self, columns: Array, gradient: tuple[Array, Array | None] | None) -> bool:
+        """Validation, patience, callback; True stops."""
+        if self.validation is not None:
+            columns[3, 0] = self.engine.loss(
+                *self.validation, self.state.weights, self.state.bias, None, self.n_threads, **self.objective
+            )
+        stop = False
+        if self.patience is not None:
+            self.state.keep_best(float(columns[3, 0]))
+            stop = self.state.waited >= self.patience
+        if self.options.callback is not None:
+            loss, norm, _, validation_loss, _, epoch = (float(value) for value in columns[:, 0])
+            model = self.model.with_parameters(self.state.weights, self.state.bias)
+            wish = self.options.callback(Epoch(int(epoch), loss, validation_loss, norm, model, gradient))
+            stop = stop or (isinstance(wish, (bool, np.bool_)) and bool(wish))
+        return stop
+
+    def _rates(self, epoch: int, count: int) -> Any:
+        base = 1.0 if self.lr is None or self.preconditioned else self.lr
+        if self.schedule is None or self.method == "exact":
+            return base
+        factors = [self.schedule(e) for e in range(epoch, epoch + count)]
+        return [_number(base * factor, f"lr · schedule({epoch + i})") for i, factor in enumerate(factors)]
+
+    def order(self, epoch: int) -> Array | None:
+        """The order in which an epoch's batches take the rows."""
+        if not self.options.shuffle:
+            return None
+        order = np.empty(self.n, np.int64)
+        self.engine.permutation(order, self.seed, epoch)
+        return order
+
+    gradient: Array
+    bias_gradient: Array | None
+    norm: float
+
+    def evaluate(self, smoothing: float = 0.0) -> None:
+        """Objective and gradient of all rows at the weights as they are."""
+        X, Y, s = self.passes
+        more = {"smoothing": smoothing} if smoothing else {}
+        with np.errstate(over="ignore", invalid="ignore"):
+            loss, gradient, bias_gradient = self.engine.loss_gradient(
+                X, Y, self.state.weights, self.state.bias, s, self.n_threads, l1=self.l1, l2=self.l2, **self.objective, **more
+            )
+            norm = float(self.engine.gradient_norm(self.state.weights, gradient, bias_gradient, self.l1))
+        self.loss, self.gradient, self.bias_gradient, self.norm = loss, gradient, bias_gradient, norm
+
+    def objective_at(self, weights: Array, bias: Array | None = None) -> float:
+        """Objective of all rows at some weights."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            value: float = self.engine.loss(
+                self.X, self.Y, weights, bias, self.sample_weight, self.n_threads, l1=self.l1, l2=self.l2, **self.objective
+            )
+        return value
+
+    def objective_of_zeros(self) -> float:
+        """Objective of the model whose parameters are all 0."""
+        weights, bias = np.zeros_like(self.state.weights), self.state.bias
+        return self.objective_at(weights, None if bias is None else np.zeros_like(bias))
+
+    # When to stop ----------------------------------------------------------------------------------------------------------
+
+    def smooth_enough(self, smoothing: float) -> bool:
+        """Whether what smoothing costs at most, h/4 (mae: h/2) an output, is within tol."""
+        share = 0.5 if self.loss_function.name == "mae" else 0.25
+        tol = self._default_tol() if self.tol is None else self.tol
+        return bool(share * smoothing * self.Y.shape[1] <= max(tol, 1e-9) * self.loss)
+
+    def reached(self, metric: Any, smoothing: float = 0.0) -> bool:
+        """Whether tol says stop: by the proved gap where there is one, else by the gradient in the metric, else by its norm."""
+        if self.tol is None:
+            return False
+        weights, bias = self.state.weights, self.state.bias
+        whole = self.linear and not self.batches
+        if self.squared and whole and self.X.shape[1] <= _GRAM_COLUMNS:
+            quadratic = self.quadratic
+            if not quadratic.metric.clear:
+                return False
+            gap_now = gap.decrement(quadratic.metric, weights, self.gradient, self.bias_gradient, self.l1)
+            before, self._quick = self._quick, gap_now
+            floor = 16 * float(np.finfo(self.X.dtype).eps) ** 2 * quadratic.size
+            if gap_now > self.tol * self.loss + floor:
+                return False
+            # By default squared error goes on while an epoch still brings digits: two or three are enough.
+            polishing = self.auto and self.options.tol is None and isinstance(metric, Metric)
+            return not polishing or gap_now <= 1e-4 * floor or gap_now > before / 100
+        if metric is not None and isinstance(metric, Metric):
+            estimate = gap.decrement(metric, weights, self.gradient, self.bias_gradient, self.l1)
+            if smoothing and not self.smooth_enough(smoothing):
+                return False
+            if estimate > self.tol * self.loss:
+                return False
+            return self._certified() if self.l2 > 0 and not smoothing else True
+        if whole and self.l2 > 0 and self.loss_function.curvature is not None:
+            if self.norm**2 / (2 * self.l2) > self.tol * self.loss:
+                return False
+            return self._certified()
+        return self.norm <= self.tol
+
+    def _certified(self) -> bool:
+        # The proof costs a pass: it is tried again only once the loss or the gradient has changed much.
+        if self.norm > self._quick / 2:
+            return False
+        self._quick = self.norm
+        assert self.tol is not None
+        bound = self._gap(self.state.weights, self.state.bias)
+        return bound is not None and bound <= self.tol * self.loss
+
+    def _gap(self, weights: Array, bias: Array | None) -> float | None:
+        """A proved bound on loss − best loss, at the cost of passes; None where nothing is proved."""
+        if not self.linear or self.X.shape[1] > MOST_COLUMNS:
+            return None
+        state = self.engine.loss_gradient(
+            self.X, self.Y, weights, bias, self.sample_weight, self.n_threads, l1=self.l1, l2=self.l2, **self.objective
+        )
+        _, gradient, bias_gradient = state
+        if self.squared:
+            if not self.quadratic.metric.clear:
+                return None
+            return gap.decrement(self.quadratic.metric, weights, gradient, bias_gradient, self.l1)
+        bound = gap.duality_gap(
+            self.X,
+            self.Y,
+            weights,
+            bias,
+            self.sample_weight,
+            self.n_threads,
+            self.loss_function,
+            self.l1,
+            self.l2,
+            bias_gradient,
+        )
+        if bound is not None and bias is None:
+            smallest = gap.subgradient(weights, gradient, self.l1)
+            bound = min(bound, float(np.sum(smallest**2)) / (2 * self.l2))
+        return bound
+
+    def check_start(self) -> None:
+        """NaN and infinity show in the first loss and gradient: find where they come from."""
+        if math.isfinite(self.loss) and math.isfinite(self.norm):
+            return
+        rows.check_finite(self.X, "X")
+        rows.check_finite(self.Y.reshape(self.n, *self.target_shape), "Y")
+        if math.isnan(self.loss) and math.isfinite(self.objective_at(self.state.weights, self.state.bias)):
+            return
+        largest = max(float(np.max(np.abs(block))) for block in rows.blocks(self.X))
+        raise ValueError(
+            f"the loss overflows {self.X.dtype} before the first epoch: X has values up to {largest:.3g}, Y up to "
+            f"{float(np.max(np.abs(self.Y))):.3g}, the weights up to {float(np.max(np.abs(self.state.weights))):.3g}; "
+            "scale the columns of X, or Y"
+        )
+
+    def _validation(self, validation: Any) -> tuple[Array, Array]:
+        try:
+            Xv, Yv = validation
+        except (TypeError, ValueError):
+            raise TypeError("validation must be a pair (Xv, Yv)") from None
+        Xv = rows.table(Xv, "validation X")
+        Yv = rows.targets(Yv, Xv, "validation Y", "validation X")
+        if Xv.shape[1] != self.X.shape[1]:
+            raise ValueError(f"validation X has {Xv.shape[1]} columns, but X has {self.X.shape[1]}")
+        if Yv.shape[1:] != self.target_shape:
+            raise ValueError(f"validation Y has shape {Yv.shape}, but Y has shape {(self.n, *self.target_shape)}")
+        rows.check_finite(Xv, "validation X")
+        rows.check_finite(Yv, "validation Y")
+        rows.labels(Yv, self.loss_function.targets, _classes(self.model, self.loss_function), "validation Y")
+        dtype = self.X.dtype
+        return rows.cast(Xv, dtype, "validation X"), rows.cast(Yv, dtype, "validation Y").reshape(len(Yv), -1)
+
+    def _result(self, status: str) -> Run:
+        history = self.history
+        filled = [columns[:, : int(count[0])] for columns, count in self.pieces]
+        if any(piece.shape[1] for piece in filled):
+            columns = dict(zip(_ROW, np.concatenate(filled, axis=1), strict=True))
+            later = History(**columns | {"epoch": columns["epoch"].astype(np.int64)})
+            history = history + later if len(history) else later
+        weights, bias = self.state.weights, self.state.bias
+        loss_now, norm_now = self.loss, self.norm
+        if self.patience is not None and self.state.best[0] < math.inf:
+            _, weights, bias = self.state.best
+            loss_now, norm_now = self.objective_at(weights, bias), math.nan
+        model = self.model.with_parameters(weights, bias)
+        model.loss = self.loss_function
+        return Run(model, history, status, self.method, loss_now, norm_now, self._resume, self._facts(weights, bias))
+
+    def _facts(self, weights: Array, bias: Array | None) -> dict[str, Callable[[], Any]]:
+        """What a run tells when it is asked, because it costs passes."""
+        known = self.loss_function.curvature is not None and self.linear
+        return {
+            "gap": lambda: self._gap(weights, bias),
+            "spectrum": lambda: self.spectrum if known else None,
+        }
+
+    def _resume(self, run: Run, X: Any, Y: Any, epochs: int, changes: dict[str, Any]) -> Run:
+        unknown = set(changes) - set(Options._fields)
+        if unknown:
+            raise TypeError(f"resume() got an unexpected keyword argument {min(unknown)!r}")
+        later = Training(X, Y, run.model, self.options._replace(**changes))
+        same = later.X.dtype == self.X.dtype and later.optimizer.rule == self.optimizer.rule
+        later._depth = 7
+        return later.run(epochs, run.history, self.state if same else None, None if "method" in changes else self.method)
+
+    def _diverged(self) -> str:
+        epoch, last = self.first + self.done + 1, f"its last value was {self.loss:.6g}"
+        if not self.linear or self.preconditioned or self.lr is None or self.loss_function.curvature is None:
+            return f"the loss left the finite numbers in epoch {epoch}; {last}. Take a smaller lr. {_CARRIED}"
+        spectrum = self.spectrum
+        limit = spectrum.lr_limit if self.limit is None else self.limit
+        left = "climbed above that of the all-zero model" if math.isfinite(self.ceiling) else "left the finite numbers"
+        best = spectrum.lr_best if spectrum.lr_best is not None else spectrum.lr_limit / 2
+        advice = f"lr = {best:.4g} is the best for it, and lr='auto' chooses for you"
+        if self.batches:
+            advice = f"for batches of {self.batch_size} lr = {spectrum.batch_lr(self.batch_size):.4g} is right (lr='auto')"
+        return (
+            f"the loss {left} in epoch {epoch} at lr = {self.lr:g}; {last}. The limit is {limit:.6g}"
+            f"{self._column(spectrum)}; {advice}. {_CARRIED}"
+        )
+
+
+_CARRIED = "The run up to there is .run of this error."
+
+
+class Stream:
+    """Epochs over the rows as they lie, in the backend: full batches, or mini-batches."""
+
+    def __init__(self, training: Training, searching: bool = False) -> None:
+        self.t, self.searching = training, searching
+
+    def begin(self) -> None:
+        """Loss and gradient at the weights as they are, unless nothing asks for them."""
+        t = self.t
+        if not t.batches or t.tol is not None or self.searching:
+            t.evaluate()
+            t.check_start()
+
+    def some_epochs(self, left: int) -> str:
+        """As many epochs as one call of the backend can do: one, where something has to be done after each."""
+        t, state = self.t, self.t.state
+        each = t.each or t.batches or self.searching or self._proves()
+        columns, counted = t.piece(1 if each else min(left, _EPOCHS_PER_CALL))
+        gradient = t.gradients() if t.each and not t.batches else None
+        if self.searching:
+            t.evaluate()
+            found = search(t, 2 * (state.scalars[0] or 0.5))
+            if found is None:
+                return "stalled"
+            state.scalars[0] = found
+            columns[4] *= found * (1 - t.optimizer.parameters.get("momentum", 0.0))
+        X, Y, s = t.passes
+        common: dict[str, Any] = dict(
+            sample_weight=s, decimals=t.decimals, n_threads=t.n_threads, l1=t.l1, l2=t.l2,
+            optimizer=t.optimizer.rule, state=state.memory, steps=state.steps, **t.objective,
+        )  # fmt: skip
+        if t.batches:
+            status = t.engine.descend_batches(
+                X, Y, state.weights, state.bias, float(columns[4, 0]), t.batch_size, columns[:3], counted,
+                order=t.order(int(columns[5, 0]) - 1), **common,
+            )  # fmt: skip
+            if status == "epochs" and columns[0, 0] > t.ceiling:
+                return "diverged"
+            if status == "epochs" and t.tol is not None:
+                t.evaluate()
+                columns[0, 0], columns[1, 0] = t.loss, t.norm
+                status = "converged" if t.norm <= t.tol else status
+        else:
+            tol = -1.0 if t.tol is None or self._proves() else t.tol
+            status = t.engine.descend(
+                X, Y, state.weights, state.bias, t.gradient, t.bias_gradient, columns[4], columns.shape[1],
+                columns[:3], counted, tol=tol, ceiling=t.ceiling, **common,
+            )  # fmt: skip
+            if counted[0]:
+                t.loss, t.norm = (float(v) for v in columns[:2, counted[0] - 1])
+            if status == "epochs" and self._proves() and t.reached(None):
+                status = "converged"
+        if t.each and counted[0]:
+            stop = t.after_epoch(columns, gradient)
+            status = "early_stopped" if stop and status == "epochs" else status
+        result: str = status
+        return result
+
+    def _proves(self) -> bool:
+        """Whether tol is about a gap, which the backend does not know."""
+        t = self.t
+        smooth = t.loss_function.curvature is not None
+        return t.tol is not None and t.linear and not t.batches and (t.squared or (t.l2 > 0 and smooth))
+
+
+def _starting_model(model: Linear | MLP | None, X: Array, Y: Array, loss: losses.Loss) -> Linear | MLP:
+    if model is None:
+        rows.labels(Y, loss.targets, None)
+        outputs = Y.shape[1:] if loss.targets != "classes" else (max(2, int(Y.max()) + 1),)
+        model = Linear.zeros(X, outputs)
+    if not isinstance(model, (Linear, MLP)):
+        raise TypeError(f"model must be a gdcore.Linear, a gdcore.MLP or None, found {type(model).__name__}")
+    model.check_columns(X)
+    if loss.targets == "classes":
+        if Y.ndim != 1:
+            raise ValueError(f"softmax wants Y of shape (n,), classes, found shape {Y.shape}")
+        if not model.outputs or model.outputs[0] < 2:
+            raise ValueError(f"softmax wants a model with at least 2 outputs, found outputs of shape {model.outputs}")
+    else:
+        check_outputs(model, X, Y)
+    rows.labels(Y, loss.targets, _classes(model, loss))
+    return model
+
+
+def _classes(model: Linear | MLP, loss: losses.Loss) -> int | None:
+    return model.outputs[0] if loss.targets == "classes" else None
+
+
+def check_outputs(model: Linear | MLP, X: Array, Y: Array) -> None:
+    model.check_columns(X)
+    if model.outputs != Y.shape[1:] and not (isinstance(model, MLP) and Y.ndim == 1 and model.outputs == (1,)):
+        predicts = (len(X), *model.outputs)
+        whose = f"weights of shape {model.weights.shape}" if isinstance(model, Linear) else f"the outputs of {model!r}"
+        raise ValueError(f"Y has shape {Y.shape}, but {whose} predict {predicts}: give both one column or both none")
+
+
+def _number(value: Any, name: str) -> float:
+    if type(value) is float and 0 <= value < math.inf:
+        return value
+    try:
+        if isinstance(value, (bool, str, np.bool_)) or np.ndim(value) != 0 or np.iscomplexobj(value):
+            raise TypeError
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, found {value!r}") from None
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError(f"{name} must be finite and not negative, found {value!r}")
+    return number
+
+
+def _integer(value: Any, name: str, low: int, high: int | None = None) -> int:
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, found {value!r}") from None
+    if number < low or (high is not None and number > high):
+        wanted = f"at least {low}" if high is None else f"between {low} and {high}"
+        raise ValueError(f"{name} must be {wanted}, found {value!r}")
+    return number
+
+
+def _one_of(value: Any, name: str, names: tuple[Any, ...]) -> None:
+    if not (value is None or isinstance(value, str)) or value not in names:
+        raise ValueError(f"{name} {value!r} is unknown; there is {', '.join(map(repr, names))}")

@@ -1,0 +1,260 @@
+"""Nesterov's accelerated descent in the metric of the data, one pass an epoch.
+
+    x' = prox(w − lr·H⁻¹∇(w)),   w ← x' + k/(k + 3)·(x' − x),   x ← x'
+
+with H as `gdcore.metric` makes it; where the step goes uphill, ∇·(x' − x) > 0, k starts from 0 again. Loss and gradient are
+those of w, which is the model: one pass tells both.
+
+H is first the bound of the loss's curvature, in which every step is safe, and often far above the curvature that the data
+have. Where progress is slow, H is measured at w itself (one more pass, as that for the bound). Steps in it may overshoot: one
+that raises the loss is taken back, and the bound takes over.
+
+mae and quantile are smoothed with width h, which is halved whenever the smoothed loss is as good as solved.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gdcore import gap, rows
+from gdcore.backends import BACKENDS
+from gdcore.metric import Identity, Metric
+from gdcore.moments import Moments, check
+from gdcore.spectrum import hessian_times, lanczos
+
+if TYPE_CHECKING:
+    from gdcore._types import Array, Floats
+
+K, SINCE, FIRST, LOCAL, SMOOTHING, REJECTED, PASSES = range(7)
+"""Places in a run's ``scalars``: k; epochs since H was made, and the decrement then; whether H was measured at some weights,
+which ``memory[1]`` keeps; h; how often it was rejected; passes for measuring H."""
+
+_SLOW = 0.3  # a metric in which the decrement shrinks by less than this factor an epoch is slow
+_FLOOR = 0.05  # of the mean curvature, added to every row's: rows without curvature have some again a step later
+
+
+class Nesterov:
+    """The epochs of a `gdcore.loop.Training`."""
+
+    def __init__(self, training: Any, kind: str | None, accelerate: bool) -> None:
+        self.t, self.kind, self.accelerate = training, kind, accelerate
+
+    def begin(self) -> None:
+        """Makes H, and loss and gradient at the weights as they are."""
+        t = self.t
+        state = t.state
+        loss = t.loss_function
+        if not state.scalars.any():
+            state.memory[0] = _flat(state.weights, state.bias)
+            if loss.curvature is None:
+                state.scalars[SMOOTHING] = _spread(t)
+        self.moments = self._moments()
+        self.lr = 1.0
+        if self.kind is None:
+            self.bound: Any = Identity()
+        else:
+            self.bound = self._bound(state.scalars[SMOOTHING])
+            if self.kind == "diagonal" and t.lr is None:
+                self.lr = 1 / self._largest()
+        if self.kind is None and t.lr is None:
+            self.lr = 1 / (t.spectrum.largest or 1.0)
+        if t.lr is not None:
+            self.lr = t.lr
+        self.metric = self.bound
+        if state.scalars[LOCAL]:
+            anchor = _unflat(state.memory[1], state.weights, state.bias)
+            self.metric = self._local(*anchor, state.scalars[SMOOTHING]) or self.bound
+        t.evaluate(state.scalars[SMOOTHING])
+        t.check_start()
+
+    def some_epochs(self, left: int) -> str:
+        """Some epochs; the status."""
+        t = self.t
+        count = 1 if t.each else min(left, 64)
+        columns, counted = t.piece(count)
+        status = "epochs"
+        while counted[0] < count and status == "epochs":
+            done = int(counted[0])
+            began = time.perf_counter()
+            gradient = t.gradients() if t.each else None
+            if not self._epoch(columns[4, done] * self.lr):
+                return "diverged"
+            columns[:3, done] = t.loss, t.norm, time.perf_counter() - began
+            columns[4, done] *= self.lr
+            counted[0] += 1
+            if t.reached(self.metric, self.t.state.scalars[SMOOTHING]):
+                status = "converged"
+            if t.each:
+                stop = t.after_epoch(columns, gradient)
+                status = "early_stopped" if stop and status == "epochs" else status
+        return status
+
+    def _epoch(self, lr: float) -> bool:
+        """One epoch; nothing is changed before it is whole. False where it left the finite numbers."""
+        t, state = self.t, self.t.state
+        scalars, memory, metric = state.scalars.copy(), state.memory.copy(), self.metric
+        w, b = state.weights.astype(np.float64), None if state.bias is None else state.bias.astype(np.float64)
+        x, xb = _unflat(memory[0], w, b)
+        decrement = gap.decrement(metric, w, t.gradient, t.bias_gradient, t.l1)
+        if scalars[SINCE] == 0:
+            scalars[FIRST] = decrement
+        if scalars[SMOOTHING] > 0 and decrement <= 0.1 * scalars[SMOOTHING] and not t.smooth_enough(scalars[SMOOTHING]):
+            scalars[SMOOTHING] /= 2
+            metric = self._bound(scalars[SMOOTHING]) if not scalars[LOCAL] else metric
+            self.bound = metric if not scalars[LOCAL] else self._bound(scalars[SMOOTHING])
+            scalars[[SINCE, K]] = 0
+        if self._slow(decrement, scalars):
+            local = self._local(state.weights, state.bias, scalars[SMOOTHING])
+            if local is not None:
+                metric, memory[1] = local, _flat(w, b)
+                scalars[[K, SINCE]], scalars[LOCAL], x, xb = 0, 1, w, b
+                scalars[FIRST] = gap.decrement(metric, w, t.gradient, t.bias_gradient, t.l1)
+        along, bias_along = metric.step(t.gradient, t.bias_gradient)
+        new, new_bias = metric.prox(
+            w - lr * along, None if b is None or bias_along is None else b - lr * bias_along, lr, t.l1, t.backend
+        )
+        if self._uphill(metric, w, b, new, new_bias, x, xb, lr):
+            scalars[K] = 0
+        momentum = scalars[K] / (scalars[K] + 3) if self.accelerate and not scalars[LOCAL] else 0.0
+        scalars[K] += 1
+        scalars[SINCE] += 1
+        ahead = (new + momentum * (new - x)).astype(state.weights.dtype)
+        ahead_bias = None
+        if new_bias is not None and xb is not None:
+            ahead_bias = (new_bias + momentum * (new_bias - xb)).astype(state.weights.dtype)
+        memory[0] = _flat(new, new_bias)
+        before = t.loss, t.norm, t.gradient, t.bias_gradient, state.weights, state.bias
+        try:
+            state.weights, state.bias = ahead, ahead_bias
+            t.evaluate(scalars[SMOOTHING])
+        except BaseException:
+            t.loss, t.norm, t.gradient, t.bias_gradient, state.weights, state.bias = before
+            raise
+        finite = np.isfinite(t.loss) and np.isfinite(t.norm)
+        slack = 8 * np.finfo(state.weights.dtype).eps * abs(before[0]) + scalars[SMOOTHING] / 2
+        if not finite or (scalars[LOCAL] and t.loss > before[0] + slack) or t.loss > t.ceiling:
+            t.loss, t.norm, t.gradient, t.bias_gradient, state.weights, state.bias = before
+            if not scalars[LOCAL]:
+                return False
+            metric = self.bound
+            scalars[[K, SINCE, LOCAL]] = 0
+            scalars[REJECTED] += 1
+            memory[0] = _flat(w, b)
+        state.scalars, state.memory, self.metric = scalars, memory, metric
+        return True
+
+    def _uphill(self, metric: Any, w: Floats, b: Any, new: Floats, new_bias: Any, x: Floats, xb: Any, lr: float) -> bool:
+        # H(w − x') is lr·∇ without l1, and with it what the proximal step makes of the gradient.
+        t = self.t
+        if t.l1 > 0 and isinstance(metric, Metric) and b is not None:
+            sides = [(w - new, b - new_bias), (new - x, new_bias - xb)]
+        elif t.l1 > 0 and isinstance(metric, Metric):
+            sides = [(w - new, None), (new - x, None)]
+        elif t.l1 > 0:
+            return float(np.sum((w - new) * (new - x))) > 0
+        else:
+            slope = float(np.sum(t.gradient * (new - x)))
+            return slope + (0.0 if b is None else float(np.sum(t.bias_gradient * (new_bias - xb)))) > 0
+        (u, ub), (v, vb) = sides
+        whole = metric.length(u + v, None if ub is None else ub + vb)
+        return whole - metric.length(u, ub) - metric.length(v, vb) > 0
+
+    # H -----------------------------------------------------------------------------------------------------------------------
+
+    def _moments(self) -> Moments | None:
+        t = self.t
+        if self.kind is None:
+            return None
+        if self.kind == "diagonal" and t.X.shape[1] > t.MOST_COLUMNS:
+            moments = Moments.of_each_column(t.X, t.sample_weight)
+            if not moments.finite:
+                rows.check_finite(t.X, "X")
+            check(moments, t.X)
+            return moments
+        columns: Moments = t.moments.of_columns()
+        return columns
+
+    def _bound(self, smoothing: float) -> Metric:
+        t = self.t
+        assert self.moments is not None and self.kind is not None
+        return Metric([self.moments], [t.loss_function.bound(smoothing)], t.l2, t.state.bias is not None, self.kind)
+
+    def _largest(self) -> float:
+        """λmax of D^−½·H·D^−½, D the diagonal of H: what a diagonal metric leaves."""
+        t, metric = self.t, self.bound
+        A = metric.hessians[0]
+        root = np.sqrt(metric.inverses[0])
+        if A.ndim == 2:
+            return float(np.linalg.eigvalsh(A * root * root[:, None])[-1])
+        times = hessian_times(t.X, t.sample_weight, metric.bias, BACKENDS[t.options.backend], t.n_threads)
+        half, mean = t.loss_function.bound(t.state.scalars[SMOOTHING]) / 2, metric.means[0]
+
+        def product(v: Floats) -> Floats:
+            w = root * v
+            g, gb = times(w, float(-mean @ w) if metric.bias else None)
+            centred = g - mean * gb if metric.bias else g
+            scaled: Floats = root * (half * centred + t.l2 * w)
+            return scaled
+
+        largest, error, _ = lanczos(product, len(root), float(np.finfo(t.X.dtype).eps))
+        return largest + error
+
+    def _slow(self, decrement: float, scalars: Floats) -> bool:
+        """Whether a metric measured at the weights would pay: decided by counting, so that it is the same on any machine."""
+        t = self.t
+        if self.kind != "gram" or t.loss_function.name == "mse" or decrement <= 1e-14 * abs(t.loss):
+            return False
+        k = t.state.weights.shape[1]
+        passes = (2 + t.X.shape[1] / 16) * k  # what measuring costs
+        since, local = scalars[SINCE], bool(scalars[LOCAL])
+        enough = max(2.0, passes / 8) if local else max(4.0, passes / 4)
+        return bool(since >= enough * 2 ** scalars[REJECTED] and decrement > _SLOW**since * scalars[FIRST])
+
+    def _local(self, weights: Array, bias: Array | None, smoothing: float) -> Metric | None:
+        """H where the weights are: each row weighs as much as the loss is curved at its prediction."""
+        t = self.t
+        n, k = len(t.X), weights.shape[1]
+        moments, curvatures = [], []
+        total = float(n if t.sample_weight is None else t.sample_weight.sum(dtype=np.float64))
+        for c in range(k):
+            weight = np.empty(n, t.X.dtype)
+            start = 0
+            raw = np.empty((0, k), t.X.dtype)
+            for block in rows.blocks(t.X):
+                part = slice(start, start + len(block))
+                start += len(block)
+                if len(raw) < len(block):
+                    raw = np.empty((len(block), k), t.X.dtype)
+                t.backend.predict(block, weights, bias, raw[: len(block)], t.n_threads)
+                curved = t.loss_function.curvatures(raw[: len(block)].astype(np.float64), t.Y[part], smoothing)
+                weight[part] = curved[:, c]
+            if t.sample_weight is not None:
+                weight *= t.sample_weight
+            mean = float(weight.sum(dtype=np.float64)) / total
+            if not (np.isfinite(mean) and mean > 0):
+                return None
+            floor = weight.dtype.type(_FLOOR * mean)
+            weight += floor if t.sample_weight is None else floor * t.sample_weight
+            moments.append(Moments.of(t.X, None, weight, t.n_threads, t.options.backend))
+            curvatures.append(moments[-1].total / total)
+        return Metric(moments, curvatures, t.l2, bias is not None, "gram")
+
+
+def _spread(t: Any) -> float:
+    """The first width: twice the targets' standard deviation, or 1 where they are all the same."""
+    Y = t.Y.astype(np.float64)
+    return 2 * float(np.sqrt(np.mean(np.var(Y, axis=0)))) or 1.0
+
+
+def _flat(weights: Array, bias: Array | None) -> Floats:
+    """All parameters in a row, as the backends order them."""
+    rest = np.zeros(weights.shape[1]) if bias is None else bias
+    return np.concatenate([weights.T.ravel(), rest])
+
+
+def _unflat(flat: Floats, weights: Array, bias: Array | None) -> tuple[Floats, Floats | None]:
+    d, k = weights.shape
+    return flat[: d * k].reshape(k, d).T.copy(), None if bias is None else flat[d * k :].copy()

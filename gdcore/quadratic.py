@@ -1,0 +1,176 @@
+"""Squared error, solved: a quadratic in the weights, of which the moments of [X, Y] are all there is to know.
+
+    loss(W, b) = best + ½·‖(W, b) − (W*, b*)‖²,  ‖·‖ the metric of H
+
+From it follow: the best weights, by how much a loss exceeds the best (half the squared length of what is missing, or of
+H⁻¹∇); any number of epochs in closed form; and a table of d + k + 1 rows that no full-batch epoch can tell from X and Y.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gdcore.metric import Metric, covariance
+
+if TYPE_CHECKING:
+    from gdcore._types import Array, Floats
+    from gdcore.moments import Moments
+    from gdcore.spectrum import Spectrum
+
+
+class Quadratic:
+    """mse with an l2 penalty, from the moments of [X, Y].
+
+    Attributes
+    ----------
+    weights, bias : float64 arrays (d, k) and (k,) or None
+        W* and b*, where the objective is smallest.
+    best : float
+        The objective there.
+    metric : Metric
+        H.
+    """
+
+    def __init__(self, moments: Moments, bias: bool, l2: float) -> None:
+        d = moments.columns
+        G, mean = moments.gram(bias)
+        self.metric = Metric([moments], [2.0], l2, bias, "gram")
+        self.columns = d
+        inverse = 2 * self.metric.inverses[0]
+        self.weights: Floats = inverse @ G[:d, d:]
+        # One step of refinement brings back digits that a large condition number cost.
+        C, _ = covariance(moments, bias)
+        self.weights += inverse @ (G[:d, d:] - C @ self.weights - l2 / 2 * self.weights)
+        self.bias: Floats | None = mean[d:] - mean[:d] @ self.weights if bias else None
+        # ‖Y − Ŷ‖²/n + (l2/2)·‖W‖² = tr(C_yy − 2·C_yx·W + WᵀC_xx·W) + …, no cancellation but the data's own
+        residual = G[d:, d:] - self.weights.T @ G[:d, d:] - G[d:, :d] @ self.weights + self.weights.T @ C @ self.weights
+        self.best = max(0.0, float(np.trace(residual)) + l2 / 2 * float(np.sum(self.weights**2)))
+        self.size = max(float(np.trace(G[d:, d:])), 0.0)
+
+    def missing(self, weights: Array, bias: Array | None) -> tuple[Floats, Floats | None]:
+        """(W, b) − (W*, b*)."""
+        away = weights.astype(np.float64) - self.weights
+        return away, None if bias is None or self.bias is None else bias.astype(np.float64) - self.bias
+
+    def gap(self, weights: Array, bias: Array | None) -> float:
+        """loss − best loss."""
+        return self.metric.length(*self.missing(weights, bias)) / 2
+
+
+def rows_like(moments: Moments, bias: bool) -> tuple[Floats, Floats]:
+    """A table X (m, d), Y (m, k) with the same ZᵀZ/n, Z = [X, Y], and with a bias the same means: m = d + k (+ 1) rows.
+
+    Every full-batch epoch of squared error is the same on it: predictions enter only by their second moments. With a bias
+    the rows are the means plus √m·Q·R, R a square root of the covariance and Q (m, m − 1) columns of length 1 at right
+    angles to (1, …, 1) (Helmert 1876); without one just √m·R.
+    """
+    G, mean = moments.gram(bias)
+    root = _square_root(G)
+    p = len(root)
+    if bias:
+        m = p + 1
+        i = np.arange(1, m)
+        Q = np.triu(np.ones((m, p)), 0) / np.sqrt(i * (i + 1))
+        Q[i, i - 1] = -i / np.sqrt(i * (i + 1))
+        table = mean + np.sqrt(m) * (Q @ root)
+    else:
+        table = np.sqrt(p) * root
+    return np.ascontiguousarray(table[:, : moments.columns]), np.ascontiguousarray(table[:, moments.columns :])
+
+
+def _square_root(G: Floats) -> Floats:
+    """R with RᵀR = G."""
+    scale = np.sqrt(np.diag(G))
+    scale = np.where(scale > 0, scale, 1.0)
+    S = G / scale / scale[:, None]
+    try:
+        root: Floats = np.linalg.cholesky(S).T
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(S)
+        root = np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
+    return root * scale
+
+
+class Epochs:
+    """Epochs of gradient descent with a constant lr in closed form, from starting weights on.
+
+    Along an eigenvector of H with eigenvalue λ, δ = (W, b) − (W*, b*) follows δ ← (1 − lr·λ)·δ, so after t epochs it is
+    (1 − lr·λ)ᵗ·δ₀: a billion epochs cost what one costs. With momentum μ, u = lr·buf beside it,
+
+        u ← μ·u + lr·λ·δ,   δ ← δ − u   (Nesterov's: δ − μ·u − lr·λ·δ of the old δ)
+
+    is a 2 × 2 matrix for each λ, whose t-th power takes log₂ t squarings.
+    """
+
+    def __init__(self, quadratic: Quadratic, spectrum: Spectrum, lr: float, momentum: float, nesterov: bool) -> None:
+        self.quadratic, self.lr, self.momentum, self.nesterov = quadratic, lr, momentum, nesterov
+        values = spectrum.eigenvalues
+        assert values is not None
+        self.values, self.vectors = values, spectrum._eigen[1]
+
+    def start(self, weights: Array, bias: Array | None, buffer: Floats | None) -> tuple[Floats, Floats]:
+        """δ₀ and u₀ in H's eigenvectors, (p, k); ``buffer`` as the optimizer's state keeps it."""
+        away, bias_away = self.quadratic.missing(weights, bias)
+        delta = away if bias_away is None else np.vstack([away, bias_away])
+        u = np.zeros_like(delta)
+        if buffer is not None:
+            d, k = away.shape
+            whole = buffer.astype(np.float64)
+            parts = whole[: d * k].reshape(k, d).T
+            u = self.lr * (parts if bias_away is None else np.vstack([parts, whole[d * k :]]))
+        return self.vectors.T @ delta, self.vectors.T @ u
+
+    def after(self, epochs: int, start: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
+        """δ and u after ``epochs`` epochs from ``start``."""
+        delta, u = start
+        step = self.lr * self.values
+        if self.momentum == 0:
+            with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+                size = np.where(step < 1, np.exp(epochs * np.log1p(-np.minimum(step, 1))), np.abs(step - 1) ** float(epochs))
+            sign = np.where((step > 1) & (epochs % 2 == 1), -1.0, 1.0)
+            return (sign * size)[:, None] * delta, u
+        mu = self.momentum
+        first = 1 - step * (1 + mu) if self.nesterov else 1 - step
+        second = -mu * mu if self.nesterov else -mu
+        M = np.array([[first, np.full_like(step, second)], [step, np.full_like(step, mu)]])
+        with np.errstate(over="ignore", invalid="ignore"):
+            P = _power(M, epochs)
+            return P[0, 0][:, None] * delta + P[0, 1][:, None] * u, P[1, 0][:, None] * delta + P[1, 1][:, None] * u
+
+    def loss(self, delta: Floats) -> float:
+        """The objective at δ: best + ½·Σ λ·δ²."""
+        with np.errstate(over="ignore"):
+            return self.quadratic.best + 0.5 * float(np.sum(self.values[:, None] * delta * delta))
+
+    def norm(self, delta: Floats) -> float:
+        """The gradient's norm at δ: ‖λ·δ‖."""
+        with np.errstate(over="ignore"):
+            return float(np.sqrt(np.sum((self.values[:, None] * delta) ** 2)))
+
+    def parameters(self, delta: Floats) -> tuple[Floats, Floats | None]:
+        """W and b at δ."""
+        whole = self.vectors @ delta
+        d = self.quadratic.columns
+        bias = None if self.quadratic.bias is None else self.quadratic.bias + whole[d]
+        return self.quadratic.weights + whole[:d], bias
+
+    def buffer(self, u: Floats) -> Floats:
+        """The optimizer's state at u: buf, ordered as the backends order parameters."""
+        whole = self.vectors @ u / self.lr if self.lr > 0 else np.zeros_like(u)
+        d, k = self.quadratic.columns, u.shape[1]
+        bias = whole[d] if len(whole) > d else np.zeros(k)
+        return np.concatenate([whole[:d].T.ravel(), bias])
+
+
+def _power(M: Floats, exponent: int) -> Floats:
+    """M (2, 2, p) to a power, for each of the p."""
+    result = np.zeros_like(M)
+    result[0, 0] = result[1, 1] = 1
+    while exponent:
+        if exponent & 1:
+            result = np.einsum("ijp,jkp->ikp", result, M)
+        M = np.einsum("ijp,jkp->ikp", M, M)
+        exponent >>= 1
+    return result
