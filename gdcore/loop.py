@@ -501,13 +501,16 @@ class Training:
 
     # When to stop ----------------------------------------------------------------------------------------------------------
 
-    def smooth_enough(self, smoothing: float) -> bool:
-        """Whether what smoothing costs at most, h/4 (mae: h/2) an output, is within tol."""
-        share = 0.5 if self.loss_function.name == "mae" else 0.25
-        tol = self._default_tol() if self.tol is None else self.tol
-        return bool(share * smoothing * self.Y.shape[1] <= max(tol, 1e-9) * self.loss)
+    def smoothing_cost(self, smoothing: float, band: float) -> float:
+        """What smoothing costs at most: h/4 (mae: h/2) for each row within h of its target, a share ``band`` of all."""
+        return float((0.5 if self.loss_function.name == "mae" else 0.25) * smoothing * band * self.Y.shape[1])
 
-    def reached(self, metric: Any, smoothing: float = 0.0) -> bool:
+    def smooth_enough(self, smoothing: float, band: float) -> bool:
+        """Whether that is within tol."""
+        tol = self._default_tol() if self.tol is None else self.tol
+        return self.smoothing_cost(smoothing, band) <= max(tol, 1e-9) * self.loss / 2
+
+    def reached(self, metric: Any, smoothing: float = 0.0, band: float = 1.0) -> bool:
         """Whether tol says stop: by the proved gap where there is one, else by the gradient in the metric, else by its norm."""
         if self.tol is None:
             return False
@@ -527,9 +530,9 @@ class Training:
             return not polishing or gap_now <= 1e-4 * floor or gap_now > before / 100
         if metric is not None and isinstance(metric, Metric):
             estimate = gap.decrement(metric, weights, self.gradient, self.bias_gradient, self.l1)
-            if smoothing and not self.smooth_enough(smoothing):
+            if smoothing and not (self.smooth_enough(smoothing, band) and metric.kind == "gram"):
                 return False
-            if estimate > self.tol * self.loss:
+            if estimate > (0.5 if smoothing else 1.0) * self.tol * self.loss:
                 return False
             return self._certified() if self.l2 > 0 and not smoothing else True
         if whole and self.l2 > 0 and self.loss_function.curvature is not None:

@@ -43,7 +43,10 @@ class Loss(NamedTuple):
         return value, out[:, 0] if np.ndim(raw) else float(out[0, 0])
 
     def curvatures(self, raw: Any, Y: Any, smoothing: float = 0.0) -> Any:
-        """∂²ℓ/∂ŷ² (n, k) of predictions ``raw`` (n, k); for softmax its bound softmax(ŷ); of mae and quantile when smoothed."""
+        """∂²ℓ/∂ŷ² (n, k) of predictions ``raw`` (n, k); of mae and quantile when smoothed.
+
+        For softmax 2·p(1 − p), p = softmax(ŷ): diag(p) − ppᵀ is the Laplacian of a graph, at most twice its diagonal.
+        """
         if self.name == "mse":
             return np.full(raw.shape, 2.0)
         if self.name == "huber":
@@ -53,7 +56,8 @@ class Loss(NamedTuple):
             return e / (1 + e) ** 2
         if self.name == "softmax":
             e = np.exp(raw - raw.max(axis=1, keepdims=True))
-            return e / e.sum(axis=1, keepdims=True)
+            p = e / e.sum(axis=1, keepdims=True)
+            return 2 * p * (1 - p)
         steep = 1 / smoothing if self.name == "mae" else 1 / (2 * smoothing)
         return steep * (np.abs(raw - Y) <= smoothing)
 

@@ -28,16 +28,23 @@ from gdcore.spectrum import hessian_times, lanczos
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats
 
-K, SINCE, FIRST, LOCAL, SMOOTHING, REJECTED, PASSES = range(7)
+K, SINCE, FIRST, LOCAL, SMOOTHING, DAMPING, VAIN, BAND = range(8)
 """Places in a run's ``scalars``: k; epochs since H was made, and the decrement then; whether H was measured at some weights,
-which ``memory[1]`` keeps; h; how often it was rejected; passes for measuring H."""
+which ``memory[1]`` keeps; h; steps in it are divided by 1 + this, since one was taken back; how often measuring anew was of little use;
+the share of rows within h of their target, when H was made."""
 
 _SLOW = 0.3  # a metric in which the decrement shrinks by less than this factor an epoch is slow
-_FLOOR = 0.05  # of the mean curvature, added to every row's: rows without curvature have some again a step later
+_RATIO = 4.0  # from one h to the next
+_NARROW = 0.5
+_WIDER = 3.0  # H is measured with a width so many times h: more rows tell it
+_FLOOR = {"mae": 0.05, "quantile": 0.05, "huber": 0.02}
+"""Of the mean curvature, added to every row's, where a step may give curvature to rows that have none."""
 
 
 class Nesterov:
     """The epochs of a `gdcore.loop.Training`."""
+
+    band = 1.0
 
     def __init__(self, training: Any, kind: str | None, accelerate: bool) -> None:
         self.t, self.kind, self.accelerate = training, kind, accelerate
@@ -50,7 +57,7 @@ class Nesterov:
         if not state.scalars.any():
             state.memory[0] = _flat(state.weights, state.bias)
             if loss.curvature is None:
-                state.scalars[SMOOTHING] = _spread(t)
+                state.scalars[[SMOOTHING, BAND]] = _spread(t), 1
         self.moments = self._moments()
         self.lr = 1.0
         if self.kind is None:
@@ -85,7 +92,7 @@ class Nesterov:
             columns[:3, done] = t.loss, t.norm, time.perf_counter() - began
             columns[4, done] *= self.lr
             counted[0] += 1
-            if t.reached(self.metric, self.t.state.scalars[SMOOTHING]):
+            if t.reached(self.metric, t.state.scalars[SMOOTHING], t.state.scalars[BAND]):
                 status = "converged"
             if t.each:
                 stop = t.after_epoch(columns, gradient)
@@ -101,24 +108,26 @@ class Nesterov:
         decrement = gap.decrement(metric, w, t.gradient, t.bias_gradient, t.l1)
         if scalars[SINCE] == 0:
             scalars[FIRST] = decrement
-        if scalars[SMOOTHING] > 0 and decrement <= 0.1 * scalars[SMOOTHING] and not t.smooth_enough(scalars[SMOOTHING]):
-            scalars[SMOOTHING] /= 2
-            metric = self._bound(scalars[SMOOTHING]) if not scalars[LOCAL] else metric
-            self.bound = metric if not scalars[LOCAL] else self._bound(scalars[SMOOTHING])
-            scalars[[SINCE, K]] = 0
-        if self._slow(decrement, scalars):
+        narrower = scalars[SMOOTHING] > 0 and self._narrow(decrement, scalars)
+        if narrower or self._slow(decrement, scalars):
             local = self._local(state.weights, state.bias, scalars[SMOOTHING])
             if local is not None:
+                if scalars[LOCAL] and not narrower and scalars[SINCE] < 2 * self._wait(scalars):
+                    scalars[VAIN] += 1
+                scalars[BAND] = self.band
                 metric, memory[1] = local, _flat(w, b)
-                scalars[[K, SINCE]], scalars[LOCAL], x, xb = 0, 1, w, b
+                scalars[[K, SINCE, DAMPING]], scalars[LOCAL], x, xb = 0, 1, w, b
                 scalars[FIRST] = gap.decrement(metric, w, t.gradient, t.bias_gradient, t.l1)
+        lr /= 1 + scalars[DAMPING]
         along, bias_along = metric.step(t.gradient, t.bias_gradient)
         new, new_bias = metric.prox(
             w - lr * along, None if b is None or bias_along is None else b - lr * bias_along, lr, t.l1, t.backend
         )
+        if t.loss_function.name == "softmax" and t.l1 == 0:
+            new, new_bias = self._without_common(new, new_bias, w, b)
         if self._uphill(metric, w, b, new, new_bias, x, xb, lr):
             scalars[K] = 0
-        momentum = scalars[K] / (scalars[K] + 3) if self.accelerate and not scalars[LOCAL] else 0.0
+        momentum = scalars[K] / (scalars[K] + 3) if self.accelerate else 0.0
         scalars[K] += 1
         scalars[SINCE] += 1
         ahead = (new + momentum * (new - x)).astype(state.weights.dtype)
@@ -134,17 +143,27 @@ class Nesterov:
             t.loss, t.norm, t.gradient, t.bias_gradient, state.weights, state.bias = before
             raise
         finite = np.isfinite(t.loss) and np.isfinite(t.norm)
-        slack = 8 * np.finfo(state.weights.dtype).eps * abs(before[0]) + scalars[SMOOTHING] / 2
+        slack = 8 * np.finfo(state.weights.dtype).eps * abs(before[0]) + t.smoothing_cost(scalars[SMOOTHING], scalars[BAND])
         if not finite or (scalars[LOCAL] and t.loss > before[0] + slack) or t.loss > t.ceiling:
             t.loss, t.norm, t.gradient, t.bias_gradient, state.weights, state.bias = before
             if not scalars[LOCAL]:
                 return False
-            metric = self.bound
-            scalars[[K, SINCE, LOCAL]] = 0
-            scalars[REJECTED] += 1
+            scalars[K], scalars[SINCE] = 0, max(scalars[SINCE], 1)
+            scalars[DAMPING] = 4 * (1 + scalars[DAMPING]) - 1
             memory[0] = _flat(w, b)
+        else:
+            scalars[DAMPING] = max(0.0, (1 + scalars[DAMPING]) / 2 - 1)
         state.scalars, state.memory, self.metric = scalars, memory, metric
         return True
+
+    def _without_common(self, new: Floats, bias: Any, w: Floats, b: Any) -> tuple[Floats, Any]:
+        """What all classes have in common does not change a softmax: l2 makes it 0, without l2 it stays as it was.
+
+        A metric of its own for each class would move it, and only l2 would bring it back, slowly.
+        """
+        kept = 0.0 if self.t.l2 > 0 else w.mean(axis=1, keepdims=True)
+        new = new - new.mean(axis=1, keepdims=True) + kept
+        return new, None if bias is None else bias - bias.mean() + b.mean()
 
     def _uphill(self, metric: Any, w: Floats, b: Any, new: Floats, new_bias: Any, x: Floats, xb: Any, lr: float) -> bool:
         # H(w − x') is lr·∇ without l1, and with it what the proximal step makes of the gradient.
@@ -202,23 +221,39 @@ class Nesterov:
         largest, error, _ = lanczos(product, len(root), float(np.finfo(t.X.dtype).eps))
         return largest + error
 
+    def _narrow(self, decrement: float, scalars: Floats) -> bool:
+        """Makes h smaller where the smoothed loss is as near its best as smoothing lets it matter."""
+        t = self.t
+        if scalars[SINCE] == 0:
+            return False
+        cost = t.smoothing_cost(scalars[SMOOTHING], scalars[BAND])
+        if decrement > _NARROW * cost or t.smooth_enough(scalars[SMOOTHING], scalars[BAND]):
+            return False
+        scalars[SMOOTHING] /= _RATIO
+        return True
+
     def _slow(self, decrement: float, scalars: Floats) -> bool:
         """Whether a metric measured at the weights would pay: decided by counting, so that it is the same on any machine."""
         t = self.t
         if self.kind != "gram" or t.loss_function.name == "mse" or decrement <= 1e-14 * abs(t.loss):
             return False
-        k = t.state.weights.shape[1]
-        passes = (2 + t.X.shape[1] / 16) * k  # what measuring costs
-        since, local = scalars[SINCE], bool(scalars[LOCAL])
-        enough = max(2.0, passes / 8) if local else max(4.0, passes / 4)
-        return bool(since >= enough * 2 ** scalars[REJECTED] and decrement > _SLOW**since * scalars[FIRST])
+        since = scalars[SINCE]
+        return bool(since >= self._wait(scalars) and decrement > _SLOW**since * scalars[FIRST])
+
+    def _wait(self, scalars: Floats) -> float:
+        """Epochs in a metric before it is judged: more where measuring costs more passes, and where it was in vain before."""
+        passes = (2 + self.t.X.shape[1] / 16) * self.t.state.weights.shape[1]
+        enough = max(2.0, passes / 8) if scalars[LOCAL] else max(4.0, passes / 4)
+        return float(enough * 2 ** scalars[VAIN])
 
     def _local(self, weights: Array, bias: Array | None, smoothing: float) -> Metric | None:
         """H where the weights are: each row weighs as much as the loss is curved at its prediction."""
         t = self.t
         n, k = len(t.X), weights.shape[1]
         moments, curvatures = [], []
+        smoothing *= _WIDER
         total = float(n if t.sample_weight is None else t.sample_weight.sum(dtype=np.float64))
+        floors = _FLOOR.get(t.loss_function.name, 1e-4)
         for c in range(k):
             weight = np.empty(n, t.X.dtype)
             start = 0
@@ -236,10 +271,12 @@ class Nesterov:
             mean = float(weight.sum(dtype=np.float64)) / total
             if not (np.isfinite(mean) and mean > 0):
                 return None
-            floor = weight.dtype.type(_FLOOR * mean)
+            floor = weight.dtype.type(floors * mean)
             weight += floor if t.sample_weight is None else floor * t.sample_weight
             moments.append(Moments.of(t.X, None, weight, t.n_threads, t.options.backend))
             curvatures.append(moments[-1].total / total)
+        if smoothing:
+            self.band = float(np.mean(curvatures)) / (1 + floors) / t.loss_function.bound(smoothing) / _WIDER
         return Metric(moments, curvatures, t.l2, bias is not None, "gram")
 
 
