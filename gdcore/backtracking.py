@@ -40,12 +40,17 @@ class Backtracking:
         lr = search(t, 2 * t.state.scalars[RATE])
         if lr is None:
             return "stalled"
-        t.state.weights = step(t, lr)
-        t.state.scalars[RATE] = lr
-        t.evaluate()
-        columns[:3, 0] = t.loss, t.norm, time.perf_counter() - began
+        state = t.state.copy()
+        state.weights = step(t, lr)
+        state.scalars[RATE] = lr
+        state.done += 1
+        values = t.evaluated(state.weights, None)
+        columns[:3, 0] = values.loss, values.norm, time.perf_counter() - began
         columns[4, 0] = lr
+        # One assignment makes the epoch a whole one, wherever a signal strikes.
+        t.state = state
         counted[0] = 1
+        t.take(values)
         status = "converged" if t.reached(None) else "epochs"
         stop = t.after_epoch(columns, gradient) if t.each else False
         return "early_stopped" if stop and status == "epochs" else status

@@ -49,29 +49,31 @@ class Closed:
         points = self._points(left)
         columns, counted = t.piece(len(points), points)
         losses = np.empty(len(points))
-        status = "epochs"
+        status, finished = "epochs", 0
         for i, epoch in enumerate(points - t.first):
             losses[i], columns[1, i] = self._at(self.since + int(epoch))
             if not losses[i] <= t.ceiling or not np.isfinite(columns[1, i]):
                 status = "diverged"
                 break
             columns[0, i] = losses[i]
-            counted[0] = i + 1
-        if counted[0]:
-            last = int(points[counted[0] - 1]) - t.first
+            finished = i + 1
+        if finished:
+            last = int(points[finished - 1]) - t.first
             delta, u = self.epochs.after(self.since + last, self.start)
             weights, bias = self.epochs.parameters(delta)
-            t.state.weights = weights.astype(t.state.weights.dtype)
-            t.state.bias = None if bias is None else bias.astype(t.state.weights.dtype)
-            if t.state.memory is not None:
-                t.state.memory[0] = self.epochs.buffer(u)
-            t.state.steps[0] += last
-            columns[2] = (time.perf_counter() - began) / counted[0]
+            state = t.state.copy()
+            state.weights = weights.astype(state.weights.dtype)
+            state.bias = None if bias is None else bias.astype(state.weights.dtype)
+            if state.memory is not None:
+                state.memory[0] = self.epochs.buffer(u)
+            state.steps[0] += last
+            columns[2] = (time.perf_counter() - began) / finished
+            t.state, counted[0] = state, finished
         return status
 
     def _points(self, left: int) -> Array:
         """The numbers of the epochs that the history shall have."""
-        first = self.t.first
+        first: int = self.t.first
         if self.asked is not None:
             return np.array(self.asked, np.int64) + first
         if left <= EVERY:

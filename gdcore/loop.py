@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import operator
 import warnings
@@ -26,7 +27,7 @@ from gdcore.spectrum import MOST_COLUMNS, Spectrum, of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gdcore._types import Array, Floats
+    from gdcore._types import Array
     from gdcore.optimizers import Optimizer
 
 _EPOCHS_PER_CALL = 1 << 16  # bounds the memory reserved for history ahead of the epochs
@@ -58,6 +59,15 @@ class Options(NamedTuple):
     n_threads: int | None
 
 
+class _Values(NamedTuple):
+    """What a pass tells of all rows at some weights."""
+
+    loss: float
+    gradient: Array
+    bias_gradient: Array | None
+    norm: float
+
+
 class _State:
     """What goes on from epoch to epoch beside the history: parameters, the optimizer's memory, the best model so far."""
 
@@ -70,6 +80,7 @@ class _State:
         self.steps = np.zeros(1, np.int64)
         self.scalars = np.zeros(8)
         self.origin: Any = None
+        self.done = 0  # epochs in this call, as the steppers in Python count them
         self.best: tuple[float, Array, Array | None] = (math.inf, self.weights, self.bias)
         self.waited = 0
 
@@ -78,7 +89,7 @@ class _State:
         other.weights, other.bias = self.weights.copy(), None if self.bias is None else self.bias.copy()
         other.memory = None if self.memory is None else self.memory.copy()
         other.steps, other.best, other.waited = self.steps.copy(), self.best, self.waited
-        other.scalars, other.origin = self.scalars.copy(), self.origin
+        other.scalars, other.origin, other.done = self.scalars.copy(), self.origin, self.done
         return other
 
     def keep_best(self, validation_loss: float) -> None:
@@ -132,6 +143,7 @@ class Training:
         self.objective: dict[str, Any] = {"loss": self.loss_function.name, "parameter": self.loss_function.parameter}
 
         self.linear, self.batches = isinstance(self.model, Linear), self.batch_size < self.n
+        self.has_bias = isinstance(self.model, Linear) and self.model.bias is not None
         self.squared = self.linear and self.loss_function.name == "mse"
         self._choose_optimizer()
         if options.tol is not None:
@@ -158,13 +170,14 @@ class Training:
             self.precondition = wish
             if wish is not None and not (whole and (accelerated or plain)):
                 raise ValueError(
-                    f"precondition={wish!r} is for linear models, all rows at once, no decimals, and the optimizers 'nesterov' "
-                    "and plain 'sgd'"
+                    f"precondition={wish!r} is for linear models, all rows at once, no decimals, and the optimizers "
+                    "'nesterov' and plain 'sgd'"
                 )
         self.preconditioned = accelerated or self.precondition is not None
         if self.preconditioned and self.loss_function.curvature is None and self.precondition is None:
             raise ValueError(
-                f"{self.loss_function.name} has no curvature bound: optimizer 'nesterov' needs precondition 'gram' or 'diagonal'"
+                f"{self.loss_function.name} has no curvature bound: optimizer 'nesterov' needs precondition 'gram' or "
+                "'diagonal'"
             )
         if plain and self.precondition is not None:
             self.optimizer = optimizers.Nesterov()
@@ -191,7 +204,7 @@ class Training:
     @functools.cached_property
     def spectrum(self) -> Spectrum:
         """Of X, for this loss and these penalties."""
-        bias = self.model.bias is not None
+        bias = self.has_bias
         if self.X.shape[1] <= MOST_COLUMNS:
             return Spectrum(self.moments.of_columns(), bias, self.loss_function, self.l2)
         return of(self.X, self.sample_weight, bias, self.loss_function, self.l2, self.options.backend, self.n_threads)
@@ -199,13 +212,13 @@ class Training:
     @functools.cached_property
     def quadratic(self) -> Quadratic:
         """Squared error, solved."""
-        return Quadratic(self.moments, self.model.bias is not None, self.l2)
+        return Quadratic(self.moments, self.has_bias, self.l2)
 
     # How it descends ----------------------------------------------------------------------------------------------------
 
     def _plan(self, epochs: int, asked: list[int] | None, kept: Method | None) -> None:
         """Chooses the method, the learning rate and who runs the epochs."""
-        self.schedule = self.options.schedule
+        self.schedule: Callable[[int], float] | None = self.options.schedule
         self.ceiling = math.inf
         self.method = kept if kept is not None and self.options.method == "auto" else self._method(epochs, asked)
         if self.preconditioned:
@@ -220,7 +233,7 @@ class Training:
             self._warn(epochs)
         self.passes = (self.X, self.Y, self.sample_weight)
         if self.method == "gram":
-            X, Y = rows_like(self.moments, self.model.bias is not None)
+            X, Y = rows_like(self.moments, self.has_bias)
             self.passes = (X.astype(self.X.dtype), Y.astype(self.X.dtype), None)
 
     def _method(self, epochs: int, asked: list[int] | None) -> Method:
@@ -292,8 +305,8 @@ class Training:
         if self.loss_function.curvature is None:
             # steps that move predictions by about their mean error, decreasing
             if self.schedule is None:
-                self.schedule = schedules.root()
-            top = Spectrum(self.moments.of_columns(), self.model.bias is not None, losses.mse(), 0.0).largest / 2
+                self.schedule = schedules.root()  # type: ignore[assignment]
+            top = Spectrum(self.moments.of_columns(), self.has_bias, losses.mse(), 0.0).largest / 2
             size = float(np.mean(np.abs(self.Y - np.median(self.Y, axis=0)))) or 1.0
             return size / top if top > 0 else 1.0
         if self.batches:
@@ -328,7 +341,8 @@ class Training:
             if not affordable or n * d <= 100_000:
                 # trace ≥ λmax: most learning rates are cleared by it; of a long table some rows tell
                 step = 1 if n * d <= 100_000 else max(1, n // 1000)
-                sample, s = self.X[::step], None if s is None else s[::step]
+                if step > 1:
+                    sample, s = self.X[::step], None if s is None else s[::step]
                 with np.errstate(over="ignore", invalid="ignore"):
                     squares = np.einsum("ij,ij->i", sample, sample, dtype=np.float64)
                     mean = float(squares.mean() if s is None else squares @ s / max(s.sum(), 1e-300))
@@ -340,9 +354,7 @@ class Training:
         if measured or sample is self.X:
             spectrum = self.spectrum
         else:
-            spectrum = of(
-                sample, s, self.model.bias is not None, self.loss_function, self.l2, self.options.backend, self.n_threads
-            )
+            spectrum = of(sample, s, self.has_bias, self.loss_function, self.l2, self.options.backend, self.n_threads)
         self._judge(spectrum, "" if sample is self.X else f" (estimated from {len(sample):,} rows)")
 
     def _judge(self, spectrum: Spectrum, how: str) -> None:
@@ -374,7 +386,7 @@ class Training:
         asked = None
         if isinstance(epochs, (list, tuple, np.ndarray)):
             asked = [_integer(epoch, "epochs", 1) for epoch in epochs]
-            if not asked or any(a >= b for a, b in zip(asked, asked[1:], strict=False)):
+            if not asked or any(a >= b for a, b in itertools.pairwise(asked)):
                 raise ValueError(f"epochs must be a number, or increasing numbers for method 'exact', found {epochs!r}")
             epochs = asked[-1]
         epochs = _integer(epochs, "epochs", 0)
@@ -383,6 +395,7 @@ class Training:
         # Pieces of history and how much of each is filled: what was done is read off here, wherever a signal strikes.
         self.pieces: list[tuple[Array, Array]] = []
         self.state = _State(self.model, self.X.dtype, self.optimizer) if state is None else state.copy()
+        self.state.done = 0
         self.loss = self.norm = math.nan
         self.proved: float | None = None
         self._quick = math.inf
@@ -399,13 +412,18 @@ class Training:
                 status = self.stepper.some_epochs(left)
         except KeyboardInterrupt:
             status = "interrupted"
+        if status == "interrupted" and not isinstance(self.stepper, Stream):
+            self._settle()
         if status == "stalled":
             status = "epochs"  # no step lowers the loss: rounding ends it
         if status == "diverged" and not self.done:
             self.check_start()  # the first epoch: the data may be to blame
         if self.batches:
             self.loss = self.objective_at(self.state.weights, self.state.bias)
-        elif self.method != "stream":
+        elif status == "interrupted" and isinstance(self.stepper, Stream) and self.done:
+            columns, counted = next(piece for piece in reversed(self.pieces) if piece[1][0])
+            self.loss, self.norm = (float(v) for v in columns[:2, int(counted[0]) - 1])
+        if self.method != "stream":
             self.passes = (self.X, self.Y, self.sample_weight)
             self.evaluate()
         if status == "diverged":
@@ -413,12 +431,20 @@ class Training:
         if self.preconditioned and self.precondition == "gram" and not self.stepper.metric.clear:
             condition = self.stepper.metric.condition
             warnings.warn(
-                f"the columns of X are so nearly dependent (condition {condition:.2g}, scaled) that {self.X.dtype} cannot tell the "
-                "weights apart: nothing is proved of them; drop columns, or give l2 a value",
+                f"the columns of X are so nearly dependent (condition {condition:.2g}, scaled) that {self.X.dtype} cannot "
+                "tell the weights apart: nothing is proved of them; drop columns, or give l2 a value",
                 ConditionWarning,
                 stacklevel=4,
             )
         return self._result(status)
+
+    def _settle(self) -> None:
+        """After a signal: the history is as long as the state is old."""
+        for columns, counted in self.pieces[-1:]:
+            if not isinstance(self.stepper, Closed):
+                counted[0] = max(0, min(columns.shape[1], self.first + self.state.done - int(columns[5, 0]) + 1))
+            if counted[0]:
+                self.loss, self.norm = (float(v) for v in columns[:2, int(counted[0]) - 1])
 
     @property
     def done(self) -> int:
@@ -475,16 +501,28 @@ class Training:
     bias_gradient: Array | None
     norm: float
 
-    def evaluate(self, smoothing: float = 0.0) -> None:
-        """Objective and gradient of all rows at the weights as they are."""
+    def evaluated(self, weights: Array, bias: Array | None, smoothing: float = 0.0) -> _Values:
+        """Objective and gradient of all rows at some weights."""
         X, Y, s = self.passes
         more = {"smoothing": smoothing} if smoothing else {}
         with np.errstate(over="ignore", invalid="ignore"):
             loss, gradient, bias_gradient = self.engine.loss_gradient(
-                X, Y, self.state.weights, self.state.bias, s, self.n_threads, l1=self.l1, l2=self.l2, **self.objective, **more
+                X, Y, weights, bias, s, self.n_threads, l1=self.l1, l2=self.l2, **self.objective, **more
             )
-            norm = float(self.engine.gradient_norm(self.state.weights, gradient, bias_gradient, self.l1))
-        self.loss, self.gradient, self.bias_gradient, self.norm = loss, gradient, bias_gradient, norm
+            norm = float(self.engine.gradient_norm(weights, gradient, bias_gradient, self.l1))
+        return _Values(loss, gradient, bias_gradient, norm)
+
+    def evaluate(self, smoothing: float = 0.0) -> None:
+        """Objective and gradient of all rows at the weights as they are."""
+        self.take(self.evaluated(self.state.weights, self.state.bias, smoothing))
+
+    def take(self, values: _Values) -> None:
+        """Those are the values now."""
+        self.loss, self.gradient, self.bias_gradient, self.norm = values
+
+    def values(self) -> _Values:
+        """The values now."""
+        return _Values(self.loss, self.gradient, self.bias_gradient, self.norm)
 
     def objective_at(self, weights: Array, bias: Array | None = None) -> float:
         """Objective of all rows at some weights."""
@@ -511,10 +549,10 @@ class Training:
         return self.smoothing_cost(smoothing, band) <= max(tol, 1e-9) * self.loss / 2
 
     def reached(self, metric: Any, smoothing: float = 0.0, band: float = 1.0) -> bool:
-        """Whether tol says stop: by the proved gap where there is one, else by the gradient in the metric, else by its norm."""
+        """Whether tol says stop: by the proved gap where there is one, else by the gradient in the metric, or its norm."""
         if self.tol is None:
             return False
-        weights, bias = self.state.weights, self.state.bias
+        weights = self.state.weights
         whole = self.linear and not self.batches
         if self.squared and whole and self.X.shape[1] <= _GRAM_COLUMNS:
             quadratic = self.quadratic

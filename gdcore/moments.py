@@ -53,8 +53,9 @@ class Moments(NamedTuple):
         parts = [slice(low, low + step) for low in range(0, len(X), step)]
         with np.errstate(over="ignore", invalid="ignore"):
             total = float(s.sum(dtype=np.float64))
-            mean = sum(s[part].astype(np.float64) @ X[part].astype(np.float64) for part in parts) / total
-            scatter, largest = np.zeros(X.shape[1]), 0.0
+            mean, scatter, largest = np.zeros(X.shape[1]), np.zeros(X.shape[1]), 0.0
+            for part in parts:
+                mean += s[part].astype(np.float64) @ X[part].astype(np.float64) / total
             for part in parts:
                 x = X[part].astype(np.float64)
                 largest = max(largest, float(np.max(np.einsum("ij,ij->i", x, x) * (s[part] > 0))))

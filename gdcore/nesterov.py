@@ -28,10 +28,13 @@ from gdcore.spectrum import hessian_times, lanczos
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats
 
-K, SINCE, FIRST, LOCAL, SMOOTHING, DAMPING, VAIN, BAND = range(8)
-"""Places in a run's ``scalars``: k; epochs since H was made, and the decrement then; whether H was measured at some weights,
-which ``memory[1]`` keeps; h; steps in it are divided by 1 + this, since one was taken back; how often measuring anew was of little use;
-the share of rows within h of their target, when H was made."""
+# Places in a run's ``scalars``.
+K = 0  # of the momentum k/(k + 3)
+SINCE, FIRST = 1, 2  # epochs since H was made, and the decrement ½·∇ᵀH⁻¹∇ then
+LOCAL = 3  # whether H was measured at some weights, which ``memory[1]`` keeps
+SMOOTHING, BAND = 4, 7  # h, and the share of rows within h of their target when H was made
+DAMPING = 5  # steps in a measured H are divided by 1 + this, since one was taken back
+VAIN = 6  # how often measuring H anew was of little use
 
 _SLOW = 0.3  # a metric in which the decrement shrinks by less than this factor an epoch is slow
 _RATIO = 4.0  # from one h to the next
@@ -87,22 +90,29 @@ class Nesterov:
             done = int(counted[0])
             began = time.perf_counter()
             gradient = t.gradients() if t.each else None
-            if not self._epoch(columns[4, done] * self.lr):
+            made = self._epoch(columns[4, done] * self.lr)
+            if made is None:
                 return "diverged"
-            columns[:3, done] = t.loss, t.norm, time.perf_counter() - began
+            state, metric, values = made
+            columns[:3, done] = values.loss, values.norm, time.perf_counter() - began
             columns[4, done] *= self.lr
-            counted[0] += 1
-            if t.reached(self.metric, t.state.scalars[SMOOTHING], t.state.scalars[BAND]):
+            # One assignment makes the epoch a whole one, wherever a signal strikes.
+            t.state = state
+            counted[0], self.metric = done + 1, metric
+            t.take(values)
+            if t.reached(metric, state.scalars[SMOOTHING], state.scalars[BAND]):
                 status = "converged"
             if t.each:
                 stop = t.after_epoch(columns, gradient)
                 status = "early_stopped" if stop and status == "epochs" else status
         return status
 
-    def _epoch(self, lr: float) -> bool:
-        """One epoch; nothing is changed before it is whole. False where it left the finite numbers."""
-        t, state = self.t, self.t.state
-        scalars, memory, metric = state.scalars.copy(), state.memory.copy(), self.metric
+    def _epoch(self, lr: float) -> tuple[Any, Any, Any] | None:
+        """One epoch: the state, the metric, and loss and gradient after it; None where it left the finite numbers."""
+        t = self.t
+        state, metric = t.state.copy(), self.metric
+        state.done += 1
+        scalars, memory = state.scalars, state.memory
         w, b = state.weights.astype(np.float64), None if state.bias is None else state.bias.astype(np.float64)
         x, xb = _unflat(memory[0], w, b)
         decrement = gap.decrement(metric, w, t.gradient, t.bias_gradient, t.l1)
@@ -130,31 +140,24 @@ class Nesterov:
         momentum = scalars[K] / (scalars[K] + 3) if self.accelerate else 0.0
         scalars[K] += 1
         scalars[SINCE] += 1
-        ahead = (new + momentum * (new - x)).astype(state.weights.dtype)
-        ahead_bias = None
+        state.weights = (new + momentum * (new - x)).astype(state.weights.dtype)
         if new_bias is not None and xb is not None:
-            ahead_bias = (new_bias + momentum * (new_bias - xb)).astype(state.weights.dtype)
+            state.bias = (new_bias + momentum * (new_bias - xb)).astype(state.weights.dtype)
         memory[0] = _flat(new, new_bias)
-        before = t.loss, t.norm, t.gradient, t.bias_gradient, state.weights, state.bias
-        try:
-            state.weights, state.bias = ahead, ahead_bias
-            t.evaluate(scalars[SMOOTHING])
-        except BaseException:
-            t.loss, t.norm, t.gradient, t.bias_gradient, state.weights, state.bias = before
-            raise
-        finite = np.isfinite(t.loss) and np.isfinite(t.norm)
-        slack = 8 * np.finfo(state.weights.dtype).eps * abs(before[0]) + t.smoothing_cost(scalars[SMOOTHING], scalars[BAND])
-        if not finite or (scalars[LOCAL] and t.loss > before[0] + slack) or t.loss > t.ceiling:
-            t.loss, t.norm, t.gradient, t.bias_gradient, state.weights, state.bias = before
+        values = t.evaluated(state.weights, state.bias, scalars[SMOOTHING])
+        slack = 8 * np.finfo(state.weights.dtype).eps * abs(t.loss)
+        slack += t.smoothing_cost(scalars[SMOOTHING], scalars[BAND])
+        finite = bool(np.isfinite(values.loss) and np.isfinite(values.norm))
+        if not finite or values.loss > t.ceiling or (scalars[LOCAL] and values.loss > t.loss + slack):
             if not scalars[LOCAL]:
-                return False
-            scalars[K], scalars[SINCE] = 0, max(scalars[SINCE], 1)
-            scalars[DAMPING] = 4 * (1 + scalars[DAMPING]) - 1
+                return None
+            # Taken back; the next step is a quarter as long.
+            state.weights, state.bias, values = t.state.weights, t.state.bias, t.values()
+            scalars[K], scalars[SINCE], scalars[DAMPING] = 0, max(scalars[SINCE], 1), 4 * (1 + scalars[DAMPING]) - 1
             memory[0] = _flat(w, b)
         else:
             scalars[DAMPING] = max(0.0, (1 + scalars[DAMPING]) / 2 - 1)
-        state.scalars, state.memory, self.metric = scalars, memory, metric
-        return True
+        return state, metric, values
 
     def _without_common(self, new: Floats, bias: Any, w: Floats, b: Any) -> tuple[Floats, Any]:
         """What all classes have in common does not change a softmax: l2 makes it 0, without l2 it stays as it was.
@@ -198,7 +201,8 @@ class Nesterov:
 
     def _bound(self, smoothing: float) -> Metric:
         t = self.t
-        assert self.moments is not None and self.kind is not None
+        assert self.moments is not None
+        assert self.kind is not None
         return Metric([self.moments], [t.loss_function.bound(smoothing)], t.l2, t.state.bias is not None, self.kind)
 
     def _largest(self) -> float:

@@ -140,9 +140,8 @@ class Nesterov(Optimizer):
     slots = 2
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {
-    kind.__name__.lower(): kind for kind in (SGD, Adagrad, RMSprop, Adam, AdamW, Nesterov)
-}
+OPTIMIZERS: dict[str, type[Optimizer]] = {kind.__name__.lower(): kind for kind in (SGD, Adagrad, RMSprop, Adam, AdamW)}
+"""Those that go with everything; `Nesterov` is for linear models and all rows at once, where ``get`` finds it too."""
 
 
 def get(optimizer: Any) -> Optimizer:
@@ -158,9 +157,10 @@ def get(optimizer: Any) -> Optimizer:
         return SGD()
     if isinstance(optimizer, Optimizer):
         return optimizer
-    if not isinstance(optimizer, str) or optimizer.lower() not in OPTIMIZERS:
-        raise ValueError(f"optimizer {optimizer!r} is unknown; there is {', '.join(map(repr, OPTIMIZERS))}")
-    return OPTIMIZERS[optimizer.lower()]()
+    names = OPTIMIZERS | {"nesterov": Nesterov}
+    if not isinstance(optimizer, str) or optimizer.lower() not in names:
+        raise ValueError(f"optimizer {optimizer!r} is unknown; there is {', '.join(map(repr, names))}")
+    return names[optimizer.lower()]()
 
 
 def _at_least_zero(value: float, name: str) -> float:

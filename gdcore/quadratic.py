@@ -86,7 +86,7 @@ def _square_root(G: Floats) -> Floats:
     scale = np.where(scale > 0, scale, 1.0)
     S = G / scale / scale[:, None]
     try:
-        root: Floats = np.linalg.cholesky(S).T
+        root = np.asarray(np.linalg.cholesky(S).T, np.float64)
     except np.linalg.LinAlgError:
         values, vectors = np.linalg.eigh(S)
         root = np.sqrt(np.maximum(values, 0))[:, None] * vectors.T

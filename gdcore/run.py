@@ -110,8 +110,8 @@ class Method(str):
     def __repr__(self) -> str:
         return f"Method({self[:]!r}, {self.why!r})"
 
-    def __getnewargs__(self) -> tuple[str, str]:
-        return self[:], self.why
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Method, (self[:], self.why)
 
 
 class Run:

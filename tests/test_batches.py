@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from gdcore import SGD, Adagrad, DivergenceError, Linear, RMSprop, fit
+from gdcore import SGD, Adagrad, DivergenceError, LearningRateWarning, Linear, RMSprop, fit
 from gdcore.backends import kernel, reference
 from gdcore.losses import LOSSES
 from gdcore.optimizers import OPTIMIZERS
@@ -199,7 +199,7 @@ def test_batches_without_weight_are_passed_over(name, backend):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_divergence_leaves_the_last_finite_run(backend, dtype):
     X, Y, _ = problem(dtype=dtype)
-    with pytest.raises(DivergenceError) as error:
+    with pytest.raises(DivergenceError, match="lr='auto'") as error, pytest.warns(LearningRateWarning):
         fit(X, Y, Linear(np.zeros((4, 1)), [0.0]), lr=3.0, epochs=500, batch_size=7, backend=backend)
     run = error.value.run
     assert np.isfinite(flat(run.model)).all()

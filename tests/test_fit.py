@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore import DivergenceError, History, Linear, fit, rows, threads
+from gdcore import MLP, DivergenceError, History, Linear, backtracking, closed, fit, loop, nesterov, rows, threads
 from gdcore.backends import reference
 
 BACKENDS = ["kernel", "reference"]
@@ -202,7 +202,7 @@ def test_history_is_what_the_formulas_give_epoch_by_epoch(backend, dtype, output
     np.testing.assert_allclose(run.model.weights, plain[-1][0], rtol=0, atol=tolerance)
     if bias:
         np.testing.assert_allclose(run.model.bias, plain[-1][1], rtol=0, atol=tolerance)
-    assert (run.status, run.epochs, run.gap) == ("epochs", 12, None)
+    assert (run.status, run.epochs) == ("epochs", 12)
     assert run.loss == run.history.loss[-1]
     assert run.gradient_norm == run.history.gradient_norm[-1]
 
@@ -397,17 +397,20 @@ def test_a_callback_can_call_fit():
 @pytest.mark.parametrize("outputs", [(), (2,)])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("tol", [1e-1, 1e-3])
-def test_converged_is_said_where_the_gradient_norm_is_at_most_tol(backend, dtype, outputs, weighted, tol):
+def test_converged_is_said_where_the_gap_is_at_most_tol_of_the_loss(backend, dtype, outputs, weighted, tol):
     X, Y = problem(outputs, dtype)
     s = np.random.default_rng(1).uniform(0, 3, len(X)).astype(dtype) if weighted else None
     run = fit(X, Y, lr=0.1, epochs=2000, tol=tol, sample_weight=s, backend=backend)
     assert run.status == "converged"
     assert 1 < run.epochs < 2000
-    norms = run.history.gradient_norm
-    assert norms[-1] <= tol < norms[:-1].min()
-    _, gradient, bias_gradient = plain_gradient(X, Y, run.model.weights, run.model.bias, s)
-    norm = math.sqrt(np.sum(gradient**2) + np.sum(bias_gradient**2))
-    assert norm <= tol * (1 + 1e-3 if dtype == np.float32 else 1 + 1e-9)
+    root = np.sqrt(np.ones(len(X)) if s is None else s.astype(np.float64))[:, None]
+    Z, T = root * np.c_[X, np.ones(len(X))].astype(np.float64), root * Y.reshape(len(Y), -1)
+    best = float(np.sum((T - Z @ np.linalg.lstsq(Z, T, rcond=None)[0]) ** 2) / np.sum(root**2))
+    gaps = run.history.loss - best
+    slack = 1e-5 if dtype == np.float32 else 1e-10
+    assert gaps[-1] <= tol * run.loss + slack
+    assert (gaps[:-1] > tol * run.history.loss[:-1] - slack).all()
+    assert run.gap == pytest.approx(gaps[-1], abs=slack)
     # Every epoch was needed, and the model is that of a run of so many epochs.
     same = fit(X, Y, lr=0.1, epochs=run.epochs, sample_weight=s, backend=backend)
     assert same.status == "epochs"
@@ -502,10 +505,10 @@ def test_resuming_for_no_epochs_changes_nothing(backend, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_resume_stops_at_tol_where_the_whole_run_stops(backend, dtype):
     X, Y = problem((), dtype)
-    free = fit(X, Y, lr=0.05, epochs=30, backend=backend).history.gradient_norm
-    for epoch in (8, 15, 22):
-        # Just below the norm of an epoch: the run must go one further, wherever it was split.
-        tol = float(np.nextafter(free[epoch - 1], 0))
+    steps = [fit(X, Y, lr=0.05, epochs=epoch, backend=backend) for epoch in (8, 15, 22)]
+    for step in steps:
+        # Just below the gap of an epoch: the run must go one further, wherever it was split.
+        epoch, tol = step.epochs, step.gap / step.loss * (1 - 1e-4)
         whole = fit(X, Y, lr=0.05, epochs=30, tol=tol, backend=backend)
         assert (whole.status, whole.epochs) == ("converged", epoch + 1)
         for first in (0, epoch - 1, epoch, epoch + 1):
@@ -747,30 +750,42 @@ def test_arrays_are_taken_as_they_are(dtype):
 def test_divergence_is_an_error_with_the_last_finite_run(backend, dtype, bias, look):
     X, Y = problem((), dtype)
     model = Linear(np.zeros(3, dtype), dtype(0) if bias else None)
-    with pytest.raises(DivergenceError) as caught:
-        fit(X, Y, model, lr=50.0, epochs=10_000, backend=backend, **look)
+    lr = 1.1 * gdcore.spectrum(X, bias).lr_limit
+    with pytest.raises(DivergenceError) as caught, pytest.warns(gdcore.LearningRateWarning, match="past the limit"):
+        fit(X, Y, model, lr=lr, epochs=10_000, backend=backend, **look)
     run = caught.value.run
     assert 1 < run.epochs < 10_000
-    assert f"epoch {run.epochs + 1} at lr = 50;" in str(caught.value)
-    assert f"{run.loss:.6g}" in str(caught.value)
+    message = str(caught.value)
+    assert f"climbed above that of the all-zero model in epoch {run.epochs + 1} at lr = {lr:g};" in message
+    assert f"{run.loss:.6g}" in message
+    assert f"The limit is {lr / 1.1:.6g}: column " in message
     assert isinstance(caught.value, ArithmeticError)
-    assert np.isfinite(run.model.weights).all()
-    assert np.isfinite(run.history.loss).all()
+    zeros = float(np.mean(np.square(Y, dtype=np.float64)))
+    assert (run.history.loss <= zeros * (1 + 1e-6)).all()
     assert np.isfinite(run.history.gradient_norm).all()
-    same = fit(X, Y, model, lr=50.0, epochs=run.epochs, backend=backend)
+    with pytest.warns(gdcore.LearningRateWarning):
+        same = fit(X, Y, model, lr=lr, epochs=run.epochs, backend=backend)
     assert bits(run.model.weights) == bits(same.model.weights)
     assert bits(run.model.bias) == bits(same.model.bias)
     assert bits(run.history.loss) == bits(same.history.loss)
     # The run goes on from there with a smaller rate; epochs are counted on.
-    if dtype == np.float64:
-        early = fit(X, Y, model, lr=50.0, epochs=3, backend=backend)
-        with pytest.raises(DivergenceError, match=f"in epoch {run.epochs + 1} "):
-            early.resume(X, Y, epochs=10_000)
+    with pytest.raises(DivergenceError, match=f"in epoch {run.epochs + 1} "), pytest.warns(gdcore.LearningRateWarning):
+        same.resume(X, Y, epochs=10_000)
     rescued = run.resume(X, Y, epochs=3, lr=0.05)
     assert rescued.epochs == run.epochs + 3
     assert rescued.loss < run.loss
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])
+def test_a_loss_that_leaves_the_finite_numbers_is_an_error(backend, optimizer):
+    X, Y = problem()
+    with pytest.raises(DivergenceError, match=r"left the finite numbers in epoch 1; its last value was") as caught:
+        fit(X, Y, loss="mae", lr=1e308, epochs=10, optimizer=optimizer, backend=backend)
+    assert (caught.value.run.epochs, caught.value.run.model.weights.any()) == (0, False)
+
+
+@pytest.mark.filterwarnings("ignore::gdcore.LearningRateWarning")
 @pytest.mark.parametrize("options", [{}, {"decimals": 2}, {"decimals": 2, "verbose": True}, {"verbose": True}], ids=list)
 def test_divergence_is_an_error_of_train_too(options):
     X, Y = problem()
@@ -804,25 +819,27 @@ def control_c(after):
 def test_control_c_leaves_the_last_whole_epoch(backend, look):
     X, Y = problem(n=2000, d=20)
     with control_c(0.15):
-        run = fit(X, Y, lr=1e-6, epochs=2_000_000, backend=backend, **look)
+        run = fit(X, Y, lr=1e-6, epochs=2_000_000, backend=backend, method="stream", **look)
     assert run.status == "interrupted"
     assert 0 < run.epochs < 2_000_000
     assert len(run.history) == run.epochs
-    same = fit(X, Y, lr=1e-6, epochs=run.epochs, backend=backend, **look)
+    same = fit(X, Y, lr=1e-6, epochs=run.epochs, backend=backend, method="stream", **look)
     assert same.status == "epochs"
     assert bits(run.model.weights) == bits(same.model.weights)
     assert bits(run.model.bias) == bits(same.model.bias)
     assert bits(run.history.loss) == bits(same.history.loss)
     assert run.loss == same.loss
-    assert_same_bits(run.resume(X, Y, epochs=3), fit(X, Y, lr=1e-6, epochs=run.epochs + 3, backend=backend, **look))
+    assert_same_bits(
+        run.resume(X, Y, epochs=3), fit(X, Y, lr=1e-6, epochs=run.epochs + 3, backend=backend, method="stream", **look)
+    )
 
 
 def test_control_c_in_a_tiny_problem():
     with control_c(0.1):
-        run = fit([[1.0], [2.0]], [3.0, 5.0], lr=1e-9, epochs=30_000_000)
+        run = fit([[1.0], [2.0]], [3.0, 5.0], lr=1e-9, epochs=30_000_000, method="stream")
     assert run.status == "interrupted"
     assert 0 < run.epochs < 30_000_000
-    same = fit([[1.0], [2.0]], [3.0, 5.0], lr=1e-9, epochs=run.epochs)
+    same = fit([[1.0], [2.0]], [3.0, 5.0], lr=1e-9, epochs=run.epochs, method="stream")
     assert bits(run.model.weights) == bits(same.model.weights)
 
 
@@ -831,7 +848,7 @@ def test_control_c_is_answered_soon_on_a_large_table():
     Y = np.ones(400_000)
     with control_c(0.2):
         began = time.perf_counter()
-        run = fit(X, Y, lr=1e-9, epochs=2_000)
+        run = fit(X, Y, lr=1e-9, epochs=2_000, method="stream")
         seconds = time.perf_counter() - began
     assert run.status == "interrupted"
     assert seconds < 1.0
@@ -849,7 +866,7 @@ def test_another_signals_exception_propagates():
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.1)
         with pytest.raises(Alarm):
-            fit(X, Y, lr=1e-6, epochs=2_000_000)
+            fit(X, Y, lr=1e-6, epochs=2_000_000, method="stream")
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -861,13 +878,13 @@ def test_a_signal_whose_handler_returns_does_not_stop_the_run():
     X, Y = problem(n=2000, d=20)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
-        run = fit(X, Y, lr=1e-6, epochs=20_000)
+        run = fit(X, Y, lr=1e-6, epochs=20_000, method="stream")
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert called
     assert (run.status, run.epochs) == ("epochs", 20_000)
-    assert bits(run.model.weights) == bits(fit(X, Y, lr=1e-6, epochs=20_000).model.weights)
+    assert bits(run.model.weights) == bits(fit(X, Y, lr=1e-6, epochs=20_000, method="stream").model.weights)
 
 
 class InterruptAt:
@@ -879,7 +896,7 @@ class InterruptAt:
     def __init__(self, count):
         self.left = count
         self.place = None
-        self.files = {reference.__file__, sys.modules[fit.__module__].__file__}
+        self.files = {reference.__file__, *(module.__file__ for module in (backtracking, closed, loop, nesterov))}
 
     def __call__(self, frame, event, argument):
         if frame.f_code.co_filename not in self.files or not self._in_the_loop(frame):
@@ -894,7 +911,7 @@ class InterruptAt:
     @staticmethod
     def _in_the_loop(frame):
         while frame is not None:
-            if frame.f_code.co_name == "_some_epochs":
+            if frame.f_code.co_name == "some_epochs":
                 return True
             frame = frame.f_back
         return False
@@ -908,16 +925,21 @@ class InterruptAt:
             sys.settrace(before)
 
 
+def parameters(model):
+    return b"".join(array.tobytes() for array in model.parameters(np.float64) if array is not None)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("look", ["nothing", "callback", "validation"])
-def test_control_c_at_any_line_leaves_whole_epochs(backend, look):
+@pytest.mark.parametrize("how", [{"lr": 0.1}, {"loss": "huber"}, {"model": MLP([3, 2, 1])}], ids=["stream", "auto", "network"])
+def test_control_c_at_any_line_leaves_whole_epochs(backend, look, how):
     X, Y = problem(n=12)
-    options = {"lr": 0.1, "epochs": 3, "backend": backend, "n_threads": 1}
+    options = {"epochs": 3, "backend": backend, "n_threads": 1, "tol": 0.0, **how}
     if look == "callback":
         options["callback"] = lambda epoch: None
     elif look == "validation":
         options["validation"] = problem(n=4, seed=1)
-    states = [bits(fit(X, Y, **{**options, "epochs": epochs}).model.weights) for epochs in range(4)]
+    states = [parameters(fit(X, Y, **{**options, "epochs": epochs}).model) for epochs in range(4)]
     broken, places = [], 0
     for count in range(10_000):
         tracer = InterruptAt(count)
@@ -926,7 +948,7 @@ def test_control_c_at_any_line_leaves_whole_epochs(backend, look):
             break
         places += 1
         if not (
-            run.status == "interrupted" and len(run.history) == run.epochs and bits(run.model.weights) == states[run.epochs]
+            run.status == "interrupted" and len(run.history) == run.epochs and parameters(run.model) == states[run.epochs]
         ):
             broken.append(f"{tracer.place}: {run.status}, history of {run.epochs} epochs")
     assert (run.status, run.epochs) == ("epochs", 3)

@@ -206,7 +206,7 @@ def loss_gradient(
     l2: float = 0.0,
     smoothing: float = 0.0,
 ) -> tuple[float, Array, Array | None]:
-    """`loss` and `gradient` from one forward; ``smoothing`` h is the width over which the slopes of mae and quantile change."""
+    """`loss` and `gradient` from one forward; ``smoothing`` is the width h over which slopes of mae and quantile change."""
     # forward   Ŷ = XW + b,  loss = Σ s·ℓ / Σ s + (l2/2)·‖W‖² + l1·‖W‖₁
     raw = np.empty((len(X), weights.shape[1]), X.dtype)
     predict(X, weights, bias, raw)
