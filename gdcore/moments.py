@@ -72,13 +72,20 @@ class Moments(NamedTuple):
         backend: str = "kernel",
     ) -> Moments:
         """The moments of checked arrays: X (n, d), Y (n, k) or None, of one dtype."""
-        first = slice(None, None, max(1, len(X) // _SAMPLE))
         with np.errstate(over="ignore", invalid="ignore"):
-            shift = np.concatenate([a[first].mean(axis=0, dtype=np.float64) for a in (X, Y) if a is not None])
-            engine = BACKENDS["reference" if len(shift) > _BLAS_FROM else backend]
-            total, sums, squares, largest = engine.moments(X, Y, sample_weight, shift, n_threads)
-            rest = sums / total
-            return cls(total, shift + rest, squares - np.outer(rest, sums), X.shape[1], largest, len(X))
+            shift = first_means(X, Y)
+            engine = engine_for(len(shift), backend)
+            return cls.settled(engine.moments(X, Y, sample_weight, shift, n_threads), shift, X.shape[1], len(X))
+
+    @classmethod
+    def settled(cls, sums: Floats, shift: Floats, columns: int, rows: int) -> Moments:
+        """From the backends' sums."""
+        p = len(shift)
+        largest, total, first = float(sums[0]), float(sums[1]), sums[2 : 2 + p]
+        squares = np.triu(sums[2 + p :].reshape(p, p))
+        squares = squares + np.triu(squares, 1).T
+        rest = first / total
+        return cls(total, shift + rest, squares - np.outer(rest, first), columns, largest, rows)
 
     def __add__(self, other: Moments) -> Moments:  # type: ignore[override]
         """The moments of both tables' rows together."""
@@ -108,6 +115,17 @@ class Moments(NamedTuple):
     @property
     def finite(self) -> bool:
         return bool(np.isfinite(self.scatter).all() and np.isfinite(self.mean).all())
+
+
+def first_means(X: Array, Y: Array | None) -> Floats:
+    """The first estimate of the means: those of the first rows."""
+    parts = [a[:_SAMPLE].mean(axis=0, dtype=np.float64) for a in (X, Y) if a is not None]
+    return np.concatenate(parts)
+
+
+def engine_for(columns: int, backend: str) -> Any:
+    """The backend whose second moments are the fastest."""
+    return BACKENDS["reference" if columns > _BLAS_FROM else backend]
 
 
 def check(moments: Moments, X: Any) -> None:

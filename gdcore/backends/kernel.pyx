@@ -25,7 +25,7 @@
 # Any layout, the same bits. Row-contiguous X is read in place, any other stride through a block-sized packing buffer that
 # stays in cache; the arithmetic and its order are the same, so C, Fortran and strided X give bitwise equal results.
 #
-# Any number of threads, the same bits. Rows are cut into chunks by (n, d) alone; a thread takes the next free chunk and
+# Any number of threads, the same bits. Rows are cut into chunks by d alone; a thread takes the next free chunk and
 # writes that chunk's partial sums; partial sums are added in the order of the chunks. Threads live as long as one call:
 # creating one costs 20 µs, and there is nothing to deadlock in a forked child, no second pool beside OpenBLAS or OpenMP,
 # and no spinning between calls.
@@ -108,8 +108,8 @@ cdef enum:
     SPAN = 1 << 17          # bytes between two streams
     BLOCK = 1 << 13         # bytes of rows whose residuals are made together
     WINDOW = 1 << 18        # bytes of rows packed together, or whole cache lines of each column if that is more
-    MAX_CHUNKS = 64
-    CHUNK_ROWS = 128        # at least this many rows a chunk: partial sums stay under 2 % of X
+    CHUNK = 1 << 20         # bytes of rows in a chunk, at least
+    CHUNK_ROWS = 128        # and at least this many rows an output
     CLOCK_WORK = 1 << 20    # multiply-adds between two looks at the clock
     SHARED_WORK = 1 << 18   # multiply-adds in a pass from which on a second thread pays
 
@@ -150,6 +150,7 @@ cdef struct Pass:
     Py_ssize_t chunk_rows, chunks
     Py_ssize_t width                # doubles in a chunk's sums: loss, total weight, ∇b (k), ∇W (k, d)
     double* sums                    # (chunks, width)
+    const double* carried           # (width,): the sums of the rows before these, of another piece of the table; or NULL
     size_t scratch_bytes            # per thread
 
 
@@ -315,6 +316,30 @@ cdef _predict(const floating[:, :] X, const floating[:, :] weights, bias, floati
         outcome = run_pass(&crew.team)
     if outcome == INTERRUPTED:
         raise_signal()
+
+
+cdef carry(Crew crew, const double[::1] carried):
+    cdef Pass* t = &crew.work
+    if carried is not None:
+        if carried.shape[0] != t.width:
+            raise ValueError(f"carried has {carried.shape[0]} sums, wanted {t.width}")
+        t.carried = &carried[0]
+        crew.held = (crew.held, carried)
+
+
+cdef _partial(const floating[:, :] X, const floating[:, :] Y, const floating[:, :] weights, bias,
+              const floating[:] sample_weight, int n_threads, Objective objective, const double[::1] carried):
+    cdef floating[:, ::1] w = transposed[floating](weights)
+    cdef Crew crew = recruit[floating](GRADIENT, X, Y, sample_weight, w, bias_or_zeros[floating](bias, weights), None, objective,
+                                       n_threads)
+    cdef Pass* t = &crew.work
+    cdef int outcome
+    carry(crew, carried)
+    with nogil:
+        outcome = run_pass(&crew.team)
+    if outcome == INTERRUPTED:
+        raise_signal()
+    return np.array(<double[:t.width]>t.sums)
 
 
 cdef _pass(Job job, const floating[:, :] X, const floating[:, :] Y, const floating[:, :] weights, bias,
@@ -538,7 +563,7 @@ cdef _read(const floating[:] elements, int n_threads):
 
 
 cdef _moments(const floating[:, :] X, const floating[:, :] Y, const floating[:] sample_weight, const double[::1] shift,
-              int n_threads):
+              int n_threads, const double[::1] carried):
     cdef Crew crew = Crew()
     cdef Pass* t = &crew.work
     cdef int outcome
@@ -553,15 +578,12 @@ cdef _moments(const floating[:, :] X, const floating[:, :] Y, const floating[:] 
     t.shift = &shift[0]
     crew.held = (X, Y, sample_weight, shift)
     crew.start(n_threads)
+    carry(crew, carried)
     with nogil:
         outcome = run_pass(&crew.team)
     if outcome == INTERRUPTED:
         raise_signal()
-    p = t.d + t.y_columns
-    sums = np.array(<double[:t.width]>t.sums)
-    squares = sums[2 + p:].reshape(p, p)
-    squares = np.triu(squares) + np.triu(squares, 1).T
-    return sums[1], sums[2:2 + p], squares, sums[0]
+    return np.array(<double[:t.width]>t.sums)
 
 
 def lasso(A, q, w, l1, sweeps=1000, tol=1e-14):
@@ -611,10 +633,29 @@ def read(X, n_threads=1):
     return _read[float](X.ravel(order="K"), n_threads)
 
 
-def moments(X, Y, sample_weight, shift, n_threads=1):
+def moments(X, Y, sample_weight, shift, n_threads=1, carried=None):
     if X.dtype == "f8":
-        return _moments[double](X, Y, sample_weight, shift, n_threads)
-    return _moments[float](X, Y, sample_weight, shift, n_threads)
+        return _moments[double](X, Y, sample_weight, shift, n_threads, carried)
+    return _moments[float](X, Y, sample_weight, shift, n_threads, carried)
+
+
+def whole_rows(X, Y=None, outputs=1, moments=False):
+    cdef Pass t
+    memset(&t, 0, sizeof(Pass))
+    t.job = MOMENTS if moments else GRADIENT
+    t.wide = X.dtype == "f8"
+    t.n, t.d, t.k = 1, X.shape[1], outputs
+    t.y_columns = 0 if Y is None else Y.shape[1]
+    t.x_column = X.strides[1]
+    cut(&t)
+    return t.chunk_rows
+
+
+def partial(X, Y, weights, bias, sample_weight=None, n_threads=1, loss="mse", parameter=0.0, smoothing=0.0, carried=None):
+    objective = Objective(loss, parameter, 0.0, 0.0, smoothing)
+    if X.dtype == "f8":
+        return _partial[double](X, Y, weights, bias, sample_weight, n_threads, objective, carried)
+    return _partial[float](X, Y, weights, bias, sample_weight, n_threads, objective, carried)
 
 
 def predict(X, weights, bias, out, n_threads=1):

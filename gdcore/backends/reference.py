@@ -39,27 +39,38 @@ def predict(X: Array, weights: Array, bias: Array | None, out: Array, n_threads:
 
 
 def moments(
-    X: Array, Y: Array | None, sample_weight: Array | None, shift: Floats, n_threads: int = 1
-) -> tuple[float, Floats, Floats, float]:
-    """Of the rows z = [x, y] − shift: Σ s, Σ s·z (p,), Σ s·z·zᵀ (p, p), and the largest ‖x‖² with s > 0, all float64.
+    X: Array,
+    Y: Array | None,
+    sample_weight: Array | None,
+    shift: Floats,
+    n_threads: int = 1,
+    carried: Floats | None = None,
+) -> Floats:
+    """Of the rows z = [x, y] − shift, in one array: the largest ‖x‖² with s > 0, Σ s, Σ s·z (p,), Σ s·z·zᵀ (p, p).
 
-    In blocks of rows, whose copies BLAS multiplies: above some hundred columns that is the fastest way there is.
+    Of the last the upper triangle counts. ``carried`` is what this gave for the rows before these. In blocks of rows, whose
+    copies BLAS multiplies: above some hundred columns that is the fastest way there is.
     """
     p = len(shift)
-    total, sums, squares, largest = 0.0, np.zeros(p), np.zeros((p, p)), 0.0
-    step = max(64, (1 << 20) // p)
+    out = np.zeros(2 + p + p * p) if carried is None else carried.copy()
+    step = whole_rows(X, Y, moments=True)
     for low in range(0, len(X), step):
         rows = slice(low, low + step)
         x = X[rows].astype(np.float64)
         z = (x if Y is None else np.hstack([x, Y[rows]])) - shift
         s = np.ones(len(z)) if sample_weight is None else sample_weight[rows].astype(np.float64)
         lengths = np.einsum("ij,ij->i", x, x)[s > 0]
-        largest = max(largest, float(lengths.max())) if len(lengths) else largest
-        total += float(s.sum())
-        sums += s @ z
+        out[0] = max(out[0], float(lengths.max())) if len(lengths) else out[0]
+        out[1] += float(s.sum())
+        out[2 : 2 + p] += s @ z
         z *= np.sqrt(s)[:, None]
-        squares += z.T @ z
-    return total, sums, squares, largest
+        out[2 + p :] += (z.T @ z).ravel()
+    return out
+
+
+def whole_rows(X: Array, Y: Array | None = None, outputs: int = 1, moments: bool = False) -> int:
+    """A table may come in pieces of a multiple of so many rows: its sums are then, to the bit, those of all rows at once."""
+    return max(64, (1 << 20) // (X.shape[1] + (0 if Y is None else Y.shape[1])))
 
 
 # ------------------------------------------------------------------------------------------------------------- the losses
@@ -217,6 +228,30 @@ def loss_gradient(
     grad = X.T @ slope / X.dtype.type(total) + X.dtype.type(l2) * weights
     bias_grad = None if bias is None else (np.sum(slope, axis=0, dtype=np.float64) / total).astype(X.dtype)
     return float(value), grad, bias_grad
+
+
+def partial(
+    X: Array,
+    Y: Array,
+    weights: Array,
+    bias: Array | None,
+    sample_weight: Array | None = None,
+    n_threads: int = 1,
+    loss: str = "mse",
+    parameter: float = 0.0,
+    smoothing: float = 0.0,
+    carried: Floats | None = None,
+) -> Floats:
+    """The sums of some of a table's rows, in one array: Σ s·ℓ, Σ s, Σ s·∂ℓ/∂ŷ (k,), (Xᵀ·s·∂ℓ/∂Ŷ)ᵀ (k, d).
+
+    ``carried`` is what this gave for the rows before these.
+    """
+    raw = np.empty((len(X), weights.shape[1]), X.dtype)
+    predict(X, weights, bias, raw)
+    slope = np.empty_like(raw)
+    value, total = derivatives_of(raw.T, Y.T, sample_weight, slope.T, loss, parameter, smoothing)
+    sums = np.concatenate([[value, total], np.sum(slope, axis=0, dtype=np.float64), (X.T @ slope).T.ravel()])
+    return sums if carried is None else carried + sums
 
 
 def _penalties(weights: Array, l1: float, l2: float) -> float:

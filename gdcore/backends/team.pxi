@@ -22,19 +22,20 @@ cdef void look_for_signals(Team* team, int number) noexcept nogil:
 
 
 cdef void cut(Pass* t) noexcept nogil:
-    # How the rows are cut: by the shape and the dtype alone, so that the sums do not depend on the threads.
-    cdef Py_ssize_t item = 8 if t.wide else 4, unit, p = t.d + t.y_columns, least = CHUNK_ROWS
+    # How the rows are cut: by d, k and the dtype alone, so that the sums depend neither on the threads nor, where a table
+    # comes in pieces of whole chunks, on the pieces.
+    cdef Py_ssize_t item = 8 if t.wide else 4, unit, p = t.d + t.y_columns, least
     cdef Scratch own
     t.turned = t.d * item <= LINE
     t.direct = t.x_column == item or t.d == 1
     t.span = max(1, SPAN // (t.d * item))
     t.block = PANEL if t.turned else 4 * max(1, min(32, BLOCK // (4 * t.d * item)))
     t.window = t.block // 4 * max(1, max(LINE // item, WINDOW // (4 * t.d * item)) // (t.block // 4))
-    unit = PANEL if t.turned else 4 * t.span
-    if t.job == MOMENTS:
-        unit, least = PANEL, 20 * p     # p² numbers a chunk stay under 5 % of the rows' n·p
-    t.chunks = max(1, min(<Py_ssize_t>MAX_CHUNKS, min(t.n // unit, t.n // least)))
-    t.chunk_rows = ((t.n + t.chunks - 1) // t.chunks + unit - 1) // unit * unit
+    unit = PANEL if t.turned or t.job == MOMENTS else 4 * t.span
+    # A chunk's sums stay small beside its rows: width / (rows · d) under 2 %, for second moments 5 %.
+    least = 20 * p if t.job == MOMENTS else CHUNK_ROWS * max(t.k, 1)
+    least = max(least, CHUNK // (t.d * item))
+    t.chunk_rows = (least + unit - 1) // unit * unit
     t.chunks = (t.n + t.chunk_rows - 1) // t.chunk_rows
     t.width = 1 if t.job == READ else 2 + t.k + (t.k * t.d if t.job == GRADIENT else 0)
     if t.job == MOMENTS:
@@ -134,6 +135,11 @@ cdef int run_pass(Team* team) noexcept nogil:
         pthread_mutex_unlock(&team.mutex)
     if team.stop:
         return INTERRUPTED
+    if t.carried != NULL:
+        if t.job == MOMENTS and not t.carried[0] <= t.sums[0]:
+            t.sums[0] = t.carried[0]
+        for j in range(t.job == MOMENTS, t.width):
+            t.sums[j] = t.carried[j] + t.sums[j]
     for chunk in range(1, t.chunks):
         sums = t.sums + chunk * t.width
         if t.job == MOMENTS and not sums[0] <= t.sums[0]:
