@@ -330,8 +330,8 @@ cdef carry(Crew crew, const double[::1] carried):
 cdef _partial(const floating[:, :] X, const floating[:, :] Y, const floating[:, :] weights, bias,
               const floating[:] sample_weight, int n_threads, Objective objective, const double[::1] carried):
     cdef floating[:, ::1] w = transposed[floating](weights)
-    cdef Crew crew = recruit[floating](GRADIENT, X, Y, sample_weight, w, bias_or_zeros[floating](bias, weights), None, objective,
-                                       n_threads)
+    cdef Crew crew = recruit[floating](GRADIENT, X, Y, sample_weight, w, bias_or_zeros[floating](bias, weights), None,
+                                       objective, n_threads)
     cdef Pass* t = &crew.work
     cdef int outcome
     carry(crew, carried)
@@ -342,25 +342,31 @@ cdef _partial(const floating[:, :] X, const floating[:, :] Y, const floating[:, 
     return np.array(<double[:t.width]>t.sums)
 
 
-cdef _pass(Job job, const floating[:, :] X, const floating[:, :] Y, const floating[:, :] weights, bias,
-           const floating[:] sample_weight, int n_threads, Objective objective):
+cdef double _loss(const floating[:, :] X, const floating[:, :] Y, const floating[:, :] weights, bias,
+                  const floating[:] sample_weight, int n_threads, Objective objective) except? -1:
     cdef floating[:, ::1] w = transposed[floating](weights)
-    cdef Crew crew = recruit[floating](job, X, Y, sample_weight, w, bias_or_zeros[floating](bias, weights), None, objective,
+    cdef Crew crew = recruit[floating](LOSS, X, Y, sample_weight, w, bias_or_zeros[floating](bias, weights), None, objective,
                                        n_threads)
-    cdef Pass* t = &crew.work
     cdef int outcome
-    cdef double value
     with nogil:
         outcome = run_pass(&crew.team)
     if outcome == INTERRUPTED:
         raise_signal()
-    value = settle(t, objective)
-    if job == LOSS:
-        return value
+    return settle(&crew.work, objective)
+
+
+cdef _settled(double[::1] sums, const floating[:, :] weights, bias, Objective objective):
+    cdef floating[:, ::1] w = transposed[floating](weights)
+    cdef Pass t
+    cdef double value
+    memset(&t, 0, sizeof(Pass))
+    t.job, t.wide, t.d, t.k = GRADIENT, sizeof(floating) == 8, weights.shape[0], weights.shape[1]
+    t.w, t.sums = &w[0, 0], &sums[0]
+    value = settle(&t, objective)
     dtype = "f4" if sizeof(floating) == 4 else "f8"
-    sums = np.asarray(<double[:t.width]>t.sums)[2:]
-    gradient = sums[t.k:].reshape(t.k, t.d).T.astype(dtype, order="C")
-    return value, gradient, None if bias is None else sums[:t.k].astype(dtype)
+    made = np.asarray(sums)[2:]
+    gradient = made[t.k:].reshape(t.k, t.d).T.astype(dtype, order="C")
+    return value, gradient, None if bias is None else made[:t.k].astype(dtype)
 
 
 cdef _step(floating[::1] parameters, const floating[::1] gradient, double lr, Rule rule, floating[:, ::1] state,
@@ -592,9 +598,9 @@ def lasso(A, q, w, l1, sweeps=1000, tol=1e-14):
     cdef double[::1] x = w
     cdef double[::1] ax = A @ w
     cdef double penalty = l1, old, v, moved, size, least = tol
-    cdef Py_ssize_t d = x.shape[0], i, j, sweep, most = sweeps
+    cdef Py_ssize_t d = x.shape[0], i, j, _, most = sweeps
     with nogil:
-        for sweep in range(most):
+        for _ in range(most):
             moved = size = 0
             for j in range(d):
                 if a[j, j] <= 0:
@@ -651,13 +657,6 @@ def whole_rows(X, Y=None, outputs=1, moments=False):
     return t.chunk_rows
 
 
-def partial(X, Y, weights, bias, sample_weight=None, n_threads=1, loss="mse", parameter=0.0, smoothing=0.0, carried=None):
-    objective = Objective(loss, parameter, 0.0, 0.0, smoothing)
-    if X.dtype == "f8":
-        return _partial[double](X, Y, weights, bias, sample_weight, n_threads, objective, carried)
-    return _partial[float](X, Y, weights, bias, sample_weight, n_threads, objective, carried)
-
-
 def predict(X, weights, bias, out, n_threads=1):
     if X.dtype == "f8":
         _predict[double](X, weights, bias, out, n_threads)
@@ -665,11 +664,25 @@ def predict(X, weights, bias, out, n_threads=1):
         _predict[float](X, weights, bias, out, n_threads)
 
 
+def partial(X, Y, weights, bias, sample_weight=None, n_threads=1, loss="mse", parameter=0.0, smoothing=0.0, carried=None):
+    objective = Objective(loss, parameter, 0.0, 0.0, smoothing)
+    if X.dtype == "f8":
+        return _partial[double](X, Y, weights, bias, sample_weight, n_threads, objective, carried)
+    return _partial[float](X, Y, weights, bias, sample_weight, n_threads, objective, carried)
+
+
+def settled(sums, weights, bias, l1=0.0, l2=0.0):
+    objective = Objective("mse", 0.0, l1, l2)
+    if weights.dtype == "f8":
+        return _settled[double](np.array(sums), weights, bias, objective)
+    return _settled[float](np.array(sums), weights, bias, objective)
+
+
 def loss(X, Y, weights, bias, sample_weight=None, n_threads=1, loss="mse", parameter=0.0, l1=0.0, l2=0.0):
     objective = Objective(loss, parameter, l1, l2)
     if X.dtype == "f8":
-        return _pass[double](LOSS, X, Y, weights, bias, sample_weight, n_threads, objective)
-    return _pass[float](LOSS, X, Y, weights, bias, sample_weight, n_threads, objective)
+        return _loss[double](X, Y, weights, bias, sample_weight, n_threads, objective)
+    return _loss[float](X, Y, weights, bias, sample_weight, n_threads, objective)
 
 
 def gradient(X, Y, weights, bias, sample_weight=None, n_threads=1, loss="mse", parameter=0.0, l1=0.0, l2=0.0):
@@ -678,10 +691,8 @@ def gradient(X, Y, weights, bias, sample_weight=None, n_threads=1, loss="mse", p
 
 def loss_gradient(X, Y, weights, bias, sample_weight=None, n_threads=1, loss="mse", parameter=0.0, l1=0.0, l2=0.0,
                   smoothing=0.0):
-    objective = Objective(loss, parameter, l1, l2, smoothing)
-    if X.dtype == "f8":
-        return _pass[double](GRADIENT, X, Y, weights, bias, sample_weight, n_threads, objective)
-    return _pass[float](GRADIENT, X, Y, weights, bias, sample_weight, n_threads, objective)
+    sums = partial(X, Y, weights, bias, sample_weight, n_threads, loss, parameter, smoothing)
+    return settled(sums, weights, bias, l1, l2)
 
 
 def gradient_norm(weights, gradient, bias_gradient, l1=0.0):
@@ -733,11 +744,11 @@ def descend(X, Y, weights, bias, gradient, bias_gradient, lr, epochs, history, d
     if not isinstance(lr, np.ndarray):
         lr = np.full(epochs, lr, np.float64)
     if X.dtype == "f8":
-        outcome = _descend[double](X, Y, weights, bias, sample_weight, gradient, bias_gradient, lr, epochs, tol, ceiling, history,
-                                   done, n_threads, objective, rule, state, steps)
+        outcome = _descend[double](X, Y, weights, bias, sample_weight, gradient, bias_gradient, lr, epochs, tol, ceiling,
+                                   history, done, n_threads, objective, rule, state, steps)
     else:
-        outcome = _descend[float](X, Y, weights, bias, sample_weight, gradient, bias_gradient, lr, epochs, tol, ceiling, history,
-                                  done, n_threads, objective, rule, state, steps)
+        outcome = _descend[float](X, Y, weights, bias, sample_weight, gradient, bias_gradient, lr, epochs, tol, ceiling,
+                                  history, done, n_threads, objective, rule, state, steps)
     return OUTCOMES[outcome]
 
 

@@ -27,10 +27,10 @@ cdef void moments_chunk(Pass* t, Scratch* own, Py_ssize_t low, Py_ssize_t high, 
         memset(own.raw, 0, PANEL * sizeof(double))
         for j in range(t.d):
             take_column(t.x + start * t.x_row + j * t.x_column, t.x_row, t.shift[j], m, root, z + j * PANEL_STRIDE,
-                 <double*>own.raw, tag)
+                        <double*>own.raw, tag)
         for j in range(t.y_columns):
             take_column(t.y + start * t.y_row + j * t.y_column, t.y_row, t.shift[t.d + j], m, root,
-                 z + (t.d + j) * PANEL_STRIDE, NULL, tag)
+                        z + (t.d + j) * PANEL_STRIDE, NULL, tag)
         for i in range(m):
             s = (<double*>own.raw)[i]
             if root[i] > 0 and not s <= own.sums[0]:
@@ -46,8 +46,8 @@ cdef void moments_chunk(Pass* t, Scratch* own, Py_ssize_t low, Py_ssize_t high, 
         start += m
 
 
-cdef inline void take_column(const char* source, Py_ssize_t step, double shift, Py_ssize_t m, const double* root, double* column,
-                             double* lengths, floating* tag) noexcept nogil:
+cdef inline void take_column(const char* source, Py_ssize_t step, double shift, Py_ssize_t m, const double* root,
+                             double* column, double* lengths, floating* tag) noexcept nogil:
     # column (PANEL,) = √s·(source − shift), padded with 0; lengths += source²
     cdef Py_ssize_t i
     cdef double v

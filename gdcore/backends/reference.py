@@ -218,16 +218,7 @@ def loss_gradient(
     smoothing: float = 0.0,
 ) -> tuple[float, Array, Array | None]:
     """`loss` and `gradient` from one forward; ``smoothing`` is the width h over which slopes of mae and quantile change."""
-    # forward   Ŷ = XW + b,  loss = Σ s·ℓ / Σ s + (l2/2)·‖W‖² + l1·‖W‖₁
-    raw = np.empty((len(X), weights.shape[1]), X.dtype)
-    predict(X, weights, bias, raw)
-    slope = np.empty_like(raw)
-    value, total = derivatives_of(raw.T, Y.T, sample_weight, slope.T, loss, parameter, smoothing)
-    value = value / total + _penalties(weights, l1, l2)
-    # backward  ∇W = Xᵀ·(s·∂ℓ/∂Ŷ) / Σ s + l2·W,  ∇b = Σ s·∂ℓ/∂Ŷ / Σ s
-    grad = X.T @ slope / X.dtype.type(total) + X.dtype.type(l2) * weights
-    bias_grad = None if bias is None else (np.sum(slope, axis=0, dtype=np.float64) / total).astype(X.dtype)
-    return float(value), grad, bias_grad
+    return settled(partial(X, Y, weights, bias, sample_weight, n_threads, loss, parameter, smoothing), weights, bias, l1, l2)
 
 
 def partial(
@@ -246,12 +237,28 @@ def partial(
 
     ``carried`` is what this gave for the rows before these.
     """
+    # forward   Ŷ = XW + b,  loss = Σ s·ℓ / Σ s + (l2/2)·‖W‖² + l1·‖W‖₁
     raw = np.empty((len(X), weights.shape[1]), X.dtype)
     predict(X, weights, bias, raw)
     slope = np.empty_like(raw)
     value, total = derivatives_of(raw.T, Y.T, sample_weight, slope.T, loss, parameter, smoothing)
+    # backward  ∇W = Xᵀ·(s·∂ℓ/∂Ŷ) / Σ s + l2·W,  ∇b = Σ s·∂ℓ/∂Ŷ / Σ s
     sums = np.concatenate([[value, total], np.sum(slope, axis=0, dtype=np.float64), (X.T @ slope).T.ravel()])
     return sums if carried is None else carried + sums
+
+
+def settled(
+    sums: Floats, weights: Array, bias: Array | None, l1: float = 0.0, l2: float = 0.0
+) -> tuple[float, Array, Array | None]:
+    """Objective, ∇W (d, k) and ∇b (k,) from `partial`'s sums over all rows: means, and the penalties."""
+    total, (d, k) = sums[1], weights.shape
+    value = float(sums[0] / total + _penalties(weights, l1, l2))
+    grad = sums[2 + k :].reshape(k, d).T / total + l2 * weights
+    return (
+        value,
+        np.ascontiguousarray(grad, weights.dtype),
+        None if bias is None else (sums[2 : 2 + k] / total).astype(weights.dtype),
+    )
 
 
 def _penalties(weights: Array, l1: float, l2: float) -> float:

@@ -69,8 +69,8 @@ cdef void residuals(Pass* t, Scratch* own, Block* block, floating* tag) noexcept
     for q in range(m):
         total += s[q]
     own.sums[1] += total
-    derivatives(t.loss, t.parameter, t.smoothing, m, t.k, <floating*>own.raw, <const floating*>own.targets, s, <const floating*>t.b,
-                own.room, own.sums, own.sums + 2)
+    derivatives(t.loss, t.parameter, t.smoothing, m, t.k, <floating*>own.raw, <const floating*>own.targets, s,
+                <const floating*>t.b, own.room, own.sums, own.sums + 2)
 
 
 cdef size_t carve(Pass* t, Scratch* own, char* memory) noexcept nogil:
