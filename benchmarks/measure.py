@@ -1,11 +1,14 @@
 """What every benchmark needs: interleaved timing, facts about the machine, subprocesses, JSON files, text tables."""
 
 import argparse
+import ctypes
+import gc
 import importlib
 import json
 import os
 import platform
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -25,7 +28,7 @@ MOST_ROUNDS = 100
 # For tasks with threads. The pools of OpenBLAS and OpenMP spin for up to 30 ms after their work, on the CPUs that the
 # next task needs, and a pool that was idle can take as long to find its CPUs again: a pass of 1 ms then takes 20.
 SETTLE = 0.1
-PACKAGES = ("torch", "jax", "scikit-learn")
+PACKAGES = ("torch", "jax", "scikit-learn", "scipy", "scikit-learn-intelex", "glum")
 
 
 # --------------------------------------------------------------------------------------------------------------- timing
@@ -62,6 +65,44 @@ def interleaved(
 def median_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> float:
     """Median over the rounds of one time over another."""
     return statistics.median(a / b for a, b in zip(numerators, denominators, strict=True))
+
+
+# --------------------------------------------------------------------------------------------------------------- memory
+
+
+def extra_memory(task: Callable[[], object]) -> int:
+    """Peak bytes of a call beyond what was in use before it; call it once before, for what the first call loads."""
+    gc.collect()
+    _trim()
+    reset_peak()
+    before = peak_bytes()
+    task()
+    return peak_bytes() - before
+
+
+def reset_peak() -> None:
+    """The peak becomes what is in use now, where the system can do that: on Linux."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        progress("memory: the peak could not be reset")
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has used since `reset_peak`."""
+    try:
+        fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        return int(fields["VmHWM"].split()[0]) * 1024
+    except (OSError, KeyError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _trim() -> None:
+    # What malloc has kept of freed memory would hide as much of a later peak; only glibc can be asked to give it back.
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 # --------------------------------------------------------------------------------------------------------- subprocesses
@@ -227,10 +268,27 @@ def number(value: float | None) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
-def flagged(value: float | None, target: float | None) -> str:
-    """`number`, in bold where it is below its target."""
-    short = value is not None and target is not None and value < target
+def flagged(value: float | None, target: float | None, at_most: bool = False) -> str:
+    """`number`, in bold where it is below its target, or above one that is ``at_most``."""
+    short = value is not None and target is not None and (value > target if at_most else value < target)
     return f"**{number(value)}**" if short else number(value)
+
+
+def rough(value: float | None) -> str:
+    """One digit and an exponent, for errors; a dash for what was not measured."""
+    if value is None:
+        return "–"
+    return "0" if value == 0 else f"{value:.0e}"
+
+
+def duration(seconds: float | None) -> str:
+    """A time in the unit that suits it; a dash for what was not measured."""
+    if seconds is None:
+        return "–"
+    for size, unit in ((365.25 * 86400, "years"), (86400, "days"), (3600, "h"), (1, "s")):
+        if seconds >= size:
+            return f"{number(seconds / size)} {unit}"
+    return f"{number(1e3 * seconds)} ms"
 
 
 def print_table(table: Table) -> None:

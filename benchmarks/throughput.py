@@ -8,16 +8,13 @@ in a process of its own, where BLAS and the rivals have the same limit.
 """
 
 import argparse
-import gc
 import math
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -372,11 +369,7 @@ def measure_memory(dtype: str, order: str, quick: bool) -> Row:
     rng.random(out=X if order == "C" else X.T, dtype=X.dtype)
     Y = rng.random((n, 1), dtype=X.dtype)
     gdcore.fit(X[:100], Y[:100], lr=1e-3, epochs=1)  # what the first call loads is not memory of the fit
-    gc.collect()
-    _reset_peak()
-    before = _peak_bytes()
-    gdcore.fit(X, Y, lr=1e-3, epochs=3)
-    extra = _peak_bytes() - before
+    extra = measure.extra_memory(lambda: gdcore.fit(X, Y, lr=1e-3, epochs=3))
     return {
         "kind": "memory",
         "dtype": dtype,
@@ -387,23 +380,6 @@ def measure_memory(dtype: str, order: str, quick: bool) -> Row:
         "extra_bytes": extra,
         "share": extra / X.nbytes,
     }
-
-
-def _reset_peak() -> None:
-    # Linux: the peak becomes what is in use now. Where that is refused, the peak so far is X itself, filled in place.
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        measure.progress("memory: the peak could not be reset")
-
-
-def _peak_bytes() -> int:
-    try:
-        fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-        return int(fields["VmHWM"].split()[0]) * 1024
-    except (OSError, KeyError):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
 
 
 def measure_import(quick: bool) -> Row:

@@ -37,26 +37,18 @@ class Closed:
             buffer = None if state.memory is None else state.memory[0]
             state.origin = (facts, t.first, self.epochs.start(state.weights, state.bias, buffer))
         self.since, self.start = t.first - state.origin[1], state.origin[2]
-        t.loss, t.norm = self._at(self.since)
-
-    def _at(self, epochs: int) -> tuple[float, float]:
-        delta, _ = self.epochs.after(epochs, self.start)
-        return self.epochs.loss(delta), self.epochs.norm(delta)
+        losses, norms = self.epochs.course(np.array([self.since]), self.start)
+        t.loss, t.norm = float(losses[0]), float(norms[0])
 
     def some_epochs(self, left: int) -> str:
         """All of them."""
         t, began = self.t, time.perf_counter()
         points = self._points(left)
         columns, counted = t.piece(len(points), points)
-        losses = np.empty(len(points))
-        status, finished = "epochs", 0
-        for i, epoch in enumerate(points - t.first):
-            losses[i], columns[1, i] = self._at(self.since + int(epoch))
-            if not losses[i] <= t.ceiling or not np.isfinite(columns[1, i]):
-                status = "diverged"
-                break
-            columns[0, i] = losses[i]
-            finished = i + 1
+        columns[0], columns[1] = self.epochs.course(points - t.first + self.since, self.start)
+        bad = np.flatnonzero(~(columns[0] <= t.ceiling) | ~np.isfinite(columns[1]))
+        finished = int(bad[0]) if len(bad) else len(points)
+        status = "diverged" if len(bad) else "epochs"
         if finished:
             last = int(points[finished - 1]) - t.first
             delta, u = self.epochs.after(self.since + last, self.start)

@@ -9,7 +9,8 @@ where there is a bias, and v = −Σ s·α·xᵀ/Σ s, proves
     objective − best ≤ Σ s·(ℓ(ŷ) + ℓ*(α) − α·ŷ)/Σ s  +  Σ (l2/2)·w² + l1·|w| + (|v| − l1)₊²/(2·l2) − v·w,
 
 ℓ* the convex conjugate of ℓ; no term is negative. The slopes ∂ℓ/∂ŷ themselves make the first sum 0, but with a bias they
-add up to ∇b, not to 0: they are mixed with as little of something else as repairs that. Without l1 and with ∇b = 0 the bound
+add up to ∇b, not to 0: near the best weights they are taken at a bias moved by a Newton step, which makes their sum 0 to
+second order; elsewhere they are mixed with as little of something else as repairs it. Without l1 and with ∇b = 0 the bound
 is that of strong convexity, ‖∇‖²/(2·l2).
 """
 
@@ -19,13 +20,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gdcore import rows
 from gdcore.backends import BACKENDS
+from gdcore.tables import Table, row_blocks
 
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats
     from gdcore.losses import Loss
     from gdcore.metric import Metric
+
+
+_NEAR = 1e-8
+_EPS = float(np.finfo(np.float64).eps)
 
 
 def subgradient(weights: Array, gradient: Array, l1: float) -> Floats:
@@ -47,7 +52,7 @@ def decrement(metric: Metric, weights: Array, gradient: Array, bias_gradient: Ar
 
 
 def duality_gap(
-    X: Array,
+    X: Array | Table,
     Y: Array,
     weights: Array,
     bias: Array | None,
@@ -65,20 +70,17 @@ def duality_gap(
     mean = None if bias_gradient is None else bias_gradient.astype(np.float64)
     total, first = 0.0, 0.0
     sums = np.zeros(weights.shape)
-    raw = np.empty((0, weights.shape[1]), X.dtype)
     mix = _Mix(X, Y, sample_weight, loss, mean)
-    start = 0
-    for block in rows.blocks(X):
-        part = slice(start, start + len(block))
-        start += len(block)
-        if len(raw) < len(block):
-            raw = np.empty((len(block), weights.shape[1]), X.dtype)
-        BACKENDS["kernel"].predict(block, weights, bias, raw[: len(block)], n_threads)
-        s = np.ones(len(block)) if sample_weight is None else sample_weight[part].astype(np.float64)
-        terms, alpha = slopes(raw[: len(block)].astype(np.float64), Y[part], loss.parameter, mix)
+    if mean is not None and 0 < mix.share < _NEAR:
+        mix.move(_balancing(X, Y, weights, bias, sample_weight, n_threads, loss, mean))
+    for piece in row_blocks(X, Y, sample_weight):
+        raw = np.empty((len(piece.X), weights.shape[1]), weights.dtype)
+        BACKENDS["kernel"].predict(piece.X, weights, bias, raw, n_threads)
+        s = np.ones(len(raw)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
+        terms, alpha = slopes(raw.astype(np.float64), piece.Y, loss.parameter, mix)
         first += float(s @ terms)
         total += float(s.sum())
-        sums += block.T @ (s[:, None] * alpha).astype(X.dtype)
+        sums += piece.X.T @ (s[:, None] * alpha).astype(weights.dtype)
     w, v = weights.astype(np.float64), -sums / total
     shrunk = np.sign(v) * np.maximum(np.abs(v) - l1, 0)
     second = float(np.sum((l2 * w - shrunk) ** 2)) / (2 * l2) + float(np.sum(l1 * np.abs(w) - w * (v - shrunk)))
@@ -86,11 +88,32 @@ def duality_gap(
     return gap if np.isfinite(gap) else None
 
 
+def _balancing(
+    X: Array | Table, Y: Array, weights: Array, bias: Array | None, s: Array | None, n_threads: int, loss: Loss, mean: Floats
+) -> Floats:
+    """What added to the bias makes ∇b 0, to second order: a Newton step of the bias alone."""
+    k = weights.shape[1]
+    hessian, total = np.zeros((k, k)), 0.0
+    for piece in row_blocks(X, Y, s):
+        raw = np.empty((len(piece.X), k), weights.dtype)
+        BACKENDS["kernel"].predict(piece.X, weights, bias, raw, n_threads)
+        weight = np.ones(len(raw)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
+        total += float(weight.sum())
+        if loss.name == "softmax":
+            e = np.exp(raw - raw.max(axis=1, keepdims=True)).astype(np.float64)
+            p = e / e.sum(axis=1, keepdims=True)
+            hessian += np.diag(weight @ p) - p.T @ (weight[:, None] * p)
+        else:
+            hessian += np.diag(weight @ loss.curvatures(raw.astype(np.float64), piece.Y))
+    step: Floats = -np.linalg.pinv(hessian / total, rcond=1e-12, hermitian=True) @ mean
+    return step
+
+
 class _Mix:
     """(1 − share)·slope + share·other: slopes whose mean is 0 although that of the given ones is ``mean``."""
 
-    def __init__(self, X: Array, Y: Array, s: Array | None, loss: Loss, mean: Floats | None) -> None:
-        self.share, self.other = 0.0, np.zeros(1)
+    def __init__(self, X: Array | Table, Y: Array, s: Array | None, loss: Loss, mean: Floats | None) -> None:
+        self.share, self.other, self.shift = 0.0, np.zeros(1), np.zeros(1)
         if mean is None or not mean.any():
             return
         if loss.name == "huber":
@@ -100,56 +123,90 @@ class _Mix:
             return
         # Probabilities p with mean m shall have the mean t of the labels: mixed with q = (t − (1 − share)·m)/share, which is
         # not negative where share is at least 1 − t/m.
-        weight = np.ones(len(Y)) if s is None else s.astype(np.float64)
+        labels, total = np.zeros(len(mean)), 0.0
+        for piece in row_blocks(X, Y, s):
+            weight = np.ones(len(piece.Y)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
+            total += float(weight.sum())
+            if loss.name == "softmax":
+                labels += np.bincount(piece.Y[:, 0].astype(np.intp), weights=weight, minlength=len(mean))
+            else:
+                labels += weight @ piece.Y
+        labels /= total
         if loss.name == "softmax":
-            labels = np.bincount(Y[:, 0].astype(np.intp), weights=weight, minlength=len(mean)) / weight.sum()
             present = mean + labels
             self.share = float(np.clip(np.max(1 - labels / np.maximum(present, 1e-300)), 0, 1))
-            self.share = min(1.0, self.share * (1 + 1e-12) + 1e-300)
+            if self.share < 4 * _EPS:
+                self.share = 0.0  # what is left of the mean is rounding
+                return
+            self.share = min(1.0, self.share * (1 + 1e-12))
             self.other = np.maximum(labels - (1 - self.share) * present, 0) / self.share
             self.other /= self.other.sum()
         else:
-            labels = weight @ Y / weight.sum()
             present = mean + labels
             share = np.maximum(1 - labels / np.maximum(present, 1e-300), 1 - (1 - labels) / np.maximum(1 - present, 1e-300))
-            self.share = min(1.0, float(np.clip(np.max(share), 0, 1)) * (1 + 1e-12) + 1e-300)
+            self.share = min(1.0, float(np.clip(np.max(share), 0, 1)) * (1 + 1e-12))
+            if self.share < 4 * _EPS:
+                self.share = 0.0
+                return
             self.other = np.clip((labels - (1 - self.share) * present) / self.share, 0, 1)
+
+    def move(self, shift: Floats) -> None:
+        """Slopes at predictions moved by so much, instead of mixed ones."""
+        self.share, self.shift = 0.0, shift
 
 
 def _huber(raw: Floats, Y: Array, delta: float, mix: _Mix) -> tuple[Floats, Floats]:
     # ℓ*(α) = ½α² + α·y for |α| ≤ δ;  ℓ + ℓ* − α·ŷ = ½(α − r)² where |r| ≤ δ, else (c − α)(r − ½(c + α)), c = clip(r)
     r = raw - Y
     clipped = np.clip(r, -delta, delta)
-    alpha = (1 - mix.share) * clipped + mix.share * mix.other
+    alpha = (1 - mix.share) * np.clip(r + mix.shift, -delta, delta) + mix.share * mix.other
     terms = np.where(np.abs(r) <= delta, (alpha - r) ** 2 / 2, (clipped - alpha) * (r - (clipped + alpha) / 2))
     return terms.sum(axis=1), alpha
 
 
 def _logistic(raw: Floats, Y: Array, _: float, mix: _Mix) -> tuple[Floats, Floats]:
     # ℓ*(α) = p·log p + (1 − p)·log(1 − p), p = α + y;  ℓ + ℓ* − α·ŷ is the divergence of p from σ(ŷ)
+    p, rest = _sigmoid(raw), _sigmoid(-raw)
+    moved, moved_rest = (_sigmoid(raw + mix.shift), _sigmoid(-raw - mix.shift)) if mix.shift.any() else (p, rest)
+    mixed = moved + mix.share * (mix.other - moved)
+    mixed_rest = moved_rest + mix.share * (1 - mix.other - moved_rest)
+    return (_divergence(mixed, p) + _divergence(mixed_rest, rest)).sum(axis=1), mixed - Y
+
+
+def _sigmoid(raw: Floats) -> Floats:
     e = np.exp(-np.abs(raw))
-    p, rest = np.where(raw > 0, 1, e) / (1 + e), np.where(raw > 0, e, 1) / (1 + e)
-    mixed = p + mix.share * (mix.other - p)
-    return (_divergence(mixed, p) + _divergence(1 - mixed, rest)).sum(axis=1), mixed - Y
+    result: Floats = np.where(raw > 0, 1, e) / (1 + e)
+    return result
 
 
 def _softmax(raw: Floats, Y: Array, _: float, mix: _Mix) -> tuple[Floats, Floats]:
     # ℓ*(α) = Σ p·log p, p = α + onehot(y);  ℓ + ℓ* − α·ŷ is the divergence of p from softmax(ŷ)
-    e = np.exp(raw - raw.max(axis=1, keepdims=True))
-    p = e / e.sum(axis=1, keepdims=True)
-    mixed = p + mix.share * (mix.other - p) if mix.share else p
+    p = _shares(raw)
+    moved = _shares(raw + mix.shift) if mix.shift.any() else p
+    mixed = moved + mix.share * (mix.other - moved) if mix.share else moved
     alpha = mixed.copy()
     alpha[np.arange(len(Y)), Y[:, 0].astype(np.intp)] -= 1
     return _divergence(mixed, p).sum(axis=1), alpha
 
 
+def _shares(raw: Floats) -> Floats:
+    e = np.exp(raw - raw.max(axis=1, keepdims=True))
+    result: Floats = e / e.sum(axis=1, keepdims=True)
+    return result
+
+
 def _divergence(p: Floats, q: Floats) -> Floats:
-    """p·log(p/q) − p + q ≥ 0, without cancellation where p is near q."""
+    """p·log(p/q) − p + q ≥ 0, without cancellation where p is near q, which is almost everywhere."""
     safe = np.maximum(q, 1e-300)
     u = (p - q) / safe
-    with np.errstate(divide="ignore", invalid="ignore"):
-        exact = safe * ((1 + u) * np.log1p(np.maximum(u, -1)) - u)
-    return np.where(np.abs(u) < 1e-5, safe * u * u / 2 * (1 + np.abs(u)), np.where(u <= -1, safe, exact))
+    with np.errstate(over="ignore"):
+        terms = safe * u * u * (0.5 + np.abs(u))
+    far = np.abs(u) > 1e-5
+    if far.any():
+        u, safe = u[far], safe[far]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            terms[far] = np.where(u <= -1, safe, safe * ((1 + u) * np.log1p(np.maximum(u, -1)) - u))
+    return terms
 
 
 _PAIRS = {"huber": _huber, "logistic": _logistic, "softmax": _softmax}

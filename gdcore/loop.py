@@ -19,10 +19,11 @@ from gdcore.metric import Metric
 from gdcore.mlp import MLP
 from gdcore.models import Linear
 from gdcore.moments import Moments, check
-from gdcore.nesterov import Nesterov
+from gdcore.nesterov import BAND, SMOOTHING, Nesterov
 from gdcore.quadratic import Quadratic, rows_like
 from gdcore.run import ConditionWarning, DivergenceError, Epoch, History, LearningRateWarning, Method, Run
 from gdcore.spectrum import MOST_COLUMNS, Spectrum, of
+from gdcore.tables import Piecewise, Table, moments_of, row_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _EPOCHS_PER_CALL = 1 << 16  # bounds the memory reserved for history ahead of the epochs
 _GRAM_COLUMNS = 2048  # up to so many a d × d matrix is inverted without being asked for
+_ROUND = 1e4  # up to this condition of the scaled second moments their solution has all digits that matter
 _ROW = ("loss", "gradient_norm", "seconds", "validation_loss", "lr", "epoch")  # of a piece of history
 
 
@@ -81,6 +83,8 @@ class _State:
         self.scalars = np.zeros(8)
         self.origin: Any = None
         self.done = 0  # epochs in this call, as the steppers in Python count them
+        self.quick = math.inf  # what the last look at tol saw
+        self.judged: tuple[Any, bool] | None = None  # tol, and what the last look at it said
         self.best: tuple[float, Array, Array | None] = (math.inf, self.weights, self.bias)
         self.waited = 0
 
@@ -90,6 +94,7 @@ class _State:
         other.memory = None if self.memory is None else self.memory.copy()
         other.steps, other.best, other.waited = self.steps.copy(), self.best, self.waited
         other.scalars, other.origin, other.done = self.scalars.copy(), self.origin, self.done
+        other.quick, other.judged = self.quick, self.judged
         return other
 
     def keep_best(self, validation_loss: float) -> None:
@@ -127,30 +132,59 @@ class Training:
             raise ValueError("patience needs validation=(Xv, Yv), the rows whose loss it watches")
         self.n_threads = threads.resolve(options.n_threads)
 
-        self.X = rows.table(X)
-        self.n = len(self.X)
-        Y = rows.targets(Y, self.X)
-        self.model = _starting_model(model, self.X, Y, self.loss_function)
-        self.Y = Y.reshape(self.n, -1)
-        self.target_shape = Y.shape[1:]
-        self.backend = BACKENDS[options.backend]
-        self.engine = self.model.engine(self.backend, self.X.dtype)
-        self.batch_size = self.n if options.batch_size is None else _integer(options.batch_size, "batch_size", 1, self.n)
-        self.sample_weight = None
-        if options.sample_weight is not None:
-            self.sample_weight = rows.weights_of_rows(options.sample_weight, self.X)
-        self.validation = None if options.validation is None else self._validation(options.validation)
-        self.objective: dict[str, Any] = {"loss": self.loss_function.name, "parameter": self.loss_function.parameter}
-
-        self.linear, self.batches = isinstance(self.model, Linear), self.batch_size < self.n
+        self._take_data(X, Y, model)
+        self.linear = isinstance(self.model, Linear)
         self.has_bias = isinstance(self.model, Linear) and self.model.bias is not None
         self.squared = self.linear and self.loss_function.name == "mse"
         self._choose_optimizer()
         if options.tol is not None:
             self.tol: float | None = _number(options.tol, "tol")
         else:
-            self.tol = self._default_tol() if self.auto else None
+            self.tol = self._default_tol() if self.auto and not self.batches else None
         self.each = options.callback is not None or self.validation is not None
+
+    def _take_data(self, X: Any, Y: Any, model: Linear | MLP | None) -> None:
+        """The rows: arrays, or a table that comes in pieces."""
+        options, size = self.options, self.options.batch_size
+        self.table = isinstance(X, Table)
+        if isinstance(X, Table):
+            for name, value in (("Y", Y), ("sample_weight", options.sample_weight)):
+                if value is not None:
+                    raise TypeError(f"{name} comes with the table: found {type(value).__name__}")
+            if isinstance(model, MLP) or size is not None:
+                raise TypeError("networks and mini-batches want arrays: X, Y, sample_weight = table.read()")
+            self.X: Any = X
+            self.d, self.target_shape = len(X.names), X.target_shape
+            self.Y: Any = None
+            self.model: Linear | MLP = _model_of_table(model, X, self.loss_function)
+            self.backend = BACKENDS[options.backend]
+            self.engine: Any = Piecewise(self.backend)
+        else:
+            self.X = rows.table(X)
+            self.d = self.X.shape[1]
+            Y = rows.targets(Y, self.X)
+            self.model = _starting_model(model, self.X, Y, self.loss_function)
+            self.Y = Y.reshape(len(Y), -1)
+            self.target_shape = Y.shape[1:]
+            self.backend = BACKENDS[options.backend]
+            self.engine = self.model.engine(self.backend, self.X.dtype)
+        self.batch_size = 0 if size is None else _integer(size, "batch_size", 1, self.n)
+        self.batches = 0 < self.batch_size < (0 if self.table else self.n)
+        self.sample_weight = None
+        if options.sample_weight is not None:
+            self.sample_weight = rows.weights_of_rows(options.sample_weight, self.X)
+        self.validation = None if options.validation is None else self._validation(options.validation)
+        self.objective: dict[str, Any] = {"loss": self.loss_function.name, "parameter": self.loss_function.parameter}
+
+    @property
+    def n(self) -> int:
+        """How many rows there are; of a table they are counted."""
+        return len(self.X)
+
+    @property
+    def outputs(self) -> int:
+        """k, of the model."""
+        return math.prod(self.model.outputs)
 
     def _choose_optimizer(self) -> None:
         """The optimizer and the metric; which of them go together."""
@@ -165,7 +199,7 @@ class Training:
         if wish == "auto":
             self.precondition = None
             if self.auto and accelerated:
-                self.precondition = "gram" if self.X.shape[1] <= _GRAM_COLUMNS else "diagonal"
+                self.precondition = "gram" if self.d <= _GRAM_COLUMNS else "diagonal"
         else:
             self.precondition = wish
             if wish is not None and not (whole and (accelerated or plain)):
@@ -185,7 +219,7 @@ class Training:
 
     def _default_tol(self) -> float:
         if self.loss_function.curvature is None and self.linear:
-            return 1e-5
+            return 1e-4
         return 1e-10 if self.X.dtype == np.float64 else 1e-6
 
     # What one pass over the data tells ----------------------------------------------------------------------------------
@@ -193,19 +227,20 @@ class Training:
     @functools.cached_property
     def moments(self) -> Moments:
         """Second moments of X, and of Y with it where the loss is squared error."""
-        Y = self.Y if self.loss_function.targets == "real" else None
-        moments = Moments.of(self.X, Y, self.sample_weight, self.n_threads, self.options.backend)
-        if not moments.finite:
+        real = self.loss_function.targets == "real"
+        Y = self.Y if real else None
+        moments = moments_of(self.X, Y, self.sample_weight, self.n_threads, self.options.backend, target=real)
+        if not moments.finite and not self.table:
             rows.check_finite(self.X, "X")
             rows.check_finite(self.Y.reshape(self.n, *self.target_shape), "Y")
-        check(moments, self.X)
+        check(moments, None if self.table else self.X)
         return moments
 
     @functools.cached_property
     def spectrum(self) -> Spectrum:
         """Of X, for this loss and these penalties."""
         bias = self.has_bias
-        if self.X.shape[1] <= MOST_COLUMNS:
+        if self.d <= MOST_COLUMNS:
             return Spectrum(self.moments.of_columns(), bias, self.loss_function, self.l2)
         return of(self.X, self.sample_weight, bias, self.loss_function, self.l2, self.options.backend, self.n_threads)
 
@@ -232,16 +267,17 @@ class Training:
         if not self.auto and not self.preconditioned:
             self._warn(epochs)
         self.passes = (self.X, self.Y, self.sample_weight)
+        self.engine_now = self.backend if self.method == "gram" else self.engine
         if self.method == "gram":
             X, Y = rows_like(self.moments, self.has_bias)
-            self.passes = (X.astype(self.X.dtype), Y.astype(self.X.dtype), None)
+            self.passes = (X, Y, None)
 
     def _method(self, epochs: int, asked: list[int] | None) -> Method:
         wish = self.options.method
         reasons = {
             "the loss is not mse": not self.squared,
             "it goes in batches": self.batches,
-            f"X has more than {_GRAM_COLUMNS:,} columns": self.X.shape[1] > _GRAM_COLUMNS,
+            f"X has more than {_GRAM_COLUMNS:,} columns": self.d > _GRAM_COLUMNS,
         }
         closed = {
             "gradients are rounded": self.decimals is not None,
@@ -269,16 +305,26 @@ class Training:
                 raise ValueError(f"method 'gram' is not for this: {no_gram}")
             if not self._trusted():
                 return self._doubted()
-            return Method("gram", f"epochs of {self.X.shape[1]}² multiply-adds instead of {self.n:,} · {self.X.shape[1]}")
+            return Method("gram", f"epochs of {self.d}² multiply-adds instead of {self.n:,} · {self.d}")
         if wish == "stream":
             return Method("stream", "as asked")
+        if self.preconditioned and no_gram is None and self.precondition == "gram":
+            # One pass tells all, unless second moments have lost digits that a gradient from the rows brings back.
+            condition = self.quadratic.metric.condition
+            if condition <= _ROUND or (self.table and self._trusted()):
+                return Method("gram", "the second moments solve it")
+            return Method(
+                "stream", f"the scaled condition {condition:.2g} costs digits that gradients from the rows bring back"
+            )
+        if no_gram is None and self.table and self.decimals is None:
+            return Method("gram", "the table is read once") if self._trusted() else self._doubted()
         if no_gram is not None or self.decimals is not None or self.preconditioned or self.options.callback is not None:
             why = no_gram or ("few epochs are enough" if self.preconditioned else "every epoch is needed as it is")
             return Method("stream", why)
         # The cost model, in multiply-adds: 2·n·d an epoch; n·p²/8 for the moments, which run from cache, at four times the
         # speed; 2·p² an epoch on their table; 12·p³ for the eigenvectors.
-        n, d, p = self.n, self.X.shape[1], self.X.shape[1] + self.Y.shape[1] + 1
-        stream = 2.0 * n * d * self.Y.shape[1] * epochs
+        n, d, p = self.n, self.d, self.d + self.outputs + 1
+        stream = 2.0 * n * d * self.outputs * epochs
         measure = n * p * p / 8
         gram, exact = measure + 2.0 * p * p * epochs, measure + 12.0 * p**3 + 4.0 * p * min(epochs, 10_000)
         if stream < 1e8 or stream < 2 * min(gram, math.inf if no_closed else exact):
@@ -289,13 +335,38 @@ class Training:
             return Method("exact", f"{epochs:,} epochs by formula cost {stream / exact:,.0f} times less than one by one")
         return Method("gram", f"{epochs:,} epochs cost {stream / gram:,.0f} times less than over {self.n:,} rows")
 
+    @functools.cached_property
+    def clear(self) -> bool:
+        """Whether the second moments tell all directions that the rows tell.
+
+        Where they have directions of no length, a pass over the rows says whether that is so or was lost in rounding.
+        """
+        metric = self.quadratic.metric
+        if not metric.clear or metric.null.shape[1] == 0:
+            return metric.clear
+        null = metric.null / np.abs(metric.null).sum(axis=0)
+        mean = metric.means[0]
+        size = float(np.sqrt(np.max(np.diag(metric.hessians[0]) / 2 + mean**2)))
+        dtype = self.X.dtype
+        longest = 0.0
+        for piece in row_blocks(self.X, np.empty((0 if self.table else self.n, 0)), self.sample_weight):
+            out = np.empty((len(piece.X), null.shape[1]), dtype)
+            centre = -(mean @ null) if self.has_bias else None
+            self.backend.predict(
+                piece.X, null.astype(dtype), None if centre is None else centre.astype(dtype), out, self.n_threads
+            )
+            if piece.sample_weight is not None:
+                out = out[piece.sample_weight > 0]
+            longest = max(longest, float(np.abs(out).max(initial=0.0)))
+        return longest <= 64 * self.d * float(np.finfo(dtype).eps) * max(size, float(np.sqrt(self.moments.largest_row)))
+
     def _trusted(self) -> bool:
         """Whether the Gram matrix carries what the data's dtype can tell."""
         condition = self.spectrum.condition or math.inf
-        return self.quadratic.metric.clear and condition < 0.01 / float(np.finfo(np.float64).eps)
+        return self.clear and condition < 0.01 / float(np.finfo(np.float64).eps)
 
     def _doubted(self) -> Method:
-        condition = self.spectrum.condition
+        condition = max(self.spectrum.condition or 0.0, self.quadratic.metric.condition)
         return Method("stream", f"the Gram matrix's condition, {condition:.2g}, is past what float64 carries")
 
     def _rate(self) -> float:
@@ -307,7 +378,8 @@ class Training:
             if self.schedule is None:
                 self.schedule = schedules.root()  # type: ignore[assignment]
             top = Spectrum(self.moments.of_columns(), self.has_bias, losses.mse(), 0.0).largest / 2
-            size = float(np.mean(np.abs(self.Y - np.median(self.Y, axis=0)))) or 1.0
+            spread = np.sqrt(np.diag(self.moments.scatter)[self.d :] / self.moments.total)
+            size = 0.6 * float(np.mean(spread)) or 1.0
             return size / top if top > 0 else 1.0
         if self.batches:
             return self.spectrum.batch_lr(self.batch_size)
@@ -333,7 +405,7 @@ class Training:
         curvature = self.loss_function.curvature
         if not (self.linear and curvature is not None and isinstance(self.optimizer, optimizers.SGD)) or not self.lr:
             return
-        n, d = self.X.shape
+        n, d = self.n, self.d
         sample, s = self.X, self.sample_weight
         measured = "moments" in self.__dict__ or "spectrum" in self.__dict__
         if not measured:
@@ -394,19 +466,24 @@ class Training:
         self.first = int(history.epoch[-1]) if len(history) else 0
         # Pieces of history and how much of each is filled: what was done is read off here, wherever a signal strikes.
         self.pieces: list[tuple[Array, Array]] = []
-        self.state = _State(self.model, self.X.dtype, self.optimizer) if state is None else state.copy()
-        self.state.done = 0
+        self.state: Any = None
         self.loss = self.norm = math.nan
         self.proved: float | None = None
-        self._quick = math.inf
         self._plan(epochs, asked, kept)
+        # The second moments are float64 whatever X is, and so are the epochs on them.
+        dtype = np.dtype(np.float64) if self.method == "gram" else self.X.dtype
+        if state is None or state.weights.dtype != dtype:
+            self.state = _State(self.model, dtype, self.optimizer)
+        else:
+            self.state = state.copy()
+        self.state.done = 0
         self.stepper.begin()
         if self.limit is not None and self.lr is not None and self.lr > self.limit:
             self.ceiling = max(self.objective_of_zeros(), self.loss if math.isfinite(self.loss) else -math.inf)
         status = "epochs"
         # A start that is as good as the end: only where nothing but the gradient's norm is asked for.
-        if self.tol is not None and not math.isnan(self.norm) and self.reached(getattr(self.stepper, "metric", None)):
-            status = "converged"
+        if self.tol is not None and not isinstance(self.stepper, Closed) and not math.isnan(self.norm):
+            status = "converged" if self._reached_at_start() else status
         try:
             while status == "epochs" and (left := epochs - self.done) > 0:
                 status = self.stepper.some_epochs(left)
@@ -423,12 +500,17 @@ class Training:
         elif status == "interrupted" and isinstance(self.stepper, Stream) and self.done:
             columns, counted = next(piece for piece in reversed(self.pieces) if piece[1][0])
             self.loss, self.norm = (float(v) for v in columns[:2, int(counted[0]) - 1])
-        if self.method != "stream":
-            self.passes = (self.X, self.Y, self.sample_weight)
-            self.evaluate()
+        if self.method != "stream" and not self.table:
+            # The last loss and gradient are those of the rows themselves.
+            self.passes, self.engine_now = (self.X, self.Y, self.sample_weight), self.engine
+            weights, bias = self._final(self.state.weights, self.state.bias)
+            self.take(self.evaluated(weights, bias))
         if status == "diverged":
-            raise DivergenceError(self._diverged(), self._result("epochs"))
-        if self.preconditioned and self.precondition == "gram" and not self.stepper.metric.clear:
+            message = self._diverged()
+            self.stepper = None
+            raise DivergenceError(message, self._result("epochs"))
+        unclear = self.preconditioned and self.precondition == "gram" and not self.stepper.metric.clear
+        if unclear or (self.preconditioned and self.squared and self.d <= _GRAM_COLUMNS and not self.clear):
             condition = self.stepper.metric.condition
             warnings.warn(
                 f"the columns of X are so nearly dependent (condition {condition:.2g}, scaled) that {self.X.dtype} cannot "
@@ -436,7 +518,16 @@ class Training:
                 ConditionWarning,
                 stacklevel=4,
             )
+        self.stepper = None  # it refers to this
         return self._result(status)
+
+    def _reached_at_start(self) -> bool:
+        if self.state.judged is not None and self.state.judged[0] == self.tol:
+            return bool(self.state.judged[1])  # a resumed run does not look again at what has been looked at
+        if isinstance(self.stepper, Nesterov):
+            scalars = self.state.scalars
+            return self.reached(self.stepper.metric, scalars[SMOOTHING], scalars[BAND])
+        return self.reached(None)
 
     def _settle(self) -> None:
         """After a signal: the history is as long as the state is old."""
@@ -469,7 +560,7 @@ class Training:
         """Validation, patience, callback; True stops."""
         if self.validation is not None:
             columns[3, 0] = self.engine.loss(
-                *self.validation, self.state.weights, self.state.bias, None, self.n_threads, **self.objective
+                *self.validation, *self._final(self.state.weights, self.state.bias), None, self.n_threads, **self.objective
             )
         stop = False
         if self.patience is not None:
@@ -477,7 +568,7 @@ class Training:
             stop = self.state.waited >= self.patience
         if self.options.callback is not None:
             loss, norm, _, validation_loss, _, epoch = (float(value) for value in columns[:, 0])
-            model = self.model.with_parameters(self.state.weights, self.state.bias)
+            model = self.model.with_parameters(*self._final(self.state.weights, self.state.bias))
             wish = self.options.callback(Epoch(int(epoch), loss, validation_loss, norm, model, gradient))
             stop = stop or (isinstance(wish, (bool, np.bool_)) and bool(wish))
         return stop
@@ -506,10 +597,10 @@ class Training:
         X, Y, s = self.passes
         more = {"smoothing": smoothing} if smoothing else {}
         with np.errstate(over="ignore", invalid="ignore"):
-            loss, gradient, bias_gradient = self.engine.loss_gradient(
+            loss, gradient, bias_gradient = self.engine_now.loss_gradient(
                 X, Y, weights, bias, s, self.n_threads, l1=self.l1, l2=self.l2, **self.objective, **more
             )
-            norm = float(self.engine.gradient_norm(weights, gradient, bias_gradient, self.l1))
+            norm = float(self.engine_now.gradient_norm(weights, gradient, bias_gradient, self.l1))
         return _Values(loss, gradient, bias_gradient, norm)
 
     def evaluate(self, smoothing: float = 0.0) -> None:
@@ -534,45 +625,66 @@ class Training:
 
     def objective_of_zeros(self) -> float:
         """Objective of the model whose parameters are all 0."""
-        weights, bias = np.zeros_like(self.state.weights), self.state.bias
+        weights, bias = self._final(np.zeros_like(self.state.weights), self.state.bias)
         return self.objective_at(weights, None if bias is None else np.zeros_like(bias))
 
     # When to stop ----------------------------------------------------------------------------------------------------------
 
     def smoothing_cost(self, smoothing: float, band: float) -> float:
         """What smoothing costs at most: h/4 (mae: h/2) for each row within h of its target, a share ``band`` of all."""
-        return float((0.5 if self.loss_function.name == "mae" else 0.25) * smoothing * band * self.Y.shape[1])
+        return float((0.5 if self.loss_function.name == "mae" else 0.25) * smoothing * band * self.outputs)
 
     def smooth_enough(self, smoothing: float, band: float) -> bool:
         """Whether that is within tol."""
         tol = self._default_tol() if self.tol is None else self.tol
-        return self.smoothing_cost(smoothing, band) <= max(tol, 1e-9) * self.loss / 2
+        return self.smoothing_cost(smoothing, band) <= max(tol, 1e-9) * self.loss / 2 + self._rounding
+
+    @functools.cached_property
+    def _rounding(self) -> float:
+        """What of a loss like |r| is rounding: where the data lie on a line, there is nothing else."""
+        if self.d > _GRAM_COLUMNS:
+            return 0.0
+        spread = np.sqrt(np.diag(self.moments.scatter)[self.d :] / self.moments.total)
+        return 100 * float(np.finfo(self.X.dtype).eps) * float(np.mean(spread))
 
     def reached(self, metric: Any, smoothing: float = 0.0, band: float = 1.0) -> bool:
         """Whether tol says stop: by the proved gap where there is one, else by the gradient in the metric, or its norm."""
         if self.tol is None:
             return False
+        says = self._reached(metric, smoothing, band)
+        self.state.judged = (self.tol, says)
+        return says
+
+    def _reached(self, metric: Any, smoothing: float, band: float) -> bool:
+        assert self.tol is not None
         weights = self.state.weights
         whole = self.linear and not self.batches
-        if self.squared and whole and self.X.shape[1] <= _GRAM_COLUMNS:
+        if self.squared and whole and self.d <= _GRAM_COLUMNS:
             quadratic = self.quadratic
-            if not quadratic.metric.clear:
+            if not self.clear:
                 return False
             gap_now = gap.decrement(quadratic.metric, weights, self.gradient, self.bias_gradient, self.l1)
-            before, self._quick = self._quick, gap_now
+            before, self.state.quick = self.state.quick, gap_now
             floor = 16 * float(np.finfo(self.X.dtype).eps) ** 2 * quadratic.size
             if gap_now > self.tol * self.loss + floor:
                 return False
             # By default squared error goes on while an epoch still brings digits: two or three are enough.
             polishing = self.auto and self.options.tol is None and isinstance(metric, Metric)
             return not polishing or gap_now <= 1e-4 * floor or gap_now > before / 100
+        if whole and self.norm == 0 and not smoothing:
+            return True
         if metric is not None and isinstance(metric, Metric):
             estimate = gap.decrement(metric, weights, self.gradient, self.bias_gradient, self.l1)
             if smoothing and not (self.smooth_enough(smoothing, band) and metric.kind == "gram"):
                 return False
-            if estimate > (0.5 if smoothing else 1.0) * self.tol * self.loss:
+            if estimate > (self.tol * self.loss / 2 + self._rounding if smoothing else self.tol * self.loss):
                 return False
-            return self._certified() if self.l2 > 0 and not smoothing else True
+            if smoothing:
+                # Of few rows H is stiff in the directions that they fix, and says too little of the others: without H the
+                # gradient has to be small beside slopes of size 1 as well.
+                slope = 2 * gap.decrement(self.stepper.plain, weights, self.gradient, self.bias_gradient, self.l1)
+                return bool(slope <= (2.0 if self.loss_function.name == "mae" else 0.5) * self.tol)
+            return self._certified() if self.l2 > 0 else True
         if whole and self.l2 > 0 and self.loss_function.curvature is not None:
             if self.norm**2 / (2 * self.l2) > self.tol * self.loss:
                 return False
@@ -580,24 +692,26 @@ class Training:
         return self.norm <= self.tol
 
     def _certified(self) -> bool:
-        # The proof costs a pass: it is tried again only once the loss or the gradient has changed much.
-        if self.norm > self._quick / 2:
-            return False
-        self._quick = self.norm
+        # The proof costs passes: it is tried once the part of it that the gradient tells is small enough, and again only
+        # when the gradient has halved.
         assert self.tol is not None
+        slopes = float(np.sum(gap.subgradient(self.state.weights, self.gradient, self.l1) ** 2))
+        if slopes / (2 * self.l2) > self.tol * self.loss or self.norm > self.state.quick / 2:
+            return False
+        self.state.quick = self.norm
         bound = self._gap(self.state.weights, self.state.bias)
         return bound is not None and bound <= self.tol * self.loss
 
     def _gap(self, weights: Array, bias: Array | None) -> float | None:
         """A proved bound on loss − best loss, at the cost of passes; None where nothing is proved."""
-        if not self.linear or self.X.shape[1] > MOST_COLUMNS:
+        if not self.linear or self.d > MOST_COLUMNS:
             return None
         state = self.engine.loss_gradient(
             self.X, self.Y, weights, bias, self.sample_weight, self.n_threads, l1=self.l1, l2=self.l2, **self.objective
         )
         _, gradient, bias_gradient = state
         if self.squared:
-            if not self.quadratic.metric.clear:
+            if not self.clear:
                 return None
             return gap.decrement(self.quadratic.metric, weights, gradient, bias_gradient, self.l1)
         bound = gap.duality_gap(
@@ -621,6 +735,8 @@ class Training:
         """NaN and infinity show in the first loss and gradient: find where they come from."""
         if math.isfinite(self.loss) and math.isfinite(self.norm):
             return
+        if self.table:
+            raise ValueError("the loss overflows before the first epoch: scale the columns of the table")
         rows.check_finite(self.X, "X")
         rows.check_finite(self.Y.reshape(self.n, *self.target_shape), "Y")
         if math.isnan(self.loss) and math.isfinite(self.objective_at(self.state.weights, self.state.bias)):
@@ -632,7 +748,11 @@ class Training:
             "scale the columns of X, or Y"
         )
 
-    def _validation(self, validation: Any) -> tuple[Array, Array]:
+    def _validation(self, validation: Any) -> tuple[Any, Any]:
+        if isinstance(validation, Table):
+            if not self.table or validation.names != self.X.names:
+                raise ValueError("a validation table goes with a table of the same columns")
+            return validation, validation
         try:
             Xv, Yv = validation
         except (TypeError, ValueError):
@@ -656,14 +776,20 @@ class Training:
             columns = dict(zip(_ROW, np.concatenate(filled, axis=1), strict=True))
             later = History(**columns | {"epoch": columns["epoch"].astype(np.int64)})
             history = history + later if len(history) else later
-        weights, bias = self.state.weights, self.state.bias
+        weights, bias = self._final(self.state.weights, self.state.bias)
         loss_now, norm_now = self.loss, self.norm
         if self.patience is not None and self.state.best[0] < math.inf:
             _, weights, bias = self.state.best
+            weights, bias = self._final(weights, bias)
             loss_now, norm_now = self.objective_at(weights, bias), math.nan
         model = self.model.with_parameters(weights, bias)
         model.loss = self.loss_function
         return Run(model, history, status, self.method, loss_now, norm_now, self._resume, self._facts(weights, bias))
+
+    def _final(self, weights: Array, bias: Array | None) -> tuple[Array, Array | None]:
+        """Parameters in X's dtype."""
+        dtype = self.X.dtype
+        return weights.astype(dtype, copy=False), None if bias is None else bias.astype(dtype, copy=False)
 
     def _facts(self, weights: Array, bias: Array | None) -> dict[str, Callable[[], Any]]:
         """What a run tells when it is asked, because it costs passes."""
@@ -746,7 +872,7 @@ class Stream:
                 status = "converged" if t.norm <= t.tol else status
         else:
             tol = -1.0 if t.tol is None or self._proves() else t.tol
-            status = t.engine.descend(
+            status = t.engine_now.descend(
                 X, Y, state.weights, state.bias, t.gradient, t.bias_gradient, columns[4], columns.shape[1],
                 columns[:3], counted, tol=tol, ceiling=t.ceiling, **common,
             )  # fmt: skip
@@ -765,6 +891,21 @@ class Stream:
         t = self.t
         smooth = t.loss_function.curvature is not None
         return t.tol is not None and t.linear and not t.batches and (t.squared or (t.l2 > 0 and smooth))
+
+
+def _model_of_table(model: Any, X: Table, loss: losses.Loss) -> Linear:
+    wanted: tuple[int, ...] = X.target_shape
+    if loss.targets == "classes":
+        if X.classes is None:
+            raise ValueError("softmax wants a table whose target is classes")
+        wanted = (max(2, X.classes),)
+    if model is None:
+        return Linear(np.zeros((len(X.names), *wanted)), np.zeros(wanted))
+    if not isinstance(model, Linear):
+        raise TypeError(f"model must be a gdcore.Linear or None for a table, found {type(model).__name__}")
+    if model.weights.shape != (len(X.names), *wanted):
+        raise ValueError(f"the model has weights of shape {model.weights.shape}, the table wants {(len(X.names), *wanted)}")
+    return model
 
 
 def _starting_model(model: Linear | MLP | None, X: Array, Y: Array, loss: losses.Loss) -> Linear | MLP:

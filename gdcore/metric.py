@@ -32,7 +32,9 @@ class Inverse(NamedTuple):
     """Of A with its diagonal scaled to 1; inf where A is singular."""
     rank: int
     clear: bool
-    """Whether it is certain which eigenvalues are zero; else float64 cannot tell, and nothing is proved with A⁻¹."""
+    """Whether eigenvalues that are not zero stand clear of rounding; else nothing is proved with A⁻¹."""
+    null: Floats
+    """(d, d − rank): directions in which A seems to be zero."""
 
 
 def inverse(A: Floats) -> Inverse:
@@ -46,17 +48,18 @@ def inverse(A: Floats) -> Inverse:
     except np.linalg.LinAlgError:
         condition = np.inf
     if condition < _WELL:
-        rank, clear = len(S), True
+        rank, clear, null = len(S), True, np.empty((len(S), 0))
     else:
         values, vectors = np.linalg.eigh(S)
         zero = max(10, len(S)) * _EPS * values[-1]
         kept = values > zero
         rank, clear = int(kept.sum()), not (kept & (values < _CLEAR * zero)).any()
+        null = vectors[:, ~kept] / scale[:, None]
         matrix = (vectors[:, kept] / values[kept]) @ vectors[:, kept].T
         condition = float(values[-1] / values[0]) if kept.all() else np.inf
         if not clear:
             condition = float(values[-1] / max(values[kept].min(), _EPS))
-    return Inverse(matrix / scale / scale[:, None], condition, rank, clear)
+    return Inverse(matrix / scale / scale[:, None], condition, rank, clear, null)
 
 
 def covariance(moments: Moments, bias: bool) -> tuple[Floats, Floats]:
@@ -83,12 +86,17 @@ class Metric:
     l2 : float
     bias : bool
     kind : {"gram", "diagonal"}
+    scale : float
+        Of a diagonal one: so many times the diagonal bounds H, the largest eigenvalue of the columns' correlations.
     """
 
-    def __init__(self, moments: list[Moments], curvatures: list[float], l2: float, bias: bool, kind: str) -> None:
+    def __init__(
+        self, moments: list[Moments], curvatures: list[float], l2: float, bias: bool, kind: str, scale: float = 1.0
+    ) -> None:
         self.bias, self.kind, self.curvatures = bias, kind, np.array(curvatures)
         self.hessians, self.inverses, means = [], [], []
         self.condition, self.rank, self.clear = 1.0, moments[0].columns, True
+        self.null = np.empty((self.rank, 0))
         for m, c in zip(moments, curvatures, strict=True):
             C, mean = covariance(m, bias)
             A = c * C + (l2 if C.ndim == 1 else l2 * np.eye(len(C)))
@@ -99,8 +107,10 @@ class Metric:
                 self.inverses.append(found.matrix)
                 self.condition = max(self.condition, found.condition)
                 self.rank, self.clear = min(self.rank, found.rank), self.clear and found.clear
+                self.null = found.null
             else:
-                diagonal = A if A.ndim == 1 else np.diag(A)
+                diagonal = scale * (A if A.ndim == 1 else np.diag(A))
+                self.hessians[-1] = diagonal
                 self.inverses.append(np.divide(1, diagonal, out=np.zeros_like(diagonal), where=diagonal > 0))
         self.means = np.array(means)
 
@@ -128,8 +138,6 @@ class Metric:
 
     def _weigh(self, i: int, w: Floats) -> Floats:
         A = self.hessians[i]
-        if self.kind == "diagonal" and A.ndim == 2:
-            A = np.diag(A)
         product: Floats = A * w if A.ndim == 1 else A @ w
         return product
 
@@ -142,9 +150,8 @@ class Metric:
             i = 0 if self.shared else c
             A = self.hessians[i]
             if self.kind == "diagonal":
-                diagonal = A if A.ndim == 1 else np.diag(A)
                 threshold = lr * l1 * self.inverses[i]
-                new[:, c] = np.where(diagonal > 0, np.sign(at[:, c]) * np.maximum(np.abs(at[:, c]) - threshold, 0), 0)
+                new[:, c] = np.where(A > 0, np.sign(at[:, c]) * np.maximum(np.abs(at[:, c]) - threshold, 0), 0)
             else:
                 w = at[:, c].copy()
                 backend.lasso(A, A @ at[:, c], w, lr * l1)

@@ -73,7 +73,7 @@ class Moments(NamedTuple):
     ) -> Moments:
         """The moments of checked arrays: X (n, d), Y (n, k) or None, of one dtype."""
         with np.errstate(over="ignore", invalid="ignore"):
-            shift = first_means(X, Y)
+            shift = first_means(X, Y, sample_weight)
             engine = engine_for(len(shift), backend)
             return cls.settled(engine.moments(X, Y, sample_weight, shift, n_threads), shift, X.shape[1], len(X))
 
@@ -96,6 +96,10 @@ class Moments(NamedTuple):
         largest, rows = max(self.largest_row, other.largest_row), self.rows + other.rows
         return Moments(total, self.mean + away * share, scatter, self.columns, largest, rows)
 
+    def scaled(self, factor: float) -> Moments:
+        """With every row's weight times a factor."""
+        return self._replace(total=self.total * factor, scatter=self.scatter * factor)
+
     def of_columns(self) -> Moments:
         """The same of X alone."""
         d = self.columns
@@ -117,9 +121,13 @@ class Moments(NamedTuple):
         return bool(np.isfinite(self.scatter).all() and np.isfinite(self.mean).all())
 
 
-def first_means(X: Array, Y: Array | None) -> Floats:
-    """The first estimate of the means: those of the first rows."""
-    parts = [a[:_SAMPLE].mean(axis=0, dtype=np.float64) for a in (X, Y) if a is not None]
+def first_means(X: Array, Y: Array | None, sample_weight: Array | None) -> Floats:
+    """The first estimate of the means: those of the first rows, of rows that have a weight."""
+    first: Any = slice(0, _SAMPLE)
+    if sample_weight is not None:
+        weighty = np.flatnonzero(sample_weight[first])
+        first = weighty if len(weighty) else np.flatnonzero(sample_weight)[:_SAMPLE]
+    parts = [a[first].mean(axis=0, dtype=np.float64) for a in (X, Y) if a is not None]
     return np.concatenate(parts)
 
 
@@ -131,5 +139,5 @@ def engine_for(columns: int, backend: str) -> Any:
 def check(moments: Moments, X: Any) -> None:
     """ValueError where the second moments overflow float64."""
     if not moments.finite:
-        largest = float(np.max(np.abs(X[: 1 << 16])))
-        raise ValueError(f"the squares of X overflow: X has values up to {largest:.3g}; scale its columns")
+        largest = "" if X is None else f": X has values up to {float(np.max(np.abs(X[: 1 << 16]))):.3g}"
+        raise ValueError(f"the squares of X overflow{largest}; scale its columns")

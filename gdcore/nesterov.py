@@ -21,9 +21,10 @@ import numpy as np
 
 from gdcore import gap, rows
 from gdcore.backends import BACKENDS
-from gdcore.metric import Identity, Metric
-from gdcore.moments import Moments, check
+from gdcore.metric import Identity, Metric, covariance
+from gdcore.moments import Moments, check, engine_for
 from gdcore.spectrum import hessian_times, lanczos
+from gdcore.tables import row_pieces
 
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats
@@ -62,19 +63,17 @@ class Nesterov:
             if loss.curvature is None:
                 state.scalars[[SMOOTHING, BAND]] = _spread(t), 1
         self.moments = self._moments()
-        self.lr = 1.0
-        if self.kind is None:
-            self.bound: Any = Identity()
-        else:
-            self.bound = self._bound(state.scalars[SMOOTHING])
-            if self.kind == "diagonal" and t.lr is None:
-                self.lr = 1 / self._largest()
-        if self.kind is None and t.lr is None:
-            self.lr = 1 / (t.spectrum.largest or 1.0)
+        self.scale = self._largest() if self.kind == "diagonal" else 1.0
+        self.bound: Any = Identity() if self.kind is None else self._bound(state.scalars[SMOOTHING])
+        if state.scalars[SMOOTHING] and self.kind == "gram":
+            assert self.moments is not None
+            self.plain = Metric([self.moments], [1.0], t.l2, t.state.bias is not None, "gram")
         if t.lr is not None:
             self.lr = t.lr
+        else:
+            self.lr = 1 / (t.spectrum.largest or 1.0) if self.kind is None else 1.0
         self.metric = self.bound
-        if state.scalars[LOCAL]:
+        if state.scalars[LOCAL] and self.kind == "gram":
             anchor = _unflat(state.memory[1], state.weights, state.bias)
             self.metric = self._local(*anchor, state.scalars[SMOOTHING]) or self.bound
         t.evaluate(state.scalars[SMOOTHING])
@@ -110,16 +109,23 @@ class Nesterov:
     def _epoch(self, lr: float) -> tuple[Any, Any, Any] | None:
         """One epoch: the state, the metric, and loss and gradient after it; None where it left the finite numbers."""
         t = self.t
-        state, metric = t.state.copy(), self.metric
+        state = t.state.copy()
+        metric: Any = self.metric
         state.done += 1
         scalars, memory = state.scalars, state.memory
         w, b = state.weights.astype(np.float64), None if state.bias is None else state.bias.astype(np.float64)
         x, xb = _unflat(memory[0], w, b)
-        decrement = gap.decrement(metric, w, t.gradient, t.bias_gradient, t.l1)
+        now = t.values()
+        decrement = gap.decrement(metric, w, now.gradient, now.bias_gradient, t.l1)
         if scalars[SINCE] == 0:
             scalars[FIRST] = decrement
         narrower = scalars[SMOOTHING] > 0 and self._narrow(decrement, scalars)
-        if narrower or self._slow(decrement, scalars):
+        if narrower:
+            now = t.evaluated(state.weights, state.bias, scalars[SMOOTHING])
+        if narrower and self.kind == "diagonal":
+            metric = self._bound(scalars[SMOOTHING])
+            scalars[[K, SINCE]], x, xb = 0, w, b
+        elif narrower or self._slow(decrement, scalars):
             local = self._local(state.weights, state.bias, scalars[SMOOTHING])
             if local is not None:
                 if scalars[LOCAL] and not narrower and scalars[SINCE] < 2 * self._wait(scalars):
@@ -127,15 +133,15 @@ class Nesterov:
                 scalars[BAND] = self.band
                 metric, memory[1] = local, _flat(w, b)
                 scalars[[K, SINCE, DAMPING]], scalars[LOCAL], x, xb = 0, 1, w, b
-                scalars[FIRST] = gap.decrement(metric, w, t.gradient, t.bias_gradient, t.l1)
+                scalars[FIRST] = gap.decrement(metric, w, now.gradient, now.bias_gradient, t.l1)
         lr /= 1 + scalars[DAMPING]
-        along, bias_along = metric.step(t.gradient, t.bias_gradient)
+        along, bias_along = metric.step(now.gradient, now.bias_gradient)
         new, new_bias = metric.prox(
             w - lr * along, None if b is None or bias_along is None else b - lr * bias_along, lr, t.l1, t.backend
         )
         if t.loss_function.name == "softmax" and t.l1 == 0:
             new, new_bias = self._without_common(new, new_bias, w, b)
-        if self._uphill(metric, w, b, new, new_bias, x, xb, lr):
+        if self._uphill(now, metric, w, b, new, new_bias, x, xb):
             scalars[K] = 0
         momentum = scalars[K] / (scalars[K] + 3) if self.accelerate else 0.0
         scalars[K] += 1
@@ -145,14 +151,14 @@ class Nesterov:
             state.bias = (new_bias + momentum * (new_bias - xb)).astype(state.weights.dtype)
         memory[0] = _flat(new, new_bias)
         values = t.evaluated(state.weights, state.bias, scalars[SMOOTHING])
-        slack = 8 * np.finfo(state.weights.dtype).eps * abs(t.loss)
+        slack = 8 * np.finfo(state.weights.dtype).eps * abs(now.loss)
         slack += t.smoothing_cost(scalars[SMOOTHING], scalars[BAND])
         finite = bool(np.isfinite(values.loss) and np.isfinite(values.norm))
-        if not finite or values.loss > t.ceiling or (scalars[LOCAL] and values.loss > t.loss + slack):
+        if not finite or values.loss > t.ceiling or (scalars[LOCAL] and values.loss > now.loss + slack):
             if not scalars[LOCAL]:
                 return None
             # Taken back; the next step is a quarter as long.
-            state.weights, state.bias, values = t.state.weights, t.state.bias, t.values()
+            state.weights, state.bias, values = t.state.weights, t.state.bias, now
             scalars[K], scalars[SINCE], scalars[DAMPING] = 0, max(scalars[SINCE], 1), 4 * (1 + scalars[DAMPING]) - 1
             memory[0] = _flat(w, b)
         else:
@@ -168,7 +174,7 @@ class Nesterov:
         new = new - new.mean(axis=1, keepdims=True) + kept
         return new, None if bias is None else bias - bias.mean() + b.mean()
 
-    def _uphill(self, metric: Any, w: Floats, b: Any, new: Floats, new_bias: Any, x: Floats, xb: Any, lr: float) -> bool:
+    def _uphill(self, now: Any, metric: Any, w: Floats, b: Any, new: Floats, new_bias: Any, x: Floats, xb: Any) -> bool:
         # H(w − x') is lr·∇ without l1, and with it what the proximal step makes of the gradient.
         t = self.t
         if t.l1 > 0 and isinstance(metric, Metric) and b is not None:
@@ -178,8 +184,8 @@ class Nesterov:
         elif t.l1 > 0:
             return float(np.sum((w - new) * (new - x))) > 0
         else:
-            slope = float(np.sum(t.gradient * (new - x)))
-            return slope + (0.0 if b is None else float(np.sum(t.bias_gradient * (new_bias - xb)))) > 0
+            slope = float(np.sum(now.gradient * (new - x)))
+            return slope + (0.0 if b is None else float(np.sum(now.bias_gradient * (new_bias - xb)))) > 0
         (u, ub), (v, vb) = sides
         whole = metric.length(u + v, None if ub is None else ub + vb)
         return whole - metric.length(u, ub) - metric.length(v, vb) > 0
@@ -190,7 +196,7 @@ class Nesterov:
         t = self.t
         if self.kind is None:
             return None
-        if self.kind == "diagonal" and t.X.shape[1] > t.MOST_COLUMNS:
+        if self.kind == "diagonal" and t.d > t.MOST_COLUMNS:
             moments = Moments.of_each_column(t.X, t.sample_weight)
             if not moments.finite:
                 rows.check_finite(t.X, "X")
@@ -203,27 +209,30 @@ class Nesterov:
         t = self.t
         assert self.moments is not None
         assert self.kind is not None
-        return Metric([self.moments], [t.loss_function.bound(smoothing)], t.l2, t.state.bias is not None, self.kind)
+        return Metric(
+            [self.moments], [t.loss_function.bound(smoothing)], t.l2, t.state.bias is not None, self.kind, self.scale
+        )
 
     def _largest(self) -> float:
-        """λmax of D^−½·H·D^−½, D the diagonal of H: what a diagonal metric leaves."""
-        t, metric = self.t, self.bound
-        A = metric.hessians[0]
-        root = np.sqrt(metric.inverses[0])
-        if A.ndim == 2:
-            return float(np.linalg.eigvalsh(A * root * root[:, None])[-1])
-        times = hessian_times(t.X, t.sample_weight, metric.bias, BACKENDS[t.options.backend], t.n_threads)
-        half, mean = t.loss_function.bound(t.state.scalars[SMOOTHING]) / 2, metric.means[0]
+        """λmax of the columns' correlations: so many times its diagonal bounds H, whatever c and l2 are."""
+        t = self.t
+        assert self.moments is not None
+        C, mean = covariance(self.moments, t.state.bias is not None)
+        diagonal = C if C.ndim == 1 else np.diag(C)
+        root = np.sqrt(np.divide(1, diagonal, out=np.zeros_like(diagonal), where=diagonal > 0))
+        if C.ndim == 2:
+            return max(1.0, float(np.linalg.eigvalsh(C * root * root[:, None])[-1]))
+        bias = t.state.bias is not None
+        times = hessian_times(t.X, t.sample_weight, bias, BACKENDS[t.options.backend], t.n_threads)
 
         def product(v: Floats) -> Floats:
             w = root * v
-            g, gb = times(w, float(-mean @ w) if metric.bias else None)
-            centred = g - mean * gb if metric.bias else g
-            scaled: Floats = root * (half * centred + t.l2 * w)
+            g, gb = times(w, float(-mean @ w) if bias else None)
+            scaled: Floats = root * (g - mean * gb if bias else g) / 2
             return scaled
 
         largest, error, _ = lanczos(product, len(root), float(np.finfo(t.X.dtype).eps))
-        return largest + error
+        return max(1.0, largest + error)
 
     def _narrow(self, decrement: float, scalars: Floats) -> bool:
         """Makes h smaller where the smoothed loss is as near its best as smoothing lets it matter."""
@@ -246,48 +255,47 @@ class Nesterov:
 
     def _wait(self, scalars: Floats) -> float:
         """Epochs in a metric before it is judged: more where measuring costs more passes, and where it was in vain before."""
-        passes = (2 + self.t.X.shape[1] / 16) * self.t.state.weights.shape[1]
+        passes = (2 + self.t.d / 16) * self.t.state.weights.shape[1]
         enough = max(2.0, passes / 8) if scalars[LOCAL] else max(4.0, passes / 4)
         return float(enough * 2 ** scalars[VAIN])
 
     def _local(self, weights: Array, bias: Array | None, smoothing: float) -> Metric | None:
         """H where the weights are: each row weighs as much as the loss is curved at its prediction."""
         t = self.t
-        n, k = len(t.X), weights.shape[1]
+        k, width = weights.shape[1], _WIDER * smoothing
+        base = t.moments.of_columns()
+        shift = base.mean
+        engine = engine_for(len(shift), t.options.backend)
+        carried: list[Any] = [None] * k
+        for piece in row_pieces(t.X, t.Y, t.sample_weight, engine):
+            raw = np.empty((len(piece.X), k), t.X.dtype)
+            t.backend.predict(piece.X, weights, bias, raw, t.n_threads)
+            curved = t.loss_function.curvatures(raw.astype(np.float64, copy=False), piece.Y, width)
+            for c in range(k):
+                s = curved[:, c] if piece.sample_weight is None else curved[:, c] * piece.sample_weight
+                s = np.ascontiguousarray(s, t.X.dtype)
+                carried[c] = engine.moments(piece.X, None, s, shift, t.n_threads, carried[c])
         moments, curvatures = [], []
-        smoothing *= _WIDER
-        total = float(n if t.sample_weight is None else t.sample_weight.sum(dtype=np.float64))
-        floors = _FLOOR.get(t.loss_function.name, 1e-4)
-        for c in range(k):
-            weight = np.empty(n, t.X.dtype)
-            start = 0
-            raw = np.empty((0, k), t.X.dtype)
-            for block in rows.blocks(t.X):
-                part = slice(start, start + len(block))
-                start += len(block)
-                if len(raw) < len(block):
-                    raw = np.empty((len(block), k), t.X.dtype)
-                t.backend.predict(block, weights, bias, raw[: len(block)], t.n_threads)
-                curved = t.loss_function.curvatures(raw[: len(block)].astype(np.float64), t.Y[part], smoothing)
-                weight[part] = curved[:, c]
-            if t.sample_weight is not None:
-                weight *= t.sample_weight
-            mean = float(weight.sum(dtype=np.float64)) / total
+        floor = _FLOOR.get(t.loss_function.name, 1e-4)
+        for sums in carried:
+            mean = float(sums[1]) / base.total
             if not (np.isfinite(mean) and mean > 0):
                 return None
-            floor = weight.dtype.type(floors * mean)
-            weight += floor if t.sample_weight is None else floor * t.sample_weight
-            moments.append(Moments.of(t.X, None, weight, t.n_threads, t.options.backend))
-            curvatures.append(moments[-1].total / total)
+            # A little of the plain moments: rows without curvature may have some a step later.
+            found = Moments.settled(sums, shift, t.d, base.rows) + base.scaled(floor * mean)
+            moments.append(found)
+            curvatures.append(found.total / base.total)
         if smoothing:
-            self.band = float(np.mean(curvatures)) / (1 + floors) / t.loss_function.bound(smoothing) / _WIDER
+            self.band = float(np.mean(curvatures)) / (1 + floor) / t.loss_function.bound(width) / _WIDER
         return Metric(moments, curvatures, t.l2, bias is not None, "gram")
 
 
 def _spread(t: Any) -> float:
     """The first width: twice the targets' standard deviation, or 1 where they are all the same."""
-    Y = t.Y.astype(np.float64)
-    return 2 * float(np.sqrt(np.mean(np.var(Y, axis=0)))) or 1.0
+    if t.d > t.MOST_COLUMNS:
+        return 2 * float(np.sqrt(np.mean(np.var(t.Y.astype(np.float64), axis=0)))) or 1.0
+    d, moments = t.d, t.moments
+    return 2 * float(np.sqrt(np.mean(np.diag(moments.scatter)[d:]) / moments.total)) or 1.0
 
 
 def _flat(weights: Array, bias: Array | None) -> Floats:

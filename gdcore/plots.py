@@ -9,11 +9,14 @@ import numpy as np
 from gdcore import rows
 
 if TYPE_CHECKING:
+    from gdcore._types import Floats
     from gdcore.mlp import MLP
     from gdcore.models import Linear
     from gdcore.run import History
+    from gdcore.spectrum import Spectrum
 
 _TRAIN, _VALIDATION, _BEFORE = "#1f5fa8", "#d1622b", "#8a8a8a"
+_BLOWN_UP = 1e3  # an error that has grown so far is not followed any further
 _MISSING = "drawing needs matplotlib, which is not installed: pip install 'gdcore[plot]'"
 
 
@@ -97,18 +100,85 @@ def predictions(
     return _finish(ax)
 
 
-def figure(columns: int, title: str | None = None) -> tuple[Any, Any]:
-    """A figure with that many axes side by side, drawn without a window."""
+def spectrum(spectrum: Spectrum, ax: Any = None) -> Any:
+    """The error against the epochs, by formula, for three learning rates: too small, the best, and past the limit.
+
+    The error starts with equal parts in every direction that can be learned. An epoch multiplies the part along the
+    eigenvalue λ by 1 − lr·λ, so that after t epochs √mean((1 − lr·λ)²ᵗ) of the error is left.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        Of `gdcore.spectrum`.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+        With a tenth of ``spectrum.lr_best``, ``spectrum.lr_best`` and 1.05 times ``spectrum.lr_limit``, this one until the
+        error is a thousand times what it was; until three digits are learned with the slowest.
+
+    Raises
+    ------
+    ImportError
+        When matplotlib is missing.
+    ValueError
+        When only the largest eigenvalue is known, or all are zero.
+    """
+    best = spectrum.lr_best
+    if spectrum.eigenvalues is None or best is None:
+        raise ValueError(f"drawing needs all {spectrum.size:,} eigenvalues, and of so many only the largest is known")
+    values = spectrum.eigenvalues[spectrum.eigenvalues > 0]
+    if not len(values):
+        raise ValueError("all eigenvalues are zero: there is nothing to draw")
+    ax = _axes(ax)
+    small, past = best / 10, 1.05 * spectrum.lr_limit
+    needed = spectrum.epochs_to(1e-3) or 1
+    epochs = _sparse(spectrum.epochs_to(1e-3, small) or 1)
+    for lr, name, color in (
+        (small, "too small", _BEFORE),
+        (best, f"best, {_count(needed)} {'epoch' if needed == 1 else 'epochs'} for 3 digits", _TRAIN),
+        (past, f"past the limit {spectrum.lr_limit:.3g}", _VALIDATION),
+    ):
+        errors = _errors(values, lr, epochs)
+        until = len(errors) if lr <= spectrum.lr_limit else int(np.searchsorted(errors > _BLOWN_UP, True)) + 1
+        ax.plot(epochs[:until], errors[:until], color=color, label=f"lr = {lr:.3g}: {name}", linewidth=1.8)
+    ax.set(xscale="log", yscale="log", ylim=(5e-4, 1e3 * _BLOWN_UP), xlabel="epoch", ylabel="error, as a share of the first")
+    ax.set_title(f"Learning rates: condition {_count(spectrum.condition or 1)}")
+    ax.legend(frameon=False, loc="upper left")
+    return _finish(ax)
+
+
+def _errors(values: Floats, lr: float, epochs: Floats) -> Floats:
+    steps = lr * values
+    with np.errstate(divide="ignore"):  # log 0 = −∞: learned in one epoch
+        logs = np.where(steps < 1, np.log1p(-np.minimum(steps, 1)), np.log(np.abs(steps - 1)))  # log|1 − lr·λ|
+    with np.errstate(over="ignore"):
+        errors: Floats = np.sqrt(np.mean(np.exp(2 * epochs[:, None] * logs), axis=1))
+    return errors
+
+
+def _sparse(last: float, points: int = 1000) -> Floats:
+    """Whole numbers of epochs from 1 to the last, ever further apart."""
+    return np.unique(np.round(np.geomspace(1, max(last, 200), points)))
+
+
+def _count(number: float) -> str:
+    return f"{number:,.0f}" if number < 1e9 else f"{number:.3g}"
+
+
+def figure(columns: int, title: str | None = None, rows: int = 1) -> tuple[Any, Any]:
+    """A figure with that many axes side by side, in so many rows, drawn without a window."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
         raise ImportError(_MISSING) from None
-    made = Figure(figsize=(5.2 * columns, 3.9), layout="constrained", dpi=120)
+    made = Figure(figsize=(5.2 * columns, 3.9 * rows), layout="constrained", dpi=120)
     FigureCanvasAgg(made)
     if title:
         made.suptitle(title)
-    return made, made.subplots(1, columns, squeeze=False)[0]
+    return made, made.subplots(rows, columns, squeeze=False).ravel()
 
 
 def _axes(ax: Any) -> Any:

@@ -8,6 +8,7 @@ H⁻¹∇); any number of epochs in closed form; and a table of d + k + 1 rows t
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -93,6 +94,9 @@ def _square_root(G: Floats) -> Floats:
     return root * scale
 
 
+_TABLE = 256  # powers that are kept
+
+
 class Epochs:
     """Epochs of gradient descent with a constant lr in closed form, from starting weights on.
 
@@ -123,31 +127,60 @@ class Epochs:
         return self.vectors.T @ delta, self.vectors.T @ u
 
     def after(self, epochs: int, start: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
-        """δ and u after ``epochs`` epochs from ``start``."""
+        """δ and u (p, k) after ``epochs`` epochs from ``start``."""
+        delta, u = self._after(np.array([epochs]), start)
+        return delta[0], u[0]
+
+    def course(self, epochs: Array, start: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
+        """The objective, best + ½·Σ λ·δ², and the gradient's norm, ‖λ·δ‖, after each of some numbers of epochs."""
+        losses, norms = np.empty(len(epochs)), np.empty(len(epochs))
+        step = max(1, (1 << 18) // max(1, start[0].size))
+        with np.errstate(over="ignore", invalid="ignore"):
+            for low in range(0, len(epochs), step):
+                part = slice(low, low + step)
+                delta, _ = self._after(epochs[part], start)
+                slope = self.values[:, None] * delta
+                losses[part] = self.quadratic.best + 0.5 * np.sum(slope * delta, axis=(1, 2))
+                norms[part] = np.sqrt(np.sum(slope * slope, axis=(1, 2)))
+        return losses, norms
+
+    def _after(self, epochs: Array, start: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
         delta, u = start
         step = self.lr * self.values
-        if self.momentum == 0:
-            with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-                size = np.where(step < 1, np.exp(epochs * np.log1p(-np.minimum(step, 1))), np.abs(step - 1) ** float(epochs))
-            sign = np.where((step > 1) & (epochs % 2 == 1), -1.0, 1.0)
-            return (sign * size)[:, None] * delta, u
-        mu = self.momentum
+        t = epochs.astype(np.float64)[:, None]
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            if self.momentum == 0:
+                size = np.where(step < 1, np.exp(t * np.log1p(-np.minimum(step, 1))), np.abs(step - 1) ** t)
+                sign = np.where((step > 1) & (t % 2 == 1), -1.0, 1.0)
+                return (sign * size)[:, :, None] * delta, np.broadcast_to(u, (len(epochs), *u.shape))
+            P = self._powers(epochs)
+            first = P[:, 0, 0, :, None] * delta + P[:, 0, 1, :, None] * u
+            return first, P[:, 1, 0, :, None] * delta + P[:, 1, 1, :, None] * u
+
+    def _powers(self, epochs: Array) -> Floats:
+        """The matrices' powers (…, 2, 2, p): Mᵗ = (M²⁵⁶)^(t // 256) · M^(t % 256), whatever epochs are asked for."""
+        powers = np.empty((len(epochs), 2, 2, len(self.values)))
+        known: dict[int, Floats] = {}
+        for i, epoch in enumerate(epochs.tolist()):
+            many, few = divmod(epoch, _TABLE)
+            if many not in known:
+                known[many] = _power(self._table[_TABLE], many)
+            powers[i] = np.einsum("ijp,jkp->ikp", known[many], self._table[few])
+        return powers
+
+    @functools.cached_property
+    def _table(self) -> Floats:
+        step, mu = self.lr * self.values, self.momentum
         first = 1 - step * (1 + mu) if self.nesterov else 1 - step
-        second = -mu * mu if self.nesterov else -mu
-        M = np.array([[first, np.full_like(step, second)], [step, np.full_like(step, mu)]])
+        second = np.full_like(step, -mu * mu if self.nesterov else -mu)
+        M = np.array([[first, second], [step, np.full_like(step, mu)]])
+        table = np.empty((_TABLE + 1, *M.shape))
+        table[0] = 0
+        table[0, 0, 0] = table[0, 1, 1] = 1
         with np.errstate(over="ignore", invalid="ignore"):
-            P = _power(M, epochs)
-            return P[0, 0][:, None] * delta + P[0, 1][:, None] * u, P[1, 0][:, None] * delta + P[1, 1][:, None] * u
-
-    def loss(self, delta: Floats) -> float:
-        """The objective at δ: best + ½·Σ λ·δ²."""
-        with np.errstate(over="ignore"):
-            return self.quadratic.best + 0.5 * float(np.sum(self.values[:, None] * delta * delta))
-
-    def norm(self, delta: Floats) -> float:
-        """The gradient's norm at δ: ‖λ·δ‖."""
-        with np.errstate(over="ignore"):
-            return float(np.sqrt(np.sum((self.values[:, None] * delta) ** 2)))
+            for i in range(_TABLE):
+                table[i + 1] = np.einsum("ijp,jkp->ikp", M, table[i])
+        return table
 
     def parameters(self, delta: Floats) -> tuple[Floats, Floats | None]:
         """W and b at δ."""

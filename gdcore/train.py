@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def fit(
     X: Any,
-    Y: Any,
+    Y: Any = None,
     model: Linear | MLP | None = None,
     loss: str | losses.Loss = "mse",
     optimizer: str | Optimizer | None = None,
@@ -52,7 +52,8 @@ def fit(
     Parameters
     ----------
     X : array (n, d), float32 or float64
-        One row a sample, in any memory layout; never copied. Integers and booleans become float64.
+        One row a sample, in any memory layout; never copied. Integers and booleans become float64. Or a `gdcore.tables.Table`,
+        which comes in pieces and brings Y and sample_weight with it.
     Y : array (n,) or (n, k)
         Targets; for softmax (n,) classes 0 … k − 1.
     model : Linear or MLP, optional
@@ -95,7 +96,7 @@ def fit(
         Stop, with status "converged", when loss − best loss is proved to be at most tol·loss (``run.gap``: mse, and huber,
         logistic and softmax with l2); where nothing can be proved, when ½·∇ᵀH⁻¹∇ ≤ tol·loss in the metric of
         ``precondition``; without a metric when the gradient's norm (with l1 that of the smallest subgradient) is at most tol.
-        Default: with lr="auto" 1e-10 (float32 1e-6; mae and quantile 1e-5), for mse until rounding ends progress; with a
+        Default: with lr="auto" 1e-10 (float32 1e-6; mae and quantile 1e-4), for mse until rounding ends progress; with a
         number for lr never. With batches this costs one more pass an epoch.
     patience : int, optional
         Stop when the validation loss has not fallen for so many epochs; the status is then "early_stopped". The model

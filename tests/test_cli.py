@@ -1,6 +1,7 @@
 """The command line, as a user meets it: in a process of its own, in an empty folder."""
 
 import importlib.util
+import json
 import math
 import os
 import re
@@ -8,8 +9,10 @@ import struct
 import subprocess
 import sys
 from importlib.metadata import entry_points
+from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import gdcore
@@ -63,19 +66,43 @@ def test_demo_learns_the_certified_digits(demo):
         assert float(certified) == CERTIFIED[name]
         assert str(CERTIFIED[name]) in demo.stdout
         error = abs(float(learned) - CERTIFIED[name]) / abs(CERTIFIED[name])
-        assert float(digits) >= 9
-        assert error < 1e-9
+        assert float(digits) >= 12
+        assert error < 1e-12
         assert float(digits) == pytest.approx(min(15.0, -math.log10(error)) if error else 15.0, abs=0.3)
 
 
 def test_demo_traces_its_epochs(demo):
-    rows = re.findall(r"^ +(\d+) +([\d.e+-]+) +([\d.e+-]+) +([\d.-]+) +([\d.-]+)$", demo.stdout, re.MULTILINE)
-    epochs, losses = [int(row[0]) for row in rows], [float(row[1]) for row in rows]
-    assert epochs == sorted(set(epochs))
-    assert epochs[0] == 1
-    assert len(epochs) >= 5
-    assert losses == sorted(losses, reverse=True)
-    assert losses[-1] == pytest.approx(0.884796396144373**2 * 34 / 36, rel=1e-7)
+    rows = re.findall(
+        r"^ +(textbook|default call) +([\d,]+) +([\d.e+-]+) +([\d.e+-]+) +([\d.-]+) +([\d.-]+)$", demo.stdout, re.MULTILINE
+    )
+    for name, least in (("textbook", 5), ("default call", 1)):
+        kept = [row[1:] for row in rows if row[0] == name]
+        epochs, losses = [int(row[0].replace(",", "")) for row in kept], [float(row[1]) for row in kept]
+        assert epochs == sorted(set(epochs))
+        assert epochs[0] == 1
+        assert len(epochs) >= least
+        assert losses == sorted(losses, reverse=True)
+        assert losses[-1] == pytest.approx(0.884796396144373**2 * 34 / 36, rel=1e-7)
+        assert float(kept[-1][3]) == pytest.approx(CERTIFIED["slope"], abs=1e-6)
+        assert float(kept[-1][4]) == pytest.approx(CERTIFIED["intercept"], abs=1e-6)
+    assert [row[0] for row in rows].count("default call") <= 5
+
+
+def test_demo_says_how_the_default_call_ended(demo):
+    said = re.findall(
+        r"has\s+converged after (\d) epochs over the rows: the best loss is proved to be at most (\S+) lower", demo.stdout
+    )
+    assert len(said) == 2  # Norris, Celsius
+    for _, gap in said:
+        assert 0 <= float(gap) < 1e-20
+
+
+def test_demo_says_what_the_textbook_needs(demo):
+    (lr, needed), *_ = re.findall(r"lr = 1/λmax = (\S+) needs ([\d,]+) epochs for 3 digits", demo.stdout)
+    x = np.array(json.loads((files("gdcore.data") / "norris.json").read_text())["x"])
+    smallest, largest = np.linalg.eigvalsh(2 * np.cov([x, np.ones(36)], ddof=0) + 2 * np.outer([x.mean(), 1], [x.mean(), 1]))
+    assert float(lr) == pytest.approx(1 / largest, rel=0.01)
+    assert int(needed.replace(",", "")) == pytest.approx(math.log(1e-3) / math.log1p(-smallest / largest), rel=1e-4)
 
 
 def test_demo_measures_both_backends(demo):
@@ -89,9 +116,23 @@ def test_demo_measures_both_backends(demo):
 
 
 def test_demo_tells_the_truth_about_the_celsius_lesson(demo):
-    for said in ("w = 2.211, b = 1.865", "83.7 °F", "11,528", "2/λmax = 0.000273"):
+    for said in ("11,528", "2/λmax = 0.000273", "about 163,000 epochs at lr = 0.0001", "59,794 at the best lr"):
         assert said in demo.stdout
-    assert re.search(r"200,000 epochs .* w = 1\.800, b = 32\.000, 37 °C = 98\.6 °F\.", demo.stdout)
+    runs = re.findall(r"^ +(.*\S) +([\d,]+) epochs: w = (\S+), b = (\S+), 37 °C = (\S+) °F\.$", demo.stdout, re.MULTILINE)
+    assert runs == [
+        ("lr = 0.0001", "1,000", "2.211", "1.865", "83.7"),
+        ('lr = 0.0001, method="exact"', "200,000", "1.800", "32.000", "98.6"),
+        ("lr = spectrum.lr_best", "59,794", "1.800", "31.999", "98.6"),
+        ('lr = "auto", the default', runs[-1][1], "1.800", "32.000", "98.6"),
+    ]
+    assert int(runs[-1][1]) <= 3
+    # The spectrum speaks first.
+    assert demo.stdout.index("163,000") < demo.stdout.index("b = 1.865")
+
+
+def test_demo_fits_on_two_screens(demo):
+    assert len(demo.stdout.splitlines()) <= 48
+    assert max(map(len, demo.stdout.splitlines())) <= 120
 
 
 def png_size(path):
@@ -111,15 +152,21 @@ def test_demo_draws(tmp_path):
     assert done.stdout.splitlines()[-1] == "Picture: picture.png"
     picture = tmp_path / "picture.png"
     width, height = png_size(picture)
-    assert width > 2 * height > 600
+    assert width > height > 600
     pixels = image.imread(picture)[..., :3]
-    # Three panels side by side, each with the blue of what was trained; the black of data in the outer two.
+    # Four panels, each with the blue of what was trained and the black of its data or its letters.
     blue = abs(pixels - [0x1F / 255, 0x5F / 255, 0xA8 / 255]).max(axis=2) < 0.05
     dark = pixels.max(axis=2) < 0.5
-    for panel in range(3):
-        columns = slice(panel * width // 3, (panel + 1) * width // 3)
-        assert blue[:, columns].sum() > 200
-        assert dark[:, columns].sum() > 200
+    orange = abs(pixels - [0xD1 / 255, 0x62 / 255, 0x2B / 255]).max(axis=2) < 0.05
+    counts = []
+    for panel in range(4):
+        top, left = panel // 2 * height // 2, panel % 2 * width // 2
+        part = slice(top, top + height // 2), slice(left, left + width // 2)
+        assert blue[part].sum() > 200
+        assert dark[part].sum() > 200
+        counts.append(int(orange[part].sum()))
+    assert counts[:3] == [0, 0, 0]
+    assert counts[3] > 200  # past the limit: in the spectrum's panel alone
     assert (pixels.min(axis=2) > 0.99).mean() > 0.7
 
 
@@ -222,23 +269,54 @@ def test_a_command_that_is_none_is_refused(tmp_path, arguments, said):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("which", [1, 2, 3, 4])
-def test_control_c_ends_the_demo_whatever_it_trains(monkeypatch, capsys, which):
+def counting_fit(monkeypatch, which):
+    """Puts a `fit` in gdcore's place whose ``which``-th run ends as by Ctrl-C; returns the options of each."""
     fit, fits = gdcore.fit, []
-
-    def interrupt(epoch):
-        raise KeyboardInterrupt
 
     def interrupted_fit(*arguments, **options):
         fits.append(options)
-        return fit(*arguments, **(options | {"callback": interrupt} if len(fits) == which else options))
+        if options.get("method") == "stream":
+            options = options | {"epochs": 1}
+        run = fit(*arguments, **options)
+        if len(fits) == which:
+            run.status = "interrupted"
+        return run
 
     monkeypatch.setattr(gdcore, "fit", interrupted_fit)
+    return fits
+
+
+@pytest.mark.parametrize("which", [1, 7, 8, 9, 10, 13])
+def test_control_c_ends_the_demo_whatever_it_trains(monkeypatch, capsys, which):
+    fits = counting_fit(monkeypatch, which)
     assert cli.main(["demo"]) == 130
     assert len(fits) == which
     said = capsys.readouterr()
     assert said.err == ""
     assert "200,000 epochs" not in said.out
+
+
+def test_control_c_is_tested_in_all_that_the_demo_trains(monkeypatch, capsys):
+    fits = counting_fit(monkeypatch, None)
+    assert cli.main(["demo"]) == 0
+    assert len(fits) == 13
+    assert "200,000 epochs" in capsys.readouterr().out
+
+
+def test_control_c_while_the_trace_is_printed_ends_the_demo(monkeypatch, capsys):
+    fit = gdcore.fit
+
+    def interrupt(epoch):
+        raise KeyboardInterrupt
+
+    def interrupted_fit(*arguments, **options):
+        return fit(*arguments, **(options | {"callback": interrupt} if "callback" in options else options))
+
+    monkeypatch.setattr(gdcore, "fit", interrupted_fit)
+    assert cli.main(["demo"]) == 130
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "certified by NIST" not in said.out
 
 
 def test_importing_gdcore_imports_numpy_alone(tmp_path):

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from gdcore import History, Linear, fit, plots
+from gdcore import History, Linear, fit, plots, spectrum
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
@@ -19,6 +19,7 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(15, 1))
 Y = 2 * X[:, 0] + 1 + 0.1 * RNG.normal(size=15)
 TABLE = RNG.normal(size=(15, 3))
+CELSIUS = np.arange(0.0, 101.0, 20.0)[:, None]
 VALIDATION = (X[:5] + 0.1, Y[:5])
 
 
@@ -91,7 +92,13 @@ def test_run_plot_is_losses(ax, run):
 
 
 @pytest.mark.parametrize(
-    "draw", [lambda run: run.plot(), lambda run: plots.losses(run.history), lambda run: plots.predictions(X, Y, run.model)]
+    "draw",
+    [
+        lambda run: run.plot(),
+        lambda run: run.spectrum.plot(),
+        lambda run: plots.losses(run.history),
+        lambda run: plots.predictions(X, Y, run.model),
+    ],
 )
 def test_without_axes_a_new_figure_is_made(run, draw):
     before = pyplot.get_fignums()
@@ -156,6 +163,77 @@ def test_predictions_take_lists_and_float32(ax):
     assert ax.get_lines()[1].get_ydata().dtype == np.float32
 
 
+def error_left(eigenvalues, lr, epoch):
+    """As the formula reads, with no care for rounding."""
+    return np.sqrt(np.mean([(1 - lr * value) ** (2 * int(epoch)) for value in eigenvalues]))
+
+
+@pytest.mark.parametrize(
+    ("table", "bias", "l2"),
+    [(CELSIUS, True, 0.0), (TABLE, True, 0.1), (np.hstack([TABLE, TABLE[:, :1]]), False, 0.0), (X, False, 0.0)],
+    ids=["Celsius", "a table with l2", "dependent columns", "one eigenvalue"],
+)
+def test_spectrum_draws_the_error_of_three_learning_rates(ax, table, bias, l2):
+    found = spectrum(table, bias=bias, l2=l2)
+    assert found.plot(ax=ax) is ax
+    eigenvalues = [value for value in found.eigenvalues if value > 0]
+    assert len(eigenvalues) == np.linalg.matrix_rank(np.c_[table, np.ones(len(table))] if bias else table)
+    rates = [found.lr_best / 10, found.lr_best, 1.05 * found.lr_limit]
+    names = ["too small", "best, ", "past the limit "]
+    for line, lr, name in zip(ax.get_lines(), rates, names, strict=True):
+        epochs, errors = line.get_data()
+        assert line.get_label().startswith(f"lr = {lr:.3g}: {name}")
+        assert epochs[0] == 1
+        assert (epochs == np.round(epochs)).all()
+        assert (np.diff(epochs) > 0).all()
+        for i in range(0, len(epochs), 50):
+            assert errors[i] == pytest.approx(error_left(eigenvalues, lr, epochs[i]), rel=1e-6, abs=1e-12)
+    small, best, past = (line.get_ydata() for line in ax.get_lines())
+    assert 1e-4 < small[-1] < 1e-3 or len(eigenvalues) == 1
+    assert best[-1] < 1e-3
+    assert past[-2] <= 1000 < past[-1]  # cut off where it has blown up
+    assert legend(ax) == labels(ax)
+    assert ax.get_title() == f"Learning rates: condition {found.condition:,.0f}"
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    ax.figure.canvas.draw()
+
+
+def test_spectrum_counts_the_epochs_of_the_best_learning_rate(ax):
+    plots.spectrum(spectrum(CELSIUS), ax=ax)
+    small, best, past = legend(ax)
+    assert small == "lr = 2.73e-05: too small"
+    assert best == "lr = 0.000273: best, 39,817 epochs for 3 digits"
+    assert past == "lr = 0.000286: past the limit 0.000273"
+    epochs, errors = ax.get_lines()[1].get_data()
+    assert 0.9 < epochs[np.argmax(errors < 1e-3)] / 39_817 < 1.1
+    assert ax.get_title() == "Learning rates: condition 11,528"
+
+
+def test_spectrum_of_one_eigenvalue_needs_one_epoch(ax):
+    plots.spectrum(spectrum([[1.0, 0.0], [0.0, 1.0]], bias=False), ax=ax)
+    best = ax.get_lines()[1]
+    assert best.get_label() == "lr = 1: best, 1 epoch for 3 digits"
+    assert not best.get_ydata().any()
+
+
+def test_spectrum_of_a_very_high_condition_is_drawn(ax):
+    found = spectrum(TABLE * [1.0, 1e-5, 1.0])
+    assert found.condition > 1e9
+    plots.spectrum(found, ax=ax)
+    assert ax.get_title() == f"Learning rates: condition {found.condition:.3g}"
+    assert ax.get_lines()[0].get_ydata()[-1] < 1e-3
+    ax.figure.canvas.draw()
+
+
+def test_spectrum_that_is_not_known_is_not_drawn(ax):
+    wide = spectrum(RNG.normal(size=(3, 8001)), bias=False)
+    with pytest.raises(ValueError, match="needs all 8,001 eigenvalues, and of so many only the largest is known"):
+        wide.plot(ax=ax)
+    with pytest.raises(ValueError, match="all eigenvalues are zero"):
+        plots.spectrum(spectrum(np.zeros((3, 2)), bias=False), ax=ax)
+    assert labels(ax) == []
+
+
 def test_drawing_changes_nothing(ax, run):
     arrays = [X, Y, run.model.weights, *(run.history[name] for name in History.NAMES)]
     before = [array.tobytes() for array in arrays]
@@ -190,6 +268,9 @@ def test_figure_is_drawn_without_a_window():
     assert len(axes) == 3
     assert all(isinstance(ax, Axes) for ax in axes)
     assert figure.get_suptitle() == "A title"
+    taller, axes = plots.figure(2, rows=2)
+    assert len(axes) == 4
+    assert taller.get_figheight() == 2 * figure.get_figheight()
     assert pyplot.get_fignums() == before
 
 
@@ -199,6 +280,7 @@ def test_figure_is_drawn_without_a_window():
         "gdcore.fit([[0.0]], [1.0], lr=0.1, epochs=2).plot()",
         "plots.predictions([[0.0]], [1.0], gdcore.Linear([0.0], 0.0))",
         "plots.figure(1)",
+        "gdcore.spectrum([[0.0], [1.0]]).plot()",
     ],
 )
 def test_a_missing_matplotlib_is_an_error_that_says_what_to_install(call, tmp_path):

@@ -70,7 +70,7 @@ def moments(
 
 def whole_rows(X: Array, Y: Array | None = None, outputs: int = 1, moments: bool = False) -> int:
     """A table may come in pieces of a multiple of so many rows: its sums are then, to the bit, those of all rows at once."""
-    return max(64, (1 << 20) // (X.shape[1] + (0 if Y is None else Y.shape[1])))
+    return max(64, (1 << 20) // int(X.shape[1] + (0 if Y is None else Y.shape[1])))
 
 
 # ------------------------------------------------------------------------------------------------------------- the losses

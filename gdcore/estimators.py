@@ -1,0 +1,486 @@
+"""scikit-learn estimators: `gdcore.fit` for people who have pipelines, cross-validation and grid search.
+
+Nothing is computed here: X, y and weights are checked in scikit-learn's words and handed to `gdcore.fit` without a copy; what
+it returns is kept under scikit-learn's names. ``import gdcore`` does not import this module, which alone needs scikit-learn.
+"""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from gdcore import losses, threads
+from gdcore.backends import BACKENDS
+from gdcore.models import Linear, probabilities
+from gdcore.moments import Moments, check
+from gdcore.quadratic import Quadratic
+from gdcore.run import ConditionWarning, Epoch, History, Run
+from gdcore.spectrum import Spectrum
+from gdcore.train import fit
+
+try:
+    from sklearn import utils  # type: ignore[import-untyped]
+    from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin  # type: ignore[import-untyped]
+    from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]
+    from sklearn.utils import validation  # type: ignore[import-untyped]
+    from sklearn.utils._openmp_helpers import _openmp_effective_n_threads  # type: ignore[import-untyped]
+    from sklearn.utils.multiclass import check_classification_targets  # type: ignore[import-untyped]
+    from sklearn.utils.validation import validate_data  # type: ignore[import-untyped]
+except ImportError as error:
+    raise ImportError(f"gdcore.estimators needs scikit-learn 1.6 or newer: pip install 'gdcore[sklearn]' ({error})") from error
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks  # type: ignore[import-untyped]
+except ImportError:  # before scikit-learn 1.9
+    CallbackSupportMixin, with_callbacks = type("CallbackSupportMixin", (), {}), lambda method: method
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gdcore._types import Array
+
+_FLOATS = [np.float64, np.float32]
+
+
+class _Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
+    """What both estimators have in common."""
+
+    _last: Run | None = None
+    """Where `_step` goes on; not pickled."""
+    _facts: dict[str, Any]
+    """What is known of the data, or a function that finds it when it is asked for."""
+
+    def _table(self, X: Any, y: Any, reset: bool = False, **how: Any) -> Any:
+        """X and y as arrays, X without a copy where it is one block of float32 or float64."""
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        return validate_data(self, _dense(X), y, reset=reset, dtype=_FLOATS, ensure_all_finite=False, **how)
+
+    def _seed(self) -> int:
+        return int(utils.check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _threads(self) -> int:
+        """n_threads, else what gdcore takes, but no more than scikit-learn's own loops would: threadpoolctl limits those."""
+        if self.n_threads is not None:
+            return threads.resolve(self.n_threads)
+        return min(threads.resolve(None), int(_openmp_effective_n_threads(only_physical_cores=False)))
+
+    def _start(self, X: Array, outputs: tuple[int, ...], go_on: bool) -> Linear:
+        """Where training starts: zeros, or where the last fit ended."""
+        shape = (*outputs, X.shape[1])
+        weights, bias = np.zeros(shape, X.dtype), np.zeros(outputs, X.dtype)
+        if go_on and hasattr(self, "coef_"):
+            if self.coef_.size != weights.size:
+                raise ValueError(f"coef_ has shape {self.coef_.shape}, but these data need {shape}: it is no start for them")
+            weights[...], bias[...] = self.coef_.reshape(shape), np.reshape(self.intercept_, outputs)
+        return Linear(weights.T, bias if self.bias else None)
+
+    def _fit(self, X: Array, Y: Array, y: Any, s: Any, loss: losses.Loss, outputs: tuple[int, ...], held: Any) -> Self:
+        """`gdcore.fit` of checked data; ``y`` is Y as it was given, ``held`` the rows that do not train."""
+        model, seed = self._start(X, outputs, self.warm_start), self._seed()
+        self._last, self._facts, given = None, {}, (X, y, None if s is None else {"sample_weight": s})
+        if self.early_stopping and held is None:
+            from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
+
+            share, labels = self.validation_fraction, None if loss.targets == "real" else Y
+            train, rest = train_test_split(np.arange(len(X)), test_size=share, random_state=seed, stratify=labels)
+            held = X[rest], Y[rest]
+            X, Y, s = X[train], Y[train], None if s is None else s[train]
+        with self._watch(*given) as callback, _finite(X):
+            run = fit(
+                X, Y, model, loss, self.optimizer, self.lr, self.epochs, l1=self.l1, l2=self.l2, sample_weight=s,
+                batch_size=None if self.batch_size is None else min(self.batch_size, len(X)), validation=held,
+                patience=self.patience if self.early_stopping else None, precondition=self.precondition, method=self.method,
+                tol=self.tol, seed=seed, callback=callback, backend=self.backend, n_threads=self._threads(),
+            )  # fmt: skip
+            self._keep(run)
+        if loss.name == "mse":
+            how = self._threads(), self.backend
+            self._facts["moments"] = lambda: _measured(X, Y, s, *how)  # partial_fit adds to them
+        if run.status == "interrupted":
+            raise KeyboardInterrupt  # a grid search shall not go on to its next candidate
+        if run.status == "epochs":
+            self._unfinished(run)
+        return self
+
+    def _step(self, X: Array, Y: Array, s: Any, loss: losses.Loss, outputs: tuple[int, ...]) -> Self:
+        """One epoch of mini-batches over a chunk; optimizer state, shuffling and epochs go on from the last one."""
+        size = min(32 if self.batch_size is None else self.batch_size, len(X))
+        options: dict[str, Any] = {"sample_weight": s, "batch_size": size, "n_threads": self._threads()}
+        with _finite(X):
+            if self._last is not None:
+                self._last = self._last.resume(X, Y, 1, **options)
+            else:
+                self._last = fit(
+                    X, Y, self._start(X, outputs, True), loss, self.optimizer or "sgd", self.lr, 1, l1=self.l1, l2=self.l2,
+                    seed=self._seed(), tol=0.0, precondition=None, method="stream", backend=self.backend, **options,
+                )  # fmt: skip
+        self._keep(self._last)
+        return self
+
+    def _keep(self, run: Run) -> None:
+        self._name(run.model.weights, run.model.bias)
+        self.n_iter_, self.history_, self.status_ = run.epochs, run.history, run.status
+        self._facts = {"gap": lambda: run.gap, "spectrum": lambda: run.spectrum}
+
+    def _name(self, weights: Array, bias: Any) -> None:
+        """coef_ and intercept_, in scikit-learn's shapes."""
+        self.coef_ = np.ascontiguousarray(weights.T)
+        self.intercept_ = np.zeros(weights.shape[1:], weights.dtype)[()] if bias is None else bias
+
+    def _unfinished(self, run: Run) -> None:
+        """Warns that the epochs ran out, unless the gap proves that the best is reached for all that."""
+        tol, gap, highest = 1e-6 if self.tol is None else self.tol, self.gap_, float(run.history.loss.max(initial=0.0))
+        if gap is not None and gap <= max(tol * run.loss, 1e-15 * highest):
+            return
+        known = "how far the best is, nothing proves" if gap is None else f"it is at most {gap:.3g} above the best"
+        helps = "more epochs, or a larger tol"
+        if self.lr != "auto" or self.optimizer is not None or self.batch_size is not None:
+            helps += ", or lr='auto' with optimizer and batch_size None"
+        if gap is None and hasattr(self, "classes_"):
+            helps += ", or some l2, without which separable classes have no best weights"
+        message = f"{run.epochs} epochs ran out at the loss {run.loss:.6g}, gradient norm {run.gradient_norm:.3g}: {known}"
+        level = 4 + hasattr(CallbackSupportMixin, "set_callbacks")
+        warnings.warn(f"{message}. What helps: {helps}", ConvergenceWarning, stacklevel=level)
+
+    @contextmanager
+    def _watch(self, X: Any, y: Any, metadata: Any) -> Iterator[Callable[[Epoch], bool] | None]:
+        """What is called after each epoch: ``verbose``, ``callbacks``, and scikit-learn's own (1.9: `set_callbacks`)."""
+        if not hasattr(self, "_skl_callbacks"):
+            yield self._report if self.verbose or self.callbacks is not None else None
+            return
+        data = {"estimator": self, "X": X, "y": y, "metadata": metadata}
+        root = self._init_callback_context(max_subtasks=self.epochs + 1)  # one more has begun when the last has ended
+        root.call_on_fit_task_begin(**data)
+        task = root.subcontext("epoch").call_on_fit_task_begin(**data)
+
+        def after(epoch: Epoch) -> bool:
+            nonlocal task
+            stop = self._report(epoch)
+            self._name(epoch.model.weights, epoch.model.bias)
+            state = {"coef_": self.coef_, "intercept_": self.intercept_}
+            stop = task.call_on_fit_task_end(**data, reconstruction_attributes=state) or stop
+            task = root.subcontext("epoch").call_on_fit_task_begin(**data)
+            return bool(stop)
+
+        yield after
+        task.call_on_fit_task_end(estimator=self)
+        root.call_on_fit_task_end(**data, reconstruction_attributes={})
+
+    def _report(self, epoch: Epoch) -> bool:
+        if self.verbose:
+            held = "" if np.isnan(epoch.validation_loss) else f", validation {epoch.validation_loss:.6g}"
+            print(f"epoch {epoch.epoch}: loss {epoch.loss:.6g}{held}, gradient norm {epoch.gradient_norm:.3g}")
+        called = [self.callbacks] if callable(self.callbacks) else self.callbacks or ()
+        return True in [callback(epoch) for callback in called]
+
+    def _raw(self, X: Any) -> Array:
+        """XW + b."""
+        validation.check_is_fitted(self)
+        X = validate_data(self, _dense(X), reset=False, dtype=_FLOATS, ensure_all_finite=False)
+        with _finite(X):
+            return Linear(self.coef_.T, self.intercept_).predict(X, self._threads())
+
+    def _fact(self, name: str) -> Any:
+        if name not in vars(self).get("_facts", ()):
+            raise AttributeError(f"{type(self).__name__} has no {name}: fit it first, with the same loss")
+        if callable(self._facts[name]):
+            self._facts[name] = self._facts[name]()
+        return self._facts[name]
+
+    gap_ = property(lambda self: self._fact("gap"), doc="``run.gap``: a proved bound on loss − best loss, or None.")
+    spectrum_ = property(lambda self: self._fact("spectrum"), doc="``run.spectrum``: the `gdcore.Spectrum` of X, or None.")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: facts in place of the data from which they would be found when asked for."""
+        for name in self.__dict__.get("_facts", ()):
+            self._fact(name)
+        return {name: value for name, value in super().__getstate__().items() if name != "_last"}
+
+
+class GDRegressor(MultiOutputMixin, RegressorMixin, _Descent):  # type: ignore[misc]
+    """Linear regression by gradient descent: squared, absolute, Huber's or quantile loss, one target or several.
+
+    The objective is the mean loss of the rows (by ``sample_weight``) + l1·‖W‖₁ + (l2/2)·‖W‖²: see `gdcore.losses`. The
+    defaults solve it, on columns of any scale.
+
+    Parameters
+    ----------
+    loss : {"mse", "mae", "huber", "quantile"}
+    delta, tau : float
+        Of "huber", where |r| turns from squared to absolute; of "quantile", which one.
+    bias : bool
+        Whether there is one.
+    l1, l2, lr, optimizer, batch_size, epochs, tol, precondition, method, backend
+        As for `gdcore.fit`.
+    early_stopping : bool
+        Stop when the validation loss has not fallen for ``patience`` epochs, and keep the weights that were best on it. The
+        validation rows are fit's ``X_val``, else a share ``validation_fraction`` of X (the other rows are then copied).
+    random_state : int, RandomState or None
+        For batches and the choice of validation rows.
+    n_threads : int, optional
+        Default: as many as gdcore takes, at most as many as joblib and threadpoolctl leave to OpenMP.
+    verbose : bool
+        Print a line after each epoch.
+    warm_start : bool
+        Begin where the last fit ended.
+    callbacks : callable or list of callables, optional
+        Called with a `gdcore.Epoch` after each epoch; True stops. scikit-learn's own (1.9) come by ``set_callbacks``.
+
+    Attributes
+    ----------
+    coef_, intercept_ : arrays (d,) and (), or (k, d) and (k,) for y (n, k)
+    n_iter_, history_, status_
+        Epochs done, and `History` and status of the `gdcore.Run`.
+    gap_, spectrum_
+        Likewise; found when first asked for, or pickled, from the data given to fit, which are kept until then.
+    n_features_in_, feature_names_in_
+
+    Examples
+    --------
+    >>> from gdcore.estimators import GDRegressor
+    >>> model = GDRegressor().fit([[0.0], [1000.0], [2000.0]], [1.0, 3.0, 5.0])
+    >>> model.coef_.round(6), round(float(model.intercept_), 6), model.status_
+    (array([0.002]), 1.0, 'converged')
+    >>> model.predict([[5000.0]]).round(6)
+    array([11.])
+    """
+
+    def __init__(
+        self, loss: str = "mse", *, delta: float = 1.0, tau: float = 0.5, l1: float = 0.0, l2: float = 0.0, bias: bool = True,
+        lr: float | str = "auto", optimizer: Any = None, batch_size: int | None = None, epochs: int = 1000,
+        tol: float | None = None, precondition: str | None = "auto", method: str = "auto", early_stopping: bool = False,
+        validation_fraction: float = 0.1, patience: int = 10, random_state: Any = None, n_threads: int | None = None,
+        verbose: bool = False, warm_start: bool = False, callbacks: Any = None, backend: str = "kernel",
+    ) -> None:  # fmt: skip
+        _remember(self, locals())
+
+    def _loss(self) -> losses.Loss:
+        known = {"mse": (), "mae": (), "huber": (self.delta,), "quantile": (self.tau,)}
+        if self.loss not in known:
+            raise ValueError(f"loss {self.loss!r} is unknown; there is {', '.join(map(repr, known))}")
+        return losses.LOSSES[self.loss](*known[self.loss])
+
+    def _checked(self, X: Any, y: Any, sample_weight: Any, reset: bool) -> tuple[Array, Array, Any]:
+        X, y = self._table(X, y, reset, multi_output=True, y_numeric=True)
+        return X, y if y.dtype in _FLOATS else y.astype(np.float64), _weights(sample_weight, X)
+
+    @with_callbacks  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None) -> Self:
+        """Trains.
+
+        Parameters
+        ----------
+        X, y : array or data frame (n, d), array (n,) or (n, k)
+            X is not copied where it is one block of float32 or float64; coef_ has its dtype.
+        sample_weight : array (n,), optional
+        X_val, y_val : optional
+            Rows that do not train; ``history_.validation_loss`` is theirs.
+
+        Warns
+        -----
+        ConvergenceWarning
+            The epochs ran out; it names the gap, and what helps.
+        """
+        X, Y, s = self._checked(X, y, sample_weight, reset=True)
+        held = None if X_val is None else self._checked(X_val, y_val, None, reset=False)[:2]
+        return self._fit(X, Y, y, s, self._loss(), Y.shape[1:], held)
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Trains with one more chunk of rows.
+
+        With "mse" the result is that of one fit to all chunks and to what was fitted before: second moments add up, d² numbers
+        that are kept. With other losses it is one epoch of mini-batches, of 32 rows by default, over the chunk.
+        """
+        first, loss = not hasattr(self, "coef_"), self._loss()
+        X, Y, s = self._checked(X, y, sample_weight, reset=first)
+        if loss.name != "mse":
+            return self._step(X, Y, s, loss, Y.shape[1:])
+        chunk = _measured(X, Y, s, self._threads(), self.backend)
+        moments = chunk if first else self._fact("moments") + chunk
+        best = Quadratic(moments, self.bias, self.l2)
+        weights, bias = best.metric.prox(best.weights, best.bias, 1.0, self.l1, BACKENDS[self.backend])
+        if not best.metric.clear:
+            text = "X's columns are so nearly dependent that moments cannot tell their weights apart: fit does it better"
+            warnings.warn(text, ConditionWarning, stacklevel=2)
+        outputs = Y.shape[1:]
+        bias = None if bias is None else bias.astype(X.dtype).reshape(outputs)[()]
+        self._name(weights.astype(X.dtype).reshape(-1, *outputs), bias)
+        self.n_iter_, self.history_, self.status_ = 1, History.empty(), "converged"
+        proved = best.gap(weights, best.bias) if self.l1 == 0 and best.metric.clear else None
+        self._facts = {"moments": moments, "gap": proved, "spectrum": Spectrum(moments.of_columns(), self.bias, loss, self.l2)}
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """Ŷ: (n,), or (n, k) after y (n, k)."""
+        return self._raw(X)
+
+
+class GDClassifier(ClassifierMixin, _Descent):  # type: ignore[misc]
+    """Logistic regression by gradient descent, for two classes; for more, softmax. Labels of any kind.
+
+    The objective is the mean log loss of the rows (by ``sample_weight`` and ``class_weight``) + l1·‖W‖₁ + (l2/2)·‖W‖²; the l2
+    of scikit-learn's LogisticRegression(C) is 1/(C·n). Without any l2 classes that a plane separates have no best weights.
+
+    Parameters
+    ----------
+    class_weight : dict, "balanced" or None
+        Factors on the weights of each class's rows; "balanced": such that all classes weigh the same.
+    l1, l2, bias, lr, optimizer, batch_size, epochs, tol, precondition, method, early_stopping, validation_fraction
+        As for `GDRegressor`, like patience, random_state, n_threads, verbose, warm_start, callbacks, backend.
+
+    Attributes
+    ----------
+    classes_, coef_, intercept_ : arrays (k,), (k, d) and (k,); for two classes (2,), (1, d) and (1,)
+    n_iter_, history_, status_, gap_, spectrum_, n_features_in_, feature_names_in_
+        As of `GDRegressor`.
+
+    Examples
+    --------
+    >>> from gdcore.estimators import GDClassifier
+    >>> model = GDClassifier().fit([[0.0], [1000.0], [2000.0], [3000.0]], ["no", "yes", "no", "yes"])
+    >>> model.predict([[-5000.0], [9000.0]])
+    array(['no', 'yes'], dtype='<U3')
+    """
+
+    def __init__(
+        self, *, class_weight: Any = None, l1: float = 0.0, l2: float = 1e-4, bias: bool = True, lr: float | str = "auto",
+        optimizer: Any = None, batch_size: int | None = None, epochs: int = 1000, tol: float | None = None,
+        precondition: str | None = "auto", method: str = "auto", early_stopping: bool = False,
+        validation_fraction: float = 0.1, patience: int = 10, random_state: Any = None, n_threads: int | None = None,
+        verbose: bool = False, warm_start: bool = False, callbacks: Any = None, backend: str = "kernel",
+    ) -> None:  # fmt: skip
+        _remember(self, locals())
+
+    classes_: Array
+
+    @property
+    def _binary(self) -> bool:
+        return len(self.classes_) == 2
+
+    def _problem(self) -> tuple[losses.Loss, tuple[int, ...]]:
+        """The loss, and the shape of one row's prediction."""
+        return (losses.logistic(), ()) if self._binary else (losses.softmax(), (len(self.classes_),))
+
+    def _name(self, weights: Array, bias: Any) -> None:
+        super()._name(weights, bias)
+        if self._binary:
+            self.coef_, self.intercept_ = self.coef_[None], np.atleast_1d(self.intercept_)
+
+    def _codes(self, y: Array, dtype: Any, name: str = "y") -> Array:
+        """The labels' places in classes_, as numbers of X's dtype."""
+        codes = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1)
+        if (unknown := self.classes_[codes] != y).any():
+            raise ValueError(f"{name} has the label {y[unknown][:1].tolist()[0]!r}; the classes are {self.classes_}")
+        return codes.astype(dtype)
+
+    def _row_weights(self, codes: Array, sample_weight: Any, X: Array) -> Any:
+        """sample_weight times class_weight."""
+        s, places, k = _weights(sample_weight, X), codes.astype(np.intp), len(self.classes_)
+        if self.class_weight is None:
+            return s
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
+            totals = np.bincount(places, weights=s, minlength=k)
+            factors = np.divide(totals.sum(), k * totals, out=np.zeros(k), where=totals > 0)
+        else:
+            factors = utils.compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_)
+        return factors.astype(X.dtype)[places] * (1 if s is None else s)
+
+    @with_callbacks  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None) -> Self:
+        """Trains: as `GDRegressor.fit`, with labels y (n,)."""
+        X, labels = self._table(X, y, reset=True)
+        check_classification_targets(labels)
+        classes = np.unique(labels)
+        if len(classes) < 2:
+            raise ValueError(f"y has only one class, {classes[0]!r}: at least two classes are needed")
+        if self.warm_start and hasattr(self, "classes_") and not np.array_equal(self.classes_, classes):
+            raise ValueError(f"the classes were {self.classes_}, now they are {classes}: warm_start has no start for them")
+        self.classes_, held = classes, None
+        codes = self._codes(labels, X.dtype)
+        if X_val is not None:
+            Xv, yv = self._table(X_val, y_val)
+            held = Xv, self._codes(yv, X.dtype, "y_val")
+        return self._fit(X, codes, y, self._row_weights(codes, sample_weight, X), *self._problem(), held)
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Trains with one more chunk of rows: one epoch of mini-batches, of 32 rows by default.
+
+        The first call must be told all ``classes`` that will come.
+        """
+        first = not hasattr(self, "classes_")
+        if isinstance(self.class_weight, str):
+            raise ValueError("class_weight='balanced' needs all rows at once: give partial_fit a dict, or sample_weight")
+        X, labels = self._table(X, y, reset=first)
+        check_classification_targets(labels)
+        if first and classes is None:
+            raise ValueError("the first partial_fit must be told all classes")
+        if classes is not None and not first and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(f"classes {classes} are not those of the first call, {self.classes_}")
+        self.classes_ = np.unique(classes) if first else self.classes_
+        codes = self._codes(labels, X.dtype)
+        return self._step(X, codes, self._row_weights(codes, sample_weight, X), *self._problem())
+
+    def decision_function(self, X: Any) -> Array:
+        """Ŷ: (n,) for two classes, positive for the second; else (n, k)."""
+        raw = self._raw(X)
+        return raw[:, 0] if self._binary else raw
+
+    def predict(self, X: Any) -> Array:
+        """The most probable label of each row."""
+        raw = self.decision_function(X)
+        labels: Array = self.classes_[(raw > 0).astype(np.intp) if self._binary else raw.argmax(axis=1)]
+        return labels
+
+    def predict_proba(self, X: Any) -> Array:
+        """Probabilities (n, k) of classes_, float64; each row sums to 1."""
+        raw, loss = self.decision_function(X).astype(np.float64), self._problem()[0]
+        return np.column_stack([probabilities(z, loss) for z in (-raw, raw)]) if self._binary else probabilities(raw, loss)
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Their logarithms, finite where a probability is too small for a number."""
+        raw = self.decision_function(X).astype(np.float64)
+        if self._binary:
+            return -np.logaddexp(0, np.column_stack([raw, -raw]))
+        raw -= raw.max(axis=1, keepdims=True)
+        logs: Array = raw - np.log(np.exp(raw).sum(axis=1, keepdims=True))
+        return logs
+
+
+def _remember(estimator: Any, parameters: dict[str, Any]) -> None:
+    """Parameters as attributes, as scikit-learn wants them: unchanged and unchecked."""
+    vars(estimator).update({name: value for name, value in parameters.items() if name != "self"})
+
+
+def _dense(X: Any) -> Any:
+    if hasattr(X, "nnz"):
+        raise TypeError(
+            f"X is sparse ({type(X).__name__}), which gdcore does not take yet: give X.toarray() where that fits memory, or "
+            "fewer columns, for example by sklearn.decomposition.TruncatedSVD"
+        )
+    return X
+
+
+def _weights(sample_weight: Any, X: Array) -> Any:
+    return None if sample_weight is None else validation._check_sample_weight(sample_weight, X, dtype=X.dtype)
+
+
+def _measured(X: Array, Y: Array, s: Any, n_threads: int, backend: str) -> Moments:
+    """The moments of [X, Y], which add up."""
+    moments = Moments.of(X, Y.reshape(len(Y), -1).astype(X.dtype, copy=False), s, n_threads, backend)
+    if moments.total == 0:
+        raise ValueError("sample_weight is zero for every row: at least one weight must be positive")
+    with _finite(X):
+        check(moments, X)
+    return moments
+
+
+@contextmanager
+def _finite(X: Array) -> Iterator[None]:
+    """A ValueError over NaN or infinity in X, which only training finds, for that takes no pass, in scikit-learn's words."""
+    try:
+        yield
+    except ValueError:
+        utils.assert_all_finite(X, input_name="X")
+        raise
