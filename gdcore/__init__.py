@@ -7,6 +7,7 @@ formulas in plain NumPy.
 
 from gdcore import losses, optimizers, plots, schedules
 from gdcore.check import check_gradient
+from gdcore.files import load, save
 from gdcore.mlp import MLP
 from gdcore.models import Linear
 from gdcore.optimizers import SGD, Adagrad, Adam, AdamW, Nesterov, RMSprop
@@ -18,6 +19,6 @@ __version__ = "0.1.0"
 
 __all__ = [
     "MLP", "SGD", "Adagrad", "Adam", "AdamW", "ConditionWarning", "DivergenceError", "Epoch", "History",
-    "LearningRateWarning", "Linear", "Nesterov", "RMSprop", "Run", "Spectrum", "check_gradient", "fit", "losses",
-    "optimizers", "plots", "schedules", "spectrum", "train",
+    "LearningRateWarning", "Linear", "Nesterov", "RMSprop", "Run", "Spectrum", "check_gradient", "fit", "load", "losses",
+    "optimizers", "plots", "save", "schedules", "spectrum", "train",
 ]  # fmt: skip

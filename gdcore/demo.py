@@ -86,7 +86,7 @@ def _words(run: gdcore.Run) -> str:
     ended = "converged" if run.status == "converged" else f"ended ({run.status})"
     how = {"stream": "over the rows", "gram": "over their second moments", "exact": "by formula"}[run.method]
     proof = "nothing is proved" if run.gap is None else f"the best loss is proved to be at most {run.gap:.0e} lower"
-    return f"{ended} after {run.epochs} epochs {how}: {proof}"
+    return f"{ended} after {run.epochs} epoch{'' if run.epochs == 1 else 's'} {how}:\n   {proof}"
 
 
 def _digits(value: float, certified: float) -> float:

@@ -252,7 +252,7 @@ def _library() -> Any:
     try:
         import safetensors.numpy
     except ImportError:
-        raise ImportError("model files need safetensors, which is not installed: pip install 'gdcore[cli]'") from None
+        raise ImportError("model files need safetensors, which is not installed: pip install 'gdcore[files]'") from None
     return safetensors
 
 

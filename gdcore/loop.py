@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 _EPOCHS_PER_CALL = 1 << 16  # bounds the memory reserved for history ahead of the epochs
 _GRAM_COLUMNS = 2048  # up to so many a d × d matrix is inverted without being asked for
-_ROUND = 1e4  # up to this condition of the scaled second moments their solution has all digits that matter
+_SMALL = 1 << 16  # numbers in X up to which looking at the rows again costs nothing
+_ROUND = 1e5  # up to this condition of the scaled second moments their solution has all digits that matter
 _ROW = ("loss", "gradient_norm", "seconds", "validation_loss", "lr", "epoch")  # of a piece of history
 
 
@@ -115,7 +116,7 @@ class Training:
         self.loss_function = losses.get(options.loss)
         self.auto = isinstance(options.lr, str)
         if self.auto and options.lr != "auto":
-            raise ValueError(f"lr {options.lr!r} is unknown; it is a number, or 'auto'")
+            raise TypeError(f"lr must be a number, found {options.lr!r}; 'auto' lets gdcore choose")
         # None: the stepper finds it
         self.lr: float | None = None if self.auto else _number(options.lr, "lr")
         self.l1, self.l2 = _number(options.l1, "l1"), _number(options.l2, "l2")
@@ -215,7 +216,8 @@ class Training:
             )
         if plain and self.precondition is not None:
             self.optimizer = optimizers.Nesterov()
-        self.accelerate = accelerated
+        # In squared error's own metric a plain step already ends at the best weights.
+        self.accelerate = accelerated and not (self.squared and self.precondition == "gram")
 
     def _default_tol(self) -> float:
         if self.loss_function.curvature is None and self.linear:
@@ -247,7 +249,11 @@ class Training:
     @functools.cached_property
     def quadratic(self) -> Quadratic:
         """Squared error, solved."""
-        return Quadratic(self.moments, self.has_bias, self.l2)
+        quadratic = Quadratic(self.moments, self.has_bias, self.l2)
+        if self.moments.rows * self.d <= _SMALL:
+            for _ in range(2):
+                quadratic.refine(row_blocks(self.X, self.Y, self.sample_weight), self.l2)
+        return quadratic
 
     # How it descends ----------------------------------------------------------------------------------------------------
 
@@ -264,11 +270,11 @@ class Training:
             if self.auto:
                 self.lr = self._rate()
             self.stepper = Closed(self, asked) if self.method == "exact" else Stream(self)
-        if not self.auto and not self.preconditioned:
-            self._warn(epochs)
         self.passes = (self.X, self.Y, self.sample_weight)
         self.engine_now = self.backend if self.method == "gram" else self.engine
-        if self.method == "gram":
+        if self.method == "gram" and self.preconditioned:
+            self.engine_now = _Solved(self.quadratic, self.backend)
+        elif self.method == "gram":
             X, Y = rows_like(self.moments, self.has_bias)
             self.passes = (X, Y, None)
 
@@ -292,9 +298,7 @@ class Training:
         }
         no_gram = next((reason for reason, holds in reasons.items() if holds), None)
         no_closed = no_gram or next((reason for reason, holds in (closed | watched).items() if holds), None)
-        if asked is not None and wish not in ("exact", "auto"):
-            raise ValueError(f"a list of epochs is for method 'exact', found method {wish!r}")
-        if wish == "exact" or asked is not None:
+        if wish == "exact":
             if no_closed is not None:
                 raise ValueError(f"method 'exact' is not for this: {no_closed}")
             if not self._trusted():
@@ -312,7 +316,7 @@ class Training:
             # One pass tells all, unless second moments have lost digits that a gradient from the rows brings back.
             condition = self.quadratic.metric.condition
             if condition <= _ROUND or (self.table and self._trusted()):
-                return Method("gram", "the second moments solve it")
+                return Method("gram", "few epochs on the second moments solve it")
             return Method(
                 "stream", f"the scaled condition {condition:.2g} costs digits that gradients from the rows bring back"
             )
@@ -442,7 +446,7 @@ class Training:
             stacklevel=self._depth,
         )
 
-    _depth = 6
+    _depth = 5
 
     def _column(self, spectrum: Spectrum) -> str:
         """Which column keeps the limit low."""
@@ -456,7 +460,7 @@ class Training:
     def run(self, epochs: Any, history: History, state: _State | None, kept: Method | None = None) -> Run:
         """``epochs`` more epochs after those in ``history``."""
         asked = None
-        if isinstance(epochs, (list, tuple, np.ndarray)):
+        if self.options.method == "exact" and np.ndim(epochs) == 1:
             asked = [_integer(epoch, "epochs", 1) for epoch in epochs]
             if not asked or any(a >= b for a, b in itertools.pairwise(asked)):
                 raise ValueError(f"epochs must be a number, or increasing numbers for method 'exact', found {epochs!r}")
@@ -478,6 +482,8 @@ class Training:
             self.state = state.copy()
         self.state.done = 0
         self.stepper.begin()
+        if not self.auto and not self.preconditioned:
+            self._warn(epochs)
         if self.limit is not None and self.lr is not None and self.lr > self.limit:
             self.ceiling = max(self.objective_of_zeros(), self.loss if math.isfinite(self.loss) else -math.inf)
         status = "epochs"
@@ -683,7 +689,10 @@ class Training:
                 # Of few rows H is stiff in the directions that they fix, and says too little of the others: without H the
                 # gradient has to be small beside slopes of size 1 as well.
                 slope = 2 * gap.decrement(self.stepper.plain, weights, self.gradient, self.bias_gradient, self.l1)
-                return bool(slope <= (2.0 if self.loss_function.name == "mae" else 0.5) * self.tol)
+                if slope > ((6.0 if self.loss_function.name == "mae" else 3.0) * self.tol) ** 2:
+                    return False
+                # The last word has the share of rows within h at these weights, which costs a pass.
+                return self.smooth_enough(smoothing, self.stepper.share_within(smoothing))
             return self._certified() if self.l2 > 0 else True
         if whole and self.l2 > 0 and self.loss_function.curvature is not None:
             if self.norm**2 / (2 * self.l2) > self.tol * self.loss:
@@ -805,7 +814,7 @@ class Training:
             raise TypeError(f"resume() got an unexpected keyword argument {min(unknown)!r}")
         later = Training(X, Y, run.model, self.options._replace(**changes))
         same = later.X.dtype == self.X.dtype and later.optimizer.rule == self.optimizer.rule
-        later._depth = 7
+        later._depth = 6
         return later.run(epochs, run.history, self.state if same else None, None if "method" in changes else self.method)
 
     def _diverged(self) -> str:
@@ -823,6 +832,13 @@ class Training:
             f"the loss {left} in epoch {epoch} at lr = {self.lr:g}; {last}. The limit is {limit:.6g}"
             f"{self._column(spectrum)}; {advice}. {_CARRIED}"
         )
+
+
+class _Solved:
+    """Squared error as its second moments tell it, in the place of a backend."""
+
+    def __init__(self, quadratic: Quadratic, backend: Any) -> None:
+        self.loss_gradient, self.gradient_norm = quadratic.loss_gradient, backend.gradient_norm
 
 
 _CARRIED = "The run up to there is .run of this error."

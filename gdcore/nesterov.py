@@ -24,7 +24,7 @@ from gdcore.backends import BACKENDS
 from gdcore.metric import Identity, Metric, covariance
 from gdcore.moments import Moments, check, engine_for
 from gdcore.spectrum import hessian_times, lanczos
-from gdcore.tables import row_pieces
+from gdcore.tables import row_blocks, row_pieces
 
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats
@@ -152,7 +152,7 @@ class Nesterov:
         memory[0] = _flat(new, new_bias)
         values = t.evaluated(state.weights, state.bias, scalars[SMOOTHING])
         slack = 8 * np.finfo(state.weights.dtype).eps * abs(now.loss)
-        slack += t.smoothing_cost(scalars[SMOOTHING], scalars[BAND])
+        slack += t.smoothing_cost(scalars[SMOOTHING], scalars[BAND]) / 16
         finite = bool(np.isfinite(values.loss) and np.isfinite(values.norm))
         if not finite or values.loss > t.ceiling or (scalars[LOCAL] and values.loss > now.loss + slack):
             if not scalars[LOCAL]:
@@ -240,6 +240,9 @@ class Nesterov:
         if scalars[SINCE] == 0:
             return False
         cost = t.smoothing_cost(scalars[SMOOTHING], scalars[BAND])
+        if self.kind == "diagonal":
+            # The bound on H, 1/h, says nothing of progress where few rows lie within h: take 1/(2·loss), a usual density.
+            decrement *= 2 * t.loss_function.bound(scalars[SMOOTHING]) * t.loss
         if decrement > _NARROW * cost or t.smooth_enough(scalars[SMOOTHING], scalars[BAND]):
             return False
         scalars[SMOOTHING] /= _RATIO
@@ -252,6 +255,20 @@ class Nesterov:
             return False
         since = scalars[SINCE]
         return bool(since >= self._wait(scalars) and decrement > _SLOW**since * scalars[FIRST])
+
+    def share_within(self, smoothing: float) -> float:
+        """The share of rows whose prediction is within h of the target, of all outputs."""
+        t = self.t
+        within = total = 0.0
+        for piece in row_blocks(t.X, t.Y, t.sample_weight):
+            raw = np.empty((len(piece.X), t.outputs), t.X.dtype)
+            t.backend.predict(piece.X, t.state.weights, t.state.bias, raw, t.n_threads)
+            s = np.ones(len(raw)) if piece.sample_weight is None else piece.sample_weight
+            within += float(s @ (np.abs(raw - piece.Y) <= smoothing).mean(axis=1))
+            total += float(np.sum(s))
+        share = within / total
+        t.state.scalars[BAND] = max(t.state.scalars[BAND], share)
+        return share
 
     def _wait(self, scalars: Floats) -> float:
         """Epochs in a metric before it is judged: more where measuring costs more passes, and where it was in vain before."""

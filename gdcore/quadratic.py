@@ -9,16 +9,19 @@ H⁻¹∇); any number of epochs in closed form; and a table of d + k + 1 rows t
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gdcore.metric import Metric, covariance
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gdcore._types import Array, Floats
     from gdcore.moments import Moments
     from gdcore.spectrum import Spectrum
+    from gdcore.tables import Piece
 
 
 class Quadratic:
@@ -50,10 +53,46 @@ class Quadratic:
         self.best = max(0.0, float(np.trace(residual)) + l2 / 2 * float(np.sum(self.weights**2)))
         self.size = max(float(np.trace(G[d:, d:])), 0.0)
 
+    def refine(self, pieces: Iterable[Piece], l2: float) -> None:
+        """A step from the residuals of the rows themselves, less their means: digits that the second moments have lost.
+
+        r = y − b' − (x − μ)·w,  Δw = H⁻¹(2·Σ s·(x − μ)ᵀr/Σ s − l2·w),  Δb' = Σ s·r/Σ s,  b' = b + μ·w.
+        """
+        mean = self.metric.means[0]
+        level = np.zeros(self.weights.shape[1]) if self.bias is None else self.bias + mean @ self.weights
+        total, squares = 0.0, 0.0
+        slope, rest = np.zeros_like(self.weights), np.zeros_like(level)
+        for piece in pieces:
+            x = piece.X.astype(np.float64) - mean
+            r = piece.Y - level - x @ self.weights
+            s = np.ones(len(r)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
+            weighted = s[:, None] * r
+            slope += x.T @ weighted
+            rest += weighted.sum(axis=0)
+            squares += float(np.sum(weighted * r))
+            total += float(s.sum())
+        self.best = squares / total + l2 / 2 * float(np.sum(self.weights**2))
+        self.weights = self.weights + self.metric.inverses[0] @ (2 * slope / total - l2 * self.weights)
+        if self.bias is not None:
+            self.bias = level + rest / total - mean @ self.weights
+
     def missing(self, weights: Array, bias: Array | None) -> tuple[Floats, Floats | None]:
         """(W, b) − (W*, b*)."""
         away = weights.astype(np.float64) - self.weights
         return away, None if bias is None or self.bias is None else bias.astype(np.float64) - self.bias
+
+    def loss_gradient(
+        self, X: Any, Y: Any, weights: Array, bias: Array | None, *rest: Any, l1: float = 0.0, **more: Any
+    ) -> tuple[float, Array, Array | None]:
+        """Objective and gradient H·((W, b) − (W*, b*)), as the backends give them, without X and Y."""
+        away, bias_away = self.missing(weights, bias)
+        metric = self.metric
+        gradient = metric.hessians[0] @ away
+        loss = self.best + metric.length(away, bias_away) / 2 + l1 * float(np.sum(np.abs(weights)))
+        if bias_away is None:
+            return loss, gradient, None
+        along = metric.curvatures[0] * (bias_away + metric.means[0] @ away)
+        return loss, gradient + np.outer(metric.means[0], along), along
 
     def gap(self, weights: Array, bias: Array | None) -> float:
         """loss − best loss."""

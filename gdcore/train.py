@@ -211,6 +211,8 @@ def train(X: Any, Y: Any, weights: Any, lr: float, epochs: int, decimals: int | 
     new prediction: [1.867 3.734 5.601]
     new loss: 0.082548666666666...
     """
+    if isinstance(lr, str):
+        raise TypeError(f"lr must be a number, found {lr!r}")
     X = rows.table(X)
     Y = rows.targets(Y, X)
     model = Linear(weights, None)

@@ -90,7 +90,8 @@ def test_demo_traces_its_epochs(demo):
 
 def test_demo_says_how_the_default_call_ended(demo):
     said = re.findall(
-        r"has\s+converged after (\d) epochs over the rows: the best loss is proved to be at most (\S+) lower", demo.stdout
+        r"has\s+converged after (\d) epochs? over their second moments:\s+the best loss is proved to be at most (\S+) lower",
+        demo.stdout,
     )
     assert len(said) == 2  # Norris, Celsius
     for _, gap in said:

@@ -245,7 +245,7 @@ def test_without_safetensors_the_extra_is_named(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
     monkeypatch.setitem(sys.modules, "safetensors", None)
     for call in (lambda: load(path), lambda: save(model_of("Linear(d)"), path)):
-        with pytest.raises(ImportError, match=r"pip install 'gdcore\[cli\]'"):
+        with pytest.raises(ImportError, match=r"pip install 'gdcore\[files\]'"):
             call()
 
 
