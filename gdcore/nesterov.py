@@ -116,7 +116,7 @@ class Nesterov:
         w, b = state.weights.astype(np.float64), None if state.bias is None else state.bias.astype(np.float64)
         x, xb = _unflat(memory[0], w, b)
         now = t.values()
-        decrement = gap.decrement(metric, w, now.gradient, now.bias_gradient, t.l1)
+        decrement = 0.0 if t.squared else gap.decrement(metric, w, now.gradient, now.bias_gradient, t.l1)
         if scalars[SINCE] == 0:
             scalars[FIRST] = decrement
         narrower = scalars[SMOOTHING] > 0 and self._narrow(decrement, scalars)
@@ -141,7 +141,7 @@ class Nesterov:
         )
         if t.loss_function.name == "softmax" and t.l1 == 0:
             new, new_bias = self._without_common(new, new_bias, w, b)
-        if self._uphill(now, metric, w, b, new, new_bias, x, xb):
+        if self.accelerate and self._uphill(now, metric, w, b, new, new_bias, x, xb):
             scalars[K] = 0
         momentum = scalars[K] / (scalars[K] + 3) if self.accelerate else 0.0
         scalars[K] += 1

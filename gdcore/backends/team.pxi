@@ -32,8 +32,8 @@ cdef void cut(Pass* t) noexcept nogil:
     t.block = PANEL if t.turned else 4 * max(1, min(32, BLOCK // (4 * t.d * item)))
     t.window = t.block // 4 * max(1, max(LINE // item, WINDOW // (4 * t.d * item)) // (t.block // 4))
     unit = PANEL if t.turned or t.job == MOMENTS else 4 * t.span
-    # A chunk's sums stay small beside its rows: width / (rows · d) under 2 %, for second moments 5 %.
-    least = 20 * p if t.job == MOMENTS else CHUNK_ROWS * max(t.k, 1)
+    # A chunk's sums stay small beside its rows: width / (rows · d) under 2 %, for second moments too.
+    least = 64 * p if t.job == MOMENTS else CHUNK_ROWS * max(t.k, 1)
     least = max(least, CHUNK // (t.d * item))
     t.chunk_rows = (least + unit - 1) // unit * unit
     t.chunks = (t.n + t.chunk_rows - 1) // t.chunk_rows
