@@ -412,13 +412,17 @@ class Training:
         n, d = self.n, self.d
         sample, s = self.X, self.sample_weight
         measured = "moments" in self.__dict__ or "spectrum" in self.__dict__
+        if self.table and not measured:
+            piece = next(self.X.pieces(1))
+            sample, s = piece.X, piece.sample_weight
+            n = len(sample)
         if not measured:
             affordable = d <= _GRAM_COLUMNS and n * d * d / 8 <= 0.25 * 2 * n * d * max(epochs, 1)
             if not affordable or n * d <= 100_000:
                 # trace ≥ λmax: most learning rates are cleared by it; of a long table some rows tell
                 step = 1 if n * d <= 100_000 else max(1, n // 1000)
                 if step > 1:
-                    sample, s = self.X[::step], None if s is None else s[::step]
+                    sample, s = sample[::step], None if s is None else s[::step]
                 with np.errstate(over="ignore", invalid="ignore"):
                     squares = np.einsum("ij,ij->i", sample, sample, dtype=np.float64)
                     mean = float(squares.mean() if s is None else squares @ s / max(s.sum(), 1e-300))

@@ -132,7 +132,9 @@ class Nesterov:
                     scalars[VAIN] += 1
                 scalars[BAND] = self.band
                 metric, memory[1] = local, _flat(w, b)
-                scalars[[K, SINCE, DAMPING]], scalars[LOCAL], x, xb = 0, 1, w, b
+                scalars[[K, SINCE]], scalars[LOCAL], x, xb = 0, 1, w, b
+                if narrower:
+                    scalars[DAMPING] = 0
                 scalars[FIRST] = gap.decrement(metric, w, now.gradient, now.bias_gradient, t.l1)
         lr /= 1 + scalars[DAMPING]
         along, bias_along = metric.step(now.gradient, now.bias_gradient)
