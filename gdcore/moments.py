@@ -127,7 +127,8 @@ def first_means(X: Array, Y: Array | None, sample_weight: Array | None) -> Float
     if sample_weight is not None:
         weighty = np.flatnonzero(sample_weight[first])
         first = weighty if len(weighty) else np.flatnonzero(sample_weight)[:_SAMPLE]
-    parts = [a[first].mean(axis=0, dtype=np.float64) for a in (X, Y) if a is not None]
+    # In one memory order: NumPy adds rows and columns in different orders.
+    parts = [np.ascontiguousarray(a[first]).mean(axis=0, dtype=np.float64) for a in (X, Y) if a is not None]
     return np.concatenate(parts)
 
 

@@ -63,8 +63,8 @@ class Quadratic:
         total, squares = 0.0, 0.0
         slope, rest = np.zeros_like(self.weights), np.zeros_like(level)
         for piece in pieces:
-            x = piece.X.astype(np.float64) - mean
-            r = piece.Y - level - x @ self.weights
+            x = piece.X.astype(np.float64, order="C") - mean  # in one memory order, for the same bits
+            r = piece.Y.astype(np.float64, order="C") - level - x @ self.weights
             s = np.ones(len(r)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
             weighted = s[:, None] * r
             slope += x.T @ weighted

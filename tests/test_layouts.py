@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from equivalence import DTYPES, Problem, many_rows, problem
 
+import gdcore
 from gdcore.backends import kernel
+from gdcore.losses import LOSSES
 
 LAYOUTS = (*equivalence.layouts(np.zeros((1, 1))), "one row, broadcast", "one column, broadcast", "read-only")
 cases = pytest.mark.parametrize("d, k", [(3, 1), (20, 1), (40, 1), (3, 2), (40, 2)])
@@ -118,3 +120,16 @@ def test_targets_and_sample_weights_without_strides(dtype, d):
     Y, s = np.broadcast_to(p.Y[:1], p.Y.shape), np.broadcast_to(p.sample_weight[:1], p.sample_weight.shape)
     there, here = Problem(p.X, Y, p.weights, p.bias, s), Problem(p.X, Y.copy(), p.weights, p.bias, s.copy())
     assert differences(results(there), results(here)) == []
+
+
+@pytest.mark.parametrize("options", [{}, {"l2": 0.1}, {"precondition": "diagonal"}, {"optimizer": "sgd"}], ids=str)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_default_fit(loss, options):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 20)) @ rng.normal(size=(20, 20))
+    Y = (rng.normal(size=3000) > 0).astype(float)
+    wanted = gdcore.fit(X, Y, loss=loss, epochs=10, **options)
+    for name in equivalence.layouts(X):
+        run = gdcore.fit(laid_out(X, name), Y, loss=loss, epochs=10, **options)
+        assert run.model.weights.tobytes() == wanted.model.weights.tobytes(), name
+        assert run.history.loss.tobytes() == wanted.history.loss.tobytes(), name
