@@ -8,6 +8,7 @@ formulas in plain NumPy.
 from gdcore import losses, optimizers, plots, schedules
 from gdcore.check import check_gradient
 from gdcore.files import load, save
+from gdcore.filetable import open_table
 from gdcore.mlp import MLP
 from gdcore.models import Linear
 from gdcore.optimizers import SGD, Adagrad, Adam, AdamW, Nesterov, RMSprop
@@ -20,5 +21,5 @@ __version__ = "0.1.0"
 __all__ = [
     "MLP", "SGD", "Adagrad", "Adam", "AdamW", "ConditionWarning", "DivergenceError", "Epoch", "History",
     "LearningRateWarning", "Linear", "Nesterov", "RMSprop", "Run", "Spectrum", "check_gradient", "fit", "load", "losses",
-    "optimizers", "plots", "save", "schedules", "spectrum", "train",
+    "open_table", "optimizers", "plots", "save", "schedules", "spectrum", "train",
 ]  # fmt: skip

@@ -314,14 +314,13 @@ class Training:
             return Method("stream", "as asked")
         if self.preconditioned and no_gram is None and self.precondition == "gram":
             # One pass tells all, unless second moments have lost digits that a gradient from the rows brings back.
-            condition = self.quadratic.metric.condition
-            if condition <= _ROUND or (self.table and self._trusted()):
+            metric = self.quadratic.metric
+            condition = metric.within if metric.null.shape[1] and self.clear else metric.condition
+            if condition <= _ROUND:
                 return Method("gram", "few epochs on the second moments solve it")
             return Method(
                 "stream", f"the scaled condition {condition:.2g} costs digits that gradients from the rows bring back"
             )
-        if no_gram is None and self.table and self.decimals is None:
-            return Method("gram", "the table is read once") if self._trusted() else self._doubted()
         if no_gram is not None or self.decimals is not None or self.preconditioned or self.options.callback is not None:
             why = no_gram or ("few epochs are enough" if self.preconditioned else "every epoch is needed as it is")
             return Method("stream", why)
@@ -915,6 +914,11 @@ class Stream:
 
 def _model_of_table(model: Any, X: Table, loss: losses.Loss) -> Linear:
     wanted: tuple[int, ...] = X.target_shape
+    if wanted == (0,):
+        raise ValueError("the table has no target: open it with the name of one")
+    if X.labels and (loss.targets == "real" or (loss.targets == "binary" and len(X.labels) > 2)):
+        what = "numbers" if loss.targets == "real" else "two classes"
+        raise ValueError(f"the table's target is {len(X.labels)} classes, and {loss.name} wants {what}: give loss=table.loss")
     if loss.targets == "classes":
         if X.classes is None:
             raise ValueError("softmax wants a table whose target is classes")

@@ -20,6 +20,7 @@ import numpy as np
 
 from gdcore import rows
 from gdcore.backends import loops, reference
+from gdcore.tables import Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,6 +93,8 @@ class MLP:
 
     def predict(self, X: Any, n_threads: int | None = None) -> Array:
         """Ŷ (n, k), also for k = 1. ``n_threads`` is there because `Linear` has it; NumPy's BLAS decides for itself."""
+        if isinstance(X, Table):
+            return np.concatenate([self.predict(piece.X) for piece in X.pieces(1)])
         X = rows.table(X)
         self.check_columns(X)
         network = Network(self, X.dtype)

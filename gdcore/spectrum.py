@@ -16,6 +16,7 @@ import numpy as np
 from gdcore import losses, metric, rows, threads
 from gdcore.backends import BACKENDS
 from gdcore.moments import Moments, check
+from gdcore.tables import Table, moments_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -282,8 +283,8 @@ def spectrum(
 
     Parameters
     ----------
-    X : array (n, d), float32 or float64
-        As for `fit`; not copied.
+    X : array (n, d), float32 or float64, or Table
+        As for `fit`; not copied. A table's weights of rows count.
     bias : bool
         Whether the model has a bias.
     loss : str or Loss
@@ -319,7 +320,7 @@ best; worst columns 0 (100%))
     >>> round((a + b).condition)
     11528
     """
-    X = rows.table(X)
+    X = X if isinstance(X, Table) else rows.table(X)
     chosen = losses.get(loss)
     if chosen.curvature is None:
         raise ValueError(f"{chosen.name} has no curvature bound, and so no spectrum: its slope jumps")
@@ -334,9 +335,17 @@ best; worst columns 0 (100%))
 
 
 def of(
-    X: Array, sample_weight: Array | None, bias: bool, loss: losses.Loss, l2: float, backend: str, n_threads: int
+    X: Any, sample_weight: Array | None, bias: bool, loss: losses.Loss, l2: float, backend: str, n_threads: int
 ) -> Spectrum:
     """`spectrum` of checked arguments."""
+    if isinstance(X, Table) and len(X.names) > MOST_COLUMNS:
+        raise ValueError(
+            f"a table's spectrum is for up to {MOST_COLUMNS:,} columns, found {len(X.names):,}: give table.read().X"
+        )
+    if isinstance(X, Table):
+        moments = moments_of(X, None, None, n_threads, backend, target=False)
+        check(moments, None)
+        return Spectrum(moments, bias, loss, l2)
     if X.shape[1] <= MOST_COLUMNS:
         moments = Moments.of(X, None, sample_weight, n_threads, backend)
         if not moments.finite:

@@ -48,6 +48,8 @@ class Table:
         () for one target, (k,) for k of them.
     classes : int or None
         How many classes the target has, where it is classes.
+    labels : tuple
+        What the classes are called, where that is known.
     weighted : bool
         Whether rows have weights.
     """
@@ -58,6 +60,7 @@ class Table:
     rows: int | None = None
     target_shape: tuple[int, ...] = ()
     classes: int | None = None
+    labels: tuple[Any, ...] = ()
     weighted = False
 
     def blocks(self) -> Iterator[Piece]:

@@ -1,0 +1,434 @@
+"""Tables in files as `gdcore.fit` takes them: read, turned into numbers, split and checked while they stream by.
+
+Memory holds a few pieces, whatever the file's size. A thread decodes the next piece while the last one is computed with.
+"""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gdcore import losses
+from gdcore.ahead import ahead
+from gdcore.columns import EXACT, KINDS, Column, Encoding, columns_of, matrix
+from gdcore.moments import Moments
+from gdcore.sources import MEMORY, Kept, Source, TableError, open_source
+from gdcore.survey import Survey
+from gdcore.tables import Piece, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from gdcore._types import Array, Floats
+    from gdcore.sources import Path
+
+
+class TableWarning(UserWarning):
+    """Something in a table that was read as it is, and may not be what is meant."""
+
+
+def open_table(
+    paths: Path | Iterable[Path],
+    target: str | None = None,
+    *,
+    loss: str | losses.Loss | None = None,
+    features: Iterable[str] | None = None,
+    exclude: Iterable[str] = (),
+    weights: str | None = None,
+    missing: str = "error",
+    test_size: float = 0.0,
+    seed: int = 0,
+    delimiter: str = ",",
+    decimal: str = ".",
+    cache: Path | None = None,
+) -> FileTable:
+    """A table in CSV, Parquet or .npy files, for `fit`, `spectrum` and ``predict``; it may be larger than memory.
+
+    Numbers stay as they are, booleans become 0 and 1, text becomes categories: a column of X for each value but the
+    commonest.
+
+    Parameters
+    ----------
+    paths : path, or several
+        Files whose columns are the same, or a folder of them. The columns of .npy files are named "0", "1", ….
+    target : str, optional
+        The column that is to be predicted.
+    loss : str or Loss, optional
+        What it is to be trained with. Default, `FileTable.loss`: "logistic" for a target of two values, "softmax" for one
+        of more that are text, else "mse".
+    features : list of str, optional
+        The columns that X is made of. Default: all others.
+    exclude : list of str
+        Columns that are left out.
+    weights : str, optional
+        The column of the rows' weights.
+    missing : {"error", "drop", "mean"}
+        What becomes of a missing value: an error, its row is left out, or the mean of the column over the training rows
+        stands for it.
+    test_size : float
+        The share of rows that do not train, drawn by ``seed``: they are the table's ``held_out``.
+    seed : int
+        ≥ 0.
+    delimiter, decimal : str
+        Of CSV.
+    cache : path, optional
+        A folder for the decoded columns, as large as the table, so that later passes do not decode again. Tables of up to
+        128 MB are kept in memory.
+
+    Returns
+    -------
+    FileTable
+
+    Raises
+    ------
+    TableError
+        A ValueError: naming file, line and column where they are known, and what to do.
+
+    Examples
+    --------
+    >>> import tempfile, gdcore
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with open(f"{folder}/rent.csv", "w") as file:
+    ...         _ = file.write("area,town,rent\\n50,Ulm,500\\n70,Ulm,700\\n60,Bonn,800\\n80,Bonn,1000\\n20,Ulm,200\\n")
+    ...     table = gdcore.open_table(f"{folder}/rent.csv", "rent")
+    ...     run = gdcore.fit(table)
+    >>> dict(zip(table.names, run.model.weights.round(6).tolist())), abs(run.model.bias) < 1e-6
+    ({'area': 10.0, 'town=Bonn': 200.0}, True)
+    """
+    given = None if loss is None else losses.get(loss)
+    if missing not in ("error", "drop", "mean"):
+        raise ValueError(f"missing must be 'error', 'drop' or 'mean', found {missing!r}")
+    if not 0 <= test_size < 1:
+        raise ValueError(f"test_size must be at least 0 and less than 1, found {test_size}")
+    source = open_source(paths, delimiter, decimal)
+    features, exclude = None if features is None else list(features), list(exclude)
+    asked: dict[str, list[Any]] = {"target": [target], "weights": [weights], "features": features or [], "exclude": exclude}
+    for role, names in asked.items():
+        for name in names:
+            if name is not None and name not in source.kinds:
+                raise TableError(f"{unknown(name, source)} ({role})")
+    own = [name for name in (target, weights) if name is not None]
+    used = [name for name in features or source.kinds if name not in (*own, *exclude)]
+    if not used:
+        raise TableError(f"{source.label}: no column is left that something could be learned from")
+    for name in (*used, *own):
+        if (kind := source.kinds[name]) not in KINDS:
+            raise TableError(f"{source.label}: column {name} is {kind}, no number: leave it out with --exclude {name}")
+    table = FileTable(Kept(source, [*used, *own], cache), missing, test_size, seed)
+    table.settle(used, target, weights, given)
+    return table
+
+
+def unknown(name: str, source: Source) -> str:
+    """That the table has no such column, and which it may be."""
+    near = difflib.get_close_matches(name, source.kinds, 1, 0.5)
+    near += [other for other in source.kinds if other.lower() == name.lower()]
+    some = ", ".join(list(source.kinds)[:12]) + (", …" if len(source.kinds) > 12 else "")
+    return f"{source.label} has no column {name}: " + (f"did you mean {near[0]}?" if near else f"there are {some}")
+
+
+class FileTable(Table):
+    """A table in files. Made by `open_table`.
+
+    Attributes
+    ----------
+    encoding : Encoding
+        What became of the columns.
+    loss : Loss
+        That was asked for, or that fits the target.
+    held_out : HeldOut or None
+        The rows that do not train.
+    dropped : int
+        How many rows the last pass left out because a value was missing.
+    notes : list of str
+        What is odd in the values; it is warned of as well.
+    sample : Sample or None
+        Set one, and it draws from the training rows.
+    progress : callable or None
+        Called with the number of rows of each batch that has been read.
+    """
+
+    encoding: Encoding
+    loss: losses.Loss
+
+    def __init__(self, source: Source, missing: str, test_size: float = 0.0, seed: int = 0) -> None:
+        self.source, self.missing, self.test_size, self.seed = source, missing, test_size, seed
+        self.held_out: HeldOut | None = HeldOut(self) if test_size else None
+        self.dropped = 0
+        self.notes: list[str] = []
+        self.progress: Callable[[int], Any] | None = None
+        self.sample: Sample | None = None
+        self._warned = 0
+        self._constant: dict[str, float] | None = {}  # columns that have had one value; None after the first pass
+
+    def settle(self, used: list[str], target: str | None, weights: str | None, loss: losses.Loss | None) -> None:
+        """Decides what becomes of the columns; with a pass over those that have to be seen for it, where there are any."""
+        kinds, where = self.source.kinds, self.source.label
+        text = [name for name in used if kinds[name] in ("text", "date")]
+        real = loss is not None and loss.targets == "real"
+        if target is not None and real and kinds[target] in ("text", "date"):
+            raise TableError(
+                f"{where}: the target {target} is {kinds[target]}, and {loss.name if loss else ''} wants numbers; "
+                "--loss logistic and --loss softmax take labels"
+            )
+        goal = None if target is None or real else target
+        drop, means = self.missing == "drop", self.missing == "mean"
+        survey = Survey(self.source, text, goal, loss, drop, means)
+        if text or goal or means:
+            own = [name for name in (target, weights) if name is not None]
+            small = self.source.size <= MEMORY  # then the pass is not in vain
+            every = small or means or (drop and text)
+            start = 0
+            for batch in self.source.batches([*used, *own] if every else [*text, *([goal] if goal else [])]):
+                trains = None
+                if means and self.test_size:
+                    trains = ~held_out(start, batch.num_rows, self.test_size, self.seed)
+                survey.add(batch, trains)
+                start += batch.num_rows
+                if survey.enough and not small:
+                    break
+        columns = [survey.column(name) for name in used]
+        if survey.wrong:
+            exclude = ",".join(survey.wrong)
+            raise TableError(f"{where}: {'; '.join(survey.wrong.values())}; leave out with --exclude {exclude}")
+        others = [name for name in kinds if name not in used]
+        self.take(Encoding(columns, None if target is None else survey.target(target), weights, self.missing, others))
+        several = len(self.labels)
+        self.loss = loss or (losses.logistic() if several == 2 else losses.softmax() if several else losses.mse())
+
+    def take(self, encoding: Encoding) -> None:
+        """Takes an encoding as it is: `Table`'s attributes follow from it."""
+        self.encoding, self.names = encoding, encoding.names
+        self.labels = encoding.target.labels if encoding.target else ()
+        self.classes = len(self.labels) or None
+        self.target_shape = () if encoding.target else (0,)
+        self.weighted = encoding.weights is not None
+        self.rows = None if self.test_size or self.missing == "drop" else self.source.rows
+
+    # The rows ---------------------------------------------------------------------------------------------------------------
+
+    def blocks(self) -> Iterator[Piece]:
+        """The rows that train."""
+        held, sample = self.held_out, self.sample
+        for train, test in self.both(test=held is not None and not held.complete):
+            if held is not None and test is not None:
+                held.feed(test)
+            if train is not None and len(train.X):
+                if sample is not None:
+                    sample.take(train)
+                yield train
+        if held is not None:
+            held.complete = True
+        self.sample = None
+
+    def pieces(self, multiple: int) -> Iterator[Piece]:
+        for piece in ahead(super().pieces(multiple)):
+            self._warn()
+            yield piece
+        self._warn()
+
+    def _warn(self) -> None:
+        for note in self.notes[self._warned :]:
+            warnings.warn(note, TableWarning, stacklevel=3)
+        self._warned = len(self.notes)
+
+    def both(self, train: bool = True, test: bool = True) -> Iterator[tuple[Piece | None, Piece | None]]:
+        """All rows in their order: those that train, and those that are held out, where they are wanted."""
+        encoding = self.encoding
+        read = list(encoding.columns)
+        read += [encoding.target.column] if encoding.target else []
+        read += [Column(encoding.weights, "number")] if encoding.weights else []
+        start = dropped = 0
+        for batch in self.source.batches([column.name for column in read]):
+            m = batch.num_rows
+            if m == 0:
+                continue
+            numbers, gone = columns_of(batch, read)
+            if gone is not None and self.missing != "drop":
+                self._report_missing(batch, read, start)
+            keep = None if gone is None else ~gone
+            dropped += 0 if gone is None else int(gone.sum())
+            self._examine(read, numbers, keep, start)
+            if self.progress is not None:
+                self.progress(m)
+            trains = keep
+            if self.test_size:
+                held = held_out(start, m, self.test_size, self.seed)
+                trains = ~held if keep is None else keep & ~held
+                held = held if keep is None else keep & held
+            yield (
+                self._piece(numbers, trains) if train else None,
+                self._piece(numbers, held) if test and self.test_size else None,
+            )
+            start += m
+        self.dropped = dropped
+        if start and dropped == start:
+            raise TableError(
+                f"{self.source.label}: every row has a missing value, and none is left; --missing mean keeps them"
+            )
+        for name, value in (self._constant or {}).items():
+            self.notes.append(f"{self.source.label}: column {name} is {value:g} in every row, and so tells nothing")
+        self._constant = None
+
+    def _piece(self, numbers: list[Floats], rows: Array | None) -> Piece:
+        if rows is not None:
+            numbers = [values[rows] for values in numbers]
+        encoding = self.encoding
+        d = len(encoding.columns)
+        X = matrix(numbers[:d], encoding.columns)
+        Y = encoding.target.classes(numbers[d])[:, None] if encoding.target else np.empty((len(X), 0))
+        return Piece(X, Y, numbers[-1] if encoding.weights else None)
+
+    # What is checked -------------------------------------------------------------------------------------------------------
+
+    def _examine(self, read: list[Column], numbers: list[Floats], keep: Array | None, start: int) -> None:
+        """Every value that is used is a finite number, a known category, a label; no weight is negative."""
+        encoding = self.encoding
+        for j, (column, values) in enumerate(zip(read, numbers, strict=True)):
+            own = j >= len(encoding.columns)
+            if column.kind == "category":
+                some = ", ".join([str(column.base), *column.values[:5]]) + (", …" if column.values[5:] else "")
+                self._no(values < 0, keep, start, column, f"a value that is none of {some}, which the model knows")
+                continue
+            if not np.isfinite(np.add.reduce(values)):
+                wrong = ~np.isfinite(values)
+                self._no(wrong, keep, start, column, "no finite number; mend it, or leave the column out")
+            if own and column.name == encoding.weights:
+                self._no(values < 0, keep, start, column, "a negative weight; weights are at least 0")
+            elif own and encoding.target and encoding.target.labels:
+                wrong = encoding.target.classes(values) < 0
+                self._no(wrong, keep, start, column, "none of the target's classes")
+            elif not own and self._constant is not None:
+                if start == 0:
+                    self._constant[column.name] = float(values[0])
+                if column.name in self._constant and not (values == self._constant[column.name]).all():
+                    del self._constant[column.name]
+                if column.kind == "integer":
+                    self._note_rounded(column, values, start)
+
+    def _no(self, wrong: Array, keep: Array | None, start: int, column: Column, what: str) -> None:
+        wrong = wrong if keep is None else wrong & keep
+        if wrong.any():
+            raise TableError(f"{self.source.place(start + int(np.argmax(wrong)))}, column {column.name}: {what}")
+
+    def _note_rounded(self, column: Column, values: Array, start: int) -> None:
+        large = np.abs(values) >= EXACT + (values.dtype.kind in "iu")
+        if large.any() and not any(f"column {column.name} has" in note for note in self.notes):
+            place = self.source.place(start + int(np.argmax(large)))
+            self.notes.append(f"{place}: column {column.name} has integers past 2⁵³, which float64 rounds")
+
+    def _report_missing(self, batch: Any, read: list[Column], start: int) -> None:
+        """Names the first value that is missing."""
+        first: tuple[int, Column] | None = None
+        for column, values in zip(read, batch.columns, strict=True):
+            _, missing = column.numbers(values)
+            if missing is not None and (first is None or np.argmax(missing) < first[0]):
+                first = int(np.argmax(missing)), column
+        assert first is not None
+        row, column = first
+        feature = column in self.encoding.columns
+        what = (
+            "a value is missing"
+            if feature
+            else "the row's weight is missing"
+            if column.name == self.encoding.weights
+            else ("the target is missing")
+        )
+        if self.missing == "mean" and feature:
+            what += ", and text has no mean"
+        advice = "--missing drop leaves such rows out"
+        advice += ", --missing mean puts the column's mean there" if feature and self.missing == "error" else ""
+        raise TableError(f"{self.source.place(start + row)}, column {column.name}: {what}; {advice}")
+
+
+class HeldOut(Table):
+    """The rows of a table that do not train; their second moments are gathered while the others are read for the first time.
+
+    Attributes
+    ----------
+    moments : Moments or None
+        Of its columns and its target.
+    sample : Sample or None
+        Set one, and it draws from these rows in that first pass.
+    """
+
+    def __init__(self, table: FileTable) -> None:
+        self.table = table
+        self.moments: Moments | None = None
+        self.complete = False
+        self.sample: Sample | None = None
+
+    @property
+    def names(self) -> list[str]:  # type: ignore[override]
+        return self.table.names
+
+    @property
+    def classes(self) -> int | None:  # type: ignore[override]
+        return self.table.classes
+
+    @property
+    def weighted(self) -> bool:  # type: ignore[override]
+        return self.table.weighted
+
+    def feed(self, piece: Piece) -> None:
+        """Rows that come by, in the first pass."""
+        if not len(piece.X) or not (piece.sample_weight is None or piece.sample_weight.any()):
+            return
+        moments = Moments.of(*piece)
+        self.moments = moments if self.moments is None else self.moments + moments
+        if self.sample is not None:
+            self.sample.take(piece)
+
+    def blocks(self) -> Iterator[Piece]:
+        yield from (test for _, test in self.table.both(train=False) if test is not None and len(test.X))
+
+    def pieces(self, multiple: int) -> Iterator[Piece]:
+        return ahead(super().pieces(multiple))
+
+
+class Sample:
+    """Some rows of those that come by, drawn without knowing how many there will be.
+
+    Attributes
+    ----------
+    rows : Piece or None
+        The rows, in their order.
+    """
+
+    def __init__(self, size: int, seed: int = 0) -> None:
+        self.size, self.seed, self.seen = size, seed, 0
+        self.marks: Array = np.empty(0)
+        self.rows: Piece | None = None
+
+    def take(self, piece: Piece) -> None:
+        marks = uniform(self.seen, len(piece.X), self.seed + 1)
+        self.seen += len(piece.X)
+        if self.rows is not None:
+            marks = np.concatenate([self.marks, marks])
+            piece = Piece(np.concatenate([self.rows.X, piece.X]), np.concatenate([self.rows.Y, piece.Y]), None)
+        best = np.sort(np.argsort(marks, kind="stable")[: self.size])
+        self.marks, self.rows = marks[best], Piece(piece.X[best], piece.Y[best], None)
+
+
+def _only(piece: Piece, rows: Array) -> Piece:
+    return Piece(piece.X[rows], piece.Y[rows], None if piece.sample_weight is None else piece.sample_weight[rows])
+
+
+def uniform(start: int, count: int, seed: int) -> Floats:
+    """A number in [0, 1) for each row from ``start`` on, by its place alone (SplitMix64: Steele, Lea and Flood 2014)."""
+    with np.errstate(over="ignore"):
+        z = np.arange(start + 1, start + count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        z += np.uint64((seed + 1) * 0xD1B54A32D192ED03 & 0xFFFFFFFFFFFFFFFF)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
+        z ^= z >> np.uint64(31)
+    numbers: Floats = (z >> np.uint64(11)) * 2.0**-53
+    return numbers
+
+
+def held_out(start: int, count: int, share: float, seed: int) -> Array:
+    """Which rows from ``start`` on are held out: each by its number in the table, however it is read."""
+    return uniform(start, count, seed) < share
