@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from gdcore.sources import Path
 
 
+_BYTES = 1 << 22  # of X, about, that are made at a time
+
+
 class TableWarning(UserWarning):
     """Something in a table that was read as it is, and may not be what is meant."""
 
@@ -242,10 +245,8 @@ class FileTable(Table):
         read += [encoding.target.column] if encoding.target else []
         read += [Column(encoding.weights, "number")] if encoding.weights else []
         start = dropped = 0
-        for batch in self.source.batches([column.name for column in read]):
+        for batch in self._batches([column.name for column in read]):
             m = batch.num_rows
-            if m == 0:
-                continue
             numbers, gone = columns_of(batch, read)
             if gone is not None and self.missing != "drop":
                 self._report_missing(batch, read, start)
@@ -266,12 +267,17 @@ class FileTable(Table):
             start += m
         self.dropped = dropped
         if start and dropped == start:
-            raise TableError(
-                f"{self.source.label}: every row has a missing value, and none is left; --missing mean keeps them"
-            )
+            raise TableError(f"{self.source.label}: every row has a missing value; --missing mean keeps them")
         for name, value in (self._constant or {}).items():
             self.notes.append(f"{self.source.label}: column {name} is {value:g} in every row, and so tells nothing")
         self._constant = None
+
+    def _batches(self, names: list[str]) -> Iterator[Any]:
+        """Small enough that their memory is used again instead of being asked of the system anew."""
+        rows = max(1 << 12, _BYTES // (8 * len(self.names)))
+        for batch in self.source.batches(names):
+            for start in range(0, batch.num_rows, rows):
+                yield batch.slice(start, rows)
 
     def _piece(self, numbers: list[Floats], rows: Array | None) -> Piece:
         if rows is not None:
@@ -400,7 +406,7 @@ class Sample:
 
     def __init__(self, size: int, seed: int = 0) -> None:
         self.size, self.seed, self.seen = size, seed, 0
-        self.marks: Array = np.empty(0)
+        self.marks: Floats = np.empty(0)
         self.rows: Piece | None = None
 
     def take(self, piece: Piece) -> None:
@@ -425,7 +431,7 @@ def uniform(start: int, count: int, seed: int) -> Floats:
         for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
             z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
         z ^= z >> np.uint64(31)
-    numbers: Floats = (z >> np.uint64(11)) * 2.0**-53
+    numbers: Floats = (z >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return numbers
 
 

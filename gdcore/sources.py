@@ -364,7 +364,7 @@ class _Csv(Source):
                 continue
             if len(record) != len(where):
                 raise TableError(
-                    f"{self.label}, line {line}: {len(record)} values, where the header has {len(where)} names: {_short(text)!r}"
+                    f"{self.label}, line {line}: {len(record)} values, and the header has {len(where)} names: {_short(text)!r}"
                 )
             for name in names:
                 if kinds.get(name) in _CSV_TYPES and not self._reads(record[where[name]], kinds[name]):
