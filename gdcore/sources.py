@@ -105,6 +105,7 @@ def arrow() -> Any:
     """pyarrow."""
     try:
         import pyarrow
+        import pyarrow.compute
     except ImportError:
         raise ImportError("reading tables needs pyarrow, which is not installed: pip install 'gdcore[cli]'") from None
     return pyarrow
