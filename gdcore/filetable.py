@@ -119,7 +119,8 @@ def open_table(
         raise TableError(f"{source.label}: no column is left that something could be learned from")
     for name in (*used, *own):
         if (kind := source.kinds[name]) not in KINDS:
-            raise TableError(f"{source.label}: column {name} is {kind}, no number: leave it out with --exclude {name}")
+            what = f"column {name} is {kind}, no number"
+            raise TableError(f"{source.label}: {what}: leave it out with --exclude {name}", {name: what})
     table = FileTable(Kept(source, [*used, *own], cache), missing, test_size, seed)
     table.settle(used, target, weights, given)
     return table
@@ -148,8 +149,8 @@ class FileTable(Table):
         How many rows the last pass left out because a value was missing.
     notes : list of str
         What is odd in the values; it is warned of as well.
-    sample : Sample or None
-        Set one, and it draws from the training rows.
+    seen : Glance
+        Of the rows that train: the target's moments.
     progress : callable or None
         Called with the number of rows of each batch that has been read.
     """
@@ -163,7 +164,7 @@ class FileTable(Table):
         self.dropped = 0
         self.notes: list[str] = []
         self.progress: Callable[[int], Any] | None = None
-        self.sample: Sample | None = None
+        self.seen = Glance(target_only=True)
         self._warned = 0
         self._constant: dict[str, float] | None = {}  # columns that have had one value; None after the first pass
 
@@ -196,7 +197,7 @@ class FileTable(Table):
         columns = [survey.column(name) for name in used]
         if survey.wrong:
             exclude = ",".join(survey.wrong)
-            raise TableError(f"{where}: {'; '.join(survey.wrong.values())}; leave out with --exclude {exclude}")
+            raise TableError(f"{where}: {'; '.join(survey.wrong.values())}; leave out with --exclude {exclude}", survey.wrong)
         others = [name for name in kinds if name not in used]
         self.take(Encoding(columns, None if target is None else survey.target(target), weights, self.missing, others))
         several = len(self.labels)
@@ -211,21 +212,27 @@ class FileTable(Table):
         self.weighted = encoding.weights is not None
         self.rows = None if self.test_size or self.missing == "drop" else self.source.rows
 
+    @property
+    def kept(self) -> bool:
+        """Whether later passes need not decode again."""
+        return isinstance(self.source, Kept) and self.source.decoded
+
     # The rows ---------------------------------------------------------------------------------------------------------------
 
     def blocks(self) -> Iterator[Piece]:
-        """The rows that train."""
-        held, sample = self.held_out, self.sample
-        for train, test in self.both(test=held is not None and not held.complete):
-            if held is not None and test is not None:
-                held.feed(test)
-            if train is not None and len(train.X):
-                if sample is not None:
-                    sample.take(train)
-                yield train
-        if held is not None:
-            held.complete = True
-        self.sample = None
+        """The rows that train; in the first whole pass something is noted of them, and of those that are held out."""
+        held = self.held_out
+        seen = [] if self.seen.complete else [self.seen] if held is None else [self.seen, held.seen]
+        for glance in seen:
+            glance.begin()
+        for pair in self.both(test=held is not None and bool(seen)):
+            for glance, piece in zip(seen, pair, strict=False):
+                if piece is not None:
+                    glance.take(piece)
+            if pair[0] is not None and len(pair[0].X):
+                yield pair[0]
+        for glance in seen:
+            glance.complete = True
 
     def pieces(self, multiple: int) -> Iterator[Piece]:
         for piece in ahead(super().pieces(multiple)):
@@ -240,33 +247,44 @@ class FileTable(Table):
 
     def both(self, train: bool = True, test: bool = True) -> Iterator[tuple[Piece | None, Piece | None]]:
         """All rows in their order: those that train, and those that are held out, where they are wanted."""
-        encoding = self.encoding
-        read = list(encoding.columns)
-        read += [encoding.target.column] if encoding.target else []
-        read += [Column(encoding.weights, "number")] if encoding.weights else []
-        start = dropped = 0
-        for batch in self._batches([column.name for column in read]):
-            m = batch.num_rows
-            numbers, gone = columns_of(batch, read)
-            if gone is not None and self.missing != "drop":
-                self._report_missing(batch, read, start)
-            keep = None if gone is None else ~gone
-            dropped += 0 if gone is None else int(gone.sum())
-            self._examine(read, numbers, keep, start)
-            if self.progress is not None:
-                self.progress(m)
+        dropped = 0
+        for start, numbers, keep in self._numbers():
             trains = keep
             if self.test_size:
-                held = held_out(start, m, self.test_size, self.seed)
+                held = held_out(start, len(numbers[0]), self.test_size, self.seed)
                 trains = ~held if keep is None else keep & ~held
                 held = held if keep is None else keep & held
+            dropped += 0 if keep is None else int((~keep).sum())
             yield (
                 self._piece(numbers, trains) if train else None,
                 self._piece(numbers, held) if test and self.test_size else None,
             )
-            start += m
         self.dropped = dropped
-        if start and dropped == start:
+
+    def matrices(self) -> Iterator[tuple[Floats, Array | None]]:
+        """X of the rows without a missing value, and which these are (None: all); for a table without a target."""
+        for _, numbers, keep in self._numbers():
+            yield self._piece(numbers, keep).X, keep
+
+    def _numbers(self) -> Iterator[tuple[int, list[Floats], Array | None]]:
+        """For some rows at a time: the first one's number, the columns' numbers, and which rows have no missing value."""
+        encoding = self.encoding
+        read = list(encoding.columns)
+        read += [encoding.target.column] if encoding.target else []
+        read += [Column(encoding.weights, "number")] if encoding.weights else []
+        start = some = 0
+        for batch in self._batches([column.name for column in read]):
+            numbers, gone = columns_of(batch, read)
+            if gone is not None and self.missing != "drop":
+                self._report_missing(batch, read, start)
+            keep = None if gone is None else ~gone
+            some += batch.num_rows if keep is None else int(keep.sum())
+            self._examine(read, numbers, keep, start)
+            if self.progress is not None:
+                self.progress(batch.num_rows)
+            yield start, numbers, keep
+            start += batch.num_rows
+        if start and not some and encoding.target is not None:
             raise TableError(f"{self.source.label}: every row has a missing value; --missing mean keeps them")
         for name, value in (self._constant or {}).items():
             self.notes.append(f"{self.source.label}: column {name} is {value:g} in every row, and so tells nothing")
@@ -351,21 +369,17 @@ class FileTable(Table):
 
 
 class HeldOut(Table):
-    """The rows of a table that do not train; their second moments are gathered while the others are read for the first time.
+    """The rows of a table that do not train.
 
     Attributes
     ----------
-    moments : Moments or None
-        Of its columns and its target.
-    sample : Sample or None
-        Set one, and it draws from these rows in that first pass.
+    seen : Glance
+        Their columns' and target's moments, once the other rows have been read.
     """
 
     def __init__(self, table: FileTable) -> None:
         self.table = table
-        self.moments: Moments | None = None
-        self.complete = False
-        self.sample: Sample | None = None
+        self.seen = Glance()
 
     @property
     def names(self) -> list[str]:  # type: ignore[override]
@@ -379,15 +393,6 @@ class HeldOut(Table):
     def weighted(self) -> bool:  # type: ignore[override]
         return self.table.weighted
 
-    def feed(self, piece: Piece) -> None:
-        """Rows that come by, in the first pass."""
-        if not len(piece.X) or not (piece.sample_weight is None or piece.sample_weight.any()):
-            return
-        moments = Moments.of(*piece)
-        self.moments = moments if self.moments is None else self.moments + moments
-        if self.sample is not None:
-            self.sample.take(piece)
-
     def blocks(self) -> Iterator[Piece]:
         yield from (test for _, test in self.table.both(train=False) if test is not None and len(test.X))
 
@@ -395,32 +400,49 @@ class HeldOut(Table):
         return ahead(super().pieces(multiple))
 
 
-class Sample:
-    """Some rows of those that come by, drawn without knowing how many there will be.
+class Glance:
+    """What is noted of rows while they go by for the first time, so that nobody has to read them again for it.
 
     Attributes
     ----------
-    rows : Piece or None
-        The rows, in their order.
+    moments : Moments or None
+        Of [X, Y], or of Y alone.
+    size : int
+        How many rows to draw; 0 unless it is set.
+    sample : Piece or None
+        The rows that have been drawn, in their order.
+    complete : bool
+        Whether all rows have gone by.
     """
 
-    def __init__(self, size: int, seed: int = 0) -> None:
-        self.size, self.seed, self.seen = size, seed, 0
-        self.marks: Floats = np.empty(0)
-        self.rows: Piece | None = None
+    def __init__(self, target_only: bool = False) -> None:
+        self.target_only, self.size, self.complete = target_only, 0, False
+        self.begin()
+
+    def begin(self) -> None:
+        """Forgets the rows of a pass that did not end."""
+        self.moments: Moments | None = None
+        self.sample: Piece | None = None
+        self.marks, self.count = np.empty(0), 0
 
     def take(self, piece: Piece) -> None:
-        marks = uniform(self.seen, len(piece.X), self.seed + 1)
-        self.seen += len(piece.X)
-        if self.rows is not None:
+        """Rows that go by."""
+        X, Y, s = piece
+        if not len(X) or not Y.shape[1] or not (s is None or s.any()):
+            return
+        moments = Moments.of(Y, None, s) if self.target_only else Moments.of(X, Y, s)
+        self.moments = moments if self.moments is None else self.moments + moments
+        if self.size:
+            self._draw(X, Y)
+
+    def _draw(self, X: Array, Y: Array) -> None:
+        marks = uniform(self.count, len(X), seed=1)
+        self.count += len(X)
+        if self.sample is not None:
             marks = np.concatenate([self.marks, marks])
-            piece = Piece(np.concatenate([self.rows.X, piece.X]), np.concatenate([self.rows.Y, piece.Y]), None)
+            X, Y = np.concatenate([self.sample.X, X]), np.concatenate([self.sample.Y, Y])
         best = np.sort(np.argsort(marks, kind="stable")[: self.size])
-        self.marks, self.rows = marks[best], Piece(piece.X[best], piece.Y[best], None)
-
-
-def _only(piece: Piece, rows: Array) -> Piece:
-    return Piece(piece.X[rows], piece.Y[rows], None if piece.sample_weight is None else piece.sample_weight[rows])
+        self.marks, self.sample = marks[best], Piece(X[best], Y[best], None)
 
 
 def uniform(start: int, count: int, seed: int) -> Floats:

@@ -49,7 +49,17 @@ _MISSING = frozenset(
 
 
 class TableError(ValueError):
-    """A table cannot be used as it is: the message names the file, the place in it, and what to do."""
+    """A table cannot be used as it is: the message names the file, the place in it, and what to do.
+
+    Attributes
+    ----------
+    columns : dict
+        Columns that cannot be used, and why, where it is about such.
+    """
+
+    def __init__(self, message: str, columns: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.columns = columns or {}
 
 
 class Source:
@@ -80,6 +90,18 @@ class Source:
     def place(self, row: int) -> str:
         """Where a row is, counted from 0, for a message."""
         return f"{self.label}, row {row + 1}"
+
+    def read_as(self, name: str, kind: str) -> None:
+        """Has a column read as a model wants it: "number", "integer", "boolean" or "category"; TableError where it is not."""
+        found = self.kinds[name]
+        wanted = "text" if kind == "category" else kind
+        numbers = {"number", "integer", "empty"}
+        if found == wanted or {found, wanted} <= numbers | {"boolean"}:
+            return
+        if wanted == "text" and found in (*numbers, "boolean"):
+            self.kinds[name] = "text"
+            return
+        raise TableError(f"{self.label}: column {name} is {found}, and the model was trained with {wanted}")
 
 
 def open_source(paths: Path | Iterable[Path], delimiter: str = ",", decimal: str = ".") -> Source:
@@ -452,6 +474,11 @@ class Kept(Source):
     @property
     def rows(self) -> int | None:  # type: ignore[override]
         return self.source.rows
+
+    @property
+    def decoded(self) -> bool:
+        """Whether the first pass is over, or will be the last that decodes."""
+        return self.folder is not None or self.size <= MEMORY
 
     def place(self, row: int) -> str:
         return self.source.place(row)
