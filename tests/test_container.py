@@ -22,9 +22,14 @@ from gdcore.files import load, save
 
 pytest.importorskip("safetensors")
 
-from test_files import model_of, path, same  # noqa: F401
+from test_files import model_of, same
 
 KILLS = int(os.environ.get("GDCORE_KILLS", "30"))
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
 
 
 # What an error leaves ----------------------------------------------------------------------------------------------------
@@ -336,9 +341,14 @@ def test_text_may_be_written_and_the_file_closed(path):
 def test_an_exception_in_the_block_changes_nothing(path, exists, error):
     if exists:
         write(path, b"old")
-    with pytest.raises(type(error)) as caught, replacing(path) as file:
-        file.write(b"new" * 1_000_000)
-        raise error
+
+    def block():
+        with replacing(path) as file:
+            file.write(b"new" * 1_000_000)
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        block()
     assert caught.value is error
     assert os.listdir(path.parent) == ([path.name] if exists else [])
     assert not exists or path.read_bytes() == b"old"
@@ -350,15 +360,19 @@ def test_an_exception_in_the_block_changes_nothing(path, exists, error):
 @pytest.mark.parametrize("closed", [True, False])
 def test_a_step_failing_while_pieces_are_written(path, monkeypatch, function, number, code, closed):
     write(path, b"old")
+
+    def block():
+        with replacing(path) as file:
+            for _ in range(3):
+                file.write(bytes(2 << 20))
+                file.flush()
+            if closed:
+                file.close()
+
     with monkeypatch.context() as patch:
         patch.setattr(container, "os", System(function, number, Error(code)))
-        with pytest.raises(OSError, match=r"the file was not written \(what was there before is unchanged\)") as caught:  # noqa: PT012
-            with replacing(path) as file:
-                for _ in range(3):
-                    file.write(bytes(2 << 20))
-                    file.flush()
-                if closed:
-                    file.close()
+        with pytest.raises(OSError, match=r"the file was not written \(what was there before is unchanged\)") as caught:
+            block()
     assert (caught.value.errno, caught.value.filename) == (code, str(path))
     assert path.read_bytes() == b"old"
     assert os.listdir(path.parent) == [path.name]
@@ -399,7 +413,7 @@ def test_another_format_or_version_is_refused():
     data = pack(THING, {"a": np.zeros(1)}, {})
     with pytest.raises(FileError, match="it is no gdcore model: its metadata do not say format 'gdcore'"):
         parse(Format("gdcore", "3", "model"), data)
-    with pytest.raises(FileError, match="wrote it, in version 3 of the format; this is gdcore .*, which reads version 2"):
+    with pytest.raises(FileError, match=r"wrote it, in version 3 of the format; this is gdcore .*, which reads version 2"):
         parse(THING._replace(version="2"), data)
     with pytest.raises(FileError, match="checksum"):
         parse(THING, data[:-1] + b"\1")
