@@ -32,13 +32,16 @@ def jobs():
     labels = (y > 0).astype(float)
     part = (X[:300], labels[:300])
     return {
-        "stream": ((X, y), dict(lr=1e-4, epochs=8000, method="stream", optimizer=gdcore.SGD(momentum=0.9))),
-        "batches": ((X, y), dict(lr=1e-4, epochs=250, batch_size=64, optimizer="adam", seed=3)),
+        "stream": ((X, y), {"lr": 1e-4, "epochs": 8000, "method": "stream", "optimizer": gdcore.SGD(momentum=0.9)}),
+        "batches": ((X, y), {"lr": 1e-4, "epochs": 250, "batch_size": 64, "optimizer": "adam", "seed": 3}),
         "network": (
             (X, labels, gdcore.MLP([12, 8, 1], seed=1), "logistic"),
-            dict(epochs=250, optimizer="adamw", batch_size=300, validation=part, patience=200),
+            {"epochs": 250, "optimizer": "adamw", "batch_size": 300, "validation": part, "patience": 200},
         ),
-        "auto": ((X, labels, None, "logistic"), dict(epochs=400, l1=1e-4, tol=0.0, callback=lambda epoch: time.sleep(1e-3))),
+        "auto": (
+            (X, labels, None, "logistic"),
+            {"epochs": 400, "l1": 1e-4, "tol": 0.0, "callback": lambda epoch: time.sleep(1e-3)},
+        ),
     }
 
 
