@@ -112,6 +112,7 @@ class Nesterov:
         state = t.state.copy()
         metric: Any = self.metric
         state.done += 1
+        state.judged = None
         scalars, memory = state.scalars, state.memory
         w, b = state.weights.astype(np.float64), None if state.bias is None else state.bias.astype(np.float64)
         x, xb = _unflat(memory[0], w, b)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gdcore._types import Array, Floats
 
@@ -55,8 +55,13 @@ class History:
     def __len__(self) -> int:
         return len(self.epoch)
 
+    @classmethod
+    def joined(cls, parts: Sequence[History]) -> History:
+        """One after the other, copied."""
+        return cls(**{name: np.concatenate([part[name] for part in parts]) for name in cls.NAMES})
+
     def __add__(self, later: History) -> History:
-        return History(**{name: np.concatenate([self[name], later[name]]) for name in self.NAMES})
+        return self.joined([self, later])
 
     def __repr__(self) -> str:
         if not len(self):
@@ -85,6 +90,10 @@ class LearningRateWarning(UserWarning):
 
 class ConditionWarning(UserWarning):
     """The columns of X are so nearly dependent that the weights cannot be told apart."""
+
+
+class CheckpointWarning(UserWarning):
+    """A checkpoint could not be written, or a run goes on from it on a machine whose bits differ."""
 
 
 class Method(str):
