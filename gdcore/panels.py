@@ -64,7 +64,7 @@ def curves(report: Report, ax: Any) -> None:
     else:
         ax.margins(y=0.15)
     ends = f"{history.loss[0]:.4g}" if len(history) == 1 else f"{history.loss[0]:.4g} to {history.loss[-1]:.4g}"
-    ax.set(title=f"Loss ({report.loss}): {ends} in {epochs}", ylabel=f"loss ({report.loss})")
+    ax.set(title=f"Loss ({report.loss}):\n{ends} in {epochs}", ylabel=f"loss ({report.loss})")
     if len(ax.get_lines()) > 1:
         ax.legend(frameon=False)
 
@@ -73,11 +73,13 @@ def _points(ax: Any, epochs: Array) -> None:
     """For few epochs: points, with their values."""
     for line in ax.get_lines():
         line.set(marker=line.get_marker() if line.get_marker() != "None" else "o", markersize=6)
-        below = line.get_label() == "training"
+        below = line.get_ydata()[-1] <= min(other.get_ydata()[-1] for other in ax.get_lines())
+        place = {"xytext": (0, -9 if below else 9), "va": "top" if below else "bottom", "ha": "center"}
+        ground = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
         for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True):
-            place = {"xytext": (0, -9 if below else 9), "va": "top" if below else "bottom"}
             if np.isfinite(y):
-                ax.annotate(f"{y:.4g}", (x, y), textcoords="offset points", ha="center", color=line.get_color(), **place)
+                text = _signed(f"{y:.4g}")
+                ax.annotate(text, (x, y), textcoords="offset points", color=line.get_color(), bbox=ground, **place)
     ax.set_xticks(epochs)
     ax.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
 
@@ -114,7 +116,7 @@ def _scatter(report: Report, ax: Any, rows: str) -> None:
     ends = _around(float(both.min()) / unit, float(both.max()) / unit)
     ax.plot(ends, ends, color="black", linewidth=1, linestyle="--", label="prediction = target", scalex=False, scaley=False)
     ax.set(xlim=ends, ylim=ends, xlabel=f"target{power}", ylabel=f"prediction{power}")
-    ax.set_title(f"Predictions against targets, {rows}")
+    ax.set_title(f"Predictions against targets:\n{rows}")
     handles, texts = ax.get_legend_handles_labels()
     if y.shape[1] == 1 or not several:
         handles, texts = handles[-1:], texts[-1:]
@@ -126,12 +128,12 @@ def _roc(report: Report, ax: Any, rows: str) -> None:
     labels = [shorten(label, 16) for label in report.labels or ["0", "1"]]
     found = set(report.targets.tolist())
     if len(found) == 1:
-        return words(ax, "ROC curve", f"The {rows} are all of class\n{labels[int(found.pop())]}:\na ROC curve needs both.")
+        return words(ax, "ROC curve", f"All {rows} are {labels[int(found.pop())]}:\na ROC curve needs rows of both classes.")
     false, true = measures.roc(report.targets, report.predictions)
     area = measures.auc(report.targets, report.predictions)
     ax.plot([0, 1], [0, 1], color=plots.GREY, linewidth=1, linestyle="--", label="by chance: 0.5")
     ax.plot(false, true, color=plots.BLUE, linewidth=1.8, label=f"area {area:.4f}")
-    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), title=f"ROC curve: AUC {area:.4f}, {rows}")
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), title=f"ROC curve:\nAUC {area:.4f}, {rows}")
     ax.set_xlabel(f"share of {labels[0]} taken for {labels[1]}", parse_math=False)
     ax.set_ylabel(f"share of {labels[1]} found", parse_math=False)
     ax.legend(frameon=False, loc="lower right")
@@ -157,7 +159,7 @@ def _matrix(counts: Array, labels: list[str], ax: Any, rows: str) -> None:
     ax.set(xlim=(-0.5, k - 0.5), ylim=(k - 0.5, -0.5), xlabel="predicted class", ylabel="class")
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    ax.set_title(f"Confusion matrix: {np.trace(counts) / counts.sum():.1%} of {rows} right")
+    ax.set_title(f"Confusion matrix:\n{np.trace(counts) / counts.sum():.1%} of {rows} right")
 
 
 def _recall(counts: Array, labels: list[str], ax: Any, rows: str) -> None:
@@ -168,11 +170,10 @@ def _recall(counts: Array, labels: list[str], ax: Any, rows: str) -> None:
     names = [f"{shorten(labels[there[i]], 24)} ({totals[there[i]]:,})" for i in low]
     _bars(ax, names, recall[low], [f"{recall[i]:.0%}" for i in low], plots.BLUE)
     right = np.trace(counts) / counts.sum()
-    ax.axvline(right, color="black", linewidth=1, linestyle="--", label=f"all {rows}: {right:.1%}")
+    ax.axvline(right, color="black", linewidth=1, linestyle="--")
     ax.set(xlim=(0, 1.12), xticks=[0, 0.25, 0.5, 0.75, 1], xlabel="recall: share of the class's rows that were found")
     which = f"the {BARS} lowest of {len(there):,}" if len(there) > BARS else f"{len(there)}"
-    ax.set_title(f"Recall of {which} classes, {right:.1%} of all right")
-    ax.legend(frameon=True, framealpha=0.9, edgecolor="none", loc="lower right", fontsize=9)
+    ax.set_title(f"Recall of {which} classes (with their rows):\n{right:.1%} of {rows} right, the dashed line")
 
 
 def largest(report: Report, ax: Any) -> None:
@@ -187,23 +188,23 @@ def largest(report: Report, ax: Any) -> None:
     d, k = values.shape
     outputs = report.labels if report.labels is not None and len(report.labels) == k else [str(c) for c in range(k)]
     names = [report.names[i // k] for i in order]
-    short = [shorten(name, 30 if k == 1 else 20) for name in names]
+    short = unique([shorten(name, 30 if k == 1 else 18) for name in names], names)
     if k > 1:
-        names = [f"{name} → {outputs[i % k]}" for name, i in zip(names, order, strict=True)]
-        short = [f"{name} → {shorten(outputs[i % k], 12)}" for name, i in zip(short, order, strict=True)]
+        ends = unique([shorten(output, 14) for output in outputs], outputs)
+        short = [f"{name} → {ends[i % k]}" for name, i in zip(short, order, strict=True)]
     shown = values.ravel()[order]
     unit, power = _unit(shown)
     colors = [plots.BLUE if value > 0 else plots.ORANGE for value in shown]
-    _bars(ax, unique(short, names), shown / unit, [f"{value:.3g}" for value in shown], colors)
+    _bars(ax, short, shown / unit, [f"{value:.3g}" for value in shown], colors)
     low, high = min(0.0, float(shown.min())) / unit, max(0.0, float(shown.max())) / unit
     room = 0.22 * (high - low)  # for the numbers
     ax.set_xlim(low - (room if low < 0 else 0), high + (room if high > 0 else 0))
     ax.axvline(0, color="black", linewidth=0.8)
     ax.locator_params(axis="x", nbins=5)
     total = d * k
-    which = f"The {len(order)} largest of {total:,} weights" if total > len(order) else f"Weights ({total})"
+    which = f"The {len(order)} largest of {total:,} weights" if total > len(order) else "Weights"
     measure = "times the column's standard deviation" if spread is not None else "per unit of the column"
-    ax.set_title(f"{which},\n{measure}")
+    ax.set_title(f"{which}:\n{measure}")
     per = "change of the prediction per standard deviation" if spread is not None else "weight (change of the prediction per unit)"
     ax.set_xlabel(f"{per}{power}")
 
@@ -214,7 +215,7 @@ def _bars(ax: Any, names: list[str], values: Floats, texts: list[str], colors: A
     ax.barh(places, values, color=colors, height=0.7)
     for place, value, text in zip(places, values, texts, strict=True):
         side = {"xytext": (3 if value >= 0 else -3, 0), "ha": "left" if value >= 0 else "right"}
-        ax.annotate(text, (value, place), textcoords="offset points", va="center", fontsize=8.5, **side)
+        ax.annotate(_signed(text), (value, place), textcoords="offset points", va="center", fontsize=8.5, **side)
     ax.set_yticks(places, names, parse_math=False, fontsize=9)
     ax.set_ylim(max(len(names), 4) - 0.5, -0.5)
     plots.finish(ax)
@@ -253,7 +254,8 @@ def limit(report: Report, ax: Any) -> None:
         ax.plot([], [], linestyle="", label=shorten(said, 44))
     ax.set(xscale="log", yscale="log", xlim=(low, high), ylim=(least / 10, 3 * epochs[0]))
     ax.set(xlabel="learning rate of plain gradient descent", ylabel="epochs for 3 digits")
-    ax.set_title(f"{title}, condition number {plots.count(spectrum.condition)}")
+    condition = f"{spectrum.condition:.3g}" if spectrum.condition < 100 else plots.count(spectrum.condition)
+    ax.set_title(f"{title},\ncondition number {condition}")
     _plain(ax.legend(framealpha=0.9, edgecolor="none", loc="lower left", fontsize=9).get_texts())
     plots.finish(ax)
 
@@ -345,6 +347,11 @@ def _plain(texts: Any) -> None:
     """No name is a formula, whatever dollar signs it has."""
     for text in texts:
         text.set_parse_math(False)
+
+
+def _signed(number: str) -> str:
+    """With the minus sign that the axes' numbers have."""
+    return number.replace("-", "−")
 
 
 def _around(low: float, high: float) -> tuple[float, float]:

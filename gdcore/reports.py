@@ -159,7 +159,7 @@ def draw(report: Report) -> Any:
         figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12, wspace=0.02, hspace=0.02)
         for panel, ax in zip(_PANELS, axes, strict=True):
             panel(report, ax)
-            ax.title.set_fontsize(12)
+            ax.set_title(ax.get_title(), fontsize=12, parse_math=False)
         head = panels.shorten(report.title, 90)
         scores = [f"{panels.shorten(name, 30)} {_pair(pair)}" for name, pair in list(report.scores.items())[:3]]
         figure.suptitle(head, fontsize=15, parse_math=False)
