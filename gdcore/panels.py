@@ -1,6 +1,6 @@
-"""The four panels of a report's picture: losses, predictions, weights, learning rate. Each draws on Axes what a Report has.
+"""The four panels of a report's pictures: losses, predictions, weights, learning rate. Each draws on Axes what a Report has.
 
-A panel that has nothing to draw says so in words. Its title says what is seen, so that the titles together are the picture's
+A panel that has nothing to draw says so in words. Its title says what is seen, so that it is also the panel's
 text for those who cannot see it.
 """
 
@@ -47,7 +47,7 @@ def curves(report: Report, ax: Any) -> None:
         values.append(np.array([tested]))
     known = np.concatenate([v[np.isfinite(v)] for v in values])
     if not len(known):
-        return words(ax, "Loss", "The run has no epoch: no loss to draw.")
+        return words(ax, "Loss", "The run has no epoch: there is no curve.")
     low, high = float(known.min()), float(known.max())
     epochs = f"{len(history):,} epoch{'' if len(history) == 1 else 's'}"
     if len(history) <= _FEW:
@@ -71,15 +71,15 @@ def curves(report: Report, ax: Any) -> None:
 
 def _points(ax: Any, epochs: Array) -> None:
     """For few epochs: points, with their values."""
-    for line in ax.get_lines():
-        line.set(marker=line.get_marker() if line.get_marker() != "None" else "o", markersize=6)
-        below = line.get_ydata()[-1] <= min(other.get_ydata()[-1] for other in ax.get_lines())
-        place = {"xytext": (0, -9 if below else 9), "va": "top" if below else "bottom", "ha": "center"}
-        ground = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
-        for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True):
-            if np.isfinite(y):
-                text = _signed(f"{y:.4g}")
-                ax.annotate(text, (x, y), textcoords="offset points", color=line.get_color(), bbox=ground, **place)
+    ground = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+    places = [(line, x, y) for line in ax.get_lines() for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)]
+    for line, x, y in places:
+        line.set(marker="D" if line.get_marker() == "D" else "o", markersize=6)
+        if np.isfinite(y):
+            below = all(y < other for beside, at, other in places if at == x and beside is not line and np.isfinite(other))
+            place = {"xytext": (0, -9 if below else 9), "va": "top" if below else "bottom", "ha": "center"}
+            text = _signed(f"{y:.4g}")
+            ax.annotate(text, (x, y), textcoords="offset points", color=line.get_color(), bbox=ground, **place)
     ax.set_xticks(epochs)
     ax.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
 
@@ -205,7 +205,11 @@ def largest(report: Report, ax: Any) -> None:
     which = f"The {len(order)} largest of {total:,} weights" if total > len(order) else "Weights"
     measure = "times the column's standard deviation" if spread is not None else "per unit of the column"
     ax.set_title(f"{which}:\n{measure}")
-    per = "change of the prediction per standard deviation" if spread is not None else "weight (change of the prediction per unit)"
+    per = (
+        "change of the prediction per standard deviation"
+        if spread is not None
+        else "weight (change of the prediction per unit)"
+    )
     ax.set_xlabel(f"{per}{power}")
 
 
@@ -227,35 +231,34 @@ def limit(report: Report, ax: Any) -> None:
     spectrum = report.spectrum
     if spectrum is None:
         return words(ax, "Learning rate", no_spectrum(report))
-    top, best, used = spectrum.lr_limit, spectrum.lr_best, report.lr
-    number = isinstance(used, (int, float))
-    said = f"used: {used:.3g}" if number else f"used: {used}"
+    top, best, least, condition = spectrum.lr_limit, spectrum.lr_best, spectrum.epochs_to(1e-3), spectrum.condition
+    used = None if isinstance(report.lr, str) else float(report.lr)
+    said = f"used: {report.lr}" if used is None else f"used: {used:.3g}"
     if not math.isfinite(top):
         return words(ax, "Learning rate: no limit", "All eigenvalues are zero:\nany learning rate will do.")
     title = f"Learning rate: limit {top:.3g}"
-    if best is None:
+    if best is None or least is None or condition is None:
         why = f"Of {spectrum.size:,} eigenvalues only the largest is known:\nno more can be drawn."
         return words(ax, title, f"Plain gradient descent diverges above {top:.3g}.\n{said}\n{why}")
-    ends = [best / 100, 2 * top] + ([used / 3, 3 * used] if number and used > 0 else [])
+    ends = [best / 100, 2 * top] + ([used / 3, 3 * used] if used else [])
     low, high = min(ends), max(ends)
     below = np.concatenate([np.geomspace(low, best, 200), top - (top - best) * np.geomspace(1, 1e-6, 60)[1:]])
     below = below[below < top]
-    epochs = [spectrum.epochs_to(1e-3, float(lr)) for lr in below]
-    least = spectrum.epochs_to(1e-3) or 1
+    epochs = [spectrum.epochs_to(1e-3, float(lr)) or 1 for lr in below]
     ax.plot(below, epochs, color=plots.BLUE, linewidth=1.8, label="_curve")
     ax.axvspan(top, high, color=plots.ORANGE, alpha=0.15, linewidth=0)
     ax.axvline(top, color=plots.ORANGE, linewidth=1.8, label=f"limit {top:.3g}: diverges above it")
     ax.axvline(best, color=plots.BLUE, linewidth=1.5, linestyle="--", label=f"best {best:.3g}: {_epochs(least)}")
-    if number and used > 0:
-        needed = spectrum.epochs_to(1e-3, float(used))
+    if used:
+        needed = spectrum.epochs_to(1e-3, used) or 1
         told = "diverges" if used > top else "never" if needed == math.inf else _epochs(needed)
         ax.axvline(used, color="black", linewidth=1.8, linestyle=":", label=f"{said}: {told}")
     else:
         ax.plot([], [], linestyle="", label=shorten(said, 44))
     ax.set(xscale="log", yscale="log", xlim=(low, high), ylim=(least / 10, 3 * epochs[0]))
     ax.set(xlabel="learning rate of plain gradient descent", ylabel="epochs for 3 digits")
-    condition = f"{spectrum.condition:.3g}" if spectrum.condition < 100 else plots.count(spectrum.condition)
-    ax.set_title(f"{title},\ncondition number {condition}")
+    number = f"{condition:.3g}" if condition < 100 else plots.count(condition)
+    ax.set_title(f"{title},\ncondition number {number}")
     _plain(ax.legend(framealpha=0.9, edgecolor="none", loc="lower left", fontsize=9).get_texts())
     plots.finish(ax)
 

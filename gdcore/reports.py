@@ -82,8 +82,8 @@ class Report:
     >>> run = gdcore.fit(x, y)
     >>> report = Report("y of lines.csv", "mse", run.history, ["x"], run.model.weights, run.model.bias,
     ...                 targets=y, predictions=run.model.predict(x), spectrum=run.spectrum)
-    >>> "<h1><bdi>y of lines.csv</bdi></h1>" in page(report)    # doctest: +SKIP
-    True
+    >>> report.targets, report.held_out
+    (array([1., 3., 5.]), False)
     """
 
     title: str
@@ -159,16 +159,18 @@ def draw(report: Report) -> Any:
         figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12, wspace=0.02, hspace=0.02)
         for panel, ax in zip(_PANELS, axes, strict=True):
             panel(report, ax)
-            ax.set_title(ax.get_title(), fontsize=12, parse_math=False)
         head = panels.shorten(report.title, 90)
         scores = [f"{panels.shorten(name, 30)} {_pair(pair)}" for name, pair in list(report.scores.items())[:3]]
         figure.suptitle(head, fontsize=15, parse_math=False)
         if scores:
             figure.suptitle(f"{head}\n{'    '.join(scores)}", fontsize=13, parse_math=False)
-        drawn = [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
-        if any(panels.UNKNOWN in text for text in drawn):
+        if _lacks(figure):
             figure.supxlabel(f"{panels.UNKNOWN} is a character that this picture's font does not have.", fontsize=9)
     return figure
+
+
+def _lacks(figure: Any) -> bool:
+    return any(panels.UNKNOWN in text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")))
 
 
 def _pair(pair: tuple[float, float | None]) -> str:
@@ -226,7 +228,7 @@ def _style() -> Iterator[None]:
 
 
 def page(report: Report) -> str:
-    """The picture, the scores, settings, spectrum, columns and weights as one HTML page.
+    """The picture's panels, the scores, settings, spectrum, columns and weights as one HTML page.
 
     It has no script and asks for nothing from outside; its policy forbids both to whatever a name smuggles in. All names and
     texts are escaped.
@@ -236,16 +238,13 @@ def page(report: Report) -> str:
     ImportError
         When matplotlib is missing.
     """
-    figure = draw(report)
-    alt = "Four panels. " + ". ".join(" ".join(ax.get_title().split()) for ax in figure.axes) + "."
-    picture = base64.b64encode(_image(figure, "svg")).decode("ascii")
     title = _text(report.title)
     parts = [
-        _HEAD.format(title=_text("".join(" " if c in _DIRECTIONS else c for c in report.title)), style=_CSS),
+        _HEAD.format(title=title, style=_CSS),
         f"<h1><bdi>{title}</bdi></h1>\n",
         _notes(report.notes),
         _section("Scores", _scores(report)),
-        f'<figure><img src="data:image/svg+xml;base64,{picture}" alt="{_text(alt)}" width="1200" height="900"></figure>\n',
+        _pictures(report),
         _section("Settings", _pairs(report.settings, "Setting", "Value")),
         _section("Spectrum", _spectrum(report)),
         _section("Weights", _weights(report)),
@@ -255,8 +254,6 @@ def page(report: Report) -> str:
     ]
     return "".join(parts)
 
-
-_DIRECTIONS = "\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # marks that turn the text around
 
 _HEAD = """<!DOCTYPE html>
 <html lang="en">
@@ -284,14 +281,15 @@ main { max-width: 76rem; margin: 0 auto; padding: 1rem; }
 h1, h2 { line-height: 1.25; overflow-wrap: anywhere; }
 h1 { font-size: 1.7rem; }
 h2 { font-size: 1.25rem; margin: 2rem 0 0.5rem; }
-figure { margin: 1.5rem 0; }
+figure { margin: 1.5rem 0; display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 28rem), 1fr)); }
 figure img { display: block; width: 100%; height: auto; background: #ffffff; }
+figcaption { color: var(--soft); grid-column: 1 / -1; }
 .notes { background: var(--note); border-left: 4px solid #d1622b; padding: 0.5rem 1rem; overflow-wrap: anywhere; }
 .notes ul { margin: 0; padding-left: 1.2rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; }
 th, td { padding: 0.3rem 1.2rem 0.3rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
-tbody th, td.text { font-weight: normal; overflow-wrap: anywhere; min-width: 7rem; max-width: 45rem; }
+tbody th, td.text { font-weight: normal; overflow-wrap: anywhere; min-width: 8rem; max-width: 45rem; }
 th.number, td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 thead th { color: var(--soft); font-weight: 600; }
 p { max-width: 45rem; }
@@ -302,14 +300,34 @@ footer { margin-top: 2rem; color: var(--soft); font-size: 0.9rem; }
   body { font-size: 10pt; }
   main { max-width: none; padding: 0; }
   .wide { overflow: visible; }
+  figure { grid-template-columns: 1fr 1fr; }
   figure, tr, .notes { break-inside: avoid; }
   h2 { break-after: avoid; }
 }
 """
 
 
+def _pictures(report: Report) -> str:
+    """Each panel as a picture of its own: side by side where there is room, below each other on a telephone."""
+    pictures, lacking = [], False
+    for panel in _PANELS:
+        with _style():
+            figure, (ax,) = plots.figure(1)
+            figure.set_size_inches(6, 4.5)
+            panel(report, ax)
+        data = base64.b64encode(_image(figure, "svg")).decode("ascii")
+        alt = _text(" ".join([*ax.get_title().split(), *(text.get_text() for text in ax.texts if not ax.axison)]))
+        pictures.append(f'<img src="data:image/svg+xml;base64,{data}" alt="{alt}" width="600" height="450">\n')
+        lacking = lacking or _lacks(figure)
+    said = (
+        f"<figcaption>{panels.UNKNOWN} is a character that the pictures' font does not have.</figcaption>\n" if lacking else ""
+    )
+    return f"<figure>\n{''.join(pictures)}{said}</figure>\n"
+
+
 def _text(text: str) -> str:
-    """Escaped for text and attributes; what HTML forbids, control characters and lone surrogates, as a sign that is seen."""
+    """Escaped for text and attributes. Control characters and lone surrogates, which HTML forbids, and marks that turn the
+    direction of what follows become signs that are seen."""
     return html.escape("".join(map(_seen, str(text))), quote=True)
 
 
@@ -317,9 +335,9 @@ def _seen(c: str) -> str:
     code = ord(c)
     if code < 32:
         return chr(0x2400 + code)  # ␀ … ␟
-    if code == 127:
-        return "␡"
-    return "\ufffd" if 128 <= code < 160 or 0xD800 <= code < 0xE000 or code & 0xFFFE == 0xFFFE else c
+    if 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069:
+        return f"[U+{code:04X}]"
+    return "\ufffd" if 127 <= code < 160 or 0xD800 <= code < 0xE000 or code & 0xFFFE == 0xFFFE else c
 
 
 def _name(text: str) -> str:
