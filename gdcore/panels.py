@@ -167,13 +167,13 @@ def _recall(counts: Array, labels: list[str], ax: Any, rows: str) -> None:
     there = np.flatnonzero(totals)
     recall = counts.diagonal()[there] / totals[there]
     low = np.argsort(recall, kind="stable")[:BARS]
-    names = [f"{shorten(labels[there[i]], 24)} ({totals[there[i]]:,})" for i in low]
+    names = [f"{shorten(labels[there[i]], 20)} ({totals[there[i]]:,})" for i in low]
     _bars(ax, names, recall[low], [f"{recall[i]:.0%}" for i in low], plots.BLUE)
     right = np.trace(counts) / counts.sum()
     ax.axvline(right, color="black", linewidth=1, linestyle="--")
-    ax.set(xlim=(0, 1.12), xticks=[0, 0.25, 0.5, 0.75, 1], xlabel="recall: share of the class's rows that were found")
+    ax.set(xlim=(0, 1.12), xticks=[0, 0.25, 0.5, 0.75, 1], xlabel="recall: share of the class's rows that was found")
     which = f"the {BARS} lowest of {len(there):,}" if len(there) > BARS else f"{len(there)}"
-    ax.set_title(f"Recall of {which} classes (with their rows):\n{right:.1%} of {rows} right, the dashed line")
+    ax.set_title(f"Recall of {which} classes (rows):\n{right:.1%} of {rows} right (dashed)")
 
 
 def largest(report: Report, ax: Any) -> None:
@@ -244,7 +244,7 @@ def limit(report: Report, ax: Any) -> None:
     low, high = min(ends), max(ends)
     below = np.concatenate([np.geomspace(low, best, 200), top - (top - best) * np.geomspace(1, 1e-6, 60)[1:]])
     below = below[below < top]
-    epochs = [spectrum.epochs_to(1e-3, float(lr)) or 1 for lr in below]
+    epochs = np.array([spectrum.epochs_to(1e-3, float(lr)) for lr in below], np.float64)  # more than an int64 may hold
     ax.plot(below, epochs, color=plots.BLUE, linewidth=1.8, label="_curve")
     ax.axvspan(top, high, color=plots.ORANGE, alpha=0.15, linewidth=0)
     ax.axvline(top, color=plots.ORANGE, linewidth=1.8, label=f"limit {top:.3g}: diverges above it")
@@ -255,7 +255,7 @@ def limit(report: Report, ax: Any) -> None:
         ax.axvline(used, color="black", linewidth=1.8, linestyle=":", label=f"{said}: {told}")
     else:
         ax.plot([], [], linestyle="", label=shorten(said, 44))
-    ax.set(xscale="log", yscale="log", xlim=(low, high), ylim=(least / 10, 3 * epochs[0]))
+    ax.set(xscale="log", yscale="log", xlim=(low, high), ylim=(0.1 * least, 3 * epochs[0]))
     ax.set(xlabel="learning rate of plain gradient descent", ylabel="epochs for 3 digits")
     number = f"{condition:.3g}" if condition < 100 else plots.count(condition)
     ax.set_title(f"{title},\ncondition number {number}")

@@ -115,7 +115,7 @@ class Report:
         self.predictions, self.targets = _finite(self.predictions, "predictions"), _finite(self.targets, "targets")
         m = len(self.predictions)
         outputs = self.predictions.shape[1:]
-        if len(outputs) > 1 or (kind == "classes") != bool(outputs) and kind != "real":
+        if len(outputs) > 1 or (kind == "binary" and outputs) or (kind == "classes" and not outputs):
             wanted = {"binary": "(m,)", "classes": "(m, k)", "real": "(m,) or (m, k)"}[kind]
             raise ValueError(f"predictions for {self.loss} must have shape {wanted}, found {self.predictions.shape}")
         shape = (m,) if kind == "classes" else self.predictions.shape
@@ -160,10 +160,11 @@ def draw(report: Report) -> Any:
         for panel, ax in zip(_PANELS, axes, strict=True):
             panel(report, ax)
         head = panels.shorten(report.title, 90)
-        scores = [f"{panels.shorten(name, 30)} {_pair(pair)}" for name, pair in list(report.scores.items())[:3]]
-        figure.suptitle(head, fontsize=15, parse_math=False)
-        if scores:
-            figure.suptitle(f"{head}\n{'    '.join(scores)}", fontsize=13, parse_math=False)
+        scores = ""
+        for name, pair in report.scores.items():  # as many as there is room for
+            more = f"{scores}    {panels.shorten(name, 30)} {_pair(pair)}".strip()
+            scores = more if len(more) <= 95 else scores
+        figure.suptitle(f"{head}\n{scores}" if scores else head, fontsize=13, parse_math=False)
         if _lacks(figure):
             figure.supxlabel(f"{panels.UNKNOWN} is a character that this picture's font does not have.", fontsize=9)
     return figure
@@ -270,7 +271,8 @@ _HEAD = """<!DOCTYPE html>
 <main>
 """
 
-_CSS = """:root { color-scheme: light dark; --text: #1c1c1c; --ground: #ffffff; --line: #d8d8d8; --soft: #5c5c5c; --note: #fff4e5; }
+_CSS = """:root { color-scheme: light dark; }
+:root { --text: #1c1c1c; --ground: #ffffff; --line: #d8d8d8; --soft: #5c5c5c; --note: #fff4e5; }
 @media (prefers-color-scheme: dark) {
   :root { --text: #e8e8e8; --ground: #181818; --line: #444444; --soft: #a8a8a8; --note: #3a2c14; }
   figure img { filter: invert(0.91) hue-rotate(180deg); }
@@ -316,13 +318,12 @@ def _pictures(report: Report) -> str:
             figure.set_size_inches(6, 4.5)
             panel(report, ax)
         data = base64.b64encode(_image(figure, "svg")).decode("ascii")
-        alt = _text(" ".join([*ax.get_title().split(), *(text.get_text() for text in ax.texts if not ax.axison)]))
+        said = [ax.get_title(), *(text.get_text() for text in ax.texts if not ax.axison)]  # without axes: words
+        alt = _text(" ".join(": ".join(said).split()))
         pictures.append(f'<img src="data:image/svg+xml;base64,{data}" alt="{alt}" width="600" height="450">\n')
         lacking = lacking or _lacks(figure)
-    said = (
-        f"<figcaption>{panels.UNKNOWN} is a character that the pictures' font does not have.</figcaption>\n" if lacking else ""
-    )
-    return f"<figure>\n{''.join(pictures)}{said}</figure>\n"
+    caption = f"<figcaption>{panels.UNKNOWN} is a character that the pictures' font does not have.</figcaption>\n"
+    return f"<figure>\n{''.join(pictures)}{caption if lacking else ''}</figure>\n"
 
 
 def _text(text: str) -> str:
@@ -421,9 +422,8 @@ def _weights(report: Report) -> str:
     d, k = weights.shape
     shown = min(k, MOST_OUTPUTS)
     order = panels.ranked(np.abs(values).max(axis=1, initial=0))[:MOST_WEIGHTS]
-    outputs = ["weight"] if k == 1 else [
-        _name(report.labels[c] if report.labels is not None and len(report.labels) == k else f"output {c}") for c in range(shown)
-    ]  # fmt: skip
+    labels = report.labels if report.labels is not None and len(report.labels) == k else [f"output {c}" for c in range(k)]
+    outputs = ["weight"] if k == 1 else [_name(label) for label in labels[:shown]]
     heads = ["Column", *outputs]
     if spread is not None:
         heads += ["standard deviation", "weight × standard deviation" if k == 1 else "largest weight × standard deviation"]
