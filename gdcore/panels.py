@@ -49,12 +49,12 @@ def curves(report: Report, ax: Any) -> None:
     if not len(known):
         return words(ax, "Loss", "The run has no epoch: there is no curve.")
     low, high = float(known.min()), float(known.max())
-    epochs = f"{len(history):,} epoch{'' if len(history) == 1 else 's'}"
+    last = int(history.epoch[-1])  # of very many epochs the history has some
+    epochs = f"{last:,} epoch{'' if last == 1 else 's'}"
     if len(history) <= _FEW:
         _points(ax, history.epoch)
-    elif history.epoch[-1] >= _MANY:
+    elif last >= _MANY:
         ax.set_xscale("log")
-        epochs = f"{int(history.epoch[-1]):,} epochs"
     else:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     if low > 0 and high / low > 10:
@@ -95,8 +95,7 @@ def predicted(report: Report, ax: Any) -> None:
         _roc(report, ax, rows)
     elif kind == "classes":
         counts = measures.confusion(report.targets, report.predictions.argmax(axis=1), report.predictions.shape[1])
-        labels = report.labels or [str(c) for c in range(len(counts))]
-        (_matrix if len(counts) <= BARS else _recall)(counts, labels, ax, rows)
+        (_matrix if len(counts) <= BARS else _recall)(counts, report.outputs, ax, rows)
     else:
         _scatter(report, ax, rows)
 
@@ -108,11 +107,12 @@ def _scatter(report: Report, ax: Any, rows: str) -> None:
     unit, power = _unit(both)
     style = {"linestyle": "", "marker": "o", "markeredgewidth": 0, "rasterized": y.size > _POINTS}
     style |= {"markersize": 5 if m <= 200 else 3, "alpha": 0.7 if m <= 200 else 0.4}
-    names = report.labels or [f"output {c}" for c in range(y.shape[1])]
     several = y.shape[1] <= len(_COLORS)
     for c in range(y.shape[1]):
         color = _COLORS[c] if several else plots.BLUE
-        ax.plot(y[:, c] / unit, p[:, c] / unit, color=color, label=shorten(names[c], 20) if several else None, **style)
+        ax.plot(
+            y[:, c] / unit, p[:, c] / unit, color=color, label=shorten(report.outputs[c], 20) if several else None, **style
+        )
     ends = _around(float(both.min()) / unit, float(both.max()) / unit)
     ax.plot(ends, ends, color="black", linewidth=1, linestyle="--", label="prediction = target", scalex=False, scaley=False)
     ax.set(xlim=ends, ylim=ends, xlabel=f"target{power}", ylabel=f"prediction{power}")
@@ -125,7 +125,7 @@ def _scatter(report: Report, ax: Any, rows: str) -> None:
 
 
 def _roc(report: Report, ax: Any, rows: str) -> None:
-    labels = [shorten(label, 16) for label in report.labels or ["0", "1"]]
+    labels = [shorten(label, 16) for label in report.outputs]
     found = set(report.targets.tolist())
     if len(found) == 1:
         return words(ax, "ROC curve", f"All {rows} are {labels[int(found.pop())]}:\na ROC curve needs rows of both classes.")
@@ -167,13 +167,14 @@ def _recall(counts: Array, labels: list[str], ax: Any, rows: str) -> None:
     there = np.flatnonzero(totals)
     recall = counts.diagonal()[there] / totals[there]
     low = np.argsort(recall, kind="stable")[:BARS]
-    names = [f"{shorten(labels[there[i]], 20)} ({totals[there[i]]:,})" for i in low]
+    short = unique([shorten(label, 16) for label in labels], labels)
+    names = [f"{short[i]}, {totals[i]:,} row{'' if totals[i] == 1 else 's'}" for i in there[low]]
     _bars(ax, names, recall[low], [f"{recall[i]:.0%}" for i in low], plots.BLUE)
     right = np.trace(counts) / counts.sum()
     ax.axvline(right, color="black", linewidth=1, linestyle="--")
     ax.set(xlim=(0, 1.12), xticks=[0, 0.25, 0.5, 0.75, 1], xlabel="recall: share of the class's rows that was found")
     which = f"the {BARS} lowest of {len(there):,}" if len(there) > BARS else f"{len(there)}"
-    ax.set_title(f"Recall of {which} classes (rows):\n{right:.1%} of {rows} right (dashed)")
+    ax.set_title(f"Recall of {which} classes:\n{right:.1%} of {rows} right (dashed)")
 
 
 def largest(report: Report, ax: Any) -> None:
@@ -186,11 +187,10 @@ def largest(report: Report, ax: Any) -> None:
         return words(ax, "Largest weights", why)
     order = ranked(values)[:BARS]
     d, k = values.shape
-    outputs = report.labels if report.labels is not None and len(report.labels) == k else [str(c) for c in range(k)]
     names = [report.names[i // k] for i in order]
     short = unique([shorten(name, 30 if k == 1 else 18) for name in names], names)
     if k > 1:
-        ends = unique([shorten(output, 14) for output in outputs], outputs)
+        ends = unique([shorten(output, 14) for output in report.outputs], report.outputs)
         short = [f"{name} → {ends[i % k]}" for name, i in zip(short, order, strict=True)]
     shown = values.ravel()[order]
     unit, power = _unit(shown)

@@ -105,32 +105,49 @@ class Report:
 
     def __post_init__(self) -> None:
         kind, d = losses.get(self.loss).targets, len(self.names)
+        self.predictions, self.targets = _finite(self.predictions, "predictions"), _finite(self.targets, "targets")
+        shape, more = self.predictions.shape, self.predictions.ndim - 1
+        if more not in {"binary": (0,), "classes": (1,), "real": (0, 1)}[kind]:
+            wanted = {"binary": "(m,)", "classes": "(m, k)", "real": "(m,) or (m, k)"}[kind]
+            raise ValueError(f"predictions for {self.loss} must have shape {wanted}, found {shape}")
+        wanted = shape[:1] if kind == "classes" else shape
+        if self.targets.shape != wanted:
+            raise ValueError(f"targets must have shape {wanted} beside predictions {shape}, found {self.targets.shape}")
+        k = shape[1] if more else 1
         if self.weights is not None:
             self.weights = _finite(self.weights, "weights")
-            if self.weights.ndim not in (1, 2) or len(self.weights) != d:
-                raise ValueError(f"weights must have shape ({d},) or ({d}, k) beside {d} names, found {self.weights.shape}")
+            if self.weights.shape not in ((d,), (d, k)) or self.weights.size != d * k:
+                wanted = f"({d}, {k})" if k > 1 else f"({d},)"
+                raise ValueError(
+                    f"weights must have shape {wanted}: {d} names, {k} output{'' if k == 1 else 's'}; found {self.weights.shape}"
+                )
+        if self.bias is not None:
+            self.bias = _finite(self.bias, "bias").reshape(-1)
+            if len(self.bias) != k:
+                raise ValueError(
+                    f"bias must have {k} value{'' if k == 1 else 's'}, one for each output, found {len(self.bias)}"
+                )
         moments = None if self.spectrum is None else self.spectrum.moments
         if moments is not None and moments.columns != d:
             raise ValueError(f"spectrum is one of {moments.columns} columns, names are {d}")
-        self.predictions, self.targets = _finite(self.predictions, "predictions"), _finite(self.targets, "targets")
-        m = len(self.predictions)
-        outputs = self.predictions.shape[1:]
-        if len(outputs) > 1 or (kind == "binary" and outputs) or (kind == "classes" and not outputs):
-            wanted = {"binary": "(m,)", "classes": "(m, k)", "real": "(m,) or (m, k)"}[kind]
-            raise ValueError(f"predictions for {self.loss} must have shape {wanted}, found {self.predictions.shape}")
-        shape = (m,) if kind == "classes" else self.predictions.shape
-        if self.targets.shape != shape:
-            raise ValueError(f"targets must have shape {shape} beside predictions {self.predictions.shape}, "
-                             f"found {self.targets.shape}")  # fmt: skip
+        classes = 2 if kind == "binary" else k
+        if self.labels is not None and len(self.labels) != classes:
+            raise ValueError(f"labels must be {classes}, one for each class or output, found {len(self.labels)}")
         if kind != "real":
-            k = 2 if kind == "binary" else outputs[0]
-            wrong = ~np.isin(self.targets, np.arange(k))
+            wrong = ~np.isin(self.targets, np.arange(classes))
             if wrong.any():
-                raise ValueError(f"targets for {self.loss} must be whole numbers from 0 to {k - 1}, "
-                                 f"found {self.targets[wrong.argmax()]:g}")  # fmt: skip
+                found = self.targets[wrong.argmax()]
+                raise ValueError(f"targets for {self.loss} must be whole numbers from 0 to {classes - 1}, found {found:g}")
             self.targets = self.targets.astype(np.int64)
-            if self.labels is not None and len(self.labels) != k:
-                raise ValueError(f"labels must be {k}, one for each class, found {len(self.labels)}")
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of the classes, or of the outputs: `labels`, where there are any."""
+        if self.labels is not None:
+            return list(self.labels)
+        kind = losses.get(self.loss).targets
+        k = 2 if kind == "binary" else self.predictions.shape[1] if self.predictions.ndim == 2 else 1
+        return [f"output {c}" if kind == "real" else str(c) for c in range(k)]
 
 
 def _finite(values: Any, name: str) -> Any:
@@ -422,8 +439,7 @@ def _weights(report: Report) -> str:
     d, k = weights.shape
     shown = min(k, MOST_OUTPUTS)
     order = panels.ranked(np.abs(values).max(axis=1, initial=0))[:MOST_WEIGHTS]
-    labels = report.labels if report.labels is not None and len(report.labels) == k else [f"output {c}" for c in range(k)]
-    outputs = ["weight"] if k == 1 else [_name(label) for label in labels[:shown]]
+    outputs = ["weight"] if k == 1 else [_name(output) for output in report.outputs[:shown]]
     heads = ["Column", *outputs]
     if spread is not None:
         heads += ["standard deviation", "weight × standard deviation" if k == 1 else "largest weight × standard deviation"]
@@ -435,8 +451,7 @@ def _weights(report: Report) -> str:
             row += [f"{spread[i]:.6g}", f"{most:.6g}"]
         rows.append(row)
     if report.bias is not None:
-        bias = np.broadcast_to(np.asarray(report.bias, np.float64).ravel(), (k,))
-        rows.append(["bias", *(f"{value:.6g}" for value in bias[:shown]), *([""] * (0 if spread is None else 2))])
+        rows.append(["bias", *(f"{value:.6g}" for value in report.bias[:shown]), *([""] * (0 if spread is None else 2))])
     by = "the weight times the column's standard deviation" if spread is not None else "the weight per unit of the column"
     said = [f"Sorted by the size of {by}, the largest first."]
     if d > len(order):

@@ -220,6 +220,12 @@ def test_a_loss_that_stays_is_drawn_in_the_middle(panel, values):
     assert high - low > 1e-3 * abs(values[0])
 
 
+def test_a_history_of_some_epochs_says_how_many_there_were(panel):
+    run = fit(X, Y, lr=1e-3, epochs=[10, 1000, 100_000], method="exact")
+    ax = panel(panels.curves, report(history=run.history, scores={}))
+    assert ax.get_title().endswith(" in 100,000 epochs")
+
+
 def test_a_run_without_epochs_says_so(panel):
     ax = panel(panels.curves, report(history=History.empty()))
     assert texts(ax) == ["The run has no epoch: there is no curve."]
@@ -285,10 +291,10 @@ def test_of_many_classes_the_recall_is_drawn(panel):
     found = np.where(np.tile(np.arange(10), k - 1) < np.minimum(targets, 10), targets, (targets + 1) % k)
     made = report("softmax", labels=None, weights=np.ones((3, k)), bias=None, targets=targets, predictions=np.eye(k)[found])
     ax = panel(panels.predicted, made)
-    assert names_of_bars(ax) == [f"{c} (10)" for c in range(12)]
+    assert names_of_bars(ax) == [f"{c}, 10 rows" for c in range(12)]
     np.testing.assert_allclose(widths(ax), np.minimum(np.arange(12), 10) / 10)
     right = f"{np.mean(found == targets):.1%}"
-    assert ax.get_title() == (f"Recall of the 12 lowest of 29 classes (rows):\n{right} of 290 test rows right (dashed)")
+    assert ax.get_title() == (f"Recall of the 12 lowest of 29 classes:\n{right} of 290 test rows right (dashed)")
 
 
 def test_weights_are_those_times_the_deviation_of_their_columns(panel):
@@ -507,7 +513,11 @@ except ImportError as error:
 @pytest.mark.parametrize(
     ("loss", "changes", "pattern"),
     [
-        ("mse", {"weights": [1.0, 2.0]}, r"weights must have shape \(3,\) or \(3, k\) beside 3 names, found \(2,\)"),
+        ("mse", {"weights": [1.0, 2.0]}, r"weights must have shape \(3,\): 3 names, 1 output; found \(2,\)"),
+        ("mse", {"weights": np.ones((3, 2))}, r"weights must have shape \(3,\): 3 names, 1 output; found \(3, 2\)"),
+        ("mse", {"bias": [1.0, 2.0]}, "bias must have 1 value, one for each output, found 2"),
+        ("mse", {"labels": ["a", "b"]}, "labels must be 1, one for each class or output, found 2"),
+        ("softmax", {"weights": np.ones(3)}, r"weights must have shape \(3, 3\): 3 names, 3 outputs; found \(3,\)"),
         ("mse", {"weights": [1.0, np.nan, 2.0]}, "weights must be finite, found nan"),
         ("mse", {"spectrum": spectrum(X[:, :2])}, "spectrum is one of 2 columns, names are 3"),
         ("mse", {"targets": Y[:19]}, r"targets must have shape \(20,\) beside predictions \(20,\), found \(19,\)"),
@@ -515,7 +525,7 @@ except ImportError as error:
         ("mse", {"predictions": np.full(20, np.inf)}, "predictions must be finite, found inf"),
         ("logistic", {"predictions": np.ones((20, 2))}, r"predictions for logistic must have shape \(m,\), found \(20, 2\)"),
         ("logistic", {"targets": np.full(20, 0.5)}, "targets for logistic must be whole numbers from 0 to 1, found 0.5"),
-        ("logistic", {"labels": ["a"]}, "labels must be 2, one for each class, found 1"),
+        ("logistic", {"labels": ["a"]}, "labels must be 2, one for each class or output, found 1"),
         ("softmax", {"predictions": np.ones(20)}, r"predictions for softmax must have shape \(m, k\), found \(20,\)"),
         ("softmax", {"targets": np.full(20, 3)}, "targets for softmax must be whole numbers from 0 to 2, found 3"),
     ],
