@@ -117,10 +117,8 @@ class Report:
         if self.weights is not None:
             self.weights = _finite(self.weights, "weights")
             if self.weights.shape not in ((d,), (d, k)) or self.weights.size != d * k:
-                wanted = f"({d}, {k})" if k > 1 else f"({d},)"
-                raise ValueError(
-                    f"weights must have shape {wanted}: {d} names, {k} output{'' if k == 1 else 's'}; found {self.weights.shape}"
-                )
+                wanted, outputs = f"({d}, {k})" if k > 1 else f"({d},)", f"{k} output{'' if k == 1 else 's'}"
+                raise ValueError(f"weights must have shape {wanted}: {d} names, {outputs}; found {self.weights.shape}")
         if self.bias is not None:
             self.bias = _finite(self.bias, "bias").reshape(-1)
             if len(self.bias) != k:

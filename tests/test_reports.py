@@ -282,6 +282,7 @@ def test_the_confusion_matrix_has_its_numbers_and_names(panel):
     assert [text.get_position() for text in ax.texts[:4]] == [(0, 0), (1, 0), (2, 0), (0, 1)]
     assert names_of_bars(ax) == [label.get_text() for label in ax.get_xticklabels()] == made.labels
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted class", "class")
+    assert (ax.get_xlim(), ax.get_ylim()) == ((-0.5, 2.5), (2.5, -0.5))  # the first class on the left and on top
     np.testing.assert_allclose(ax.collections[0].get_array().ravel(), (counts / counts.sum(axis=1, keepdims=True)).ravel())
 
 
@@ -691,6 +692,12 @@ def test_what_the_user_names_is_text_and_nothing_else():
     assert "b␀\ufffd" in [row[0] for row in page.rows]
     assert "\u202e" not in source
     assert "□ is a character that the pictures' font does not have." in page.text["figcaption"]
+
+
+def test_what_the_user_names_does_not_leave_the_pictures_text():
+    page = Page(reports.page(report("logistic", labels=['" onload="1', "b"], targets=np.zeros(20))))
+    assert page.tags("img")[1]["alt"] == 'ROC curve: All 20 test rows are " onload="1: a ROC curve needs rows of both classes.'
+    assert all(set(attributes) == {"src", "alt", "width", "height"} for attributes in page.tags("img"))
 
 
 def test_the_page_asks_for_nothing():
