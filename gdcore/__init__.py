@@ -17,13 +17,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gdcore import losses, optimizers, plots, schedules
     from gdcore.check import check_gradient
-    from gdcore.checkpoints import Checkpoint, CheckpointWarning
+    from gdcore.checkpoints import Checkpoint
     from gdcore.files import load, save
     from gdcore.filetable import open_table
     from gdcore.mlp import MLP
     from gdcore.models import Linear
     from gdcore.optimizers import SGD, Adagrad, Adam, AdamW, Nesterov, RMSprop
-    from gdcore.run import ConditionWarning, DivergenceError, Epoch, History, LearningRateWarning, Run
+    from gdcore.run import (
+        CheckpointWarning,
+        ConditionWarning,
+        DivergenceError,
+        Epoch,
+        History,
+        LearningRateWarning,
+        Run,
+    )
     from gdcore.spectrum import Spectrum, spectrum
     from gdcore.train import fit, train
 
@@ -37,13 +45,13 @@ __all__ = [
 
 _HOME = {
     "check": ("check_gradient",),
-    "checkpoints": ("Checkpoint", "CheckpointWarning"),
+    "checkpoints": ("Checkpoint",),
     "files": ("load", "save"),
     "filetable": ("open_table",),
     "mlp": ("MLP",),
     "models": ("Linear",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Nesterov", "RMSprop"),
-    "run": ("ConditionWarning", "DivergenceError", "Epoch", "History", "LearningRateWarning", "Run"),
+    "run": ("CheckpointWarning", "ConditionWarning", "DivergenceError", "Epoch", "History", "LearningRateWarning", "Run"),
     "spectrum": ("Spectrum", "spectrum"),
     "train": ("fit", "train"),
 }

@@ -34,9 +34,9 @@ examples:
 def parser() -> argparse.ArgumentParser:
     """Of all commands."""
     top = argparse.ArgumentParser(
-        prog="gdcore", description="Linear models, and small networks, trained by gradient descent whose gradients were derived "
-        "by hand: from a table on disk to a model, a picture and predictions.",
-        epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="gdcore", epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Linear models, and small networks, trained by gradient descent whose gradients were derived by hand:\n"
+        "from a table on disk to a model, a picture and predictions.",
     )  # fmt: skip
     top.add_argument("--version", action=_Version, nargs=0, help="the version, and the kernel that this machine uses")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -45,8 +45,8 @@ def parser() -> argparse.ArgumentParser:
     _inspect(commands)
     demo = commands.add_parser(
         "demo", help="train on real data and show every step",
-        description="Trains on NIST's Norris calibration data and compares with the certified coefficients, then shows what the "
-        "Celsius to Fahrenheit lesson really learns. Needs no argument and no other package.",
+        description="Trains on NIST's Norris calibration data and compares with the certified coefficients, then shows what "
+        "the Celsius to Fahrenheit lesson really learns. Needs no argument and no other package.",
     )  # fmt: skip
     demo.add_argument("--plot", metavar="FILE", help="draw data, line and loss curve to FILE (.png, .svg or .pdf)")
     return top
@@ -85,8 +85,8 @@ def _table_options(command: argparse.ArgumentParser) -> None:
 
 def _train(commands: Any) -> None:
     train = commands.add_parser(
-        "train", help="train a model on a table", description="Trains a model on a table, and tests it on rows that it has not "
-        "seen.", epilog=_TRAIN, formatter_class=argparse.RawDescriptionHelpFormatter,
+        "train", help="train a model on a table", epilog=_TRAIN, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Trains a model on a table, and tests it on rows that it has not seen.",
     )  # fmt: skip
     _table_options(train)
     add = train.add_argument
@@ -94,8 +94,10 @@ def _train(commands: Any) -> None:
     add("--features", type=_names, metavar="A,B,…", help="the columns to predict it from (default: all others)")
     add("--exclude", type=_names, default=[], metavar="A,B,…", help="columns to leave out")
     add("--weights", metavar="COLUMN", help="the column of the rows' weights")
-    add("--missing", choices=("error", "drop", "mean"), default="error", help="a missing value: an error (default), leave its row "
-        "out, or the column's mean")  # fmt: skip
+    add(
+        "--missing", choices=("error", "drop", "mean"), default="error",
+        help="a missing value: an error (default), leave its row out, or the column's mean",
+    )  # fmt: skip
     add("--loss", metavar="NAME", help="mse, mae, huber[:δ], quantile[:τ], logistic, softmax (default: by the target)")
     add(
         "--model", default="linear", metavar="MODEL", help="linear (default), or mlp:64,32: a network with these hidden layers"
@@ -122,11 +124,10 @@ def _train(commands: Any) -> None:
 
 def _predict(commands: Any) -> None:
     predict = commands.add_parser(
-        "predict", help="predict with a model", description="Predicts a table's rows. Columns are found by their names, in any "
-        "order. A model trained with --missing mean fills in missing values, one trained with drop leaves such predictions "
-        "empty.",
+        "predict", help="predict with a model", formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Predicts a table's rows. Columns are found by their names, in any order. A model trained with --missing mean\n"
+        "fills in missing values, one trained with --missing drop leaves such predictions empty.",
         epilog="example:\n  gdcore predict flights.safetensors new-flights.csv --out delays.csv",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     predict.add_argument("model", metavar="MODEL", help="a model file")
     _table_options(predict)
@@ -138,8 +139,8 @@ def _predict(commands: Any) -> None:
 def _inspect(commands: Any) -> None:
     inspect = commands.add_parser(
         "inspect", help="what a table's spectrum tells, or what a model file holds",
-        description="Of a table: its columns, its spectrum, the largest learning rate, the worst columns. Of a model: how it was "
-        "made, and its weights.",
+        description="Of a table: its columns, its spectrum, the largest learning rate, the worst columns. Of a model: how it "
+        "was made, and its weights.",
     )  # fmt: skip
     _table_options(inspect)
     inspect.add_argument("--target", metavar="NAME", help="the column to predict: no feature, then")

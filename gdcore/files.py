@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from gdcore.container import Path
 
 MODEL = container.Format("gdcore", "1", "model")
+ENDING = ".safetensors"
+"""Of model files, by custom."""
 _PARTS = ("weights", "bias")
 _REQUIRED = container.COMMON | {"kind", "loss"}
 _ATTRIBUTES = {"columns": list, "card": dict, "training": dict}

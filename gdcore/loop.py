@@ -51,7 +51,7 @@ class Options(NamedTuple):
     l1: float
     l2: float
     sample_weight: Any
-    validation: tuple[Any, Any] | None
+    validation: tuple[Any, Any] | Table | None
     schedule: Callable[[int], float] | None
     precondition: str | None
     method: str

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gdcore.container import Path
     from gdcore.mlp import MLP
     from gdcore.optimizers import Optimizer
+    from gdcore.tables import Table
 
 
 def fit(
@@ -36,7 +37,7 @@ def fit(
     l1: float = 0.0,
     l2: float = 0.0,
     sample_weight: Any = None,
-    validation: tuple[Any, Any] | None = None,
+    validation: tuple[Any, Any] | Table | None = None,
     schedule: Callable[[int], float] | None = None,
     precondition: str | None = "auto",
     method: str = "auto",

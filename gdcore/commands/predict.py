@@ -26,7 +26,7 @@ def run(options: Namespace) -> int:
     ending = os.path.splitext(options.out)[1].lower()
     if ending not in (".csv", ".parquet"):
         raise ValueError(f"--out {options.out}: the file's name must end in .csv or .parquet")
-    model = files.load(options.model)
+    model: Any = files.load(options.model)
     source = open_source(options.data, options.delimiter, options.decimal)
     encoding = _encoding(model, source, options)
     labels = encoding.target.labels if encoding.target is not None else ()

@@ -170,7 +170,9 @@ def _reading(table: FileTable, options: Namespace) -> Iterator[None]:
     try:
         from tqdm import tqdm
     except ImportError:
-        raise ImportError("the progress bar needs tqdm, which is not installed: pip install 'gdcore[cli]', or --quiet") from None
+        raise ImportError(
+            "the progress bar needs tqdm, which is not installed: pip install 'gdcore[cli]', or --quiet"
+        ) from None
     with tqdm(total=table.source.rows, unit=" rows", unit_scale=True, leave=False, desc="reading") as bar:
         table.progress = bar.update
         yield
