@@ -27,6 +27,7 @@ UNKNOWN = "□"
 _FEW = 3  # epochs that are drawn as points with their values
 _MANY = 1000  # epochs from which on their axis is logarithmic
 _POINTS = 500  # more are drawn as one image, for a vector file that opens
+_GROUND = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # behind numbers that a line may cross
 _COLORS = (plots.BLUE, plots.ORANGE, "#3a8f6b", "#8c5aa8", "#b59410", plots.GREY)
 
 
@@ -71,7 +72,6 @@ def curves(report: Report, ax: Any) -> None:
 
 def _points(ax: Any, epochs: Array) -> None:
     """For few epochs: points, with their values."""
-    ground = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
     places = [(line, x, y) for line in ax.get_lines() for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)]
     for line, x, y in places:
         line.set(marker="D" if line.get_marker() == "D" else "o", markersize=6)
@@ -79,7 +79,7 @@ def _points(ax: Any, epochs: Array) -> None:
             below = all(y < other for beside, at, other in places if at == x and beside is not line and np.isfinite(other))
             place = {"xytext": (0, -9 if below else 9), "va": "top" if below else "bottom", "ha": "center"}
             text = _signed(f"{y:.4g}")
-            ax.annotate(text, (x, y), textcoords="offset points", color=line.get_color(), bbox=ground, **place)
+            ax.annotate(text, (x, y), textcoords="offset points", color=line.get_color(), bbox=_GROUND, **place)
     ax.set_xticks(epochs)
     ax.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
 
@@ -148,7 +148,7 @@ def _matrix(counts: Array, labels: list[str], ax: Any, rows: str) -> None:
     colors = LinearSegmentedColormap.from_list("shares", ["white", plots.BLUE])
     ax.pcolormesh(np.arange(k + 1) - 0.5, np.arange(k + 1) - 0.5, shares, cmap=colors, vmin=0, vmax=1, edgecolors="#e6e6e6")
     for (row, column), count in np.ndenumerate(counts):
-        color = "white" if shares[row, column] > 0.5 else "black" if count else plots.GREY
+        color = "white" if shares[row, column] > 0.7 else "black" if count else plots.GREY
         ax.text(column, row, f"{count:,}", ha="center", va="center", color=color, fontsize=10 if k <= 6 else 7.5)
     short = unique([shorten(label, 14) for label in labels], labels)
     size = 10 if k <= 6 else 8
@@ -219,7 +219,7 @@ def _bars(ax: Any, names: list[str], values: Floats, texts: list[str], colors: A
     ax.barh(places, values, color=colors, height=0.7)
     for place, value, text in zip(places, values, texts, strict=True):
         side = {"xytext": (3 if value >= 0 else -3, 0), "ha": "left" if value >= 0 else "right"}
-        ax.annotate(_signed(text), (value, place), textcoords="offset points", va="center", fontsize=8.5, **side)
+        ax.annotate(_signed(text), (value, place), textcoords="offset points", va="center", fontsize=8.5, bbox=_GROUND, **side)
     ax.set_yticks(places, names, parse_math=False, fontsize=9)
     ax.set_ylim(max(len(names), 4) - 0.5, -0.5)
     plots.finish(ax)
