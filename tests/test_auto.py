@@ -377,9 +377,11 @@ def test_far_columns_keep_eight_digits(name):
         assert run.status == "converged"
     else:
         value, W, _ = smooth_optimum(name, near, Y, l2=0.01)
-        assert run.loss == pytest.approx(value, rel=1e-8)
-        np.testing.assert_allclose(run.model.weights.reshape(W.shape), W, rtol=1e-4, atol=1e-5)
-        assert run.gap <= 1e-8 * run.loss  # 10⁶·w + b is rounded by 1e-10, and so is what can be proved
+        assert run.loss == pytest.approx(value, rel=1e-8)  # 10⁶·w + b is rounded by 1e-10
+        assert (run.status, run.epochs < 100) == ("converged", True)  # the proof is of columns about their means
+        assert run.gap <= 1e-10 * run.loss
+        # The objective is l2-strongly convex in w: l2/2·|w − W|² is at most what the run has proved, and W's own error.
+        assert np.linalg.norm(run.model.weights.reshape(W.shape) - W) <= (2 * (run.gap + 1e-13 * value) / 0.01) ** 0.5
 
 
 # ----------------------------------------------------------------------------------------------------------- weights of rows
@@ -403,6 +405,8 @@ def test_weights_of_rows(name, precondition, l1, l2, law):
         "two is twice": (np.repeat(X, times, axis=0), np.repeat(Y, times), None),
     }[law]
     options = {"loss": name, "precondition": precondition, "l1": l1, "l2": l2, "epochs": 300}
+    if name == "mse":
+        options["tol"] = 1e-10  # by default it goes on until rounding ends progress, which is not the same of other sums
     one, two = (fit(A, B, sample_weight=c, **options) for A, B, c in ((X, Y, s), other))
     np.testing.assert_allclose(flat(one.model), flat(two.model), rtol=1e-6, atol=1e-6 * np.abs(flat(two.model)).max())
     assert one.loss == pytest.approx(two.loss, rel=1e-9)
@@ -450,9 +454,10 @@ def test_the_gap_is_never_below_the_truth(name, l1, l2, bias, weighted):
             assert run.gap is None
             continue
         missing = of_run(name, run, X, Y, l1, l2, s) - wanted
-        assert run.gap >= missing - 4e-15 * wanted
+        # A sum over 90 rows is rounded by up to 90 eps of it, 2e-14, and so is each side of this.
+        assert run.gap >= missing * (1 - 1e-12) - 1e-13 * wanted
         if name == "mse" and l1 == 0:
-            assert run.gap == pytest.approx(missing, rel=1e-7, abs=4e-15 * wanted)
+            assert run.gap == pytest.approx(missing, rel=1e-7, abs=1e-13 * wanted)
     if rate != "auto" or not proves:
         return
     assert run.gap <= 1e-10 * run.loss
