@@ -10,7 +10,8 @@ import pytest
 from test_nist import digits, load, residual_sd
 
 import gdcore
-from gdcore import MLP, ConditionWarning, DivergenceError, LearningRateWarning, Linear, fit
+from gdcore import MLP, ConditionWarning, DivergenceError, LearningRateWarning, Linear, fit, gap
+from gdcore.backends import kernel
 from gdcore.losses import LOSSES, huber, quantile
 from gdcore.optimizers import OPTIMIZERS
 
@@ -359,14 +360,17 @@ def test_a_constant_column_beside_a_bias_gets_no_weight(name, l1, l2, value):
     assert np.abs(run.model.weights[-1]).max() <= 1e-13 * max(value, 1e5)  # rounding of the column's mean
 
 
+def far_columns(name):
+    """Columns 10⁶ away from 0, without that distance as they are stored, and targets."""
+    X, Y = problem(name)
+    far = 1e6 + X / np.geomspace(1, 100, 3)
+    far = far[:, :1] if name in KINKED else far
+    return far, far - 1e6, Y
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_far_columns_keep_eight_digits(name):
-    X, Y = problem(name)
-    Z = X / np.geomspace(1, 100, 3)
-    near = (1e6 + Z) - 1e6  # as they are stored
-    if name in KINKED:
-        near = near[:, :1]
-    far = near + 1e6
+    far, near, Y = far_columns(name)
     run = fit(far, Y, loss=name, l2=0.01 if name != "mse" else 0.0, epochs=3000)
     if name in KINKED:
         assert run.loss == pytest.approx(kinked_optimum(name, near[:, 0], Y, l2=0.01), rel=1e-4)
@@ -382,6 +386,19 @@ def test_far_columns_keep_eight_digits(name):
         assert run.gap <= 1e-10 * run.loss
         # The objective is l2-strongly convex in w: l2/2·|w − W|² is at most what the run has proved, and W's own error.
         assert np.linalg.norm(run.model.weights.reshape(W.shape) - W) <= (2 * (run.gap + 1e-13 * value) / 0.01) ** 0.5
+
+
+@pytest.mark.parametrize("name", [name for name in SMOOTH if name != "mse"])
+def test_the_proof_of_far_columns_does_not_depend_on_how_predictions_are_rounded(name):
+    # 10⁶·w + b is rounded by 1e-10, on another machine in another way, and so is the gradient of the bias.
+    X, _, Y = far_columns(name)
+    run = fit(X, Y, loss=name, l2=0.01)
+    W, b, targets = run.model.weights.reshape(3, -1), np.ravel(run.model.bias), Y.reshape(-1, 1).astype(float)
+    gradient = kernel.loss_gradient(X, targets, W, b, loss=name, parameter=LOSSES[name]().parameter, l2=0.01)[2]
+    other = np.array([1e-10, -1e-10, 0])[: len(b)]
+    for off in (0, other, -other):
+        found = gap.duality_gap(X, targets, W, b, None, 1, LOSSES[name](), 0.0, 0.01, gradient + off)
+        assert found == pytest.approx(run.gap, rel=0.01, abs=1e-14)
 
 
 # ----------------------------------------------------------------------------------------------------------- weights of rows
