@@ -69,7 +69,7 @@ def duality_gap(
     slopes = _PAIRS[loss.name]
     mean = None if bias_gradient is None else bias_gradient.astype(np.float64)
     total, first = 0.0, 0.0
-    sums = np.zeros(weights.shape)
+    sums, slope, centre = np.zeros(weights.shape), np.zeros(weights.shape[1]), np.zeros(len(weights))
     mix = _Mix(X, Y, sample_weight, loss, mean)
     if mean is not None and 0 < mix.share < _NEAR:
         mix.move(_balancing(X, Y, weights, bias, sample_weight, n_threads, loss, mean))
@@ -80,7 +80,13 @@ def duality_gap(
         terms, alpha = slopes(raw.astype(np.float64), piece.Y, loss.parameter, mix)
         first += float(s @ terms)
         total += float(s.sum())
-        sums += piece.X.T @ (s[:, None] * alpha).astype(weights.dtype)
+        products = piece.X.T @ np.column_stack([s[:, None] * alpha, s]).astype(weights.dtype)
+        sums += products[:, :-1]
+        centre += products[:, -1]
+        slope += s @ alpha
+    if mean is not None:
+        # What is left of Σ s·α is taken off each α: columns far from 0 would make much of it.
+        sums -= centre[:, None] * slope / total
     w, v = weights.astype(np.float64), -sums / total
     shrunk = np.sign(v) * np.maximum(np.abs(v) - l1, 0)
     second = float(np.sum((l2 * w - shrunk) ** 2)) / (2 * l2) + float(np.sum(l1 * np.abs(w) - w * (v - shrunk)))

@@ -771,21 +771,24 @@ class Training:
                     return False
                 # The last word has the share of rows within h at these weights, which costs a pass.
                 return self.smooth_enough(smoothing, self.stepper.share_within(smoothing))
-            return self._certified() if self.l2 > 0 else True
+            return self._certified(metric) if self.l2 > 0 else True
         if whole and self.l2 > 0 and self.loss_function.curvature is not None:
             if self.norm**2 / (2 * self.l2) > self.tol * self.loss:
                 return False
-            return self._certified()
+            return self._certified(None)
         return self.norm <= self.tol
 
-    def _certified(self) -> bool:
+    def _certified(self, metric: Metric | None) -> bool:
         # The proof costs passes: it is tried once the part of it that the gradient tells is small enough, and again only
-        # when the gradient has halved.
+        # when the gradient has halved. The proof moves the bias until ∇b is 0, which leaves ∇w − μ·∇b of columns with means μ.
         assert self.tol is not None
-        slopes = float(np.sum(gap.subgradient(self.state.weights, self.gradient, self.l1) ** 2))
-        if slopes / (2 * self.l2) > self.tol * self.loss or self.norm > self.state.quick / 2:
+        gradient = self.gradient
+        if metric is not None and self.bias_gradient is not None:
+            gradient = gradient - metric.means.T * self.bias_gradient
+        slope = float(np.linalg.norm(gap.subgradient(self.state.weights, gradient, self.l1)))
+        if slope**2 / (2 * self.l2) > self.tol * self.loss or slope > self.state.quick / 2:
             return False
-        self.state.quick = self.norm
+        self.state.quick = slope
         bound = self._gap(self.state.weights, self.state.bias)
         return bound is not None and bound <= self.tol * self.loss
 
