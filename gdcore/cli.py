@@ -125,8 +125,8 @@ def _train(commands: Any) -> None:
 def _predict(commands: Any) -> None:
     predict = commands.add_parser(
         "predict", help="predict with a model", formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Predicts a table's rows. Columns are found by their names, in any order. A model trained with --missing mean\n"
-        "fills in missing values, one trained with --missing drop leaves such predictions empty.",
+        description="Predicts a table's rows. Columns are found by their names, in any order. A model trained with --missing\n"
+        "mean fills in missing values, one trained with --missing drop leaves such predictions empty.",
         epilog="example:\n  gdcore predict flights.safetensors new-flights.csv --out delays.csv",
     )  # fmt: skip
     predict.add_argument("model", metavar="MODEL", help="a model file")

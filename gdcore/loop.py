@@ -464,7 +464,8 @@ class Training:
         if not spectrum.worst_columns:
             return ""
         worst = spectrum.worst_columns[0]
-        return f": column {worst} of X drives it, with {spectrum.shares[worst]:.0%} of λmax = {spectrum.largest:.4g}"
+        name = f"{self.X.names[worst]}" if self.table else f"{worst} of X"
+        return f": column {name} drives it, with {spectrum.shares[worst]:.0%} of λmax = {spectrum.largest:.4g}"
 
     # The loop ------------------------------------------------------------------------------------------------------------
 

@@ -152,6 +152,8 @@ class Survey:
             )
         if loss is not None and loss.targets == "binary" and len(labels) != 2:
             raise TableError(f"{where} has {len(labels)} classes, and {loss.name} is for two; --loss softmax is for more")
+        if kind == "integer":
+            labels = [int(label) for label in labels]  # CSV's are read as float64
         column = Column(name, "category", tuple(labels[1:]), labels[0]) if text else Column(name, kind)
         return Target(column, tuple(labels))
 

@@ -99,7 +99,9 @@ class Table:
 
     def read(self) -> Piece:
         """All rows as arrays, for what needs them at once: networks and mini-batches."""
-        return _joined(list(self.blocks()))
+        whole = _joined(list(self.blocks()))
+        self.rows = len(whole.X)
+        return whole
 
 
 def _part(piece: Piece, start: int, stop: int) -> Piece:

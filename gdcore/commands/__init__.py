@@ -23,6 +23,8 @@ def run(options: Namespace) -> int:
 def explain(error: BaseException) -> int:
     """Says in one line what the caller can mend; the exit status."""
     text = " ".join(str(error).split())
+    for python, here in ((" The run up to there is .run of this error.", ""), ("lr='auto'", "--lr auto")):
+        text = text.replace(python, here)
     if isinstance(error, OSError) and error.strerror and error.filename:
         text = f"{error.filename}: {error.strerror}"
     print(f"gdcore: {text or type(error).__name__}", file=sys.stderr)
