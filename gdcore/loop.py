@@ -289,6 +289,7 @@ class Training:
     def _method(self, epochs: int, asked: list[int] | None) -> Method:
         wish = self.options.method
         reasons = {
+            "it is a network": not self.linear,
             "the loss is not mse": not self.squared,
             "it goes in batches": self.batches,
             f"X has more than {_GRAM_COLUMNS:,} columns": self.d > _GRAM_COLUMNS,
