@@ -279,15 +279,20 @@ class InterruptAnywhere(InterruptAt):
         return False
 
 
+NETWORK = gdcore.MLP([3, 2, 1], "tanh", seed=3)
+WORSE = {"validation": (X[:12], -Y[:12]), "patience": 1}
 SIGNALS = {
     "stream": {"lr": 0.1, "method": "stream", "tol": 1e-3},
-    "stream, patience": {"lr": 0.5, "method": "stream", "validation": VALIDATION, "patience": 1},
-    "batches": {"lr": 0.1, "batch_size": 6, "tol": 1e-9, "validation": VALIDATION, "patience": 2},
-    "auto": {"loss": "huber", "lr": "auto", "validation": VALIDATION, "patience": 1, "l2": 0.01},
+    "stream, patience": {"lr": 0.1, "method": "stream", **WORSE},
+    "batches": {"lr": 0.1, "batch_size": 6, "tol": 1e-9, **WORSE},
+    "auto": {"loss": "huber", "lr": "auto", "l2": 0.01, **WORSE},
     "auto, smoothed": {"loss": "mae", "lr": "auto", "tol": 1e-2},
     "auto, mse": {"lr": "auto", "method": "stream"},
-    "network": {"model": gdcore.MLP([3, 2, 1]), "lr": "auto", "tol": 1e-3, "validation": VALIDATION, "patience": 1},
-    "network in batches": {"model": gdcore.MLP([3, 2, 1]), "lr": "auto", "batch_size": 6},
+    "network": {"model": NETWORK, "lr": "auto", "tol": "of epoch 2"},
+    "network, patience": {"model": NETWORK, "lr": "auto", **WORSE},
+    "network at an lr": {"model": NETWORK, "lr": 0.1, "tol": "of epoch 2"},
+    "network in batches": {"model": NETWORK, "lr": "auto", "batch_size": 6},
+    "network in batches with tol": {"model": NETWORK, "lr": 0.1, "batch_size": 6, "tol": "of epoch 2"},
     "exact": {"lr": 0.1, "method": "exact"},
 }
 
@@ -297,8 +302,17 @@ SIGNALS = {
 def test_control_c_at_any_line_is_gone_on_from(path, no_disk, name, backend):
     x, y = X[:12], Y[:12]
     options = {"epochs": 3, "backend": backend, "n_threads": 1, **SIGNALS[name]}
+    if options.get("tol") == "of epoch 2":
+        norms = fit(x, y, **options | {"tol": 0.0}).history.gradient_norm
+        assert norms[1] < norms[0]
+        options |= {"tol": norms[1]}
     wanted = fit(x, y, **options)
-    assert wanted.epochs >= 2
+    if "of epoch 2" in SIGNALS[name].values():
+        assert (wanted.status, wanted.epochs) == ("converged", 2)
+    elif "patience" in options:
+        assert (wanted.status, wanted.epochs) == ("early_stopped", 2)
+    else:
+        assert wanted.epochs >= 2
     broken, places = [], 0
     # The reference has many lines: every fifth.
     for count in range(0, 10_000, 1 if backend == "kernel" else 5):
