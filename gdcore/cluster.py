@@ -232,8 +232,19 @@ def _partitions(value: Any, name: str) -> tuple[list[Any], list[int] | None, Arr
 
 def _counted(blocks: list[Any]) -> list[int]:
     """How many rows each partition has, by one task each."""
-    count = _delayed(len)
-    return list(_computed(_delayed(list)([count(block) for block in blocks])))
+    return together([_delayed(len)(block) for block in blocks])
+
+
+def each(function: Any, value: Any, name: str) -> list[Any]:
+    """What a function gives for each partition of Dask's arrays and frames, labels included."""
+    if not hasattr(value, "to_delayed"):
+        raise TypeError(f"{name} is {type(value).__name__}: wanted a dask.array or a dask.dataframe")
+    return together([_delayed(function)(block) for block in np.ravel(value.to_delayed())])
+
+
+def together(values: list[Any]) -> list[Any]:
+    """Lazy values, computed at once."""
+    return list(_computed(values))
 
 
 def _delayed(function: Any) -> Any:
@@ -380,7 +391,7 @@ def _persisted(pieces: list[Any], sources: tuple[Any, ...]) -> list[Any]:
 
 
 def _computed(value: Any) -> Any:
-    """The value of a delayed one; where a worker has no gdcore, an error that says so."""
+    """The value of a lazy one, or of a list of them; where a worker has no gdcore, an error that says so."""
     import dask
 
     try:
