@@ -7,12 +7,20 @@ formulas in plain NumPy.
 
 from gdcore import losses, optimizers, plots, schedules
 from gdcore.check import check_gradient
-from gdcore.checkpoints import Checkpoint
 from gdcore.files import load, save
 from gdcore.mlp import MLP
 from gdcore.models import Linear
 from gdcore.optimizers import SGD, Adagrad, Adam, AdamW, Nesterov, RMSprop
-from gdcore.run import CheckpointWarning, ConditionWarning, DivergenceError, Epoch, History, LearningRateWarning, Run
+from gdcore.run import (
+    Checkpoint,
+    CheckpointWarning,
+    ConditionWarning,
+    DivergenceError,
+    Epoch,
+    History,
+    LearningRateWarning,
+    Run,
+)
 from gdcore.spectrum import Spectrum, spectrum
 from gdcore.train import fit, train
 

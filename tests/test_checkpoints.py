@@ -725,8 +725,7 @@ def remade(good, change):
     arrays, meta = container.parse(checkpoints.FORMAT, good)
     arrays = {name: array.copy() for name, array in arrays.items()}
     change(arrays, meta)
-    kind = checkpoints.FORMAT._replace(name=meta.pop("format"), version=meta.pop("version"))
-    return container.pack(kind, arrays, meta)
+    return container.pack(container.Format(meta.pop("format"), meta.pop("version"), "checkpoint"), arrays, meta)
 
 
 @pytest.mark.parametrize(

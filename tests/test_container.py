@@ -414,6 +414,6 @@ def test_another_format_or_version_is_refused():
     with pytest.raises(FileError, match="it is no gdcore model: its metadata do not say format 'gdcore'"):
         parse(Format("gdcore", "3", "model"), data)
     with pytest.raises(FileError, match=r"wrote it, in version 3 of the format; this is gdcore .*, which reads version 2"):
-        parse(THING._replace(version="2"), data)
+        parse(Format("gdcore-thing", "2", "thing"), data)
     with pytest.raises(FileError, match="checksum"):
         parse(THING, data[:-1] + b"\1")
