@@ -347,9 +347,11 @@ def test_an_exception_in_the_block_changes_nothing(path, exists, error):
             file.write(b"new" * 1_000_000)
             raise error
 
+    opened = len(os.listdir("/dev/fd"))
     with pytest.raises(type(error)) as caught:
         block()
     assert caught.value is error
+    assert len(os.listdir("/dev/fd")) == opened, "still open, as long as somebody keeps the exception"
     assert os.listdir(path.parent) == ([path.name] if exists else [])
     assert not exists or path.read_bytes() == b"old"
     gc.collect()  # nothing is left to complain when it is closed
