@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gdcore import losses, optimizers, plots, schedules
     from gdcore.check import check_gradient
-    from gdcore.checkpoints import Checkpoint
     from gdcore.files import load, save
     from gdcore.filetable import open_table
     from gdcore.mlp import MLP
     from gdcore.models import Linear
     from gdcore.optimizers import SGD, Adagrad, Adam, AdamW, Nesterov, RMSprop
     from gdcore.run import (
+        Checkpoint,
         CheckpointWarning,
         ConditionWarning,
         DivergenceError,
@@ -45,13 +45,12 @@ __all__ = [
 
 _HOME = {
     "check": ("check_gradient",),
-    "checkpoints": ("Checkpoint",),
     "files": ("load", "save"),
     "filetable": ("open_table",),
     "mlp": ("MLP",),
     "models": ("Linear",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Nesterov", "RMSprop"),
-    "run": ("CheckpointWarning", "ConditionWarning", "DivergenceError", "Epoch", "History", "LearningRateWarning", "Run"),
+    "run": ("Checkpoint", "CheckpointWarning", "ConditionWarning", "DivergenceError", "Epoch", "History", "LearningRateWarning", "Run"),
     "spectrum": ("Spectrum", "spectrum"),
     "train": ("fit", "train"),
 }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gdcore import cluster, gap, losses, optimizers, progress, rows, schedules, threads
+from gdcore import cluster, gap, losses, optimizers, rows, schedules, threads
 from gdcore.backends import BACKENDS
 from gdcore.backtracking import Backtracking, search
 from gdcore.closed import Closed
@@ -564,7 +564,11 @@ class Training:
 
     def _descend(self, epochs: int, status: str, keeper: Keeper | None) -> str:
         """Epoch after epoch, until they are done or something ends them; the status."""
-        bar = progress.Bar(self.options.progress, self.first, self.first + epochs) if self.options.progress else None
+        bar = None
+        if self.options.progress:
+            from gdcore.progress import Bar
+
+            bar = Bar(self.options.progress, self.first, self.first + epochs)
         watchers = [watcher for watcher in (keeper, bar) if watcher is not None]
         pause = min((watcher.seconds for watcher in watchers), default=math.inf)
         most = 1 if watchers else _EPOCHS_PER_CALL
