@@ -31,6 +31,9 @@ def run(options: Namespace) -> int:
     encoding = _encoding(model, source, options)
     labels = encoding.target.labels if encoding.target is not None else ()
     table = FileTable(source, encoding.missing)
+    table.advice = "fill it in; the model was trained without missing values (--missing drop or mean allows for them)"
+    if encoding.missing == "mean":
+        table.advice = "fill it in"
     table.take(Encoding(encoding.columns, missing=encoding.missing))
     chunks: list[Any] = []
     empty = rows = 0
@@ -38,10 +41,7 @@ def run(options: Namespace) -> int:
         size = len(X) if keep is None else len(keep)
         chunks.append(_predictions(model, X, keep, size, labels))
         rows, empty = rows + size, empty + size - len(X)
-    made = arrow().Table.from_batches(chunks)
-    if made.schema.metadata is None and not rows:
-        raise TableError(f"{source.label} has no rows")
-    write(options.out, _bytes(made, ending))
+    write(options.out, _bytes(arrow().Table.from_batches(chunks), ending))
     if empty:
         message = f"{empty:,} of {rows:,} rows have a missing value, and their prediction is empty"
         print(f"gdcore: warning: {message}", file=sys.stderr)
