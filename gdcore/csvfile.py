@@ -25,6 +25,7 @@ _MISSING = frozenset(
 """What stands for a missing value: pyarrow's list."""
 _NUMBER = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|(?i:inf|infinity|nan))")
 _SIGNS = str.maketrans("", "", "$€£¥%'_ \u00a0\u202f")
+MEND = "mend it, or leave out its row or its column"
 _TYPES = {"number": "float64", "integer": "float64", "empty": "float64", "boolean": "bool_"}
 
 
@@ -315,10 +316,8 @@ class Csv(File):
     def _not_utf8(self, line: int, text: str) -> TableError:
         at = next(i for i, character in enumerate(text) if _damaged(character))
         near = text[max(0, at - 20) : at + 20].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        return TableError(
-            f"{self.label}, line {line}: byte {ord(text[at]) - 0xDC00:02X} in {near!r} is not UTF-8; convert the file, for example "
-            "with iconv -f latin1 -t utf-8"
-        )
+        what = f"byte {ord(text[at]) - 0xDC00:02X} in {near!r} is not UTF-8"
+        return TableError(f"{self.label}, line {line}: {what}; convert the file, for example with iconv -f latin1 -t utf-8")
 
     def place(self, row: int) -> str:
         try:
@@ -331,7 +330,7 @@ class Csv(File):
 def not_that(text: str, wanted: str) -> str:
     """That a value is not what its column has, and what to do."""
     advice = meant_as_number(text) if wanted == "a number" else None
-    return f"{shortened(text)!r} is not {wanted}; {advice or 'mend it, or leave the column out with --exclude'}"
+    return f"{shortened(text)!r} is not {wanted}; {advice or MEND}"
 
 
 def _reason(why: str) -> str:

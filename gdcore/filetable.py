@@ -14,6 +14,7 @@ import numpy as np
 from gdcore import losses
 from gdcore.ahead import ahead
 from gdcore.columns import EXACT, KINDS, Column, Encoding, columns_of, matrix, total
+from gdcore.csvfile import MEND
 from gdcore.moments import Moments
 from gdcore.sources import Kept, Source, TableError, open_source
 from gdcore.survey import Survey
@@ -115,7 +116,7 @@ def open_table(
     for role, names in asked.items():
         for name in names:
             if name is not None and name not in source.kinds:
-                raise TableError(f"{unknown(name, source)} ({role})")
+                raise TableError(unknown(name, source, f" ({role})"))
     own = [name for name in (target, weights) if name is not None]
     for name in features or []:
         if name in own:
@@ -139,12 +140,12 @@ def open_table(
     return table
 
 
-def unknown(name: str, source: Source) -> str:
+def unknown(name: str, source: Source, role: str = "") -> str:
     """That the table has no such column, and which it may be."""
     near = difflib.get_close_matches(name, source.kinds, 1, 0.5)
     near += [other for other in source.kinds if other.lower() == name.lower()]
     some = ", ".join(list(source.kinds)[:12]) + (", …" if len(source.kinds) > 12 else "")
-    return f"{source.label} has no column {name}: " + (f"did you mean {near[0]}?" if near else f"there are {some}")
+    return f"{source.label} has no column {name}{role}; " + (f"did you mean {near[0]}?" if near else f"there are {some}")
 
 
 class FileTable(Table):
@@ -215,11 +216,8 @@ class FileTable(Table):
             raise TableError(f"{where}: column {weights} is text, and weights are numbers; give another one")
         columns = [survey.column(name) for name in used]
         if survey.wrong:
-            exclude = ",".join(survey.wrong)
-            raise TableError(
-                f"{where}: {'; '.join(survey.wrong.values())}; leave out what does not matter with --exclude {exclude}",
-                survey.wrong,
-            )
+            advice = f"leave out what does not matter with --exclude {','.join(survey.wrong)}"
+            raise TableError(f"{where}: {'; '.join(survey.wrong.values())}; {advice}", survey.wrong)
         others = [name for name in kinds if name not in used]
         self.take(Encoding(columns, None if target is None else survey.target(target), weights, self.missing, others))
         self.notes += survey.notes
@@ -255,12 +253,20 @@ class FileTable(Table):
         seen = [] if self.seen.complete else [self.seen] if held is None else [self.seen, held.seen]
         for glance in seen:
             glance.begin()
+        any_row = any_weight = False
         for pair in self.both(test=held is not None and bool(seen)):
             for glance, piece in zip(seen, pair, strict=False):
                 if piece is not None:
                     glance.take(piece)
             if pair[0] is not None and len(pair[0].X):
+                any_row = True
+                any_weight = any_weight or pair[0].sample_weight is None or bool(pair[0].sample_weight.any())
                 yield pair[0]
+        if not any_row:
+            raise TableError(f"{self.source.label}: no row is left to train on; --test-size 0 holds none out for testing")
+        if not any_weight:
+            what = f"column {self.encoding.weights} is 0 in every row that trains"
+            raise TableError(f"{self.source.label}: {what}; at least one weight must be positive")
         for glance in seen:
             glance.complete = True
 
@@ -341,7 +347,7 @@ class FileTable(Table):
         d = len(encoding.columns)
         X = matrix(numbers[:d], encoding.columns)
         Y = encoding.target.classes(numbers[d])[:, None] if encoding.target else np.empty((len(X), 0))
-        return Piece(X, Y, numbers[-1] if encoding.weights else None)
+        return Piece(X, Y.astype(np.float64, copy=False), numbers[-1].astype(np.float64) if encoding.weights else None)
 
     # What is checked -------------------------------------------------------------------------------------------------------
 
@@ -355,8 +361,7 @@ class FileTable(Table):
                 self._no(values < 0, keep, start, column, f"a value that is none of {some}, which the model knows")
                 continue
             if not np.isfinite(total(values)):
-                advice = "mend it, or leave its row out" if own else "mend it, or leave the column out with --exclude"
-                self._no(~np.isfinite(values), keep, start, column, f"an infinite number; {advice}")
+                self._no(~np.isfinite(values), keep, start, column, f"an infinite number; {MEND}")
             if own and column.name == encoding.weights:
                 self._no(values < 0, keep, start, column, "a negative weight; weights are at least 0")
             elif own and encoding.target and encoding.target.labels:

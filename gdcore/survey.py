@@ -115,10 +115,12 @@ class Survey:
         return Column(name, "category", tuple(sorted(others)), commonest)
 
     def check_meant(self, name: str, values: Iterable[str]) -> None:
-        """TableError with the place of what is no number in a column of text that is mostly numbers."""
+        """TableError with the place of what is no number in a column of text that is mostly numbers; a note where all are."""
         decimal, values = self.source.decimal, list(values)
         strays = [value for value in values if not is_number(value.replace(decimal, "."))]
         numbers = len(values) - len(strays) + sum(meant_as_number(value) is not None for value in strays)
+        if values and not strays:
+            self.notes.append(f"{self.source.label}: column {name} is text with numbers in it, and is taken as categories")
         if not strays or numbers * 2 <= len(values):
             return
         text, row = strays[0], 0
@@ -157,10 +159,8 @@ class Survey:
         whole = numbers and all(float(label).is_integer() for label in labels)
         if len(labels) < 2:
             if self.rows < 2:
-                raise TableError(
-                    f"{self.source.label} has {'one row' if self.rows else 'no row'} without a missing value; "
-                    "a model needs two"
-                )
+                rows = ("one row" if self.rows else "no row") + (" without a missing value" if self.drop else "")
+                raise TableError(f"{self.source.label} has {rows}; a model needs two")
             what = f"one value only, {_as_text(labels[0], whole)}" if labels else "no value at all"
             raise TableError(f"{where} has {what}, so that there is nothing to learn; take another one")
         if loss is not None and numbers and not whole:
