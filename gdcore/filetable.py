@@ -17,6 +17,7 @@ from gdcore.columns import EXACT, KINDS, Column, Encoding, columns_of, matrix, t
 from gdcore.csvfile import MEND
 from gdcore.moments import Moments
 from gdcore.sources import Kept, Source, TableError, open_source
+from gdcore.spectrum import MOST_COLUMNS
 from gdcore.survey import Survey
 from gdcore.tables import Piece, Table
 
@@ -125,10 +126,12 @@ def open_table(
             raise TableError(f"{source.label}: features names column {name} twice")
     if target is not None and target == weights:
         raise TableError(f"{source.label}: column {target} is target and weights")
-    source.look([name for name in (*(features or source.kinds), *own) if name not in exclude])
-    used = [name for name in features or source.kinds if name not in (*own, *exclude)]
+    left_out = {*own, *exclude}
+    used = [name for name in features or source.kinds if name not in left_out]
     if not used:
-        raise TableError(f"{source.label}: no column is left that something could be learned from")
+        raise TableError(f"{source.label}: no column is left to learn from; the table needs another than target and weights")
+    _check_width(source, len(used))
+    source.look([*used, *own])
     for name in (*used, *own):
         if (kind := source.kinds[name]) not in KINDS:
             what = f"column {name} is {kind}, and neither numbers, booleans nor text"
@@ -138,6 +141,12 @@ def open_table(
     table = FileTable(Kept(source, [*used, *own], cache), missing, test_size, seed)
     table.settle(used, target, weights, given)
     return table
+
+
+def _check_width(source: Source, columns: int) -> None:
+    if columns > MOST_COLUMNS:
+        many = f"{columns:,} columns to learn from, and gdcore takes up to {MOST_COLUMNS:,}"
+        raise TableError(f"{source.label} has {many}; choose with --features or --exclude")
 
 
 def unknown(name: str, source: Source, role: str = "") -> str:
@@ -183,7 +192,7 @@ class FileTable(Table):
         self.progress: Callable[[int], Any] | None = None
         self.seen = Glance(target_only=True)
         self._warned = 0
-        self._constant: dict[str, float | None] | None = {}  # see `_note_constant`; None after the first pass
+        self._constant: dict[str, Any] | None = {}  # see `_note_constant`; None after the first pass
 
     def settle(self, used: list[str], target: str | None, weights: str | None, loss: losses.Loss | None) -> None:
         """Decides what becomes of the columns; with a pass over those that have to be seen for it, where there are any."""
@@ -214,16 +223,15 @@ class FileTable(Table):
         if weights is not None and weights in counted:
             survey.check_meant(weights, survey.counts[weights])
             raise TableError(f"{where}: column {weights} is text, and weights are numbers; give another one")
-        columns = [survey.column(name) for name in used]
+        columns, features = [survey.column(name) for name in used], set(used)
         if survey.wrong:
             advice = f"leave out what does not matter with --exclude {','.join(survey.wrong)}"
             raise TableError(f"{where}: {'; '.join(survey.wrong.values())}; {advice}", survey.wrong)
-        others = [name for name in kinds if name not in used]
+        others = [name for name in kinds if name not in features]
         self.take(Encoding(columns, None if target is None else survey.target(target), weights, self.missing, others))
         self.notes += survey.notes
-        for column in columns:
-            if column.kind == "category" and not column.values:
-                self.notes.append(_constant(where, column.name, str(column.base)))
+        self._constant = {column.name: column.base for column in columns if column.kind == "category" and not column.values}
+        _check_width(self.source, len(self.names))
         if not self.names:
             raise TableError(f"{where}: every column has one value only, and tells nothing; a model needs some that differ")
         several = len(self.labels)
@@ -320,16 +328,14 @@ class FileTable(Table):
                 self._report_missing(batch, read, start)
             keep = None if gone is None else ~gone
             some += batch.num_rows if keep is None else int(keep.sum())
-            self._examine(read, numbers, keep, start)
+            self._examine(batch, read, numbers, keep, start)
             if self.progress is not None:
                 self.progress(batch.num_rows)
             yield start, numbers, keep
             start += batch.num_rows
         if start and not some and encoding.target is not None:
             raise TableError(f"{self.source.label}: every row has a missing value; --missing mean keeps them")
-        for name, value in (self._constant or {}).items():
-            if value is not None:
-                self.notes.append(_constant(self.source.label, name, f"{value:g}"))
+        self._note_constants()
         self._constant = None
 
     def _batches(self, names: list[str]) -> Iterator[Any]:
@@ -351,14 +357,18 @@ class FileTable(Table):
 
     # What is checked -------------------------------------------------------------------------------------------------------
 
-    def _examine(self, read: list[Column], numbers: list[Floats], keep: Array | None, start: int) -> None:
+    def _examine(self, batch: Any, read: list[Column], numbers: list[Floats], keep: Array | None, start: int) -> None:
         """Every value that is used is a finite number, a known category, a label; no weight is negative."""
         encoding = self.encoding
         for j, (column, values) in enumerate(zip(read, numbers, strict=True)):
             own = j >= len(encoding.columns)
             if column.kind == "category":
                 some = ", ".join([str(column.base), *column.values[:5]]) + (", …" if column.values[5:] else "")
-                self._no(values < 0, keep, start, column, f"a value that is none of {some}, which the model knows")
+                unknown = values < 0 if keep is None else (values < 0) & keep
+                if unknown.any():
+                    row = int(np.argmax(unknown))
+                    what = f"{batch.column(j)[row].as_py()!r} is none of {some}, which the model knows; {MEND}"
+                    raise TableError(f"{self.source.place(start + row)}, column {column.name}: {what}")
                 continue
             if not np.isfinite(total(values)):
                 self._no(~np.isfinite(values), keep, start, column, f"an infinite number; {MEND}")
@@ -378,7 +388,16 @@ class FileTable(Table):
         if wrong.any():
             raise TableError(f"{self.source.place(start + int(np.argmax(wrong)))}, column {column.name}: {what}")
 
-    def _note_constant(self, constant: dict[str, float | None], name: str, values: Array) -> None:
+    def _note_constants(self) -> None:
+        found = [(name, value) for name, value in (self._constant or {}).items() if value is not None]
+        if found:
+            (name, value), *more = found
+            which = f"column {name} is {value if isinstance(value, str) else format(value, 'g')} in every row"
+            others = f", likewise {', '.join(name for name, _ in more[:5])}" if more else ""
+            others += f" and {len(more) - 5:,} more" if len(more) > 5 else ""
+            self.notes.append(f"{self.source.label}: {which}{others}: such columns tell nothing")
+
+    def _note_constant(self, constant: dict[str, Any], name: str, values: Array) -> None:
         """Of each column the one value that it has had up to here, None where there were several."""
         if len(values) and constant.setdefault(name, float(values[0])) is not None and (values != constant[name]).any():
             constant[name] = None
@@ -406,10 +425,6 @@ class FileTable(Table):
         if feature and self.missing == "error" and column.kind != "category":
             advice += ", --missing mean puts the column's mean there"
         raise TableError(f"{self.source.place(start + row)}, column {column.name}: {what}; {self.advice or advice}")
-
-
-def _constant(where: str, name: str, value: str) -> str:
-    return f"{where}: column {name} is {value} in every row, and so tells nothing"
 
 
 class HeldOut(Table):

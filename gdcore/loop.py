@@ -162,6 +162,10 @@ class Training:
                     raise TypeError(f"{name} comes with the table: found {type(value).__name__}")
             if isinstance(model, MLP) or size is not None:
                 raise TypeError("networks and mini-batches want arrays: X, Y, sample_weight = table.read()")
+            if len(X.names) > MOST_COLUMNS:
+                raise ValueError(
+                    f"tables have up to {MOST_COLUMNS:,} columns, found {len(X.names):,}: X, Y, sample_weight = table.read()"
+                )
             self.X: Any = X
             self.d, self.target_shape = len(X.names), X.target_shape
             self.Y: Any = None

@@ -339,9 +339,7 @@ def of(
 ) -> Spectrum:
     """`spectrum` of checked arguments."""
     if isinstance(X, Table) and len(X.names) > MOST_COLUMNS:
-        raise ValueError(
-            f"the spectrum of a table is for up to {MOST_COLUMNS:,} columns, found {len(X.names):,}: give its rows"
-        )
+        raise ValueError(f"a table's spectrum is for up to {MOST_COLUMNS:,} columns, found {len(X.names):,}; leave some out")
     if isinstance(X, Table):
         moments = moments_of(X, None, None, n_threads, backend, target=False)
         check(moments, None)

@@ -258,10 +258,7 @@ def row_pieces(X: Array | Table, Y: Array, sample_weight: Array | None, engine: 
 
 def row_blocks(X: Array | Table, Y: Array, sample_weight: Array | None) -> Iterator[Piece]:
     """Consecutive rows of arrays or of a table, each piece small enough that a temporary of its size does not matter."""
-    if isinstance(X, Table):
-        yield from X.pieces(1)
-        return
-    step = max(1, (1 << 20) // max(1, X.shape[1]))
-    for start in range(0, len(X), step):
-        part = slice(start, start + step)
-        yield Piece(X[part], Y[part], None if sample_weight is None else sample_weight[part])
+    step = max(1, (1 << 20) // max(1, len(X.names) if isinstance(X, Table) else X.shape[1]))
+    for piece in X.pieces(step) if isinstance(X, Table) else [Piece(X, Y, sample_weight)]:
+        for start in range(0, len(piece.X), step):
+            yield _part(piece, start, min(start + step, len(piece.X)))
