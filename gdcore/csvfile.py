@@ -34,12 +34,14 @@ def opened(path: str, ending: str, delimiter: str | None, decimal: str) -> File:
     return Csv(path, delimiter or ("\t" if ending == ".tsv" else ","), decimal)
 
 
-def is_number(text: str) -> bool:
+def is_number(text: str, decimal: str = ".") -> bool:
     """Whether the text is a number as CSV has it.
 
     >>> [is_number(text) for text in ("-1.5e3", ".5", "1,5", "0x10", "١")]
     [True, True, False, False, False]
     """
+    if decimal != ".":
+        text = text.translate({ord("."): decimal, ord(decimal): "."})
     return _NUMBER.fullmatch(text) is not None
 
 
@@ -248,7 +250,7 @@ class Csv(File):
         """
         edges = np.zeros(256, bool)
         edges[[ord(character) for character in ('"', "\r", "\n", self.delimiter)]] = True
-        lines, suspect, rest = 0, False, b"\n"
+        lines, suspect, rest, before, last = 0, False, b"\n", b"", b""
         with self._bytes() as stream:
             while block := stream.read(_BLOCK):
                 lines += block.count(b"\n")
@@ -256,8 +258,10 @@ class Csv(File):
                     codes = np.frombuffer(rest + block, np.uint8)
                     marks = np.flatnonzero(codes[1:-1] == ord('"'))
                     suspect = suspect or bool((~edges[codes[marks]] & ~edges[codes[marks + 2]]).any())
-                rest = (rest + block)[-2:]
+                rest, before, last = (rest + block)[-2:], last, block
         lines += rest[-1:] != b"\n"
+        end = (before + last).rstrip(b"\r\n").rpartition(b"\n")[2]
+        suspect = suspect or end.count(b'"') % 2 == 1
         if suspect or lines != rows + 1:
             records = sum(1 for _, record in self._records() if record)
             if records != rows + 1:
@@ -270,13 +274,15 @@ class Csv(File):
         with self._bytes() as stream:
             text = io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline="")
             reader = csv.reader(text, delimiter=self.delimiter, strict=True)
-            line = 1
+            line, limit = 1, csv.field_size_limit(_LONGEST)
             try:
                 for record in reader:
                     yield line, record
                     line = reader.line_num + 1
             except csv.Error as error:
                 raise TableError(f"{self.label}, line {line}: {_reason(str(error))}") from None
+            finally:
+                csv.field_size_limit(limit)
 
     def _find(self, names: list[str], kinds: dict[str, str]) -> None:
         """Raises TableError with the first line in which something is wrong, or returns where there is none."""
@@ -293,6 +299,8 @@ class Csv(File):
                 where = {name.strip(): j for j, name in enumerate(record)}
                 width = len(record)
                 continue
+            if not text.strip() and width > 1:
+                raise TableError(f"{self.label}, line {line}: nothing but blanks; take the line out")
             if len(record) != width:
                 many = f"{len(record)} value{'s' * (len(record) != 1)}, and the header has {width} names"
                 advice = "add what is missing" if len(record) < width else "put values with a delimiter in quotation marks"
@@ -307,7 +315,7 @@ class Csv(File):
         text = text.strip(" \t")
         if kind == "boolean":
             return text in ("true", "false", "0", "1", "True", "False", "TRUE", "FALSE")
-        return is_number(text if self.decimal == "." else text.replace(self.decimal, "."))
+        return is_number(text, self.decimal)
 
     def _stray(self, line: int, name: str, text: str, kind: str) -> TableError:
         wanted = "true or false" if kind == "boolean" else "a number"
@@ -334,10 +342,8 @@ def not_that(text: str, wanted: str) -> str:
 
 
 def _reason(why: str) -> str:
-    if "unexpected end" in why:
+    if "unexpected end" in why or "field larger" in why:
         return "a quotation mark that opens here is never closed; close it"
-    if "field larger" in why:
-        return "a value of more than 131,072 characters; perhaps a quotation mark that opens here is never closed"
     if "expected after" in why:
         return "more text follows a quotation mark that closes; a quotation mark inside of a value is written twice"
     return f"{why}; mend the line"

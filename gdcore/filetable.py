@@ -121,15 +121,16 @@ def open_table(
     own = [name for name in (target, weights) if name is not None]
     for name in features or []:
         if name in own:
-            raise TableError(f"{source.label}: column {name} is a feature and {'target' if name == target else 'weights'}")
+            role = "the target" if name == target else "the weights"
+            raise TableError(f"{source.label}: column {name} is a feature and {role}; it can be one of them")
         if features is not None and features.count(name) > 1:
-            raise TableError(f"{source.label}: features names column {name} twice")
+            raise TableError(f"{source.label}: features names column {name} twice; once is enough")
     if target is not None and target == weights:
-        raise TableError(f"{source.label}: column {target} is target and weights")
+        raise TableError(f"{source.label}: column {target} is the target and the weights; it can be one of them")
     left_out = {*own, *exclude}
     used = [name for name in features or source.kinds if name not in left_out]
     if not used:
-        raise TableError(f"{source.label}: no column is left to learn from; the table needs another than target and weights")
+        raise TableError(f"{source.label}: no column is left to learn from; the table needs another than the target")
     _check_width(source, len(used))
     source.look([*used, *own])
     for name in (*used, *own):
@@ -205,10 +206,10 @@ class FileTable(Table):
         drop = self.missing == "drop"
         means = [name for name in used if name not in text] if self.missing == "mean" else []
         survey = Survey(self.source, counted, goal, loss, drop, means)
+        small = self.kept  # then the pass is not in vain
+        every = bool(counted or goal) and (small or drop)
         if counted or goal or means:
             own = [name for name in (target, weights) if name is not None]
-            small = self.kept  # then the pass is not in vain
-            every = small or (drop and (counted or goal))
             start = 0
             for batch in self.source.batches(
                 [*used, *own] if every else [*dict.fromkeys([*counted, *means, *([goal] if goal else [])])]
@@ -223,6 +224,8 @@ class FileTable(Table):
         if weights is not None and weights in counted:
             survey.check_meant(weights, survey.counts[weights])
             raise TableError(f"{where}: column {weights} is text, and weights are numbers; give another one")
+        if drop and every and not survey.rows:
+            raise self._all_missing()
         columns, features = [survey.column(name) for name in used], set(used)
         if survey.wrong:
             advice = f"leave out what does not matter with --exclude {','.join(survey.wrong)}"
@@ -334,7 +337,7 @@ class FileTable(Table):
             yield start, numbers, keep
             start += batch.num_rows
         if start and not some and encoding.target is not None:
-            raise TableError(f"{self.source.label}: every row has a missing value; --missing mean keeps them")
+            raise self._all_missing()
         self._note_constants()
         self._constant = None
 
@@ -354,6 +357,9 @@ class FileTable(Table):
         X = matrix(numbers[:d], encoding.columns)
         Y = encoding.target.classes(numbers[d])[:, None] if encoding.target else np.empty((len(X), 0))
         return Piece(X, Y.astype(np.float64, copy=False), numbers[-1].astype(np.float64) if encoding.weights else None)
+
+    def _all_missing(self) -> TableError:
+        return TableError(f"{self.source.label}: every row has a missing value; leave out the columns with many, by --exclude")
 
     # What is checked -------------------------------------------------------------------------------------------------------
 

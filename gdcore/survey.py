@@ -84,6 +84,11 @@ class Survey:
         """Whether nothing more can come of it."""
         return not self.counts and not self.means and (self.goal is None or self.settled)
 
+    @property
+    def most(self) -> int:
+        """So many categories a column may have."""
+        return max(CATEGORIES, self.rows // ROWS_EACH)
+
     # What follows ----------------------------------------------------------------------------------------------------------
 
     def column(self, name: str) -> Column:
@@ -107,8 +112,8 @@ class Survey:
         elif kind == "date":
             values = f"{several} value{'s' * (len(counts) != 1)}"
             self.wrong[name] = f"column {name} holds dates, {values}, of which numbers have to be made first"
-        elif len(counts) > max(CATEGORIES, self.rows // ROWS_EACH):
-            self.wrong[name] = f"column {name} is text with {several} values, too many for categories (at most {CATEGORIES})"
+        elif len(counts) > self.most:
+            self.wrong[name] = f"column {name} is text with {several} values, too many for categories (at most {self.most})"
         else:
             self._look_alike(name, counts)
         commonest, *others = sorted(counts, key=lambda value: (-counts[value], value)) or [""]
@@ -117,7 +122,7 @@ class Survey:
     def check_meant(self, name: str, values: Iterable[str]) -> None:
         """TableError with the place of what is no number in a column of text that is mostly numbers; a note where all are."""
         decimal, values = self.source.decimal, list(values)
-        strays = [value for value in values if not is_number(value.replace(decimal, "."))]
+        strays = [value for value in values if not is_number(value, decimal)]
         numbers = len(values) - len(strays) + sum(meant_as_number(value) is not None for value in strays)
         if values and not strays:
             self.notes.append(f"{self.source.label}: column {name} is text with numbers in it, and is taken as categories")
@@ -167,10 +172,10 @@ class Survey:
             raise TableError(
                 f"{where} has numbers that are no integers, and {loss.name} wants classes; --loss mse takes numbers"
             )
-        if len(labels) > max(CATEGORIES, self.rows // ROWS_EACH):
+        if len(labels) > self.most:
             advice = "--loss mse takes numbers" if numbers else "join the rare ones"
             raise TableError(
-                f"{where} has {_several(len(labels))} values, too many for classes (at most {CATEGORIES}); {advice}"
+                f"{where} has {_several(len(labels))} values, too many for classes (at most {self.most}); {advice}"
             )
         if loss is not None and loss.targets == "binary" and len(labels) != 2:
             raise TableError(f"{where} has {len(labels)} classes, and {loss.name} is for two; --loss softmax is for more")
