@@ -40,8 +40,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "MLP", "SGD", "Adagrad", "Adam", "AdamW", "Checkpoint", "CheckpointWarning", "ConditionWarning", "DivergenceError",
-    "Epoch", "History", "LearningRateWarning", "Linear", "Nesterov", "RMSprop", "Run", "Spectrum", "TableError", "TableWarning",
-    "check_gradient", "fit", "load", "losses", "open_table", "optimizers", "plots", "save", "schedules", "spectrum", "train",
+    "Epoch", "History", "LearningRateWarning", "Linear", "Nesterov", "RMSprop", "Run", "Spectrum", "TableError",
+    "TableWarning", "check_gradient", "fit", "load", "losses", "open_table", "optimizers", "plots", "save", "schedules",
+    "spectrum", "train",
 ]  # fmt: skip
 
 _HOME = {

@@ -3,6 +3,8 @@
 Every message is written out here, so that whoever changes one reads it as its reader will.
 """
 
+# ruff: noqa: E501  (messages are not broken)
+
 import datetime
 import decimal
 import gzip
@@ -479,10 +481,6 @@ PARQUET = {
         column(AREA)[:-120] + b"\xff" * 100 + column(AREA)[-20:], f"t.parquet is damaged: {AGAIN}",
     ),
 }  # fmt: skip
-PARQUET["list"] = (
-    PARQUET["list"][0],
-    re.sub("element", pq.read_schema(io.BytesIO(PARQUET["list"][0])).field("a").type.field(0).name, PARQUET["list"][1]),
-)
 
 
 @pytest.mark.parametrize("case", PARQUET)
