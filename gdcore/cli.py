@@ -77,7 +77,7 @@ def _table_options(command: argparse.ArgumentParser) -> None:
         "data", nargs="+", metavar="DATA", help="CSV, Parquet or .npy files, or a folder of them, as one table"
     )
     command.add_argument(
-        "--delimiter", type=_character, default=",", metavar="C", help="between the values of CSV (tab: tabulators)"
+        "--delimiter", type=_character, metavar="C", help="between the values of CSV (default: a comma; tab: tabulators)"
     )
     command.add_argument("--decimal", type=_character, default=".", metavar="C", help="the decimal point of CSV")
     command.add_argument("--threads", type=int, metavar="N", help="default: the CPUs that this process may use")

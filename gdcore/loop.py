@@ -169,6 +169,8 @@ class Training:
                 raise TypeError(f"networks and mini-batches want arrays: {X.whole}")
             if self.loss_function.name != "mse" or options.method == "stream":
                 X.keep()
+            if len(X.names) > MOST_COLUMNS and not X.far:
+                raise ValueError(f"tables have up to {MOST_COLUMNS:,} columns, found {len(X.names):,}: {X.whole}")
             self.X: Any = X
             self.d, self.target_shape = len(X.names), X.target_shape
             self.Y: Any = None

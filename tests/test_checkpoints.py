@@ -3,29 +3,20 @@
 `python tests/kills.py` kills more often than the test here. Interrupted runs are compared with runs that nobody watched.
 """
 
-import errno
 import itertools
-import json
 import os
-import re
-import sys
-import textwrap
 import threading
-import time
-import warnings
 
 import numpy as np
 import pytest
 
 import gdcore
-from gdcore import Checkpoint, CheckpointWarning, Linear, checkpoints, container, fingerprints, fit, loop, schedules
-from gdcore.container import FileError
+from gdcore import Checkpoint, Linear, checkpoints, fit, schedules
 from gdcore.optimizers import OPTIMIZERS
 from gdcore.tables import Piece, Table
 
 pytest.importorskip("safetensors")
 
-from test_container import Error, Short, System
 from test_fit import InterruptAt
 
 BACKENDS = ["kernel", "reference"]
