@@ -47,6 +47,7 @@ def open_table(
     delimiter: str = ",",
     decimal: str = ".",
     cache: Path | None = None,
+    progress: Callable[[int], Any] | None = None,
 ) -> FileTable:
     """A table in CSV, Parquet or .npy files, for `fit`, `spectrum` and ``predict``; it may be larger than memory.
 
@@ -80,6 +81,8 @@ def open_table(
     cache : path, optional
         A folder for the decoded columns, as large as the table, so that later passes do not decode again. Tables of up to
         128 MB are kept in memory.
+    progress : callable, optional
+        Called with the number of rows of each batch that has been read.
 
     Returns
     -------
@@ -113,6 +116,7 @@ def open_table(
         for name in names:
             if name is not None and name not in source.kinds:
                 raise TableError(f"{unknown(name, source)} ({role})")
+    _check_roles(asked, source)
     own = [name for name in (target, weights) if name is not None]
     used = [name for name in features or source.kinds if name not in (*own, *exclude)]
     if not used:
@@ -122,8 +126,20 @@ def open_table(
             what = f"column {name} is {kind}, no number"
             raise TableError(f"{source.label}: {what}: leave it out with --exclude {name}", {name: what})
     table = FileTable(Kept(source, [*used, *own], cache), missing, test_size, seed)
+    table.progress = progress
     table.settle(used, target, weights, given)
     return table
+
+
+def _check_roles(asked: dict[str, list[Any]], source: Source) -> None:
+    """No column is two things at once."""
+    roles: dict[str, str] = {}
+    for role, names in asked.items():
+        for name in names:
+            if name is not None and name in roles:
+                twice = f"twice as {role}" if roles[name] == role else f"as {roles[name]} and as {role}"
+                raise TableError(f"{source.label}: column {name} is given {twice}")
+            roles[name] = role
 
 
 def unknown(name: str, source: Source) -> str:
@@ -192,6 +208,8 @@ class FileTable(Table):
                     trains = ~held_out(start, batch.num_rows, self.test_size, self.seed)
                 survey.add(batch, trains)
                 start += batch.num_rows
+                if self.progress is not None:
+                    self.progress(batch.num_rows)
                 if survey.enough and not small:
                     break
         columns = [survey.column(name) for name in used]
@@ -239,6 +257,11 @@ class FileTable(Table):
             self._warn()
             yield piece
         self._warn()
+
+    def read(self) -> Piece:
+        whole = super().read()
+        self._warn()
+        return whole
 
     def _warn(self) -> None:
         for note in self.notes[self._warned :]:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore import files
-from gdcore.commands import words
-from gdcore.commands.train import spectrum_lines
+from gdcore.commands import results, words
 from gdcore.filetable import FileTable, open_table
 from gdcore.models import Linear
 from gdcore.sources import TableError
@@ -49,7 +48,7 @@ def run(options: Namespace) -> int:
         print(f"  {name:{width}}  {mean:12.6g}  {spread:12.6g}")
     if len(table.names) > _COLUMNS:
         print(f"  and {len(table.names) - _COLUMNS:,} more")
-    for line in spectrum_lines(s, table.names):
+    for line in results.spectrum_lines(s, table.names):
         print(line)
     print("  worst columns: " + ", ".join(f"{name} ({share:.0%})" for name, share in worst.items()))
     for note in notes:
