@@ -247,7 +247,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return _run(arguments)
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:  # as where the shell has closed it
+                sys.stdout.flush()
     except BrokenPipeError:
         _discard_output()  # who reads it has seen enough
         return 0

@@ -137,8 +137,8 @@ def _check_roles(asked: dict[str, list[Any]], source: Source) -> None:
     for role, names in asked.items():
         for name in names:
             if name is not None and name in roles:
-                twice = f"twice as {role}" if roles[name] == role else f"as {roles[name]} and as {role}"
-                raise TableError(f"{source.label}: column {name} is given {twice}")
+                twice = f"named twice in {role}" if roles[name] == role else f"named in both {roles[name]} and {role}"
+                raise TableError(f"{source.label}: column {name} is {twice}")
             roles[name] = role
 
 

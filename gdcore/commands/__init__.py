@@ -33,8 +33,8 @@ def run(options: Namespace) -> int:
 def explain(error: BaseException) -> int:
     """Says in one line what the caller can mend; the exit status."""
     text = str(error).replace(" The run up to there is .run of this error.", "")
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        text = f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     print(f"gdcore: {on_the_command_line(text) or type(error).__name__}", file=sys.stderr)
     return 2
 

@@ -140,15 +140,13 @@ def _show_columns(told: list[tuple[str, str]]) -> None:
 
 def spectrum_lines(s: Spectrum, names: list[str]) -> list[str]:
     """What it says, in two lines."""
-    if not math.isfinite(s.lr_limit):
-        return ["spectrum: all columns are 0, and any learning rate will do"]
     condition = "" if s.condition is None else f", condition {s.condition:.3g}"
     worst = f"; column {names[s.worst_columns[0]]} keeps it low" if s.worst_columns else ""
     lines = [f"spectrum: λ up to {s.largest:.4g}{condition}: learning rates above {s.lr_limit:.4g} diverge{worst}"]
     needed = None if s.lr_best is None else s.epochs_to(1e-3)
     if needed is not None:
-        epochs = "without end" if math.isinf(needed) else f"{needed:,} epochs" if needed < 1e6 else f"{needed:.3g} epochs"
-        lines.append(f"  at the best one, {s.lr_best:.4g}, plain descent needs {epochs} for 3 digits")
+        epochs = f"{needed:,}" if needed < 1e6 else f"{needed:.3g}"
+        lines.append(f"  at the best one, {s.lr_best:.4g}, plain descent needs {epochs} epochs for 3 digits")
     return lines
 
 
