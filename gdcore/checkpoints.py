@@ -123,6 +123,7 @@ class Keeper:
             arrays, meta = container.read(FORMAT, self.path)
             if set(meta) != _META:
                 raise FileError("its metadata have a name missing or too many")
+            configuration, data = (container.json_of(meta[name], f"its {name}") for name in ("configuration", "data"))
         except FileError as error:
             raise FileError(f"{self.path} is there, and cannot be gone on from: {error}") from None
         if not self._resume:
@@ -130,7 +131,7 @@ class Keeper:
                 f"{self.path} is there: the checkpoint of a run at epoch {meta['epoch'][:20]}, written {meta['saved'][:20]}; "
                 "resume=True goes on from it; for a new run delete it, or give another path"
             )
-        self._check(t, meta)
+        self._check(t, meta, configuration, data)
         try:
             stored = _stored(t, arrays, meta)
         except (ValueError, TypeError, LookupError) as error:
@@ -138,10 +139,9 @@ class Keeper:
         self._written = len(stored.history) and int(stored.history.epoch[-1])
         return stored
 
-    def _check(self, t: Any, meta: dict[str, str]) -> None:
+    def _check(self, t: Any, meta: dict[str, str], configuration: dict[str, str], data: dict[str, Any]) -> None:
         """ValueError where the file is of another run."""
-        old = container.json_of(meta["configuration"], "its configuration")
-        if changed := fingerprints.changes(old, self._configuration):
+        if changed := fingerprints.changes(configuration, self._configuration):
             raise ValueError(
                 f"{self.path} is the checkpoint of a run with other options: {'; '.join(changed)}. Go on with those that it "
                 "had, or give another path"
@@ -149,7 +149,7 @@ class Keeper:
         here = fingerprints.environment()
         self._data = fingerprints.data(t, meta["method"])
         same = meta["environment"] == here
-        if changed := fingerprints.data_changes(container.json_of(meta["data"], "its data"), self._data, same):
+        if changed := fingerprints.data_changes(data, self._data, same):
             raise ValueError(
                 f"{self.path} is the checkpoint of a run on other data: {'; '.join(changed)}. Go on with the data that it "
                 "had, or give another path"
