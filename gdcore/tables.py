@@ -130,7 +130,8 @@ class Table:
                     engine = engine_for(len(shift), backend)
                 sums = engine.moments(piece.X, y, s, shift, n_threads, sums)
             if sums is None or shift is None:
-                raise ValueError("the table has no rows")
+                none = "sample_weight is zero for every row: at least one weight must be positive"
+                raise ValueError(none if self.rows else "the table has no rows")
             return Moments.settled(sums, shift, len(self.names), len(self))
 
     def keep(self) -> None:
