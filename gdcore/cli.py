@@ -82,7 +82,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     _train(_command(commands, "train", "train a model on a table", _TRAIN, _TRAIN_EXAMPLES))
     _predict(_command(commands, "predict", "predict with a model", _PREDICT, _PREDICT_EXAMPLES))
-    _inspect(_command(commands, "inspect", "what a table's spectrum tells, or what a model holds", _INSPECT, _INSPECT_EXAMPLES))
+    _inspect(
+        _command(commands, "inspect", "what a table's spectrum tells, or what a model holds", _INSPECT, _INSPECT_EXAMPLES)
+    )
     demo = _command(commands, "demo", "train on real data and show every step", _DEMO)
     demo.add_argument("--plot", metavar="FILE", help="draw data, line and loss curve to FILE (.png, .svg or .pdf)")
     return top

@@ -147,5 +147,6 @@ def _level(X: Array, sample_weight: Array | None) -> tuple[Floats, Floats]:
     """Mean and standard deviation of each column; a column of one value has its value and 1."""
     mean: Floats = np.average(X, axis=0, weights=sample_weight)
     spread: Floats = np.sqrt(np.average((X - mean) ** 2, axis=0, weights=sample_weight))
-    one = (X == X[0]).all(axis=0)  # a mean of equal values may be rounded, and the spread is then not 0
-    return np.where(one, X[0], mean), np.where(one | (spread == 0), 1.0, spread)
+    first = X[0]
+    one = (first == X).all(axis=0)  # a mean of equal values may be rounded, and the spread is then not 0
+    return np.where(one, first, mean), np.where(one | (spread == 0), 1.0, spread)

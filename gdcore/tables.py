@@ -142,9 +142,9 @@ class Table:
 
     def read(self) -> Piece:
         """All rows as arrays, for what needs them at once: networks and mini-batches."""
-        whole = _joined(list(self.blocks()))
-        self.rows = len(whole.X)
-        return whole
+        blocks = list(self.blocks())
+        self.rows = sum(len(block.X) for block in blocks)
+        return _joined(blocks)
 
 
 def _part(piece: Piece, start: int, stop: int) -> Piece:

@@ -1,5 +1,6 @@
 """Losses, R² and accuracy against scikit-learn's; from moments as from rows; networks folded back from scaled columns."""
 
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -35,7 +36,7 @@ def rows(loss, weighted, n=500, d=4, level=0.0, seed=3):
 def cut(X, y, s, *places):
     """The rows in pieces."""
     edges = [0, *places, len(X)]
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         part = slice(start, stop)
         yield Piece(X[part], y[part, None], None if s is None else s[part])
 
@@ -84,9 +85,7 @@ def test_pieces_without_weight_count_as_rows_and_for_nothing_else():
     y[:100] = 1e6
     found = scores.of_rows(cut(X, y, s, 100), model, losses.mse())
     assert found.rows == 500
-    assert (found.loss, found.quality) == pytest.approx(
-        certified(losses.mse(), X[100:], y[100:], s[100:], model), rel=1e-11
-    )
+    assert (found.loss, found.quality) == pytest.approx(certified(losses.mse(), X[100:], y[100:], s[100:], model), rel=1e-11)
     assert scores.of_rows(cut(X, y, 0 * s), model, losses.mse()) == pytest.approx(scores.Scores(rows=500), nan_ok=True)
 
 
