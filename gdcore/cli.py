@@ -186,7 +186,9 @@ def _train(train: argparse.ArgumentParser) -> None:
         "--missing", choices=("error", "drop", "mean"), default="error",
         help="a missing value: an error (default), leave its row out, or the column's mean",
     )  # fmt: skip
-    add("--test-size", type=_SHARE, default=0.2, metavar="SHARE", help="of the rows that test, not train (default 0.2)")
+    add(
+        "--test-size", type=_SHARE, default=0.2, metavar="SHARE", help="of the rows, which test and do not train (default 0.2)"
+    )
     add("--cache", metavar="FOLDER", help="keep decoded columns there meanwhile: for large CSV files that are read many times")
 
     add = train.add_argument_group("the model").add_argument
@@ -204,7 +206,11 @@ def _train(train: argparse.ArgumentParser) -> None:
         "--precondition", choices=("auto", "none", "diagonal", "gram"), default="auto",
         help="the metric of the steps (default: chosen)",
     )  # fmt: skip
-    add("--tol", type=_SIZE, metavar="T", help="stop when the loss is within T of the best, relative")
+    add(
+        "--tol", type=_SIZE, metavar="T",
+        help="stop when the loss is proved to be within T of the best, relative; where nothing can be proved, when the "
+        "gradient is as small",
+    )  # fmt: skip
     add("--seed", type=_SEED, default=0, metavar="N", help="of all that is drawn (default 0)")
     add("--threads", type=_COUNT, metavar="N", help="default: the CPUs that this process may use; the result is the same")
     add("--checkpoint", metavar="FILE", help="keep the state there, from which --resume goes on after a crash")

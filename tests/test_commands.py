@@ -103,7 +103,7 @@ def same(a, b):
     ],
 )
 def test_the_target_decides_the_loss(folder, gd, target, given, loss, labels):
-    status, out, err = gd("train", "homes.csv", "--target", target, "--json", *given)
+    status, out, err = gd("train", "homes.csv", "--target", target, "--epochs", "20", "--json", *given)
     assert (status, err) == (0, "")
     told = json.loads(out)
     assert (told["loss"], told["labels"]) == (loss, labels)
@@ -127,8 +127,8 @@ FITS = [
     (["--optimizer", "adam", "--epochs", "9"], {"optimizer": "adam", "epochs": 9}),
     (["--loss", "mae", "--tol", "0.01"], {"loss": "mae", "tol": 0.01}),
     (["--loss", "huber:5", "--precondition", "diagonal"], {"loss": losses.huber(5.0), "precondition": "diagonal"}),
-    (["--loss", "huber:5", "--precondition", "none", "--optimizer", "sgd"], {"loss": losses.huber(5.0), "optimizer": "sgd",
-                                                                            "precondition": None}),
+    (["--loss", "huber:5", "--precondition", "none", "--optimizer", "sgd", "--epochs", "50"],
+     {"loss": losses.huber(5.0), "precondition": None, "optimizer": "sgd", "epochs": 50}),
     (["--loss", "quantile:0.9", "--epochs", "5"], {"loss": losses.quantile(0.9), "epochs": 5}),
 ]  # fmt: skip
 
@@ -161,6 +161,31 @@ def test_batches_are_those_of_fit(folder, gd, given, options):
     assert gd(*PRICE, "--quiet", *given) == (0, "", "")
     X, Y, _ = open_homes(seed=options.get("seed", 0)).read()
     assert same(gdcore.load("homes.safetensors"), gdcore.fit(X, Y[:, 0], **options).model)
+
+
+def test_however_the_table_is_written_the_model_is_the_same(folder, gd):
+    table = frame()
+    assert gd(*PRICE, "--quiet") == (0, "", "")
+    model = gdcore.load("homes.safetensors")
+    table.to_csv("semicolons.csv", sep=";", decimal=",", index=False)
+    table.to_csv("tabs.csv", sep="\t", index=False)
+    table.to_parquet("homes.parquet")
+    Path("parts").mkdir()
+    table[:150].to_csv("parts/a.csv", index=False)
+    table[150:].to_csv("parts/b.csv", index=False)
+    for data in (
+        ["semicolons.csv", "--delimiter", ";", "--decimal", ","], ["tabs.csv", "--delimiter", "tab"], ["homes.parquet"],
+        ["parts"], ["parts/a.csv", "parts/b.csv"],
+    ):  # fmt: skip
+        assert gd("train", *data, *PRICE[2:], "--quiet", "--out", "other.safetensors") == (0, "", "")
+        assert same(gdcore.load("other.safetensors"), model), data
+    Path("cache").mkdir()
+    done = process(*PRICE, "--quiet", "--out", "other.safetensors", "--cache", "cache")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert same(gdcore.load("other.safetensors"), model)
+    assert not list(Path("cache").iterdir())  # it is for this training alone
+    assert gd("train", "homes.csv", "--target", "price", "--features", "new,area", "--quiet") == (0, "", "")
+    assert gdcore.load("homes.safetensors").columns == ["new", "area"]
 
 
 def test_weights_of_rows(folder, gd):
@@ -515,7 +540,7 @@ def test_after_control_c_it_goes_on_bit_for_bit(tmp_path, monkeypatch, gd, given
 
 
 def test_a_run_that_had_ended_is_scored_and_drawn_again(folder, gd):
-    for given in ([], ["--loss", "huber"]):
+    for given in ([], ["--loss", "huber", "--epochs", "20"]):
         told = []
         for _ in range(2):
             status, out, err = gd(
@@ -832,6 +857,16 @@ def test_inspect_with_a_loss_and_a_penalty(folder, gd):
         )[1]
     )
     assert (told["largest"], told["smallest"]) == (s.largest, s.smallest)
+
+
+def test_inspect_reads_what_train_reads(folder, gd):
+    frame().to_csv("semicolons.csv", sep=";", decimal=",", index=False)
+    told = [
+        json.loads(gd("inspect", *data, "--features", "new,area", "--json", "--threads", "2")[1])
+        for data in (["homes.csv"], ["semicolons.csv", "--delimiter", ";", "--decimal", ","])
+    ]
+    assert list(told[0]["columns"]) == ["new", "area"]
+    assert told[0] | {"data": ""} == told[1] | {"data": ""}
 
 
 def test_inspect_a_model(folder, gd):
