@@ -512,7 +512,10 @@ def _in_dask(estimator: Any, X: Any, method: str) -> Any:
     from gdcore import distributed
 
     validation.check_is_fitted(estimator)
-    return distributed.predict(estimator, X, method)
+    # Without what pickling would have to find first, from the data.
+    lean = object.__new__(type(estimator))
+    vars(lean).update({name: value for name, value in vars(estimator).items() if name not in ("_facts", "_last", "history_")})
+    return distributed.predict(lean, X, method)
 
 
 def _remember(estimator: Any, parameters: dict[str, Any]) -> None:
