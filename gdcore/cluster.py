@@ -228,7 +228,9 @@ def _partitions(value: Any, name: str) -> tuple[list[Any], list[int] | None, Arr
         return list(value.to_delayed().ravel()), sizes, meta
     if hasattr(kind, "npartitions") and hasattr(kind, "divisions"):
         frame = value._meta
-        columns = [(name, frame.dtype)] if frame.ndim == 1 else [(f"column {c!r} of {name}", t) for c, t in frame.dtypes.items()]
+        columns = (
+            [(name, frame.dtype)] if frame.ndim == 1 else [(f"column {c!r} of {name}", t) for c, t in frame.dtypes.items()]
+        )
         for whose, dtype in columns:
             if getattr(dtype, "kind", "O") not in "iubf":
                 raise TypeError(f"{whose} has dtype {dtype}: wanted numbers")
@@ -374,7 +376,7 @@ def _facts_together(a: Floats, b: Floats) -> Floats:
     return np.array([a[0] + b[0], a[1] + b[1], max(a[2], b[2])])
 
 
-# ------------------------------------------------------------------------------------------------------------- Dask's scheduler
+# ------------------------------------------------------------------------------------------------------ Dask's scheduler
 
 
 def _client() -> Any:
@@ -407,7 +409,11 @@ def _check_workers(client: Any) -> None:
 
     found = {f"worker {address}": said for address, said in client.run(tried).items()}
     found["the scheduler"] = client.run_on_scheduler(tried)
-    wrong = [f"{who} {said if said.startswith('cannot') else 'has gdcore ' + said}" for who, said in found.items() if said != __version__]
+    wrong = [
+        f"{who} {said if said.startswith('cannot') else 'has gdcore ' + said}"
+        for who, said in found.items()
+        if said != __version__
+    ]
     if wrong:
         raise ImportError(
             f"{'; '.join(wrong)}. Every worker and the scheduler need it: pip install 'gdcore[dask]=={__version__}' there"
