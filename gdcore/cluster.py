@@ -209,7 +209,10 @@ class _Source:
                 for block, size in zip(blocks, sizes, strict=True)
             ]
             whole = da.concatenate(parts).rechunk({0: tuple(self.sizes)})
-        return list(whole.to_delayed().ravel())
+        found = list(whole.to_delayed().ravel())
+        if len(found) != len(self.blocks):
+            raise ValueError(f"{name} cannot be cut as {self.name} is, into {len(self.blocks)} partitions: give it the same ones")
+        return found
 
 
 def _partitions(value: Any, name: str) -> tuple[list[Any], list[int] | None, Array]:
