@@ -377,7 +377,7 @@ class Training:
         dtype = self.X.dtype
         centre = -(mean @ null).astype(dtype) if self.has_bias else None
         part = functools.partial(_longest, backend=self.options.backend, weights=null.astype(dtype), bias=centre)
-        longest = self._fold(part, max)
+        longest: float = self._fold(part, max)
         return longest <= 64 * self.d * float(np.finfo(dtype).eps) * max(size, float(np.sqrt(self.moments.largest_row)))
 
     def _trusted(self) -> bool:
@@ -883,11 +883,7 @@ class Training:
             raise TypeError("validation X is Dask's, but X is not: give validation as arrays, Xv.compute() and Yv.compute()")
         found = cluster.Cluster(Xv, Yv, None, self.loss_function.targets, self.options.n_threads, "validation ")
         if found.names != self.X.names or found.dtype != self.X.dtype or found.target_shape != self.target_shape:
-            wanted, has = (
-                f"columns {', '.join(rows_.names[:5])}{', …' if len(rows_.names) > 5 else ''} ({len(rows_.names)}), {rows_.dtype}, "
-                f"Y {('n', *rows_.target_shape)}".replace("'", "")
-                for rows_ in (self.X, found)
-            )
+            wanted, has = _looks(self.X), _looks(found)
             raise ValueError(f"validation has {has}, but the training data have {wanted}")
         found.keep()
         classes = _classes(self.model, self.loss_function)
@@ -972,6 +968,13 @@ def history_of(pieces: list[tuple[Array, Array]]) -> History:
         return History.empty()
     columns = dict(zip(_ROW, np.concatenate(filled, axis=1), strict=True))
     return History(**columns | {"epoch": columns["epoch"].astype(np.int64)})
+
+
+def _looks(table: Table) -> str:
+    """A table's columns, dtype and target, in words."""
+    shown = ", ".join(table.names[:5]) + (", …" if len(table.names) > 5 else "")
+    target = "n" if not table.target_shape else f"n, {table.target_shape[0]}"
+    return f"columns {shown} ({len(table.names)}), {table.dtype}, Y ({target})"
 
 
 def _longest(piece: Piece, n_threads: int, *, backend: str, weights: Array, bias: Array | None) -> float:

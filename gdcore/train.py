@@ -58,7 +58,7 @@ def fit(
     ----------
     X : array (n, d), float32 or float64
         One row a sample, in any memory layout; never copied. Integers and booleans become float64. Or a `gdcore.tables.Table`,
-        which comes in pieces and brings Y and sample_weight with it.
+        which comes in pieces and brings Y and sample_weight with it. Or Dask's: see `gdcore.distributed`.
     Y : array (n,) or (n, k)
         Targets; for softmax (n,) classes 0 … k − 1.
     model : Linear or MLP, optional
