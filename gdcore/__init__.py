@@ -3,22 +3,87 @@
 `train` is the loop of the textbook, `fit` the same loop with everything around it: history, validation, weights of rows,
 stopping, resuming. Both run in a Cython kernel that reads the data once per epoch; ``backend="reference"`` runs the same
 formulas in plain NumPy.
+
+Names are imported when they are first used, so that ``gdcore --help`` need not wait for NumPy.
 """
 
-from gdcore import losses, optimizers, plots, schedules
-from gdcore.check import check_gradient
-from gdcore.files import load, save
-from gdcore.mlp import MLP
-from gdcore.models import Linear
-from gdcore.optimizers import SGD, Adagrad, Adam, AdamW, Nesterov, RMSprop
-from gdcore.run import ConditionWarning, DivergenceError, Epoch, History, LearningRateWarning, Run
-from gdcore.spectrum import Spectrum, spectrum
-from gdcore.train import fit, train
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gdcore import losses, optimizers, plots, schedules
+    from gdcore.check import check_gradient
+    from gdcore.files import load, save
+    from gdcore.filetable import TableWarning, open_table
+    from gdcore.mlp import MLP
+    from gdcore.models import Linear
+    from gdcore.optimizers import SGD, Adagrad, Adam, AdamW, Nesterov, RMSprop
+    from gdcore.run import (
+        Checkpoint,
+        CheckpointWarning,
+        ConditionWarning,
+        DivergenceError,
+        Epoch,
+        History,
+        LearningRateWarning,
+        Run,
+    )
+    from gdcore.sources import TableError
+    from gdcore.spectrum import Spectrum, spectrum
+    from gdcore.train import fit, train
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "MLP", "SGD", "Adagrad", "Adam", "AdamW", "ConditionWarning", "DivergenceError", "Epoch", "History",
-    "LearningRateWarning", "Linear", "Nesterov", "RMSprop", "Run", "Spectrum", "check_gradient", "fit", "load", "losses",
-    "optimizers", "plots", "save", "schedules", "spectrum", "train",
+    "MLP", "SGD", "Adagrad", "Adam", "AdamW", "Checkpoint", "CheckpointWarning", "ConditionWarning", "DivergenceError",
+    "Epoch", "History", "LearningRateWarning", "Linear", "Nesterov", "RMSprop", "Run", "Spectrum", "TableError",
+    "TableWarning", "check_gradient", "fit", "load", "losses", "open_table", "optimizers", "plots", "save", "schedules",
+    "spectrum", "train",
 ]  # fmt: skip
+
+_HOME = {
+    "check": ("check_gradient",),
+    "files": ("load", "save"),
+    "filetable": ("TableWarning", "open_table"),
+    "mlp": ("MLP",),
+    "models": ("Linear",),
+    "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Nesterov", "RMSprop"),
+    "run": ("Checkpoint", "CheckpointWarning", "ConditionWarning", "DivergenceError", "Epoch", "History", "LearningRateWarning", "Run"),
+    "sources": ("TableError",),
+    "spectrum": ("Spectrum", "spectrum"),
+    "train": ("fit", "train"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    home = f"gdcore.{_MODULE_OF.get(name, name)}"
+    try:
+        module = importlib.import_module(home)
+    except ModuleNotFoundError as error:
+        if error.name != home:
+            raise
+        raise AttributeError(f"module 'gdcore' has no attribute {name!r}") from None
+    value = getattr(module, name) if name in _MODULE_OF else module
+    setattr(sys.modules[__name__], name, value)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """After ``import gdcore.train`` too, ``gdcore.train`` is the function, and so is ``gdcore.spectrum``."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, ModuleType) and name in _MODULE_OF:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -44,6 +44,7 @@ class Backtracking:
         state.weights = step(t, lr)
         state.scalars[RATE] = lr
         state.done += 1
+        state.judged = None
         values = t.evaluated(state.weights, None)
         columns[:3, 0] = values.loss, values.norm, time.perf_counter() - began
         columns[4, 0] = lr

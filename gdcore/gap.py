@@ -76,9 +76,15 @@ def duality_gap(
     mix = _Mix(rows, loss, mean)
     if mean is not None and 0 < mix.share < _NEAR:
         mix.move(_balancing(rows(part=at(_curvature)), mean))
-    sums = rows(part=at(_conjugates, mix=mix))
-    first, total, slope = float(sums[0]), float(sums[1]), sums[2:].reshape(weights.shape)
-    w, v = weights.astype(np.float64), -slope / total
+    found = rows(part=at(_conjugates, mix=mix))
+    d, k = weights.shape
+    first, total, slope = float(found[0]), float(found[1]), found[2 : 2 + k]
+    products = found[2 + k :].reshape(d, k + 1)
+    sums, centre = products[:, :k], products[:, k:]
+    if mean is not None:
+        # What is left of Σ s·α is taken off each α: columns far from 0 would make much of it.
+        sums = sums - centre * slope / total
+    w, v = weights.astype(np.float64), -sums / total
     shrunk = np.sign(v) * np.maximum(np.abs(v) - l1, 0)
     second = float(np.sum((l2 * w - shrunk) ** 2)) / (2 * l2) + float(np.sum(l1 * np.abs(w) - w * (v - shrunk)))
     gap = first / total + second
@@ -93,11 +99,11 @@ def _predicted(piece: Piece, n_threads: int, weights: Array, bias: Array | None)
 
 
 def _conjugates(piece: Piece, n_threads: int, *, weights: Array, bias: Array | None, loss: Loss, mix: _Mix) -> Floats:
-    """Σ s·(ℓ(ŷ) + ℓ*(α) − α·ŷ), Σ s, Σ s·xᵀα (d, k)."""
+    """Σ s·(ℓ(ŷ) + ℓ*(α) − α·ŷ), Σ s, Σ s·α (k,), Σ s·xᵀ[α, 1] (d, k + 1)."""
     raw, s = _predicted(piece, n_threads, weights, bias)
     terms, alpha = _PAIRS[loss.name](raw.astype(np.float64), piece.Y, loss.parameter, mix)
-    slope = piece.X.T @ (s[:, None] * alpha).astype(weights.dtype)
-    return np.concatenate([[s @ terms, s.sum()], slope.ravel()])
+    products = piece.X.T @ np.column_stack([s[:, None] * alpha, s]).astype(weights.dtype)
+    return np.concatenate([[s @ terms, s.sum()], s @ alpha, products.ravel()])
 
 
 def _curvature(piece: Piece, n_threads: int, *, weights: Array, bias: Array | None, loss: Loss) -> Floats:

@@ -6,6 +6,7 @@ import functools
 import itertools
 import math
 import operator
+import time
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gdcore._types import Array
+    from gdcore.checkpoints import Keeper
     from gdcore.optimizers import Optimizer
 
 _EPOCHS_PER_CALL = 1 << 16  # bounds the memory reserved for history ahead of the epochs
+_FASTER = 8  # so many times the epochs of a call the next one may have, while it is found out how many take how long
 _GRAM_COLUMNS = 2048  # up to so many a d × d matrix is inverted without being asked for
 _SMALL = 1 << 16  # numbers in X up to which looking at the rows again costs nothing
 _ROUND = 1e5  # up to this condition of the scaled second moments their solution has all digits that matter
@@ -48,7 +51,7 @@ class Options(NamedTuple):
     l1: float
     l2: float
     sample_weight: Any
-    validation: tuple[Any, Any] | None
+    validation: tuple[Any, Any] | Table | None
     schedule: Callable[[int], float] | None
     precondition: str | None
     method: str
@@ -60,6 +63,7 @@ class Options(NamedTuple):
     decimals: int | None
     backend: str
     n_threads: int | None
+    progress: Any
 
 
 class _Values(NamedTuple):
@@ -85,9 +89,10 @@ class _State:
         self.origin: Any = None
         self.done = 0  # epochs in this call, as the steppers in Python count them
         self.quick = math.inf  # what the last look at tol saw
-        self.judged: tuple[Any, bool] | None = None  # tol, and what the last look at it said
+        self.judged: tuple[Any, bool] | None = None  # tol, and what a look at it said of these weights; None: nobody looked
         self.best: tuple[float, Array, Array | None] = (math.inf, self.weights, self.bias)
         self.waited = 0
+        self.compared = 0  # the last epoch whose validation loss was compared with the best
 
     def copy(self) -> _State:
         other = _State.__new__(_State)
@@ -95,15 +100,16 @@ class _State:
         other.memory = None if self.memory is None else self.memory.copy()
         other.steps, other.best, other.waited = self.steps.copy(), self.best, self.waited
         other.scalars, other.origin, other.done = self.scalars.copy(), self.origin, self.done
-        other.quick, other.judged = self.quick, self.judged
+        other.quick, other.judged, other.compared = self.quick, self.judged, self.compared
         return other
 
-    def keep_best(self, validation_loss: float) -> None:
-        if validation_loss < self.best[0]:
-            self.best = (validation_loss, self.weights.copy(), None if self.bias is None else self.bias.copy())
-            self.waited = 0
-        else:
-            self.waited += 1
+    def keep_best(self, epoch: int, validation_loss: float) -> None:
+        best, waited = self.best, self.waited + 1
+        if validation_loss < best[0]:
+            best, waited = (validation_loss, self.weights.copy(), None if self.bias is None else self.bias.copy()), 0
+        if epoch > self.compared:
+            # One statement: a signal strikes before it or after it.
+            self.best, self.waited, self.compared = best, waited, epoch
 
 
 class Training:
@@ -129,6 +135,8 @@ class Training:
         for name in ("callback", "schedule"):
             if getattr(options, name) is not None and not callable(getattr(options, name)):
                 raise TypeError(f"{name} must be callable, found {getattr(options, name)!r}")
+        if not isinstance(options.progress, (bool, np.bool_)) and not callable(options.progress):
+            raise TypeError(f"progress must be True, False or a class like tqdm.tqdm, found {options.progress!r}")
         if self.patience is not None and options.validation is None:
             raise ValueError("patience needs validation=(Xv, Yv), the rows whose loss it watches")
         self.n_threads = threads.resolve(options.n_threads)
@@ -161,6 +169,8 @@ class Training:
                 raise TypeError(f"networks and mini-batches want arrays: {X.whole}")
             if self.loss_function.name != "mse" or options.method == "stream":
                 X.keep()
+            if len(X.names) > MOST_COLUMNS and not X.far:
+                raise ValueError(f"tables have up to {MOST_COLUMNS:,} columns, found {len(X.names):,}: {X.whole}")
             self.X: Any = X
             self.d, self.target_shape = len(X.names), X.target_shape
             self.Y: Any = None
@@ -272,7 +282,7 @@ class Training:
         """Chooses the method, the learning rate and who runs the epochs."""
         self.schedule: Callable[[int], float] | None = self.options.schedule
         self.ceiling = math.inf
-        self.method = kept if kept is not None and self.options.method == "auto" else self._method(epochs, asked)
+        self.method = kept if kept is not None else self._method(epochs, asked)
         if self.preconditioned:
             self.stepper: Any = Nesterov(self, self.precondition, self.accelerate)
         elif self.auto and not self.linear:
@@ -294,6 +304,7 @@ class Training:
     def _method(self, epochs: int, asked: list[int] | None) -> Method:
         wish = self.options.method
         reasons = {
+            "it is a network": not self.linear,
             "the loss is not mse": not self.squared,
             "it goes in batches": self.batches,
             f"X has more than {_GRAM_COLUMNS:,} columns": self.d > _GRAM_COLUMNS,
@@ -327,14 +338,13 @@ class Training:
             return Method("stream", "as asked")
         if self.preconditioned and no_gram is None and self.precondition == "gram":
             # One pass tells all, unless second moments have lost digits that a gradient from the rows brings back.
-            condition = self.quadratic.metric.condition
-            if condition <= _ROUND or (self.table and self._trusted()):
+            metric = self.quadratic.metric
+            condition = metric.within if metric.null.shape[1] and self.clear else metric.condition
+            if condition <= _ROUND:
                 return Method("gram", "few epochs on the second moments solve it")
             return Method(
                 "stream", f"the scaled condition {condition:.2g} costs digits that gradients from the rows bring back"
             )
-        if no_gram is None and self.table and self.decimals is None:
-            return Method("gram", "the table is read once") if self._trusted() else self._doubted()
         if no_gram is not None or self.decimals is not None or self.preconditioned or self.options.callback is not None:
             why = no_gram or ("few epochs are enough" if self.preconditioned else "every epoch is needed as it is")
             return Method("stream", why)
@@ -466,59 +476,68 @@ class Training:
         if not spectrum.worst_columns:
             return ""
         worst = spectrum.worst_columns[0]
-        return f": column {worst} of X drives it, with {spectrum.shares[worst]:.0%} of λmax = {spectrum.largest:.4g}"
+        name = f"{self.X.names[worst]}" if self.table else f"{worst} of X"
+        return f": column {name} drives it, with {spectrum.shares[worst]:.0%} of λmax = {spectrum.largest:.4g}"
 
     # The loop ------------------------------------------------------------------------------------------------------------
 
-    def run(self, epochs: Any, history: History, state: _State | None, kept: Method | None = None) -> Run:
-        """``epochs`` more epochs after those in ``history``."""
+    def run(
+        self, epochs: Any, history: History, state: _State | None, kept: Method | None = None, keeper: Keeper | None = None
+    ) -> Run:
+        """``epochs`` more epochs after those in ``history``; with a keeper so many in all, after those that it has stored."""
         asked = None
         if self.options.method == "exact" and np.ndim(epochs) == 1:
             asked = [_integer(epoch, "epochs", 1) for epoch in epochs]
             if not asked or any(a >= b for a, b in itertools.pairwise(asked)):
                 raise ValueError(f"epochs must be a number, or increasing numbers for method 'exact', found {epochs!r}")
             epochs = asked[-1]
-        epochs = _integer(epochs, "epochs", 0)
+        in_all = epochs = _integer(epochs, "epochs", 0)
+        stored = None if keeper is None else keeper.open(self)
+        if stored is not None:
+            history, state, kept = stored.history, stored.state, stored.method
         self.history = history
         self.first = int(history.epoch[-1]) if len(history) else 0
+        if stored is not None:
+            epochs = max(0, in_all - self.first)
+            asked = None if asked is None else [epoch - self.first for epoch in asked if epoch > self.first]
         # Pieces of history and how much of each is filled: what was done is read off here, wherever a signal strikes.
         self.pieces: list[tuple[Array, Array]] = []
         self.state: Any = None
         self.loss = self.norm = math.nan
         self.proved: float | None = None
         self._plan(epochs, asked, kept)
-        # The second moments are float64 whatever X is, and so are the epochs on them.
-        dtype = np.dtype(np.float64) if self.method == "gram" else self.X.dtype
-        if state is None or state.weights.dtype != dtype:
-            self.state = _State(self.model, dtype, self.optimizer)
-        else:
+        self.state = self.fresh_state(self.method)
+        if state is not None and state.weights.dtype == self.state.weights.dtype:
             self.state = state.copy()
         self.state.done = 0
         self.stepper.begin()
         if not self.auto and not self.preconditioned:
-            self._warn(epochs)
-        if self.limit is not None and self.lr is not None and self.lr > self.limit:
+            self._warn(in_all)
+        if stored is not None:
+            self.loss, self.norm, self.ceiling = stored.loss, stored.norm, stored.ceiling
+        elif self.limit is not None and self.lr is not None and self.lr > self.limit:
             self.ceiling = max(self.objective_of_zeros(), self.loss if math.isfinite(self.loss) else -math.inf)
         status = "epochs"
+        if stored is not None and stored.status in ("converged", "early_stopped"):
+            status = stored.status
         # A start that is as good as the end: only where nothing but the gradient's norm is asked for.
-        if self.tol is not None and not isinstance(self.stepper, Closed) and not math.isnan(self.norm):
+        elif self.tol is not None and not isinstance(self.stepper, Closed) and not math.isnan(self.norm):
             status = "converged" if self._reached_at_start() else status
-        try:
-            while status == "epochs" and (left := epochs - self.done) > 0:
-                status = self.stepper.some_epochs(left)
-        except KeyboardInterrupt:
-            status = "interrupted"
-        if status == "interrupted" and not isinstance(self.stepper, Stream):
-            self._settle()
+        if stored is not None and status == "epochs" and self.patience is not None and self.state.waited >= self.patience:
+            status = "early_stopped"  # a signal struck before that was said
+        if keeper is not None:
+            keeper.begin(self, stored)
+        status = self._descend(epochs, status, keeper)
         if status == "stalled":
             status = "epochs"  # no step lowers the loss: rounding ends it
         if status == "diverged" and not self.done:
             self.check_start()  # the first epoch: the data may be to blame
+        if keeper is not None and status != "diverged":
+            keeper.finish(self, status)
         if self.batches:
             self.loss = self.objective_at(self.state.weights, self.state.bias)
-        elif status == "interrupted" and isinstance(self.stepper, Stream) and self.done:
-            columns, counted = next(piece for piece in reversed(self.pieces) if piece[1][0])
-            self.loss, self.norm = (float(v) for v in columns[:2, int(counted[0]) - 1])
+            if self.tol is None:
+                self.norm = math.nan
         if self.method != "stream" and not self.table:
             # The last loss and gradient are those of the rows themselves.
             self.passes, self.engine_now = (self.X, self.Y, self.sample_weight), self.engine
@@ -540,6 +559,39 @@ class Training:
         self.stepper = None  # it refers to this
         return self._result(status)
 
+    def fresh_state(self, method: str) -> _State:
+        """The state before the first epoch."""
+        # The second moments are float64 whatever X is, and so are the epochs on them.
+        return _State(self.model, np.dtype(np.float64) if method == "gram" else self.X.dtype, self.optimizer)
+
+    def _descend(self, epochs: int, status: str, keeper: Keeper | None) -> str:
+        """Epoch after epoch, until they are done or something ends them; the status."""
+        bar = None
+        if self.options.progress:
+            from gdcore.progress import Bar
+
+            bar = Bar(self.options.progress, self.first, self.first + epochs)
+        watchers = [watcher for watcher in (keeper, bar) if watcher is not None]
+        pause = min((watcher.seconds for watcher in watchers), default=math.inf)
+        most = 1 if watchers else _EPOCHS_PER_CALL
+        try:
+            while status == "epochs" and (left := epochs - self.done) > 0:
+                began, before = time.perf_counter(), self.done
+                # The formula does all epochs at once.
+                status = self.stepper.some_epochs(left if isinstance(self.stepper, Closed) else min(left, most))
+                if watchers:
+                    took = max(time.perf_counter() - began, 1e-9)
+                    most = max(1, min(_EPOCHS_PER_CALL, _FASTER * most, int((self.done - before) * pause / took)))
+                for watcher in watchers:
+                    watcher.look(self)
+        except KeyboardInterrupt:
+            status = "interrupted"
+            self._settle()
+        finally:
+            for watcher in watchers:
+                watcher.close(self)
+        return status
+
     def _reached_at_start(self) -> bool:
         if self.state.judged is not None and self.state.judged[0] == self.tol:
             return bool(self.state.judged[1])  # a resumed run does not look again at what has been looked at
@@ -549,18 +601,38 @@ class Training:
         return self.reached(None)
 
     def _settle(self) -> None:
-        """After a signal: the history is as long as the state is old."""
-        for columns, counted in self.pieces[-1:]:
-            if not isinstance(self.stepper, Closed):
-                counted[0] = max(0, min(columns.shape[1], self.first + self.state.done - int(columns[5, 0]) + 1))
-            if counted[0]:
-                self.loss, self.norm = (float(v) for v in columns[:2, int(counted[0]) - 1])
+        """After a signal: the history is as long as the state is old, and tells of the last epoch what it tells of others."""
+        state = self.state
+        if isinstance(self.stepper, Stream):
+            self.stepper.undo()
+        elif not isinstance(self.stepper, Closed):
+            for columns, counted in self.pieces[-1:]:
+                counted[0] = max(0, min(columns.shape[1], self.first + state.done - int(columns[5, 0]) + 1))
+        piece = self._last_piece()
+        if piece is None:
+            return
+        columns, at = piece
+        if self.batches and self.tol is not None and math.isnan(columns[1, at]):
+            self.evaluate()
+            columns[0, at], columns[1, at] = self.loss, self.norm
+        if self.validation is not None and math.isnan(columns[3, at]):
+            self.validate(columns[:, at])
+        self.loss, self.norm = (float(v) for v in columns[:2, at])
+
+    def _last_piece(self) -> tuple[Array, int] | None:
+        """The piece of history of this call's last epoch, and its place there."""
+        return next(((columns, int(count[0]) - 1) for columns, count in reversed(self.pieces) if count[0]), None)
+
+    def last(self) -> tuple[float, float]:
+        """Loss and validation loss of the last epoch of this call."""
+        piece = self._last_piece()
+        return (math.nan, math.nan) if piece is None else (float(piece[0][0, piece[1]]), float(piece[0][3, piece[1]]))
 
     @property
     def done(self) -> int:
         """Epochs done in this call."""
-        filled = [columns[5, int(count[0]) - 1] for columns, count in self.pieces if count[0]]
-        return int(filled[-1]) - self.first if filled else 0
+        piece = self._last_piece()
+        return 0 if piece is None else int(piece[0][5, piece[1]]) - self.first
 
     def piece(self, count: int, epochs: Array | None = None) -> tuple[Array, Array]:
         """Room for so many more epochs of history, and a counter of those filled in; learning rates stand already."""
@@ -578,19 +650,24 @@ class Training:
     def after_epoch(self, columns: Array, gradient: tuple[Array, Array | None] | None) -> bool:
         """Validation, patience, callback; True stops."""
         if self.validation is not None:
-            columns[3, 0] = self.engine.loss(
-                *self.validation, *self._final(self.state.weights, self.state.bias), None, self.n_threads, **self.objective
-            )
-        stop = False
-        if self.patience is not None:
-            self.state.keep_best(float(columns[3, 0]))
-            stop = self.state.waited >= self.patience
+            self.validate(columns[:, 0])
+        stop = self.patience is not None and self.state.waited >= self.patience
         if self.options.callback is not None:
             loss, norm, _, validation_loss, _, epoch = (float(value) for value in columns[:, 0])
             model = self.model.with_parameters(*self._final(self.state.weights, self.state.bias))
             wish = self.options.callback(Epoch(int(epoch), loss, validation_loss, norm, model, gradient))
             stop = stop or (isinstance(wish, (bool, np.bool_)) and bool(wish))
         return stop
+
+    def validate(self, column: Array) -> None:
+        """The validation loss of the epoch whose column of history that is."""
+        Xv, Yv = self.validation or (None, None)
+        value = self.engine.loss(
+            Xv, Yv, *self._final(self.state.weights, self.state.bias), None, self.n_threads, **self.objective
+        )
+        if self.patience is not None:
+            self.state.keep_best(int(column[5]), float(value))
+        column[3] = value
 
     def _rates(self, epoch: int, count: int) -> Any:
         base = 1.0 if self.lr is None or self.preconditioned else self.lr
@@ -670,8 +747,13 @@ class Training:
         """Whether tol says stop: by the proved gap where there is one, else by the gradient in the metric, or its norm."""
         if self.tol is None:
             return False
-        says = self._reached(metric, smoothing, band)
-        self.state.judged = (self.tol, says)
+        quick = self.state.quick
+        try:
+            says = self._reached(metric, smoothing, band)
+            self.state.judged = (self.tol, says)
+        finally:
+            if self.state.judged is None:
+                self.state.quick = quick  # an exception: nobody has looked
         return says
 
     def _reached(self, metric: Any, smoothing: float, band: float) -> bool:
@@ -706,21 +788,24 @@ class Training:
                     return False
                 # The last word has the share of rows within h at these weights, which costs a pass.
                 return self.smooth_enough(smoothing, self.stepper.share_within(smoothing))
-            return self._certified() if self.l2 > 0 else True
+            return self._certified(metric) if self.l2 > 0 else True
         if whole and self.l2 > 0 and self.loss_function.curvature is not None:
             if self.norm**2 / (2 * self.l2) > self.tol * self.loss:
                 return False
-            return self._certified()
+            return self._certified(None)
         return self.norm <= self.tol
 
-    def _certified(self) -> bool:
+    def _certified(self, metric: Metric | None) -> bool:
         # The proof costs passes: it is tried once the part of it that the gradient tells is small enough, and again only
-        # when the gradient has halved.
+        # when the gradient has halved. The proof moves the bias until ∇b is 0, which leaves ∇w − μ·∇b of columns with means μ.
         assert self.tol is not None
-        slopes = float(np.sum(gap.subgradient(self.state.weights, self.gradient, self.l1) ** 2))
-        if slopes / (2 * self.l2) > self.tol * self.loss or self.norm > self.state.quick / 2:
+        gradient = self.gradient
+        if metric is not None and self.bias_gradient is not None:
+            gradient = gradient - metric.means.T * self.bias_gradient
+        slope = float(np.linalg.norm(gap.subgradient(self.state.weights, gradient, self.l1)))
+        if slope**2 / (2 * self.l2) > self.tol * self.loss or slope > self.state.quick / 2:
             return False
-        self.state.quick = self.norm
+        self.state.quick = slope
         bound = self._gap(self.state.weights, self.state.bias)
         return bound is not None and bound <= self.tol * self.loss
 
@@ -808,10 +893,8 @@ class Training:
 
     def _result(self, status: str) -> Run:
         history = self.history
-        filled = [columns[:, : int(count[0])] for columns, count in self.pieces]
-        if any(piece.shape[1] for piece in filled):
-            columns = dict(zip(_ROW, np.concatenate(filled, axis=1), strict=True))
-            later = History(**columns | {"epoch": columns["epoch"].astype(np.int64)})
+        later = history_of(self.pieces)
+        if len(later):
             history = history + later if len(history) else later
         weights, bias = self._final(self.state.weights, self.state.bias)
         loss_now, norm_now = self.loss, self.norm
@@ -858,7 +941,8 @@ class Training:
         later = Training(X, Y, run.model, self.options._replace(**changes))
         same = later.X.dtype == self.X.dtype and later.optimizer.rule == self.optimizer.rule
         later._depth = 6
-        return later.run(epochs, run.history, self.state if same else None, None if "method" in changes else self.method)
+        keep = later.options.method == "auto" and "method" not in changes
+        return later.run(epochs, run.history, self.state if same else None, self.method if keep else None)
 
     def _diverged(self) -> str:
         epoch, last = self.first + self.done + 1, f"its last value was {self.loss:.6g}"
@@ -882,6 +966,15 @@ def _looks(table: Table) -> str:
     shown = ", ".join(table.names[:5]) + (", …" if len(table.names) > 5 else "")
     target = "n" if not table.target_shape else f"n, {table.target_shape[0]}"
     return f"columns {shown} ({len(table.names)}), {table.dtype}, Y ({target})"
+
+
+def history_of(pieces: list[tuple[Array, Array]]) -> History:
+    """What is filled of pieces of history."""
+    filled = [columns[:, : int(count[0])] for columns, count in pieces]
+    if not any(piece.shape[1] for piece in filled):
+        return History.empty()
+    columns = dict(zip(_ROW, np.concatenate(filled, axis=1), strict=True))
+    return History(**columns | {"epoch": columns["epoch"].astype(np.int64)})
 
 
 def _longest(piece: Piece, n_threads: int, *, backend: str, weights: Array, bias: Array | None) -> float:
@@ -919,6 +1012,7 @@ class Stream:
     def some_epochs(self, left: int) -> str:
         """As many epochs as one call of the backend can do: one, where something has to be done after each."""
         t, state = self.t, self.t.state
+        self.former = None
         each = t.each or t.batches or self.searching or self._proves()
         columns, counted = t.piece(1 if each else min(left, _EPOCHS_PER_CALL))
         gradient = t.gradients() if t.each and not t.batches else None
@@ -927,8 +1021,10 @@ class Stream:
             found = search(t, 2 * (state.scalars[0] or 0.5))
             if found is None:
                 return "stalled"
+            self.former = float(state.scalars[0])
             state.scalars[0] = found
             columns[4] *= found * (1 - t.optimizer.parameters.get("momentum", 0.0))
+        state.judged = None
         X, Y, s = t.passes
         common: dict[str, Any] = dict(
             sample_weight=s, decimals=t.decimals, n_threads=t.n_threads, l1=t.l1, l2=t.l2,
@@ -961,6 +1057,14 @@ class Stream:
         result: str = status
         return result
 
+    def undo(self) -> None:
+        """After a signal: the lr that was found for an epoch that was not done is forgotten."""
+        if self.former is not None and not self.t.pieces[-1][1][0]:
+            self.t.state.scalars[0] = self.former
+
+    former: float | None = None
+    """The lr before the epoch at work, once another is found for it."""
+
     def _proves(self) -> bool:
         """Whether tol is about a gap, which the backend does not know."""
         t = self.t
@@ -970,6 +1074,11 @@ class Stream:
 
 def _model_of_table(model: Any, X: Table, loss: losses.Loss) -> Linear:
     wanted: tuple[int, ...] = X.target_shape
+    if wanted == (0,):
+        raise ValueError("the table has no target: open it with the name of one")
+    if X.labels and (loss.targets == "real" or (loss.targets == "binary" and len(X.labels) > 2)):
+        what = "numbers" if loss.targets == "real" else "two classes"
+        raise ValueError(f"the table's target is {len(X.labels)} classes, and {loss.name} wants {what}: give loss=table.loss")
     if loss.targets == "classes":
         if X.classes is None:
             raise ValueError("softmax wants a table whose target is classes")

@@ -30,6 +30,8 @@ class Inverse(NamedTuple):
     matrix: Floats
     condition: float
     """Of A with its diagonal scaled to 1; inf where A is singular."""
+    within: float
+    """The same in the directions in which A is not zero."""
     rank: int
     clear: bool
     """Whether eigenvalues that are not zero stand clear of rounding; else nothing is proved with A⁻¹."""
@@ -47,6 +49,7 @@ def inverse(A: Floats) -> Inverse:
         condition = float(np.linalg.norm(S, 1) * np.linalg.norm(matrix, 1))
     except np.linalg.LinAlgError:
         condition = np.inf
+    within = condition
     if condition < _WELL:
         rank, clear, null = len(S), True, np.empty((len(S), 0))
     else:
@@ -56,10 +59,9 @@ def inverse(A: Floats) -> Inverse:
         rank, clear = int(kept.sum()), not (kept & (values < _CLEAR * zero)).any()
         null = vectors[:, ~kept] / scale[:, None]
         matrix = (vectors[:, kept] / values[kept]) @ vectors[:, kept].T
-        condition = float(values[-1] / values[0]) if kept.all() else np.inf
-        if not clear:
-            condition = float(values[-1] / max(values[kept].min(), _EPS))
-    return Inverse(matrix / scale / scale[:, None], condition, rank, clear, null)
+        within = float(values[-1] / max(values[kept].min(initial=values[-1]), _EPS))
+        condition = within if kept.all() or not clear else np.inf
+    return Inverse(matrix / scale / scale[:, None], condition, within, rank, clear, null)
 
 
 def covariance(moments: Moments, bias: bool) -> tuple[Floats, Floats]:
@@ -95,7 +97,7 @@ class Metric:
     ) -> None:
         self.bias, self.kind, self.curvatures = bias, kind, np.array(curvatures)
         self.hessians, self.inverses, means = [], [], []
-        self.condition, self.rank, self.clear = 1.0, moments[0].columns, True
+        self.condition, self.within, self.rank, self.clear = 1.0, 1.0, moments[0].columns, True
         self.null = np.empty((self.rank, 0))
         for m, c in zip(moments, curvatures, strict=True):
             C, mean = covariance(m, bias)
@@ -105,7 +107,7 @@ class Metric:
             if kind == "gram":
                 found = inverse(A)
                 self.inverses.append(found.matrix)
-                self.condition = max(self.condition, found.condition)
+                self.condition, self.within = max(self.condition, found.condition), max(self.within, found.within)
                 self.rank, self.clear = min(self.rank, found.rank), self.clear and found.clear
                 self.null = found.null
             else:

@@ -20,6 +20,7 @@ import numpy as np
 
 from gdcore import rows
 from gdcore.backends import loops, reference
+from gdcore.tables import Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from gdcore.losses import Loss
 
 ACTIVATIONS = ("identity", "relu", "tanh", "sigmoid")
+_APART = 32  # numbers: more than a vector register holds
 
 
 class Layer:
@@ -92,6 +94,8 @@ class MLP:
 
     def predict(self, X: Any, n_threads: int | None = None) -> Array:
         """Ŷ (n, k), also for k = 1. ``n_threads`` is there because `Linear` has it; NumPy's BLAS decides for itself."""
+        if isinstance(X, Table):
+            return np.concatenate([self.predict(piece.X) for piece in X.pieces(1)])
         X = rows.table(X)
         self.check_columns(X)
         network = Network(self, X.dtype)
@@ -265,7 +269,8 @@ class Network:
         self, out: Array, Y: Array, sample_weight: Array | None, loss: str, parameter: float
     ) -> tuple[float, Array]:
         """Mean loss of the predictions ``out`` (n, k), and ∂loss/∂out (n, k)."""
-        slope = np.empty(out.shape[::-1], self.dtype)
+        # With room before it: a vector loop whose input ends just before its output adds up in another order.
+        slope = np.empty(_APART + out.size, self.dtype)[_APART:].reshape(out.shape[::-1])
         value, total = self.backend.derivatives_of(
             np.ascontiguousarray(out.T), np.ascontiguousarray(Y.T), _contiguous(sample_weight), slope, loss, parameter
         )

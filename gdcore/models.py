@@ -9,6 +9,7 @@ import numpy as np
 
 from gdcore import rows, threads
 from gdcore.backends import BACKENDS
+from gdcore.tables import Table
 
 if TYPE_CHECKING:
     from gdcore._types import Array
@@ -63,13 +64,15 @@ class Linear:
         return cls(np.zeros((X.shape[1], *outputs), X.dtype), np.zeros(outputs, X.dtype))
 
     def predict(self, X: Any, n_threads: int | None = None) -> Array:
-        """Ŷ = XW + b: shape (n,) for weights (d,), (n, k) for weights (d, k).
+        """Ŷ = XW + b: shape (n,) for weights (d,), (n, k) for weights (d, k); X an array, or a table that comes in pieces.
 
         Raises
         ------
         ValueError
             X has another number of columns, a value that is not finite, or so large a one that Ŷ overflows.
         """
+        if isinstance(X, Table):
+            return np.concatenate([self.predict(piece.X, n_threads) for piece in X.pieces(1)])
         X = rows.table(X)
         self.check_columns(X)
         weights, bias = self.parameters(X.dtype)

@@ -44,6 +44,7 @@ _SLOW = 0.3  # a metric in which the decrement shrinks by less than this factor 
 _RATIO = 4.0  # from one h to the next
 _NARROW = 0.5
 _WIDER = 3.0  # H is measured with a width so many times h: more rows tell it
+_NO_STEP = 1e16  # times shorter, a step is lost in rounding
 _FLOOR = {"mae": 0.05, "quantile": 0.05, "huber": 0.02}
 """Of the mean curvature, added to every row's, where a step may give curvature to rows that have none."""
 
@@ -115,6 +116,7 @@ class Nesterov:
         state = t.state.copy()
         metric: Any = self.metric
         state.done += 1
+        state.judged = None
         scalars, memory = state.scalars, state.memory
         w, b = state.weights.astype(np.float64), None if state.bias is None else state.bias.astype(np.float64)
         x, xb = _unflat(memory[0], w, b)
@@ -156,19 +158,35 @@ class Nesterov:
             state.bias = (new_bias + momentum * (new_bias - xb)).astype(state.weights.dtype)
         memory[0] = _flat(new, new_bias)
         values = t.evaluated(state.weights, state.bias, scalars[SMOOTHING])
-        slack = 8 * np.finfo(state.weights.dtype).eps * abs(now.loss)
-        slack += t.smoothing_cost(scalars[SMOOTHING], scalars[BAND]) / 16
         finite = bool(np.isfinite(values.loss) and np.isfinite(values.norm))
-        if not finite or values.loss > t.ceiling or (scalars[LOCAL] and values.loss > now.loss + slack):
+        if not finite or values.loss > t.ceiling or (scalars[LOCAL] and self._climbed(state, values.loss, now.loss)):
             if not scalars[LOCAL]:
                 return None
             # Taken back; the next step is a quarter as long.
             state.weights, state.bias, values = t.state.weights, t.state.bias, now
-            scalars[K], scalars[SINCE], scalars[DAMPING] = 0, max(scalars[SINCE], 1), 4 * (1 + scalars[DAMPING]) - 1
+            scalars[K], scalars[SINCE] = 0, max(scalars[SINCE], 1)
+            scalars[DAMPING] = min(4 * (1 + scalars[DAMPING]) - 1, _NO_STEP)
             memory[0] = _flat(w, b)
         else:
             scalars[DAMPING] = max(0.0, (1 + scalars[DAMPING]) / 2 - 1)
         return state, metric, values
+
+    def _climbed(self, state: Any, loss: float, before: float) -> bool:
+        """Whether the loss rose by more than smoothing and rounding explain.
+
+        The predictions x·w + b are rounded as their terms are, far larger ones where columns lie far from 0; a loss moves by
+        its slope times that.
+        """
+        t = self.t
+        weights, bias = state.weights, state.bias
+        assert self.moments is not None
+        sizes = np.sqrt(np.diag(self.moments.scatter) / self.moments.total + self.moments.mean**2)
+        terms = float(np.sum(sizes @ np.abs(weights, dtype=np.float64)))
+        terms += 0.0 if bias is None else float(np.sum(np.abs(bias, dtype=np.float64)))
+        steepest = t.loss_function.parameter if t.loss_function.name == "huber" else 1.0
+        rounding = float(np.finfo(weights.dtype).eps) * (8 * abs(before) + steepest * terms)
+        smoothing = t.smoothing_cost(state.scalars[SMOOTHING], state.scalars[BAND]) / 16
+        return loss > before + rounding + float(smoothing)
 
     def _without_common(self, new: Floats, bias: Any, w: Floats, b: Any) -> tuple[Floats, Any]:
         """What all classes have in common does not change a softmax: l2 makes it 0, without l2 it stays as it was.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gdcore.run import History
     from gdcore.spectrum import Spectrum
 
-_TRAIN, _VALIDATION, _BEFORE = "#1f5fa8", "#d1622b", "#8a8a8a"
+BLUE, ORANGE, GREY = "#1f5fa8", "#d1622b", "#8a8a8a"  # told apart by the colour-blind too, and in grey
 _BLOWN_UP = 1e3  # an error that has grown so far is not followed any further
 _MISSING = "drawing needs matplotlib, which is not installed: pip install 'gdcore[plot]'"
 
@@ -41,7 +41,7 @@ def losses(history: History, ax: Any = None) -> Any:
         When matplotlib is missing; the message says how to install it.
     """
     ax = _axes(ax)
-    curves = [("training", history.loss, _TRAIN), ("validation", history.validation_loss, _VALIDATION)]
+    curves = [("training", history.loss, BLUE), ("validation", history.validation_loss, ORANGE)]
     curves = [curve for curve in curves if not np.isnan(curve[1]).all()]
     for label, values, color in curves:
         ax.plot(history.epoch, values, color=color, label=label, linewidth=1.8)
@@ -50,7 +50,7 @@ def losses(history: History, ax: Any = None) -> Any:
     if len(curves) > 1:
         ax.legend(frameon=False)
     ax.set(xlabel="epoch", ylabel="loss", title="Loss")
-    return _finish(ax)
+    return finish(ax)
 
 
 def predictions(
@@ -92,12 +92,12 @@ def predictions(
     x = X[order, column]
     style = {"linewidth": 1.8} if X.shape[1] == 1 else {"linestyle": "", "marker": "."}
     ax.plot(x, Y[order].ravel(), linestyle="", marker="o", color="black", markersize=4, alpha=0.6, label="data")
-    for label, fitted, color in (("before training", before, _BEFORE), ("after training", model, _TRAIN)):
+    for label, fitted, color in (("before training", before, GREY), ("after training", model, BLUE)):
         if fitted is not None:
             ax.plot(x, fitted.predict(X)[order].ravel(), color=color, label=label, **style)
     ax.legend(frameon=False)
     ax.set(xlabel="x" if X.shape[1] == 1 else f"column {column}", ylabel="y", title="Predictions")
-    return _finish(ax)
+    return finish(ax)
 
 
 def spectrum(spectrum: Spectrum, ax: Any = None) -> Any:
@@ -136,17 +136,17 @@ def spectrum(spectrum: Spectrum, ax: Any = None) -> Any:
     needed = spectrum.epochs_to(1e-3) or 1
     epochs = _sparse(spectrum.epochs_to(1e-3, small) or 1)
     for lr, name, color in (
-        (small, "too small", _BEFORE),
-        (best, f"best, {_count(needed)} {'epoch' if needed == 1 else 'epochs'} for 3 digits", _TRAIN),
-        (past, f"past the limit {spectrum.lr_limit:.3g}", _VALIDATION),
+        (small, "too small", GREY),
+        (best, f"best, {count(needed)} {'epoch' if needed == 1 else 'epochs'} for 3 digits", BLUE),
+        (past, f"past the limit {spectrum.lr_limit:.3g}", ORANGE),
     ):
         errors = _errors(values, lr, epochs)
         until = len(errors) if lr <= spectrum.lr_limit else int(np.searchsorted(errors > _BLOWN_UP, True)) + 1
         ax.plot(epochs[:until], errors[:until], color=color, label=f"lr = {lr:.3g}: {name}", linewidth=1.8)
     ax.set(xscale="log", yscale="log", ylim=(5e-4, 1e3 * _BLOWN_UP), xlabel="epoch", ylabel="error, as a share of the first")
-    ax.set_title(f"Learning rates: condition {_count(spectrum.condition or 1)}")
+    ax.set_title(f"Learning rates: condition {count(spectrum.condition or 1)}")
     ax.legend(frameon=False, loc="upper left")
-    return _finish(ax)
+    return finish(ax)
 
 
 def _errors(values: Floats, lr: float, epochs: Floats) -> Floats:
@@ -163,7 +163,7 @@ def _sparse(last: float, points: int = 1000) -> Floats:
     return np.unique(np.round(np.geomspace(1, max(last, 200), points)))
 
 
-def _count(number: float) -> str:
+def count(number: float) -> str:
     return f"{number:,.0f}" if number < 1e9 else f"{number:.3g}"
 
 
@@ -191,7 +191,7 @@ def _axes(ax: Any) -> Any:
     return plt.subplots(layout="constrained")[1]
 
 
-def _finish(ax: Any) -> Any:
+def finish(ax: Any) -> Any:
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(color="#e6e6e6", linewidth=0.8)
     ax.set_axisbelow(True)

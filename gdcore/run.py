@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import functools
+import math
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gdcore._types import Array, Floats
+
+    Path = str | os.PathLike[str]
 
 
 class History:
@@ -55,8 +59,13 @@ class History:
     def __len__(self) -> int:
         return len(self.epoch)
 
+    @classmethod
+    def joined(cls, parts: Sequence[History]) -> History:
+        """One after the other, copied."""
+        return cls(**{name: np.concatenate([part[name] for part in parts]) for name in cls.NAMES})
+
     def __add__(self, later: History) -> History:
-        return History(**{name: np.concatenate([self[name], later[name]]) for name in self.NAMES})
+        return self.joined([self, later])
 
     def __repr__(self) -> str:
         if not len(self):
@@ -79,12 +88,45 @@ class Epoch(NamedTuple):
     `MLP.parameters` says, and None); None where it went in batches."""
 
 
+class Checkpoint:
+    """Where `gdcore.fit` keeps a run, and how often: ``fit(..., checkpoint=Checkpoint("run.ckpt", seconds=60))``.
+
+    Parameters
+    ----------
+    path : str or path
+        A file, replaced whole or not at all.
+    seconds : float
+        ≥ 0, from one writing to the next; a path alone stands for 30.
+
+    >>> Checkpoint("run.ckpt")
+    Checkpoint('run.ckpt', seconds=30.0)
+    """
+
+    def __init__(self, path: Path, seconds: float = 30.0) -> None:
+        try:
+            self.path = os.fsdecode(path)
+        except TypeError:
+            raise TypeError(f"checkpoint must be a path or a gdcore.Checkpoint, found {path!r}") from None
+        if isinstance(seconds, (bool, np.bool_)) or not isinstance(seconds, (int, float, np.integer, np.floating)):
+            raise TypeError(f"seconds must be a number, found {seconds!r}")
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"seconds must be finite and not negative, found {seconds!r}")
+        self.seconds = float(seconds)
+
+    def __repr__(self) -> str:
+        return f"Checkpoint({self.path!r}, seconds={self.seconds!r})"
+
+
 class LearningRateWarning(UserWarning):
     """The learning rate is past its limit: gradient descent will diverge."""
 
 
 class ConditionWarning(UserWarning):
     """The columns of X are so nearly dependent that the weights cannot be told apart."""
+
+
+class CheckpointWarning(UserWarning):
+    """A checkpoint could not be written, or a run goes on from it on a machine whose bits differ."""
 
 
 class Method(str):

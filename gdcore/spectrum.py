@@ -285,7 +285,8 @@ def spectrum(
     Parameters
     ----------
     X : array (n, d), float32 or float64
-        As for `fit`; not copied. Or a `gdcore.tables.Table`, or rows in Dask, see `gdcore.distributed`.
+        As for `fit`; not copied. Or a `gdcore.tables.Table`, whose weights of rows count, or rows in Dask, see
+        `gdcore.distributed`.
     bias : bool
         Whether the model has a bias.
     loss : str or Loss
@@ -346,7 +347,10 @@ def of(
     X: Array | Table, sample_weight: Array | None, bias: bool, loss: losses.Loss, l2: float, backend: str, n_threads: int
 ) -> Spectrum:
     """`spectrum` of checked arguments."""
-    if X.shape[1] <= MOST_COLUMNS:
+    columns = len(X.names) if isinstance(X, Table) else X.shape[1]  # a table's shape may have to be counted
+    if columns > MOST_COLUMNS and isinstance(X, Table) and not X.far:
+        raise ValueError(f"a table's spectrum is for up to {MOST_COLUMNS:,} columns, found {columns:,}; leave some out")
+    if columns <= MOST_COLUMNS:
         moments = moments_of(X, None, sample_weight, n_threads, backend, target=False)
         if not moments.finite and not isinstance(X, Table):
             rows.check_finite(X, "X")
@@ -365,7 +369,7 @@ def largest_eigenvalue(
     rounding: an eigenvalue lies so near θ (Parlett 1980, "The Symmetric Eigenvalue Problem"); that it is the largest one is
     certain but for a start that stands at right angles to its direction.
     """
-    d = X.shape[1]
+    d = len(X.names) if isinstance(X, Table) else X.shape[1]
     times = hessian_times(X, sample_weight, bias, backend, n_threads)
     half = (loss.curvature or 0.0) / 2
 

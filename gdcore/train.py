@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from gdcore._types import Array
     from gdcore.mlp import MLP
     from gdcore.optimizers import Optimizer
+    from gdcore.run import Checkpoint, Path
+    from gdcore.tables import Table
 
 
 def fit(
@@ -34,7 +36,7 @@ def fit(
     l1: float = 0.0,
     l2: float = 0.0,
     sample_weight: Any = None,
-    validation: tuple[Any, Any] | None = None,
+    validation: tuple[Any, Any] | Table | None = None,
     schedule: Callable[[int], float] | None = None,
     precondition: str | None = "auto",
     method: str = "auto",
@@ -46,6 +48,9 @@ def fit(
     decimals: int | None = None,
     backend: str = "kernel",
     n_threads: int | None = None,
+    checkpoint: Path | Checkpoint | None = None,
+    resume: bool = False,
+    progress: Any = False,
 ) -> Run:
     """Trains a model by gradient descent: forward, loss, gradient, update, ``epochs`` times.
 
@@ -114,6 +119,16 @@ def fit(
         Cython or NumPy.
     n_threads : int, optional
         For the kernel; the result is the same, bit for bit, for any number. Default: see `gdcore.threads`.
+    checkpoint : path or Checkpoint, optional
+        A file that keeps the run, written every 30 seconds, or as often as a `gdcore.Checkpoint` says, on Ctrl-C and at the
+        end, while training goes on (`pip install 'gdcore[files]'`). A file that is there is not touched without ``resume``.
+    resume : bool
+        Go on from the checkpoint, where there is one: the result is that of a run that was never interrupted, bit for bit,
+        ``seconds`` excepted. ``epochs`` counts all epochs since the first start; a run that had ended, with so many, converged
+        or early_stopped, is given back as it was. Options and data must be those of the first start; n_threads, callback,
+        progress and epochs may change.
+    progress : bool, or a class like tqdm.tqdm
+        True: a progress bar on stderr (`pip install 'gdcore[cli]'`).
 
     Returns
     -------
@@ -136,6 +151,9 @@ def fit(
         quarter of the epochs, else from some thousand rows.
     ConditionWarning
         The columns of X are so nearly dependent that their weights cannot be told apart.
+    CheckpointWarning
+        The checkpoint could not be written; training goes on without. Or it comes from another CPU or another version, whose
+        last bits differ.
 
     Notes
     -----
@@ -157,9 +175,14 @@ def fit(
     """
     options = Options(
         lr, loss, optimizer, batch_size, l1, l2, sample_weight, validation, schedule, precondition, method, tol, patience,
-        shuffle, seed, callback, decimals, backend, n_threads,
+        shuffle, seed, callback, decimals, backend, n_threads, progress,
     )  # fmt: skip
-    return Training(X, Y, model, options).run(epochs, History.empty(), None)
+    keeper = None
+    if checkpoint is not None or resume is not False:
+        from gdcore import checkpoints  # importing gdcore shall take no longer for it
+
+        keeper = checkpoints.keeper(checkpoint, resume)
+    return Training(X, Y, model, options).run(epochs, History.empty(), None, keeper=keeper)
 
 
 def train(X: Any, Y: Any, weights: Any, lr: float, epochs: int, decimals: int | None = None, verbose: bool = False) -> Array:

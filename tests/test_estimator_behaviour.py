@@ -241,7 +241,7 @@ def test_raw_data_end_below_logistic_regressions_objective(load):
         warnings.simplefilter("ignore")  # it does not converge
         other = LogisticRegression(max_iter=1000).fit(X, y)
     model = GDClassifier(l2=l2).fit(X, y)
-    assert log_loss(model, X, y, l2) <= log_loss(other, X, y, l2)
+    assert log_loss(model, X, y, l2) <= log_loss(other, X, y, l2) * (1 + 1e-9)  # both may be at the best
     assert model.gap_ <= 1e-9 * log_loss(model, X, y, l2)
 
 

@@ -240,7 +240,7 @@ def test_a_billion_epochs():
     w, lr, epochs = 2.5, 1e-10, 10**9
     began = time.perf_counter()
     run = fit(X, w * X[:, 0], Linear([0.0], None), lr=lr, epochs=epochs, method="exact")
-    assert time.perf_counter() - began < 2
+    assert time.perf_counter() - began < 10  # one by one they would take minutes
     curvature = 2 * 14 / 3
     for epoch, loss in zip(run.history.epoch, run.history.loss, strict=True):
         left = w * math.exp(float(epoch) * math.log1p(-lr * curvature))

@@ -36,7 +36,17 @@ def native_threads():
     return len(list(TASKS.iterdir())) if TASKS.exists() else 0
 
 
-def eventually(condition, seconds=5.0):
+def threads_at_rest():
+    """How many there are once those of earlier tests have left: the number has not changed for 50 ms."""
+    count, since = native_threads(), time.monotonic()
+    while time.monotonic() < since + 0.05:
+        time.sleep(0.005)
+        if native_threads() != count:
+            count, since = native_threads(), time.monotonic()
+    return count
+
+
+def eventually(condition, seconds=30.0):
     """Whether a condition comes true in time; the kernel's list of threads lags a little behind a join."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -77,7 +87,7 @@ def test_helpers_work_and_leave(d):
     p = problem(3 * many_rows(d), d)
     state = start(kernel, p, 10_000)
     W, b, G, gb, history, done = state
-    before, stop = native_threads(), threading.Event()
+    before, stop = threads_at_rest(), threading.Event()
 
     def work():
         while not stop.is_set() and done[0] < 10_000:
@@ -99,7 +109,7 @@ def test_small_work_is_not_shared():
     p = problem(50, 3)
     state = start(kernel, p, 10**6)
     W, b, G, gb, history, done = state
-    before, seen = native_threads(), []
+    before, seen = threads_at_rest(), []
     worker = threading.Thread(
         target=kernel.descend,
         args=(p.X, p.Y, W, b, G, gb, 1e-6, 10**6, history, done),
@@ -219,7 +229,7 @@ print(json.dumps([caught, whole, same, bool(history_same), bool(went_on)]))
     "n, d, epochs, n_threads", [(60_000, 40, 10**6, 3), (6, 1, 3 * 10**7, 1)], ids=["big, three threads", "tiny"]
 )
 def test_ctrl_c(tmp_path, record_property, n, d, epochs, n_threads, seed):
-    """It comes at a random moment, is answered in 200 ms (a loaded machine gets a second), and leaves whole epochs."""
+    """It comes at a random moment, is answered in 200 ms (a loaded machine gets ten seconds), and leaves whole epochs."""
     path = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-c", INTERRUPTED, *map(str, (n, d, epochs, n_threads))]
     with subprocess.Popen(
@@ -241,9 +251,10 @@ def test_ctrl_c(tmp_path, record_property, n, d, epochs, n_threads, seed):
     assert (ready, child.returncode) == ("ready\n", 0), errors
     caught, whole, same, history_same, went_on = json.loads(output)
     assert caught is not None, f"it finished {whole} epochs before the signal"
+    assert whole < epochs
     record_property("milliseconds until KeyboardInterrupt", round(1000 * (caught - sent), 1))
     print(f"Ctrl-C answered after {1000 * (caught - sent):.1f} ms, in epoch {whole + 1}")
-    assert caught - sent < 1
+    assert caught - sent < 10
     assert same, f"not the weights of {whole} whole epochs"
     assert history_same
     assert went_on
@@ -293,12 +304,12 @@ class Alarm(Exception):
 
 @pytest.fixture
 def alarm():
-    """Calls a handler every 100 ms, as a signal; it gets no arguments."""
+    """Calls a handler every 10 ms, as a signal; it gets no arguments."""
     previous = signal.getsignal(signal.SIGALRM)
 
     def start_alarm(handler):
         signal.signal(signal.SIGALRM, lambda *_: handler())
-        signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+        signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
 
     yield start_alarm
     signal.setitimer(signal.ITIMER_REAL, 0)
@@ -323,20 +334,20 @@ def test_signal_handlers_run_during_a_call(alarm, n_threads):
 @pytest.mark.parametrize("n_threads", [1, 3])
 @pytest.mark.parametrize("call", ["predict", "loss", "loss_gradient"])
 def test_an_exception_of_a_handler_leaves_a_pass(alarm, call, n_threads):
-    """A pass over 2³¹ rows, which takes seconds, is left when the handler raises."""
-    n = 2**31
+    """A pass over 2³⁶ rows, which takes a minute or so, is left when the handler raises."""
+    n = 2**36
     X, Y = np.broadcast_to(np.float32(1), (n, 1)), np.broadcast_to(np.float32(2), (n, 1))
     W = np.ones((1, 1), np.float32)
     out = np.lib.stride_tricks.as_strided(np.zeros((1, 1), np.float32), (n, 1), (0, 0))
 
     def handler():
+        signal.setitimer(signal.ITIMER_REAL, 0)
         raise Alarm
 
     arguments = (X, W, None, out) if call == "predict" else (X, Y, W, None)
-    before, began = native_threads(), time.monotonic()
-    alarm(handler)
-    with pytest.raises(Alarm):
+    before, began = threads_at_rest(), time.monotonic()
+    with pytest.raises(Alarm):  # noqa: PT012
+        alarm(handler)
         getattr(kernel, call)(*arguments, n_threads=n_threads)
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    assert time.monotonic() - began < 0.1 + 1
+    assert time.monotonic() - began < 10
     assert eventually(lambda: native_threads() == before)

@@ -1,0 +1,170 @@
+"""What becomes of a table's columns: numbers stay, booleans are 0 and 1, categories a column of zeros and ones for each value.
+
+The commonest value of a category has no column of its own: its weight is part of the bias, and the weight of another value is
+the difference from it. So the columns of X are not dependent where those of the table are not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gdcore.sources import arrow
+
+if TYPE_CHECKING:
+    from gdcore._types import Array, Floats
+
+_BLOCK = 4096  # rows that stay in cache while their columns are written into them
+KINDS = ("number", "integer", "boolean", "text", "date", "empty")
+"""Of a table's columns, those that can be used, or of which a message knows what to do."""
+EXACT = 2**53  # integers past it are rounded in float64
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the table, and the columns of X that come from it.
+
+    Attributes
+    ----------
+    name : str
+    kind : {"number", "integer", "boolean", "category"}
+    values : tuple of str
+        Of a category, those with a column of their own.
+    base : str or None
+        Of a category, its commonest value: zeros in all columns.
+    mean : float or None
+        What stands for a missing value.
+    """
+
+    name: str
+    kind: str
+    values: tuple[str, ...] = ()
+    base: str | None = None
+    mean: float | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Of its columns in X.
+
+        >>> Column("carrier", "category", ("AA", "UA"), base="DL").names
+        ['carrier=AA', 'carrier=UA']
+        """
+        return [f"{self.name}={value}" for value in self.values] if self.kind == "category" else [self.name]
+
+    def numbers(self, column: Any) -> tuple[Floats, Array | None]:
+        """A batch's column as float64, and where it is missing (None: nowhere); of a category 0 for base, 1, 2, … for values,
+        −1 for a value that is none of them."""
+        pa = arrow()
+        if self.kind == "category":
+            known = pa.array([self.base, *self.values], pa.string())
+            codes = pa.compute.index_in(column, value_set=known, skip_nulls=True)
+            numbers = codes.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.float64)
+            return numbers, column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None
+        if pa.types.is_boolean(column.type):
+            column = column.cast(pa.uint8())
+        numbers = column.to_numpy(zero_copy_only=False)  # a null is NaN
+        if numbers.dtype.kind != "f" or not np.isnan(total(numbers)):
+            return numbers, None
+        missing = np.isnan(numbers)
+        if not missing.any():  # ∞ − ∞ is not missing
+            return numbers, None
+        return (numbers, missing) if self.mean is None else (np.where(missing, self.mean, numbers), None)
+
+
+def total(numbers: Floats) -> float:
+    """Their sum: not finite where one of them is not, the quickest way to see that none is."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.add.reduce(numbers))
+
+
+def columns_of(batch: Any, columns: list[Column]) -> tuple[list[Floats], Array | None]:
+    """The numbers of each column, and the rows (None: none) in which any is missing."""
+    numbers, rows = [], None
+    for column, values in zip(columns, batch.columns, strict=True):
+        found, missing = column.numbers(values)
+        numbers.append(found)
+        if missing is not None:
+            rows = missing if rows is None else rows | missing
+    return numbers, rows
+
+
+def matrix(numbers: list[Floats], columns: list[Column]) -> Floats:
+    """X (m, d) of the columns' numbers, row-contiguous."""
+    m, widths = len(numbers[0]), [len(column.names) for column in columns]
+    X = np.zeros((m, sum(widths)))
+    for start in range(0, m, _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        j = 0
+        for values, column, width in zip(numbers, columns, widths, strict=True):
+            if column.kind == "category":
+                part = values[rows].astype(np.intp)
+                ones = np.flatnonzero(part > 0)
+                X[start + ones, j + part[ones] - 1] = 1
+            else:
+                X[rows, j] = values[rows]
+            j += width
+    return X
+
+
+@dataclass(frozen=True)
+class Target:
+    """The target: numbers, or labels that stand for classes 0, 1, ….
+
+    Attributes
+    ----------
+    column : Column
+    labels : tuple
+        Empty for numbers; else what the classes are called in the table: text, numbers or booleans, in order.
+    """
+
+    column: Column
+    labels: tuple[Any, ...] = ()
+
+    def classes(self, numbers: Floats) -> Floats:
+        """Class numbers of what `Column.numbers` gave; −1 where it is no label."""
+        if not self.labels or self.column.kind == "category":
+            return numbers
+        labels = np.array(self.labels, np.float64)
+        at = np.searchsorted(labels, numbers).clip(max=len(labels) - 1)
+        return np.where(labels[at] == numbers, at, -1.0)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a table becomes numbers: what a model has to know to be used on another table."""
+
+    columns: list[Column]
+    target: Target | None = None
+    weights: str | None = None
+    missing: str = "error"
+    others: list[str] = field(default_factory=list)
+    """Columns of the table that the model was not to see."""
+
+    @property
+    def names(self) -> list[str]:
+        """The columns of X."""
+        return [name for column in self.columns for name in column.names]
+
+    def card(self) -> dict[str, Any]:
+        """As what JSON can hold."""
+        return asdict(self, dict_factory=_plain)
+
+    @classmethod
+    def of_card(cls, card: dict[str, Any]) -> Encoding:
+        """From `card`."""
+        target = card["target"]
+        return cls(
+            [_column(column) for column in card["columns"]],
+            None if target is None else Target(_column(target["column"]), tuple(target["labels"])),
+            card["weights"], card["missing"], list(card["others"]),
+        )  # fmt: skip
+
+
+def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in pairs}
+
+
+def _column(card: dict[str, Any]) -> Column:
+    return Column(**card | {"values": tuple(card["values"])})

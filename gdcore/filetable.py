@@ -1,0 +1,527 @@
+"""Tables in files as `gdcore.fit` takes them: read, turned into numbers, split and checked while they stream by.
+
+Memory holds a few pieces, whatever the file's size. A thread decodes the next piece while the last one is computed with.
+"""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gdcore import losses
+from gdcore.ahead import ahead
+from gdcore.columns import EXACT, KINDS, Column, Encoding, columns_of, matrix, total
+from gdcore.csvfile import MEND
+from gdcore.moments import Moments
+from gdcore.sources import Kept, Source, TableError, open_source
+from gdcore.spectrum import MOST_COLUMNS
+from gdcore.survey import Survey
+from gdcore.tables import Piece, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from gdcore._types import Array, Floats
+    from gdcore.sources import Path
+
+
+_BYTES = 1 << 22  # of X, about, that are made at a time, and of wide tables, where each column has its own costs,
+_WIDE = 1 << 25  # so many for up to `_FEW` rows
+_FEW = 1 << 12
+_MOMENTS = 2048  # columns up to which the held-out rows' second moments are worth their memory
+
+
+class TableWarning(UserWarning):
+    """Something in a table that was read as it is, and may not be what is meant."""
+
+
+def open_table(
+    paths: Path | Iterable[Path],
+    target: str | None = None,
+    *,
+    loss: str | losses.Loss | None = None,
+    features: Iterable[str] | None = None,
+    exclude: Iterable[str] = (),
+    weights: str | None = None,
+    missing: str = "error",
+    test_size: float = 0.0,
+    seed: int = 0,
+    delimiter: str | None = None,
+    decimal: str = ".",
+    cache: Path | None = None,
+) -> FileTable:
+    """A table in CSV, Parquet or .npy files, for `fit`, `spectrum` and ``predict``; it may be larger than memory.
+
+    Numbers stay as they are, booleans become 0 and 1, text becomes categories: a column of X for each value but the
+    commonest.
+
+    Parameters
+    ----------
+    paths : path, or several
+        Files whose columns are the same, or a folder of them. The columns of .npy files are named "0", "1", ….
+    target : str, optional
+        The column that is to be predicted.
+    loss : str or Loss, optional
+        What it is to be trained with. Default, `FileTable.loss`: "logistic" for a target of two values, "softmax" for one
+        of more that are text, else "mse".
+    features : list of str, optional
+        The columns that X is made of. Default: all others.
+    exclude : list of str
+        Columns that are left out.
+    weights : str, optional
+        The column of the rows' weights.
+    missing : {"error", "drop", "mean"}
+        What becomes of a missing value: an error, its row is left out, or the mean of the column over the training rows
+        stands for it.
+    test_size : float
+        The share of rows that do not train, drawn by ``seed``: they are the table's ``held_out``.
+    seed : int
+        ≥ 0.
+    delimiter, decimal : str
+        Of CSV. Default: a comma (in .tsv files a tabulator), and a point.
+    cache : path, optional
+        A folder for the decoded columns, as large as the table, so that later passes do not decode again. Tables of up to
+        128 MB are kept in memory.
+
+    Returns
+    -------
+    FileTable
+
+    Raises
+    ------
+    TableError
+        A ValueError: naming file, line and column where they are known, and what to do.
+
+    Examples
+    --------
+    >>> import tempfile, gdcore
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with open(f"{folder}/rent.csv", "w") as file:
+    ...         _ = file.write("area,town,rent\\n50,Ulm,500\\n70,Ulm,700\\n60,Bonn,800\\n80,Bonn,1000\\n20,Ulm,200\\n")
+    ...     table = gdcore.open_table(f"{folder}/rent.csv", "rent")
+    ...     run = gdcore.fit(table)
+    >>> dict(zip(table.names, run.model.weights.round(6).tolist())), abs(run.model.bias) < 1e-6
+    ({'area': 10.0, 'town=Bonn': 200.0}, True)
+    """
+    given = None if loss is None else losses.get(loss)
+    if missing not in ("error", "drop", "mean"):
+        raise ValueError(f"missing must be 'error', 'drop' or 'mean', found {missing!r}")
+    if not 0 <= test_size < 1:
+        raise ValueError(f"test_size must be at least 0 and less than 1, found {test_size}")
+    source = open_source(paths, delimiter, decimal)
+    features, exclude = None if features is None else list(features), list(exclude)
+    asked: dict[str, list[Any]] = {"target": [target], "weights": [weights], "features": features or [], "exclude": exclude}
+    for role, names in asked.items():
+        for name in names:
+            if name is not None and name not in source.kinds:
+                raise TableError(unknown(name, source, f" ({role})"))
+    own = [name for name in (target, weights) if name is not None]
+    for name in features or []:
+        if name in own:
+            role = "the target" if name == target else "the weights"
+            raise TableError(f"{source.label}: column {name} is a feature and {role}; it can be one of them")
+        if features is not None and features.count(name) > 1:
+            raise TableError(f"{source.label}: features names column {name} twice; once is enough")
+    if target is not None and target == weights:
+        raise TableError(f"{source.label}: column {target} is the target and the weights; it can be one of them")
+    left_out = {*own, *exclude}
+    used = [name for name in features or source.kinds if name not in left_out]
+    if not used:
+        raise TableError(f"{source.label}: no column is left to learn from; the table needs another than the target")
+    _check_width(source, len(used))
+    source.look([*used, *own])
+    for name in (*used, *own):
+        if (kind := source.kinds[name]) not in KINDS:
+            what = f"column {name} is {kind}, and neither numbers, booleans nor text"
+            raise TableError(f"{source.label}: {what}; leave it out with --exclude {name}", {name: what})
+    if weights is not None and source.kinds[weights] == "date":
+        raise TableError(f"{source.label}: column {weights} holds dates, and weights are numbers; give another one")
+    table = FileTable(Kept(source, [*used, *own], cache), missing, test_size, seed)
+    table.settle(used, target, weights, given)
+    return table
+
+
+def _check_width(source: Source, columns: int) -> None:
+    if columns > MOST_COLUMNS:
+        many = f"{columns:,} columns to learn from, and gdcore takes up to {MOST_COLUMNS:,}"
+        raise TableError(f"{source.label} has {many}; choose with --features or --exclude")
+
+
+def unknown(name: str, source: Source, role: str = "") -> str:
+    """That the table has no such column, and which it may be."""
+    near = difflib.get_close_matches(name, source.kinds, 1, 0.5)
+    near += [other for other in source.kinds if other.lower() == name.lower()]
+    some = ", ".join(list(source.kinds)[:12]) + (", …" if len(source.kinds) > 12 else "")
+    return f"{source.label} has no column {name}{role}; " + (f"did you mean {near[0]}?" if near else f"there are {some}")
+
+
+class FileTable(Table):
+    """A table in files. Made by `open_table`.
+
+    Attributes
+    ----------
+    encoding : Encoding
+        What became of the columns.
+    loss : Loss
+        That was asked for, or that fits the target.
+    held_out : HeldOut or None
+        The rows that do not train.
+    dropped : int
+        How many rows the last pass left out because a value was missing.
+    notes : list of str
+        What is odd in the values; it is warned of as well.
+    seen : Glance
+        Of the rows that train: the target's moments.
+    progress : callable or None
+        Called with the number of rows of each batch that has been read.
+    advice : str or None
+        What to do about missing values. None: what `open_table` has for them.
+    """
+
+    encoding: Encoding
+    loss: losses.Loss
+    advice: str | None = None
+
+    def __init__(self, source: Source, missing: str, test_size: float = 0.0, seed: int = 0) -> None:
+        self.source, self.missing, self.test_size, self.seed = source, missing, test_size, seed
+        self.held_out: HeldOut | None = HeldOut(self) if test_size else None
+        self.dropped = 0
+        self.notes: list[str] = []
+        self.progress: Callable[[int], Any] | None = None
+        self.seen = Glance(target_only=True)
+        self._warned = 0
+        self._constant: dict[str, Any] | None = {}  # see `_note_constant`; None after the first pass
+
+    def settle(self, used: list[str], target: str | None, weights: str | None, loss: losses.Loss | None) -> None:
+        """Decides what becomes of the columns; with a pass over those that have to be seen for it, where there are any."""
+        kinds, where = self.source.kinds, self.source.label
+        text = [name for name in used if kinds[name] in ("text", "date")]
+        real = loss is not None and loss.targets == "real"
+        # A target that ought to be numbers and is text is looked at as well: it may be numbers but for one.
+        goal = None if target is None or (real and kinds[target] not in ("text", "date")) else target
+        counted = [*text, weights] if weights is not None and kinds[weights] == "text" else text
+        drop = self.missing == "drop"
+        means = [name for name in used if name not in text] if self.missing == "mean" else []
+        survey = Survey(self.source, counted, goal, loss, drop, means)
+        small = self.kept  # then the pass is not in vain
+        every = bool(counted or goal) and (small or drop)
+        if counted or goal or means:
+            own = [name for name in (target, weights) if name is not None]
+            start = 0
+            for batch in self.source.batches(
+                [*used, *own] if every else [*dict.fromkeys([*counted, *means, *([goal] if goal else [])])]
+            ):
+                trains = None
+                if means and self.test_size:
+                    trains = ~held_out(start, batch.num_rows, self.test_size, self.seed)
+                survey.add(batch, trains)
+                start += batch.num_rows
+                if survey.enough and not small:
+                    break
+        if weights is not None and weights in counted:
+            survey.check_meant(weights, survey.counts[weights])
+            raise TableError(f"{where}: column {weights} is text, and weights are numbers; give another one")
+        if drop and every and not survey.rows:
+            raise self._all_missing()
+        columns, features = [survey.column(name) for name in used], set(used)
+        if survey.wrong:
+            advice = f"leave out what does not matter with --exclude {','.join(survey.wrong)}"
+            raise TableError(f"{where}: {'; '.join(survey.wrong.values())}; {advice}", survey.wrong)
+        others = [name for name in kinds if name not in features]
+        self.take(Encoding(columns, None if target is None else survey.target(target), weights, self.missing, others))
+        self.notes += survey.notes
+        self._constant = {column.name: column.base for column in columns if column.kind == "category" and not column.values}
+        _check_width(self.source, len(self.names))
+        if not self.names:
+            raise TableError(f"{where}: every column has one value only, and tells nothing; a model needs some that differ")
+        several = len(self.labels)
+        self.loss = loss or (losses.logistic() if several == 2 else losses.softmax() if several else losses.mse())
+        if self.held_out is not None:
+            self.held_out.seen.target_only = self.loss.name != "mse" or len(self.names) > _MOMENTS
+
+    def take(self, encoding: Encoding) -> None:
+        """Takes an encoding as it is: `Table`'s attributes follow from it."""
+        self.encoding, self.names = encoding, encoding.names
+        self.labels = encoding.target.labels if encoding.target else ()
+        self.classes = len(self.labels) or None
+        self.target_shape = () if encoding.target else (0,)
+        self.weighted = encoding.weights is not None
+        self.rows = None if self.test_size or self.missing == "drop" else self.source.rows
+
+    @property
+    def kept(self) -> bool:
+        """Whether later passes need not decode again."""
+        return isinstance(self.source, Kept) and self.source.decoded
+
+    # The rows ---------------------------------------------------------------------------------------------------------------
+
+    def blocks(self) -> Iterator[Piece]:
+        """The rows that train; in the first whole pass something is noted of them, and of those that are held out."""
+        held = self.held_out
+        seen = [] if self.seen.complete else [self.seen] if held is None else [self.seen, held.seen]
+        for glance in seen:
+            glance.begin()
+        any_row = any_weight = False
+        for pair in self.both(test=held is not None and bool(seen)):
+            for glance, piece in zip(seen, pair, strict=False):
+                if piece is not None:
+                    glance.take(piece)
+            if pair[0] is not None and len(pair[0].X):
+                any_row = True
+                any_weight = any_weight or pair[0].sample_weight is None or bool(pair[0].sample_weight.any())
+                yield pair[0]
+        if not any_row:
+            raise TableError(f"{self.source.label}: no row is left to train on; --test-size 0 holds none out for testing")
+        if not any_weight:
+            what = f"column {self.encoding.weights} is 0 in every row that trains"
+            raise TableError(f"{self.source.label}: {what}; at least one weight must be positive")
+        for glance in seen:
+            glance.complete = True
+
+    def pieces(self, multiple: int) -> Iterator[Piece]:
+        for piece in ahead(super().pieces(multiple)):
+            self._warn()
+            yield piece
+        self._warn()
+
+    def read(self) -> Piece:
+        whole = super().read()
+        self._warn()
+        return whole
+
+    def _warn(self) -> None:
+        for note in self.notes[self._warned :]:
+            warnings.warn(note, TableWarning, stacklevel=3)
+        self._warned = len(self.notes)
+
+    def both(self, train: bool = True, test: bool = True) -> Iterator[tuple[Piece | None, Piece | None]]:
+        """All rows in their order: those that train, and those that are held out, where they are wanted."""
+        dropped = 0
+        for start, numbers, keep in self._numbers():
+            trains = keep
+            if self.test_size:
+                held = held_out(start, len(numbers[0]), self.test_size, self.seed)
+                trains = ~held if keep is None else keep & ~held
+                held = held if keep is None else keep & held
+            dropped += 0 if keep is None else int((~keep).sum())
+            yield (
+                self._piece(numbers, trains) if train else None,
+                self._piece(numbers, held) if test and self.test_size else None,
+            )
+        self.dropped = dropped
+
+    def matrices(self) -> Iterator[tuple[Floats, Array | None]]:
+        """X of the rows without a missing value, and which these are (None: all); for a table without a target."""
+        for _, numbers, keep in self._numbers():
+            yield self._piece(numbers, keep).X, keep
+
+    def _numbers(self) -> Iterator[tuple[int, list[Floats], Array | None]]:
+        """For some rows at a time: the first one's number, the columns' numbers, and which rows have no missing value."""
+        encoding = self.encoding
+        read = list(encoding.columns)
+        read += [encoding.target.column] if encoding.target else []
+        read += [Column(encoding.weights, "number")] if encoding.weights else []
+        start = some = 0
+        for batch in self._batches([column.name for column in read]):
+            numbers, gone = columns_of(batch, read)
+            if gone is not None and self.missing != "drop":
+                self._report_missing(batch, read, start)
+            keep = None if gone is None else ~gone
+            some += batch.num_rows if keep is None else int(keep.sum())
+            self._examine(batch, read, numbers, keep, start)
+            if self.progress is not None:
+                self.progress(batch.num_rows)
+            yield start, numbers, keep
+            start += batch.num_rows
+        if start and not some and encoding.target is not None:
+            raise self._all_missing()
+        self._note_constants()
+        self._constant = None
+
+    def _batches(self, names: list[str]) -> Iterator[Any]:
+        """Small enough that their memory is used again instead of being asked of the system anew."""
+        width = 8 * len(self.names)
+        rows = max(1, _BYTES // width, min(_FEW, _WIDE // width))
+        for batch in self.source.batches(names):
+            for start in range(0, batch.num_rows, rows):
+                yield batch.slice(start, rows)
+
+    def _piece(self, numbers: list[Floats], rows: Array | None) -> Piece:
+        if rows is not None:
+            numbers = [values[rows] for values in numbers]
+        encoding = self.encoding
+        d = len(encoding.columns)
+        X = matrix(numbers[:d], encoding.columns)
+        Y = encoding.target.classes(numbers[d])[:, None] if encoding.target else np.empty((len(X), 0))
+        return Piece(X, Y.astype(np.float64, copy=False), numbers[-1].astype(np.float64) if encoding.weights else None)
+
+    def _all_missing(self) -> TableError:
+        return TableError(f"{self.source.label}: every row has a missing value; leave out the columns with many, by --exclude")
+
+    # What is checked -------------------------------------------------------------------------------------------------------
+
+    def _examine(self, batch: Any, read: list[Column], numbers: list[Floats], keep: Array | None, start: int) -> None:
+        """Every value that is used is a finite number, a known category, a label; no weight is negative."""
+        encoding = self.encoding
+        for j, (column, values) in enumerate(zip(read, numbers, strict=True)):
+            own = j >= len(encoding.columns)
+            if column.kind == "category":
+                some = ", ".join([str(column.base), *column.values[:5]]) + (", …" if column.values[5:] else "")
+                unknown = values < 0 if keep is None else (values < 0) & keep
+                if unknown.any():
+                    row = int(np.argmax(unknown))
+                    what = f"{batch.column(j)[row].as_py()!r} is none of {some}, which the model knows; {MEND}"
+                    raise TableError(f"{self.source.place(start + row)}, column {column.name}: {what}")
+                continue
+            if not np.isfinite(total(values)):
+                self._no(~np.isfinite(values), keep, start, column, f"an infinite number; {MEND}")
+            if own and column.name == encoding.weights:
+                self._no(values < 0, keep, start, column, "a negative weight; weights are at least 0")
+            elif own and encoding.target and encoding.target.labels:
+                wrong = encoding.target.classes(values) < 0
+                self._no(wrong, keep, start, column, "none of the target's classes")
+            elif self._constant is not None:
+                if not own:
+                    self._note_constant(self._constant, column.name, values if keep is None else values[keep])
+                if column.kind == "integer":
+                    self._note_rounded(column, values, start)
+
+    def _no(self, wrong: Array, keep: Array | None, start: int, column: Column, what: str) -> None:
+        wrong = wrong if keep is None else wrong & keep
+        if wrong.any():
+            raise TableError(f"{self.source.place(start + int(np.argmax(wrong)))}, column {column.name}: {what}")
+
+    def _note_constants(self) -> None:
+        found = [(name, value) for name, value in (self._constant or {}).items() if value is not None]
+        if found:
+            (name, value), *more = found
+            which = f"column {name} is {value if isinstance(value, str) else format(value, 'g')} in every row"
+            others = f", likewise {', '.join(name for name, _ in more[:5])}" if more else ""
+            others += f" and {len(more) - 5:,} more" if len(more) > 5 else ""
+            self.notes.append(f"{self.source.label}: {which}{others}: such columns tell nothing")
+
+    def _note_constant(self, constant: dict[str, Any], name: str, values: Array) -> None:
+        """Of each column the one value that it has had up to here, None where there were several."""
+        if len(values) and constant.setdefault(name, float(values[0])) is not None and (values != constant[name]).any():
+            constant[name] = None
+
+    def _note_rounded(self, column: Column, values: Array, start: int) -> None:
+        large = np.abs(values) >= EXACT + (values.dtype.kind in "iu")
+        if large.any() and not any(f"column {column.name} has" in note for note in self.notes):
+            place = self.source.place(start + int(np.argmax(large)))
+            self.notes.append(f"{place}: column {column.name} has integers past 2⁵³, which are rounded to 16 digits")
+
+    def _report_missing(self, batch: Any, read: list[Column], start: int) -> None:
+        """Names the first value that is missing."""
+        first: tuple[int, Column] | None = None
+        for column, values in zip(read, batch.columns, strict=True):
+            _, missing = column.numbers(values)
+            if missing is not None and (first is None or np.argmax(missing) < first[0]):
+                first = int(np.argmax(missing)), column
+        assert first is not None
+        row, column = first
+        feature = column in self.encoding.columns
+        what = "the row's weight is missing" if column.name == self.encoding.weights else "the target is missing"
+        if feature:
+            what = "a value is missing" + (", and text has no mean" if self.missing == "mean" else "")
+        advice = "--missing drop leaves such rows out"
+        if feature and self.missing == "error" and column.kind != "category":
+            advice += ", --missing mean puts the column's mean there"
+        raise TableError(f"{self.source.place(start + row)}, column {column.name}: {what}; {self.advice or advice}")
+
+
+class HeldOut(Table):
+    """The rows of a table that do not train.
+
+    Attributes
+    ----------
+    seen : Glance
+        Their columns' and target's moments, once the other rows have been read.
+    """
+
+    def __init__(self, table: FileTable) -> None:
+        self.table = table
+        self.seen = Glance()
+
+    @property
+    def names(self) -> list[str]:  # type: ignore[override]
+        return self.table.names
+
+    @property
+    def classes(self) -> int | None:  # type: ignore[override]
+        return self.table.classes
+
+    @property
+    def weighted(self) -> bool:  # type: ignore[override]
+        return self.table.weighted
+
+    def blocks(self) -> Iterator[Piece]:
+        yield from (test for _, test in self.table.both(train=False) if test is not None and len(test.X))
+
+    def pieces(self, multiple: int) -> Iterator[Piece]:
+        return ahead(super().pieces(multiple))
+
+
+class Glance:
+    """What is noted of rows while they go by for the first time, so that nobody has to read them again for it.
+
+    Attributes
+    ----------
+    moments : Moments or None
+        Of [X, Y], or of Y alone.
+    size : int
+        How many rows to draw; 0 unless it is set.
+    sample : Piece or None
+        The rows that have been drawn, in their order.
+    complete : bool
+        Whether all rows have gone by.
+    """
+
+    def __init__(self, target_only: bool = False) -> None:
+        self.target_only, self.size, self.complete = target_only, 0, False
+        self.begin()
+
+    def begin(self) -> None:
+        """Forgets the rows of a pass that did not end."""
+        self.moments: Moments | None = None
+        self.sample: Piece | None = None
+        self.marks, self.count = np.empty(0), 0
+
+    def take(self, piece: Piece) -> None:
+        """Rows that go by."""
+        X, Y, s = piece
+        if not len(X) or not Y.shape[1] or not (s is None or s.any()):
+            return
+        moments = Moments.of(Y, None, s) if self.target_only else Moments.of(X, Y, s)
+        self.moments = moments if self.moments is None else self.moments + moments
+        if self.size:
+            self._draw(X, Y)
+
+    def _draw(self, X: Array, Y: Array) -> None:
+        marks = uniform(self.count, len(X), seed=1)
+        self.count += len(X)
+        if self.sample is not None:
+            marks = np.concatenate([self.marks, marks])
+            X, Y = np.concatenate([self.sample.X, X]), np.concatenate([self.sample.Y, Y])
+        best = np.sort(np.argsort(marks, kind="stable")[: self.size])
+        self.marks, self.sample = marks[best], Piece(X[best], Y[best], None)
+
+
+def uniform(start: int, count: int, seed: int) -> Floats:
+    """A number in [0, 1) for each row from ``start`` on, by its place alone (SplitMix64: Steele, Lea and Flood 2014)."""
+    with np.errstate(over="ignore"):
+        z = np.arange(start + 1, start + count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        z += np.uint64((seed + 1) * 0xD1B54A32D192ED03 & 0xFFFFFFFFFFFFFFFF)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
+        z ^= z >> np.uint64(31)
+    numbers: Floats = (z >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return numbers
+
+
+def held_out(start: int, count: int, share: float, seed: int) -> Array:
+    """Which rows from ``start`` on are held out: each by its number in the table, however it is read."""
+    return uniform(start, count, seed) < share

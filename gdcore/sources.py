@@ -1,0 +1,391 @@
+"""Where tables come from: one interface in front of files of any kind, several of them or a folder, read in order as batches.
+
+Decoding is pyarrow's; each kind of file has its own reader: `gdcore.csvfile` for CSV, `gdcore.binary` for Parquet and .npy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import os
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    Path = str | os.PathLike[str]
+
+ROWS = 1 << 16  # in a batch, at most
+BYTES = 1 << 25  # in a batch, about, at most: of tables with very many columns
+MEMORY = 1 << 27  # tables of so many bytes stay in memory once they have been read
+READERS = {".csv": "csvfile", ".tsv": "csvfile", ".txt": "csvfile", ".parquet": "binary", ".npy": "binary"}
+"""The module that reads files with such an ending."""
+
+
+class TableError(ValueError):
+    """A table cannot be used as it is: the message names the file, the place in it, and what to do.
+
+    Attributes
+    ----------
+    columns : dict
+        Columns that cannot be used, and why, where it is about such.
+    """
+
+    def __init__(self, message: str, columns: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.columns = columns or {}
+
+
+class Source:
+    """A table on disk.
+
+    Attributes
+    ----------
+    label : str
+        Its name in messages.
+    kinds : dict
+        Of each column: "number", "integer", "boolean", "text", "date", "empty" (nothing but missing values, as far as is
+        known) or the name of a type that gdcore does not take.
+    rows : int or None
+        How many rows, where that is known: beforehand, or after a whole pass.
+    size : int
+        About how many bytes it decodes to.
+    inferred : bool
+        Whether the kinds are a guess from the first values, as in CSV, where the file does not tell.
+    decimal : str
+        The decimal point of its texts.
+    """
+
+    label: str
+    kinds: dict[str, str]
+    rows: int | None = None
+    size: int = 0
+    inferred = False
+    decimal = "."
+
+    def batches(self, names: list[str]) -> Iterator[Any]:
+        """All rows in their order, as pyarrow RecordBatches of those columns, dates and categories as text."""
+        raise NotImplementedError
+
+    def place(self, row: int) -> str:
+        """Where a row is, counted from 0, for a message."""
+        return f"{self.label}, row {row + 1:,}"
+
+    def look(self, names: list[str]) -> None:
+        """Finds out the kind of those columns that are "empty" as far as is known."""
+
+    def read_as(self, name: str, kind: str) -> None:
+        """Has a column read as a model wants it: "number", "integer", "boolean" or "category"; TableError where it is not."""
+        found = self.kinds[name]
+        wanted = "text" if kind == "category" else kind
+        numbers = {"number", "integer", "empty", "boolean"}
+        if found == wanted or {found, wanted} <= numbers:
+            return
+        if self.inferred or (wanted == "text" and found in numbers):
+            self.kinds[name] = wanted  # a value that is not of that kind is found with its place
+            return
+        raise TableError(
+            f"{self.label}: column {name} is {found}, and the model was trained with {wanted}; make it {wanted} in the file"
+        )
+
+
+class File(Source):
+    """One file.
+
+    Attributes
+    ----------
+    path : str
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path, self.label = path, os.path.basename(path)
+        self._stamp = self._stat()
+
+    def _stat(self) -> tuple[int, int, int]:
+        found = os.stat(self.path)
+        return found.st_size, found.st_mtime_ns, found.st_ino
+
+    def check_unchanged(self) -> None:
+        """TableError where the file is no longer the one that was opened."""
+        try:
+            same = self._stat() == self._stamp
+        except OSError:
+            same = False
+        if not same:
+            raise TableError(f"{self.label} was changed or removed while it was being read: leave it alone, and start again")
+
+    def batches(self, names: list[str]) -> Iterator[Any]:
+        self.check_unchanged()
+        try:
+            yield from self.decode(names)
+        except (arrow().ArrowException, OSError) as error:
+            self.check_unchanged()
+            raise self.explain(names, error) from None
+        self.check_unchanged()
+
+    def decode(self, names: list[str]) -> Iterator[Any]:
+        """`batches`, with the errors of who decodes."""
+        raise NotImplementedError
+
+    def explain(self, names: list[str], error: Exception) -> TableError:
+        """What to say of an error of who decodes."""
+        why = getattr(error, "strerror", None) or "it is damaged, or cut off"
+        return TableError(f"{self.label} cannot be read: {why}; copy or make it again")
+
+
+def open_source(paths: Path | Iterable[Path], delimiter: str | None = None, decimal: str = ".") -> Source:
+    """The table in a file, in all tables of a folder by name, or in several files, whose columns have to be the same.
+
+    Raises
+    ------
+    TableError
+        It is no table that can be read.
+    ValueError
+        The delimiter or the decimal point cannot be one.
+    ImportError
+        pyarrow is missing.
+    """
+    arrow()
+    for name, character in (("delimiter", delimiter or ","), ("decimal", decimal)):
+        if len(character) != 1 or not character.isascii() or character.isalnum() or character in '"\r\n\0+-':
+            raise ValueError(f"{name} must be one ASCII character, no letter, digit, sign or quote, found {character!r}")
+    given = [os.fspath(paths)] if isinstance(paths, (str, os.PathLike)) else [os.fspath(path) for path in paths]
+    files = [file for path in given for file in _files(path)]
+    sources = [_open(file, delimiter, decimal) for file in files]
+    if not sources:
+        raise TableError("no file is given")
+    return sources[0] if len(sources) == 1 else Several(sources)
+
+
+def arrow() -> Any:
+    """pyarrow."""
+    try:
+        import pyarrow
+        import pyarrow.compute
+    except ImportError:
+        raise ImportError("reading tables needs pyarrow, which is not installed: pip install 'gdcore[cli]'") from None
+    return pyarrow
+
+
+def _files(path: str) -> list[str]:
+    if not os.path.isdir(path):
+        return [path]
+    try:
+        files = sorted(entry.path for entry in os.scandir(path) if entry.is_file() and _ending(entry.name) in READERS)
+    except OSError as error:
+        raise TableError(f"{path} cannot be read: {error.strerror}") from None
+    files = [file for file in files if not os.path.basename(file).startswith((".", "_"))]  # such are no data, by custom
+    if not files:
+        raise TableError(f"{path} is a folder without a {', '.join(READERS)} file: give a file, or a folder of tables")
+    return files
+
+
+def _ending(path: str) -> str:
+    name = os.path.basename(path).lower()
+    return os.path.splitext(name.removesuffix(".gz"))[1]
+
+
+def _open(path: str, delimiter: str | None, decimal: str) -> Source:
+    label = os.path.basename(path)
+    ending = _ending(path)
+    try:
+        if os.path.getsize(path) == 0:
+            raise TableError(f"{label} is empty: it has no bytes at all; make it again")
+        if ending not in READERS:
+            raise TableError(f"{label}: gdcore reads {', '.join(READERS)} files, by their ending; give it the right one")
+        with open(path, "rb"):  # whether it can be opened at all, in the system's words
+            pass
+        source: Source = importlib.import_module(f"gdcore.{READERS[ending]}").opened(path, ending, delimiter, decimal)
+    except FileNotFoundError:
+        folder = os.path.dirname(path) or "."
+        near = difflib.get_close_matches(label, os.listdir(folder) if os.path.isdir(folder) else [], 1)
+        raise TableError(f"there is no file {path}" + (f"; did you mean {near[0]}?" if near else "")) from None
+    except OSError as error:
+        raise TableError(f"{path} cannot be read: {error.strerror or 'it is damaged, or cut off; make it again'}") from None
+    return source
+
+
+# What readers share ----------------------------------------------------------------------------------------------------------
+
+
+def kind_of(type_: Any) -> str:
+    """What a column of an Arrow type is."""
+    t = arrow().types
+    if t.is_dictionary(type_):
+        return kind_of(type_.value_type)
+    for kind, tests in (
+        ("integer", (t.is_integer,)),
+        ("number", (t.is_floating, t.is_decimal)),
+        ("boolean", (t.is_boolean,)),
+        ("text", (t.is_string, t.is_large_string, t.is_string_view)),
+        ("date", (t.is_temporal,)),
+        ("empty", (t.is_null,)),
+    ):
+        if any(test(type_) for test in tests):
+            return kind
+    return str(type_)
+
+
+def rows_of(columns: int) -> int:
+    """How many rows of so many columns a batch may have."""
+    return max(1, min(ROWS, BYTES // (8 * max(1, columns))))
+
+
+def check_names(names: list[str], where: str) -> None:
+    """TableError where a column has no name, or the name of another."""
+    if not names:
+        raise TableError(f"{where}: there are no column names; give every column one")
+    seen: dict[str, int] = {}
+    for j, name in enumerate(names):
+        if not name.strip():
+            raise TableError(f"{where}: column {j + 1} of {len(names)} has no name; give it one")
+        if name in seen:
+            raise TableError(f"{where}: columns {seen[name] + 1} and {j + 1} have the same name {name}; rename one of them")
+        seen[name] = j
+
+
+def shortened(text: str) -> str:
+    """Of a value or a line, what a message has room for."""
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+# Several files, and one that is decoded once ---------------------------------------------------------------------------------
+
+
+class Several(Source):
+    """Files with the same columns, one after the other."""
+
+    def __init__(self, sources: list[Source]) -> None:
+        self.sources = sources
+        first = sources[0]
+        self.label = f"{first.label} and {len(sources) - 1} more"
+        self.kinds = dict(first.kinds)
+        self.size = sum(source.size for source in sources)
+        self.inferred = all(source.inferred for source in sources)
+        self.decimal = first.decimal
+        for source in sources[1:]:
+            for name in sorted({*first.kinds} ^ {*source.kinds}):
+                has, lacks = (first, source) if name in first.kinds else (source, first)
+                raise TableError(
+                    f"{lacks.label} has no column {name}, and {has.label} has one; tables that are read as one need the "
+                    "same columns"
+                )
+            for name, kind in source.kinds.items():
+                common = _common(self.kinds[name], kind, self.inferred)
+                if common is None:
+                    raise TableError(
+                        f"{source.label}: column {name} is {kind}, and {self.kinds[name]} in the files before; "
+                        "make it the same in all of them"
+                    )
+                self.kinds[name] = common
+        for source in sources:
+            source.kinds = self.kinds
+
+    @property
+    def rows(self) -> int | None:  # type: ignore[override]
+        counts = [source.rows for source in self.sources]
+        return None if None in counts else sum(count for count in counts if count is not None)
+
+    def look(self, names: list[str]) -> None:
+        for source in self.sources:
+            source.look(names)
+
+    def batches(self, names: list[str]) -> Iterator[Any]:
+        for source in self.sources:
+            yield from source.batches(names)
+
+    def place(self, row: int) -> str:
+        for source in self.sources:
+            if source.rows is None or row < source.rows:  # rows are not known of the file that is being read
+                return source.place(row)
+            row -= source.rows
+        raise IndexError(row)
+
+
+def _common(one: str, other: str, inferred: bool) -> str | None:
+    """The kind of a column that is of one kind in one file and of another in the next; None: there is none."""
+    if one == other:
+        return one
+    for narrow, wides in (("empty", ("number", "integer", "boolean", "text", "date")), ("integer", ("number",))):
+        for wide in wides:
+            if {one, other} == {wide, narrow}:
+                return wide
+    return "text" if inferred else None  # a number among text is found by its place, later
+
+
+class Kept(Source):
+    """A source that is decoded once: its batches stay in memory, or in a file of a folder, from the first whole pass on."""
+
+    def __init__(self, source: Source, names: list[str], folder: Path | None = None) -> None:
+        self.source, self.names = source, names
+        self.label, self.kinds, self.decimal, self.folder = source.label, source.kinds, source.decimal, folder
+        self.memory: list[Any] | None = None
+        self.file: Any = None
+        self._large = source.size > MEMORY
+
+    @property
+    def rows(self) -> int | None:  # type: ignore[override]
+        return self.source.rows
+
+    @property
+    def decoded(self) -> bool:
+        """Whether the first pass is over, or will be the last that decodes, as far as is known."""
+        return self.folder is not None or not self._large
+
+    def place(self, row: int) -> str:
+        return self.source.place(row)
+
+    def batches(self, names: list[str]) -> Iterator[Any]:
+        if self.memory is not None:
+            yield from (batch.select(names) for batch in self.memory)
+        elif self.file is not None:
+            with arrow().ipc.open_file(self.file.name) as reader:
+                for i in range(reader.num_record_batches):
+                    yield reader.get_batch(i).select(names)
+        elif self.folder is not None:
+            yield from self._stored(names)
+        elif self._large:
+            yield from self.source.batches(names)
+        else:
+            yield from self._held(names)
+
+    def _held(self, names: list[str]) -> Iterator[Any]:
+        batches: list[Any] = []
+        size = 0
+        for batch in self.source.batches(self.names):
+            size += batch.nbytes
+            if size > MEMORY:  # more than the file's size let hope
+                self._large = True
+                batches.clear()
+            if not self._large:
+                batches.append(batch)
+            yield batch.select(names)
+        if not self._large:
+            self.memory = batches
+
+    def _stored(self, names: list[str]) -> Iterator[Any]:
+        pa = arrow()
+        writer: Any = None
+        with contextlib.ExitStack() as stack:
+            with self._writing():
+                file = stack.enter_context(tempfile.NamedTemporaryFile(suffix=".arrow", dir=self.folder))
+            for batch in self.source.batches(self.names):
+                with self._writing():
+                    if writer is None:
+                        writer = stack.enter_context(pa.ipc.new_file(file.name, batch.schema))
+                    writer.write_batch(batch)
+                yield batch.select(names)
+            with self._writing():
+                writer.close()
+            stack.pop_all()  # all rows are there: the file lives as long as this
+            self.file = file
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno else "it cannot be written"
+            raise TableError(f"the cache in {os.fspath(self.folder or '')}: {why}; try another --cache FOLDER") from None

@@ -1,0 +1,802 @@
+"""The picture and the page of a training: what is shown is what was learned, whatever the names and the numbers are."""
+
+import base64
+import html
+import os
+import platform
+import re
+import shutil
+import subprocess
+import warnings
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+import gdcore
+from gdcore import History, Linear, fit, measures, panels, reports, spectrum
+from gdcore.losses import LOSSES
+from gdcore.reports import Report
+
+matplotlib = pytest.importorskip("matplotlib")
+matplotlib.use("Agg")
+
+from matplotlib import image, pyplot  # noqa: E402
+from matplotlib.colors import to_hex  # noqa: E402
+
+RNG = np.random.default_rng(6)
+X = RNG.normal(size=(60, 3)) * [1.0, 10.0, 0.1] + [0.0, 5.0, 1.0]
+NAMES = ["distance", "air_time", "hour"]
+Y = X @ [1.0, -0.3, 8.0] + 2 + 0.5 * RNG.normal(size=60)
+TARGETS = {
+    "real": Y,
+    "binary": np.digitize(Y, [np.median(Y)]).astype(float),
+    "classes": np.digitize(Y, np.quantile(Y, [1 / 3, 2 / 3])),
+}
+LONG = [f"the_{what}_{'x' * 70}_of_the_station_{what}" for what in ("temperature", "pressure", "wind")]
+EVIL = '<script>document.title = "ran"</script><img src=x onerror="document.title = 1">&amp;\'"\u202e\u200f'
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+
+
+def report(loss="mse", **changes):
+    """Of 40 training rows and 20 test rows."""
+    kind = LOSSES[loss]().targets
+    y = TARGETS[kind]
+    start = Linear(np.zeros((3, 3)), np.zeros(3)) if kind == "classes" else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a run of 25 epochs has not converged is no matter here
+        run = fit(X[:40], y[:40], start, loss, epochs=25, validation=(X[40:], y[40:]))
+    predict = run.model.predict if kind == "real" else run.model.predict_proba
+    facts = {
+        "title": "arr_delay of flights.csv",
+        "loss": loss,
+        "history": run.history,
+        "names": NAMES,
+        "weights": run.model.weights,
+        "bias": run.model.bias,
+        "targets": y[40:],
+        "predictions": predict(X[40:]),
+        "labels": {"real": None, "binary": ["late", "in time"], "classes": ["low", "middle", "high"]}[kind],
+        "held_out": True,
+        "spectrum": run.spectrum,
+        "scores": {"loss": (run.loss, 1.25), "score": (0.75, 0.5)},
+        "settings": [("optimizer", "Nesterov"), ("seed", "0")],
+        "columns": [("distance", "a number"), ("tailnum", "left out")],
+        "notes": ["3 rows had no target"],
+    }
+    return Report(**(facts | changes))
+
+
+def history(loss, validation=None):
+    n = len(loss)
+    nothing = np.full(n, np.nan)
+    tested = nothing if validation is None else np.array(validation, float)
+    loss = np.array(loss, float)
+    return History(
+        epoch=np.arange(1, n + 1), loss=loss, validation_loss=tested, gradient_norm=nothing, lr=nothing, seconds=nothing
+    )
+
+
+def labels(ax):
+    return [line.get_label() for line in ax.get_lines()]
+
+
+def legend(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def names_of_bars(ax):
+    return [label.get_text() for label in ax.get_yticklabels()]
+
+
+def widths(ax):
+    return np.array([bar.get_width() for bar in ax.patches])
+
+
+@pytest.fixture
+def panel():
+    """Draws one panel; returns its Axes, drawn."""
+
+    def drawn(which, of):
+        ax = matplotlib.figure.Figure().subplots()
+        which(of, ax)
+        ax.figure.canvas.draw()
+        return ax
+
+    return drawn
+
+
+# The measures ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("levels", [2, 5, 10_000])
+def test_roc_and_its_area_are_those_of_scikit_learn(levels):
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(levels)
+    targets = rng.integers(0, 2, 500)
+    scores = np.round(levels * (0.3 * targets + rng.random(500))) / levels  # few levels: many equal scores
+    wanted_false, wanted_true, _ = metrics.roc_curve(targets, scores, drop_intermediate=False)
+    false, true = measures.roc(targets, scores)
+    np.testing.assert_allclose(false, wanted_false, rtol=1e-15)
+    np.testing.assert_allclose(true, wanted_true, rtol=1e-15)
+    assert measures.auc(targets, scores) == pytest.approx(metrics.roc_auc_score(targets, scores), rel=1e-14)
+    assert measures.auc(1 - targets, scores) == pytest.approx(1 - measures.auc(targets, scores), rel=1e-14)
+
+
+def test_auc_of_scores_that_know_nothing_and_everything():
+    assert measures.auc([0, 1, 0, 1], [0.5] * 4) == 0.5
+    assert measures.auc([0, 0, 1], [0.1, 0.2, 0.3]) == 1.0
+    assert measures.auc([1, 0, 0], [0.1, 0.2, 0.3]) == 0.0
+    with pytest.raises(ValueError, match="needs rows of both classes, and all 2 are of class 1"):
+        measures.roc([1, 1], [0.2, 0.3])
+
+
+def test_confusion_is_that_of_scikit_learn():
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(0)
+    targets, classes = rng.integers(0, 4, 200), rng.integers(0, 3, 200)  # nothing is taken for the last
+    np.testing.assert_array_equal(measures.confusion(targets, classes, 4), metrics.confusion_matrix(targets, classes))
+
+
+# The picture -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_picture_of_every_loss_has_four_panels(loss):
+    before = pyplot.get_fignums(), dict(matplotlib.rcParams)
+    made = report(loss)
+    figure = reports.draw(made)
+    figure.canvas.draw()
+    assert (pyplot.get_fignums(), dict(matplotlib.rcParams)) == before
+    curves, predicted, weights, limit = figure.axes
+    assert figure.get_suptitle().startswith("arr_delay of flights.csv\nloss ")
+    assert "score 0.75 training, 0.5 test" in figure.get_suptitle()
+    n = len(made.history)
+    assert curves.get_title() == f"Loss ({loss}):\n{made.history.loss[0]:.4g} to {made.history.loss[-1]:.4g} in {n} epochs"
+    if loss == "logistic":
+        wanted = f"ROC curve:\nAUC {measures.auc(made.targets, made.predictions):.4f}, 20 test rows"
+    elif loss == "softmax":
+        right = np.mean(made.predictions.argmax(axis=1) == made.targets)
+        wanted = f"Confusion matrix:\n{right:.1%} of 20 test rows right"
+    else:
+        wanted = "Predictions against targets:\n20 test rows"
+    assert predicted.get_title() == wanted
+    if LOSSES[loss]().curvature is None:
+        assert weights.get_title() == "Weights:\nper unit of the column"
+        assert texts(limit) == [f"{loss} has no curvature bound:\nits slope jumps, and no learning rate is the limit."]
+    else:
+        assert weights.get_title() == "Weights:\ntimes the column's standard deviation"
+        assert limit.get_title().startswith(f"Learning rate: limit {made.spectrum.lr_limit:.3g},\ncondition number ")
+        assert (limit.get_xlabel(), limit.get_ylabel()) == ("learning rate of plain gradient descent", "epochs for 3 digits")
+
+
+def test_curves_are_the_history(panel):
+    many = history(np.geomspace(100, 0.1, 50), np.geomspace(200, 0.2, 50))
+    ax = panel(panels.curves, report(history=many))
+    assert labels(ax) == legend(ax) == ["training", "test"]
+    for line, values in zip(ax.get_lines(), (many.loss, many.validation_loss), strict=True):
+        np.testing.assert_array_equal(line.get_xydata(), np.column_stack([many.epoch, values]))
+    assert (ax.get_xscale(), ax.get_yscale()) == ("linear", "log")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "loss (mse)")
+    assert texts(ax) == []
+
+
+def test_a_loss_that_hardly_falls_has_a_linear_axis_and_very_many_epochs_a_logarithmic_one(panel):
+    ax = panel(panels.curves, report(history=history(np.linspace(3, 2, 10_000))))
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "linear")
+    assert ax.get_title() == "Loss (mse):\n3 to 2 in 10,000 epochs"
+
+
+def test_a_test_loss_that_stands_in_the_scores_alone_is_a_point_at_the_end(panel):
+    ax = panel(panels.curves, report(history=history([3, 2, 1.5, 1.25, 1.125])))
+    assert legend(ax) == ["training", "test, after training"]
+    assert ax.get_lines()[1].get_xydata().tolist() == [[5, 1.25]]
+    ax = panel(panels.curves, report(history=history([3, 2, 1.5, 1.25]), scores={"loss": (1.25, None)}))
+    assert labels(ax) == ["training"]
+    assert ax.get_legend() is None
+
+
+def test_few_epochs_are_points_with_their_values(panel):
+    ax = panel(panels.curves, report(history=history([0.5], [0.75])))
+    assert texts(ax) == ["0.5", "0.75"]
+    assert [line.get_marker() for line in ax.get_lines()] == ["o", "o"]
+    assert ax.get_title() == "Loss (mse):\n0.5 in 1 epoch"
+    below, above = ax.texts
+    assert below.xyann[1] < 0 < above.xyann[1]
+    ax = panel(panels.curves, report(history=history([0.5, 0.25]), scores={}))
+    assert texts(ax) == ["0.5", "0.25"]
+    assert ax.get_xticks().tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.0, 0.0, 0.0], [2.0] * 5, [1e-300] * 5, [1 + 1e-16 * i for i in range(9)]])
+def test_a_loss_that_stays_is_drawn_in_the_middle(panel, values):
+    ax = panel(panels.curves, report(history=history(values), scores={}))
+    low, high = ax.get_ylim()
+    assert (low + high) / 2 == pytest.approx(values[0], abs=1e-9)
+    assert high - low > 1e-3 * abs(values[0])
+
+
+def test_a_history_of_some_epochs_says_how_many_there_were(panel):
+    run = fit(X, Y, lr=1e-3, epochs=[10, 1000, 100_000], method="exact")
+    ax = panel(panels.curves, report(history=run.history, scores={}))
+    assert ax.get_title().endswith(" in 100,000 epochs")
+
+
+def test_a_run_without_epochs_says_so(panel):
+    ax = panel(panels.curves, report(history=History.empty()))
+    assert texts(ax) == ["The run has no epoch: there is no curve."]
+
+
+def test_predictions_stand_against_targets(panel):
+    made = report()
+    ax = panel(panels.predicted, made)
+    points, diagonal = ax.get_lines()
+    np.testing.assert_array_equal(points.get_xydata(), np.column_stack([made.targets, made.predictions]))
+    np.testing.assert_array_equal(diagonal.get_xdata(), diagonal.get_ydata())
+    assert ax.get_xlim() == ax.get_ylim()
+    assert legend(ax) == ["prediction = target"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("target", "prediction")
+    assert panel(panels.predicted, report(held_out=False)).get_title().endswith("20 training rows")
+    assert texts(panel(panels.predicted, report(targets=[], predictions=[]))) == [
+        "There are no rows to compare predictions with."
+    ]
+
+
+@pytest.mark.parametrize(("k", "shown"), [(2, 3), (7, 1)])
+def test_of_several_outputs_a_few_have_colours(panel, k, shown):
+    both = RNG.normal(size=(2, 30, k))
+    ax = panel(panels.predicted, report(weights=np.ones((3, k)), bias=None, targets=both[0], predictions=both[1]))
+    assert len(ax.get_lines()) == k + 1
+    assert len(legend(ax)) == shown
+    assert len({to_hex(line.get_color()) for line in ax.get_lines()[:k]}) == (k if shown > 1 else 1)
+
+
+@pytest.mark.parametrize(("size", "unit"), [(1e300, "1e300"), (1e-300, "1e-300"), (1e12, None), (0.0, None)])
+def test_extreme_targets_are_drawn_in_a_unit_that_the_axis_names(panel, size, unit):
+    ax = panel(panels.predicted, report(targets=size * np.arange(1.0, 10), predictions=size * np.arange(9.0)))
+    assert ax.get_xlabel() == ("target" if unit is None else f"target, in units of {unit}")
+    low, high = ax.get_xlim()
+    assert low < ax.get_lines()[0].get_xdata().min() <= ax.get_lines()[0].get_xdata().max() < high
+
+
+def test_the_roc_curve_is_drawn(panel):
+    made = report("logistic")
+    ax = panel(panels.predicted, made)
+    _, curve = ax.get_lines()
+    np.testing.assert_array_equal(curve.get_xydata(), np.column_stack(measures.roc(made.targets, made.predictions)))
+    assert legend(ax) == ["by chance: 0.5", f"area {measures.auc(made.targets, made.predictions):.4f}"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("share of late taken for in time", "share of in time found")
+    ax = panel(panels.predicted, report("logistic", targets=np.ones(20)))
+    assert texts(ax) == ["All 20 test rows are in time:\na ROC curve needs rows of both classes."]
+
+
+def test_the_confusion_matrix_has_its_numbers_and_names(panel):
+    made = report("softmax")
+    ax = panel(panels.predicted, made)
+    counts = measures.confusion(made.targets, made.predictions.argmax(axis=1), 3)
+    assert texts(ax) == [str(count) for count in counts.ravel()]
+    assert [text.get_position() for text in ax.texts[:4]] == [(0, 0), (1, 0), (2, 0), (0, 1)]
+    assert names_of_bars(ax) == [label.get_text() for label in ax.get_xticklabels()] == made.labels
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted class", "class")
+    assert (ax.get_xlim(), ax.get_ylim()) == ((-0.5, 2.5), (2.5, -0.5))  # the first class on the left and on top
+    np.testing.assert_allclose(ax.collections[0].get_array().ravel(), (counts / counts.sum(axis=1, keepdims=True)).ravel())
+
+
+def test_of_many_classes_the_recall_is_drawn(panel):
+    k = 30
+    targets = np.repeat(np.arange(k - 1), 10)  # the last class has no row
+    found = np.where(np.tile(np.arange(10), k - 1) < np.minimum(targets, 10), targets, (targets + 1) % k)
+    made = report("softmax", labels=None, weights=np.ones((3, k)), bias=None, targets=targets, predictions=np.eye(k)[found])
+    ax = panel(panels.predicted, made)
+    assert names_of_bars(ax) == [f"{c}, 10 rows" for c in range(12)]
+    np.testing.assert_allclose(widths(ax), np.minimum(np.arange(12), 10) / 10)
+    right = f"{np.mean(found == targets):.1%}"
+    assert ax.get_title() == (f"Recall of the 12 lowest of 29 classes:\n{right} of 290 test rows right (dashed)")
+
+
+def test_weights_are_those_times_the_deviation_of_their_columns(panel):
+    made = report()
+    ax = panel(panels.largest, made)
+    wanted = made.weights * X[:40].std(axis=0)
+    order = np.argsort(-np.abs(wanted))
+    np.testing.assert_allclose(widths(ax), wanted[order], rtol=1e-12)
+    assert names_of_bars(ax) == [NAMES[i] for i in order]
+    assert texts(ax) == [f"{wanted[i]:.3g}".replace("-", "−") for i in order]
+    assert [to_hex(bar.get_facecolor()) for bar in ax.patches] == ["#1f5fa8" if wanted[i] > 0 else "#d1622b" for i in order]
+    assert ax.get_xlabel() == "change of the prediction per standard deviation"
+
+
+def test_without_moments_weights_are_per_unit(panel):
+    made = report(spectrum=None)
+    ax = panel(panels.largest, made)
+    order = np.argsort(-np.abs(made.weights))
+    np.testing.assert_array_equal(widths(ax), made.weights[order])
+    assert ax.get_title() == "Weights:\nper unit of the column"
+    wide = spectrum(RNG.normal(size=(2, 8001)))
+    made = report(names=[f"c{i}" for i in range(8001)], weights=np.arange(8001.0), spectrum=wide)
+    ax = panel(panels.largest, made)
+    assert ax.get_title() == "The 12 largest of 8,001 weights:\nper unit of the column"
+    assert names_of_bars(ax) == [f"c{i}" for i in range(8000, 7988, -1)]
+    ax = panel(panels.limit, made)
+    assert ax.get_title() == f"Learning rate: limit {wide.lr_limit:.3g}"
+    assert "Of 8,002 eigenvalues only the largest is known" in texts(ax)[0]
+
+
+def test_weights_of_several_outputs_are_named_by_column_and_output(panel):
+    ax = panel(panels.largest, report("softmax", weights=np.diag([1.0, -3.0, 2.0]), spectrum=None, names=LONG))
+    assert names_of_bars(ax)[:3] == ["the_press…pressure → middle", "the_wind_…ion_wind → high", "the_tempe…perature → low"]
+    assert widths(ax)[:3].tolist() == [-3, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"weights": np.zeros(3)}, "All weights are zero."),
+        ({"weights": None}, "A network has no weight of its own for a column."),
+        ({"spectrum": spectrum(np.ones((5, 3)))}, "All columns with a weight are constant."),
+    ],
+)
+def test_no_weights_are_words(panel, changes, words):
+    assert texts(panel(panels.largest, report(**changes))) == [words]
+
+
+def test_names_that_are_shortened_alike_are_numbered_and_formulas_are_text(panel):
+    names = ["a" * 40 + "1" + "b" * 40, "a" * 40 + "2" + "b" * 40, "$x_{1$"]
+    ax = panel(panels.largest, report(names=names, weights=[3.0, 2.0, 1.0], spectrum=None))
+    assert names_of_bars(ax) == [f"{'a' * 15}…{'b' * 14} (1)", f"{'a' * 15}…{'b' * 14} (2)", "$x_{1$"]
+    assert not any(label.get_parse_math() for label in ax.get_yticklabels())
+
+
+def test_what_the_font_lacks_is_said():
+    figure = reports.draw(report(names=["日本", "tab\there", "\u202eevil"]))
+    figure.canvas.draw()  # a glyph that is missing would be a warning, and so an error here
+    assert sorted(names_of_bars(figure.axes[2])) == sorted(["□□", "tab here", " evil"])
+    assert figure.get_supxlabel() == "□ is a character that this picture's font does not have."
+    assert reports.draw(report()).get_supxlabel() == ""
+
+
+@pytest.mark.parametrize("share", [0.1, 1.5, "auto"])
+def test_the_learning_rates_are_marked(panel, share):
+    s = report().spectrum
+    lr = share if share == "auto" else share * s.lr_limit
+    ax = panel(panels.limit, report(lr=lr))
+    curve, limit, best, used = ax.get_lines()
+    for rate, epochs in curve.get_xydata()[::40]:
+        assert epochs == s.epochs_to(1e-3, float(rate))
+    assert curve.get_ydata()[-1] > 10 * curve.get_ydata().min()  # it climbs towards the limit
+    assert limit.get_xdata()[0] == s.lr_limit
+    assert best.get_xdata()[0] == s.lr_best
+    wanted = {"auto": "used: auto", 1.5: f"used: {lr if share == 'auto' else format(lr, '.3g')}: diverges"}
+    assert legend(ax) == [
+        f"limit {s.lr_limit:.3g}: diverges above it",
+        f"best {s.lr_best:.3g}: {s.epochs_to(1e-3):,} epochs",
+        wanted[share] if share in wanted else f"used: {lr:.3g}: {s.epochs_to(1e-3, lr):,} epochs",
+    ]
+    if share != "auto":
+        assert used.get_xdata()[0] == lr
+        assert ax.get_xlim()[0] < lr < ax.get_xlim()[1]
+
+
+def test_no_learning_rate_is_words(panel):
+    nothing = spectrum(np.zeros((4, 3)), bias=False)
+    assert texts(panel(panels.limit, report(spectrum=nothing))) == ["All eigenvalues are zero:\nany learning rate will do."]
+    assert "was not computed" in texts(panel(panels.limit, report(spectrum=None)))[0]
+    assert "A network's curvature changes" in texts(panel(panels.limit, report(spectrum=None, weights=None)))[0]
+
+
+def hard():
+    """Reports that are hard to lay out."""
+    yield "usual", report()
+    yield "long", report(names=LONG, title=" of ".join(LONG), scores=dict.fromkeys(LONG, (1e-300, 1.23456e12)))
+    yield "huge", report(weights=[1e250, -1e249, 3e249], targets=1e250 * Y[40:], predictions=1e250 * Y[40:])
+    yield "condition", report(spectrum=spectrum(X * [1e9, 1.0, 1e-9]))
+    many = [f"carrier_number_{c}_of_the_{'very_' * 8}long_list" for c in range(40)]
+    for k in (12, 40):
+        chosen = RNG.integers(0, k, 900)
+        yield f"{k} classes", report(
+            "softmax", labels=many[:k], names=LONG, weights=RNG.normal(size=(3, k)), bias=None, targets=chosen,
+            predictions=np.eye(k)[np.where(RNG.random(900) < 0.5, chosen, 0)],
+        )  # fmt: skip
+    yield "two long classes", report("logistic", labels=LONG[:2])
+    yield "one class", report("logistic", labels=LONG[:2], targets=np.zeros(20))
+    yield (
+        "outputs",
+        report(weights=np.ones((3, 2)), bias=None, labels=LONG[:2], targets=np.ones((9, 2)), predictions=np.ones((9, 2))),
+    )
+    yield "text for lr", report(lr="auto: " + "Nesterov in the metric of the data, " * 4)
+    yield "one column", report(names=["x"], weights=[-1e-12], spectrum=spectrum(X[:, :1]))
+    yield "few epochs", report(history=history([1.23456e-200, 1.2e-200], [1.3e-200, 1.1e-200]))
+
+
+@pytest.mark.parametrize(("name", "made"), [pytest.param(*case, id=case[0]) for case in hard()])
+def test_nothing_is_cut_off_and_no_panel_lies_on_another(name, made):
+    figure = reports.draw(made)
+    figure.canvas.draw()
+    whole = figure.bbox
+    boxes = [*(ax.get_tightbbox() for ax in figure.axes), figure._suptitle.get_window_extent()]
+    for box in boxes:
+        assert whole.x0 - 1 <= box.x0 < box.x1 <= whole.x1 + 1
+        assert whole.y0 - 1 <= box.y0 < box.y1 <= whole.y1 + 1
+    for i, box in enumerate(boxes):
+        for other in boxes[:i]:
+            assert min(box.x1, other.x1) - max(box.x0, other.x0) < 1 or min(box.y1, other.y1) - max(box.y0, other.y0) < 1
+    for ax in figure.axes:
+        assert ax.bbox.width > 0.2 * whole.width
+        assert ax.bbox.height > 0.2 * whole.height
+        lines = [label.get_window_extent() for label in ax.get_yticklabels() if label.get_text()]
+        for upper, lower in zip(lines[1:], lines, strict=False):
+            assert not upper.overlaps(lower)
+
+
+# Its file --------------------------------------------------------------------------------------------------------------------
+
+ALWAYS = """
+import sys
+import numpy as np
+from gdcore import History, reports
+epochs = np.arange(1, 9)
+x = np.linspace(1, 2, 700)
+history = History(epoch=epochs, loss=1 / epochs, validation_loss=2 / epochs, gradient_norm=x[:8], lr=x[:8], seconds=x[:8])
+made = reports.Report("t", "mse", history, ["a", "b"], [1.0, -2.0], 0.5, x, x**2, notes=["n"])
+for ending in ("png", "svg", "pdf"):
+    reports.save_plot(made, f"{sys.argv[1]}.{ending}")
+open(sys.argv[1] + ".html", "w", encoding="utf-8").write(reports.page(made))
+"""
+
+
+def test_the_same_report_gives_the_same_bytes_whatever_the_settings_and_the_time(python, tmp_path):
+    (tmp_path / "settings").mkdir()
+    (tmp_path / "settings" / "matplotlibrc").write_text(
+        "axes.facecolor: black\nfont.size: 30\ntext.usetex: True\nlines.linewidth: 9\nsavefig.dpi: 30\nsavefig.bbox: tight\n"
+    )
+    runs = {
+        "a": {"PYTHONHASHSEED": "1"},
+        "b": {"PYTHONHASHSEED": "2", "MATPLOTLIBRC": str(tmp_path / "settings"), "SOURCE_DATE_EPOCH": "1"},
+    }
+    for name, environment in runs.items():
+        done = python(ALWAYS, name, timeout=300, **environment)
+        assert (done.returncode, done.stderr) == (0, "")
+    for ending, magic in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF"), ("html", b"<!DOCTYPE html>")):
+        first, second = ((tmp_path / f"{name}.{ending}").read_bytes() for name in runs)
+        assert first.startswith(magic)
+        assert first == second
+        assert not re.search(rb"20[2-9]\d-\d\d-\d\d", first)  # no date
+
+
+def test_another_ending_is_refused_before_anything_is_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(reports, "draw", None)
+    for name in ("picture", "picture.jpg", "png", "picture.png.txt"):
+        with pytest.raises(ValueError, match=rf"{name}: the picture's name must end in \.png, \.svg or \.pdf"):
+            reports.save_plot(report(), tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "PICTURE.PNG"
+    path.write_bytes(b"before")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as m:
+        m.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            reports.save_plot(report(), path)
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("PICTURE.PNG", b"before")]
+    reports.save_plot(report(), str(path))
+    assert image.imread(path).shape == (1080, 1440, 4)
+    assert pyplot.get_fignums() == []
+
+
+@pytest.mark.parametrize("call", ["draw(made)", "page(made)", "save_plot(made, 'a.png')"])
+def test_a_missing_matplotlib_is_an_error_that_says_what_to_install(call, python, tmp_path):
+    (tmp_path / "matplotlib").mkdir()
+    (tmp_path / "matplotlib" / "__init__.py").write_text("raise ImportError('no matplotlib here')\n")
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+from gdcore import History, reports
+made = reports.Report("t", "mse", History.empty(), ["a"], [1.0], None, [1.0], [1.0])
+try:
+    reports.{call}
+except ImportError as error:
+    print(error)
+"""
+    done = python(code)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "a picture or a report needs matplotlib, which is not installed: pip install 'gdcore[cli]'\n"
+
+
+@pytest.mark.parametrize(
+    ("loss", "changes", "pattern"),
+    [
+        ("mse", {"weights": [1.0, 2.0]}, r"weights must have shape \(3,\): 3 names, 1 output; found \(2,\)"),
+        ("mse", {"weights": np.ones((3, 2))}, r"weights must have shape \(3,\): 3 names, 1 output; found \(3, 2\)"),
+        ("mse", {"bias": [1.0, 2.0]}, "bias must have 1 value, one for each output, found 2"),
+        ("mse", {"labels": ["a", "b"]}, "labels must be 1, one for each class or output, found 2"),
+        ("softmax", {"weights": np.ones(3)}, r"weights must have shape \(3, 3\): 3 names, 3 outputs; found \(3,\)"),
+        ("mse", {"weights": [1.0, np.nan, 2.0]}, "weights must be finite, found nan"),
+        ("mse", {"spectrum": spectrum(X[:, :2])}, "spectrum is one of 2 columns, names are 3"),
+        ("mse", {"targets": Y[:19]}, r"targets must have shape \(20,\) beside predictions \(20,\), found \(19,\)"),
+        ("mse", {"predictions": [[[1.0]]], "targets": [[[1.0]]]}, r"predictions for mse must have shape \(m,\) or \(m, k\)"),
+        ("mse", {"predictions": np.full(20, np.inf)}, "predictions must be finite, found inf"),
+        ("logistic", {"predictions": np.ones((20, 2))}, r"predictions for logistic must have shape \(m,\), found \(20, 2\)"),
+        ("logistic", {"targets": np.full(20, 0.5)}, "targets for logistic must be whole numbers from 0 to 1, found 0.5"),
+        ("logistic", {"labels": ["a"]}, "labels must be 2, one for each class or output, found 1"),
+        ("softmax", {"predictions": np.ones(20)}, r"predictions for softmax must have shape \(m, k\), found \(20,\)"),
+        ("softmax", {"targets": np.full(20, 3)}, "targets for softmax must be whole numbers from 0 to 2, found 3"),
+    ],
+)
+def test_a_report_that_does_not_fit_together_is_refused(loss, changes, pattern):
+    with pytest.raises(ValueError, match=pattern):
+        report(loss, **changes)
+
+
+def test_an_unknown_loss_is_refused():
+    with pytest.raises(ValueError, match="loss 'rmse' is unknown; there is 'mse'"):
+        Report("t", "rmse", History.empty(), ["a"], [1.0], None, [1.0], [1.0])
+
+
+# The page --------------------------------------------------------------------------------------------------------------------
+
+VOID = {"meta", "img"}
+
+
+class Page(HTMLParser):
+    """What a page has: tags in order, attributes, the text of each element kind, the rows of tables."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.open, self.seen, self.text, self.rows = [], [], {}, []
+        self.feed(source)
+        assert self.open == [], "an element is not closed"
+
+    def handle_starttag(self, tag, attributes):
+        self.seen.append((tag, dict(attributes)))
+        assert len(attributes) == len(dict(attributes))
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        if tag not in VOID:
+            self.open.append(tag)
+            self.text.setdefault(tag, []).append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        for tag in set(self.open):
+            self.text[tag][-1] += data
+        if {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data
+
+    def tags(self, name):
+        return [attributes for tag, attributes in self.seen if tag == name]
+
+
+def asks_for(source):
+    """All addresses that a page, or a picture in it, asks for."""
+    found = [value for _, attributes in Page(source).seen for name, value in attributes.items() if name in ("src", "href")]
+    for value in list(found):
+        if value.startswith("data:image/svg+xml;base64,"):
+            picture = base64.b64decode(value.partition(",")[2]).decode("utf-8")
+            found += re.findall(r'href="([^"]*)"', picture) + re.findall(r"url\(([^)]*)\)", picture)
+    return found + re.findall(r"url\(([^)]*)\)|@import", source)
+
+
+def evil():
+    return report(
+        "logistic", title=EVIL, names=[EVIL, "b\x00\ud800", "日本"], labels=[EVIL, "no"], notes=[EVIL],
+        settings=[(EVIL, EVIL)], columns=[(EVIL, EVIL)], scores={EVIL: (1.0, None)}, lr=EVIL,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_page_of_every_loss_has_its_numbers(loss):
+    made = report(loss)
+    page = Page(reports.page(made))
+    assert page.text["h1"] == page.text["title"] == ["arr_delay of flights.csv"]
+    assert page.text["h2"] == ["Scores", "Settings", "Spectrum", "Weights", "What became of each column"]
+    assert page.text["li"] == ["3 rows had no target"]
+    for row in (
+        ["loss", f"{made.scores['loss'][0]:.6g}", "1.25"],
+        ["score", "0.75", "0.5"],
+        ["optimizer", "Nesterov"],
+        ["tailnum", "left out"],
+    ):
+        assert row in page.rows
+    s = made.spectrum
+    if s is None:
+        assert f"{loss} has no curvature bound: its slope jumps, and no learning rate is the limit." in page.text["p"]
+    else:
+        assert ["condition number, λmax/λmin", f"{s.condition:.6g}"] in page.rows
+        assert ["largest eigenvalue, λmax", f"{s.largest:.6g}"] in page.rows
+        assert ["smallest eigenvalue that is not zero, λmin", f"{s.smallest:.6g}"] in page.rows
+        assert ["learning rate: limit, 2/λmax", f"{s.lr_limit:.6g}"] in page.rows
+        assert ["learning rate: best, 2/(λmax + λmin)", f"{s.lr_best:.6g}"] in page.rows
+        assert ["learning rate: used", "auto"] in page.rows
+        assert ["epochs for 3 digits at the best", f"{s.epochs_to(1e-3):,}"] in page.rows
+        worst = ", ".join(f"{NAMES[c]} ({s.shares[c]:.0%})" for c in s.worst_columns)
+        assert ["columns that keep the learning rate small (share)", worst] in page.rows
+    cells = {row[0]: row[1:] for row in page.rows}
+    deviations = X[:40].std(axis=0)
+    for i, name in enumerate(NAMES):
+        weights = np.atleast_1d(made.weights[i])
+        found = [row for row in page.rows if row[0] == name and len(row) == len(cells["bias"]) + 1]
+        wanted = [name, *(f"{weight:.6g}" for weight in weights)]
+        if s is not None:
+            wanted += [f"{deviations[i]:.6g}", f"{(weights * deviations[i])[np.abs(weights).argmax()]:.6g}"]
+        assert wanted in found
+    assert cells["bias"][: np.size(made.bias)] == [f"{b:.6g}" for b in np.atleast_1d(made.bias)]
+    assert page.text["footer"] == [
+        f"Made with gdcore {gdcore.__version__}, NumPy {np.__version__}, Python {platform.python_version()}."
+    ]
+    pictures = [attributes["alt"] for attributes in page.tags("img")]
+    assert len(pictures) == 4
+    assert (
+        pictures[0]
+        == f"Loss ({loss}): {made.history.loss[0]:.4g} to {made.history.loss[-1]:.4g} in {len(made.history)} epochs"
+    )
+    if s is None:
+        assert (
+            pictures[3] == f"Learning rate: {loss} has no curvature bound: its slope jumps, and no learning rate is the limit."
+        )
+
+
+def test_the_page_says_what_the_learning_rate_used_does():
+    s = report().spectrum
+    row = "epochs for 3 digits at the one used"
+    assert [row, f"{s.epochs_to(1e-3, 0.001):,}"] in Page(reports.page(report(lr=0.001))).rows
+    assert [row, "never"] in Page(reports.page(report(lr=2 * s.lr_limit))).rows
+
+
+def test_long_tables_say_what_is_left_out():
+    made = report(names=[f"c{i}" for i in range(2500)], weights=np.arange(2500.0), spectrum=None)
+    page = Page(reports.page(made))
+    rows = [row for row in page.rows if re.fullmatch(r"c\d+", row[0])]
+    assert rows == [[f"c{i}", f"{i}"] for i in range(2499, 499, -1)]
+    assert any("500 of 2,500 columns, those with the smallest, are left out." in p for p in page.text["p"])
+    k = 60
+    made = report("softmax", labels=None, weights=np.ones((3, k)), bias=np.zeros(k), targets=[3], predictions=np.eye(k)[[3]])
+    page = Page(reports.page(made))
+    assert any(p.endswith("10 of 60 outputs are left out.") for p in page.text["p"])
+    assert len(next(row for row in page.rows if row[0] == "bias")) == 1 + 50 + 2
+
+
+def test_a_page_of_a_network_and_of_nothing_else():
+    empty = {"weights": None, "bias": None, "spectrum": None, "scores": {}, "settings": (), "columns": (), "notes": ()}
+    page = Page(reports.page(report(history=History.empty(), targets=[], predictions=[], **empty)))
+    assert page.text["h2"] == ["Spectrum", "Weights"]
+    assert "A network has no weight of its own for a column." in page.text["p"]
+    assert page.rows == []
+
+
+def test_what_the_user_names_is_text_and_nothing_else():
+    source = reports.page(evil())
+    page = Page(source)
+    source.encode("utf-8")
+    assert {tag for tag, _ in page.seen} <= {
+        "html", "head", "meta", "title", "style", "body", "main", "section", "h1", "h2", "p", "ul", "li", "div", "table",
+        "thead", "tbody", "tr", "th", "td", "bdi", "figure", "figcaption", "img", "footer",
+    }  # fmt: skip
+    assert len(page.tags("img")) == 4
+    assert not any(name.startswith("on") for _, attributes in page.seen for name in attributes)
+    shown = EVIL.replace("\u202e", "[U+202E]")
+    assert page.text["h1"] == page.text["title"] == page.text["li"] == [shown]
+    assert [shown, shown] in page.rows
+    assert "b␀\ufffd" in [row[0] for row in page.rows]
+    assert "\u202e" not in source
+    assert "□ is a character that the pictures' font does not have." in page.text["figcaption"]
+
+
+def test_what_the_user_names_does_not_leave_the_pictures_text():
+    page = Page(reports.page(report("logistic", labels=['" onload="1', "b"], targets=np.zeros(20))))
+    assert page.tags("img")[1]["alt"] == 'ROC curve: All 20 test rows are " onload="1: a ROC curve needs rows of both classes.'
+    assert all(set(attributes) == {"src", "alt", "width", "height"} for attributes in page.tags("img"))
+
+
+def test_the_page_asks_for_nothing():
+    source = reports.page(evil())
+    assert len(asks_for(source)) > 4
+    assert all(address.startswith(("data:image/", "#")) for address in asks_for(source))
+    assert "default-src 'none'" in Page(source).tags("meta")[1]["content"]
+    assert "http://" not in source
+    assert "https://" not in source
+
+
+# The page in a browser -------------------------------------------------------------------------------------------------------
+
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="there is no chromium or chrome on PATH")
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """Runs a headless Chromium; returns what it prints."""
+
+    def run(address, *options):
+        done = subprocess.run(
+            [
+                BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
+                "--disable-dev-shm-usage", f"--user-data-dir={tmp_path / 'profile'}", *options, str(address),
+            ],
+            capture_output=True, timeout=300, cwd=tmp_path,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr.decode(errors="replace")
+        return done.stdout.decode("utf-8")
+
+    return run
+
+
+@pytest.fixture
+def screenshot(browser, tmp_path):
+    """Pixels of a page (height, width, 3) at a width."""
+
+    def pixels(address, width, *options):
+        picture = tmp_path / "screenshot.png"
+        browser(address, f"--window-size={width},2000", f"--screenshot={picture}", *options)
+        return image.imread(picture)[..., :3]
+
+    return pixels
+
+
+@needs_browser
+def test_a_browser_shows_the_title_the_numbers_and_the_rows_and_runs_nothing(browser, tmp_path):
+    made = evil()
+    path = tmp_path / "page.html"
+    path.write_text(reports.page(made), encoding="utf-8")
+    dom = Page(browser(path.as_uri(), "--dump-dom").strip())
+    source = Page(path.read_text(encoding="utf-8"))
+    assert dom.text["title"] == dom.text["h1"] == [EVIL.replace("\u202e", "[U+202E]")]
+    assert dom.rows == source.rows
+    assert ["largest eigenvalue, λmax", f"{made.spectrum.largest:.6g}"] in dom.rows
+    assert [tag for tag, _ in dom.seen] == [tag for tag, _ in source.seen]
+
+
+@needs_browser
+def test_a_browser_draws_the_page_light_and_dark_without_a_network(screenshot, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(reports.page(report()), encoding="utf-8")
+    address = path.as_uri()
+    for width in (1200, 400):
+        light = screenshot(address, width, "--blink-settings=preferredColorScheme=1")
+        assert light.shape == (2000, width, 3)
+        assert (light[2, 2] == 1).all()
+        dark = screenshot(address, width, "--blink-settings=preferredColorScheme=0")
+        assert (dark[2, 2] < 0.2).all()
+        for pixels in (light, dark):
+            assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 100
+            assert np.mean(np.abs(pixels - pixels[2, 2]).max(axis=2) > 0.3) > 0.01  # a page full of text and lines
+        for color in ((0x1F, 0x5F, 0xA8), (0xD1, 0x62, 0x2B)):  # of both curves: the pictures are there
+            assert (np.abs(light * 255 - color).max(axis=2) < 3).sum() > 50
+        alone = screenshot(address, width, "--blink-settings=preferredColorScheme=1", "--host-resolver-rules=MAP * ~NOTFOUND")
+        np.testing.assert_array_equal(alone, light)
+
+
+@needs_browser
+@pytest.mark.parametrize("name", ["usual", "long", "classes"])
+def test_a_browser_needs_no_horizontal_scrolling(browser, tmp_path, name):
+    made = {
+        "usual": report,
+        "long": lambda: report(names=LONG, title="".join(LONG), notes=LONG, settings=[(LONG[0], LONG[1])], lr="".join(LONG)),
+        "classes": lambda: report("softmax", weights=np.ones((3, 3)) / 3, labels=LONG, names=LONG),
+    }[name]()
+    frames = "".join(
+        f'<iframe srcdoc="{html.escape(reports.page(made))}" style="width:{width}px;height:800px;border:0"></iframe>\n'
+        for width in (1200, 400)
+    )
+    measure = """<script>
+    onload = () => { document.title = [...document.querySelectorAll("iframe")].map(frame => {
+        const root = frame.contentDocument.documentElement;
+        return [frame.clientWidth, root.scrollWidth, root.scrollHeight > 800, frame.contentDocument.images.length];
+    }).join(";"); };
+    </script>"""
+    wrapper = tmp_path / "wrapper.html"
+    wrapper.write_text(f"<!DOCTYPE html>\n<meta charset='utf-8'><title></title>\n{measure}\n{frames}", encoding="utf-8")
+    printed = browser(wrapper.as_uri(), "--dump-dom", "--window-size=1400,1800")
+    assert re.search(r"<title>(.*?)</title>", printed)[1] == "1200,1200,true,4;400,400,true,4"
