@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gdcore import losses, optimizers, plots, schedules
     from gdcore.check import check_gradient
-    from gdcore.checkpoints import Checkpoint
     from gdcore.files import load, save
     from gdcore.filetable import TableWarning, open_table
     from gdcore.mlp import MLP
     from gdcore.models import Linear
     from gdcore.optimizers import SGD, Adagrad, Adam, AdamW, Nesterov, RMSprop
     from gdcore.run import (
+        Checkpoint,
         CheckpointWarning,
         ConditionWarning,
         DivergenceError,
@@ -47,13 +47,12 @@ __all__ = [
 
 _HOME = {
     "check": ("check_gradient",),
-    "checkpoints": ("Checkpoint",),
     "files": ("load", "save"),
     "filetable": ("TableWarning", "open_table"),
     "mlp": ("MLP",),
     "models": ("Linear",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Nesterov", "RMSprop"),
-    "run": ("CheckpointWarning", "ConditionWarning", "DivergenceError", "Epoch", "History", "LearningRateWarning", "Run"),
+    "run": ("Checkpoint", "CheckpointWarning", "ConditionWarning", "DivergenceError", "Epoch", "History", "LearningRateWarning", "Run"),
     "sources": ("TableError",),
     "spectrum": ("Spectrum", "spectrum"),
     "train": ("fit", "train"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import queue
 import threading
 import time
 import warnings
@@ -20,46 +21,16 @@ import numpy as np
 from gdcore import container, fingerprints
 from gdcore.container import FileError
 from gdcore.loop import history_of
-from gdcore.run import CheckpointWarning, History, Method
+from gdcore.run import Checkpoint, CheckpointWarning, History, Method
 
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats
-    from gdcore.container import Path
 
 FORMAT = container.Format("gdcore-checkpoint", "1", "checkpoint")
 _META = container.COMMON | {"status", "method", "why", "epoch", "configuration", "data", "environment"}
 _NUMBERS = ("loss", "norm", "ceiling", "quick", "best", "waited", "tol", "judged")  # of the array of this name, in order
 _PAUSE = 0.2  # seconds that a call of a backend takes at most, about, where somebody wants to look between two
 _JOIN = 512  # pieces of history that are joined at once: for so long other threads wait
-
-
-class Checkpoint:
-    """Where `gdcore.fit` keeps a run, and how often: ``fit(..., checkpoint=Checkpoint("run.ckpt", seconds=60))``.
-
-    Parameters
-    ----------
-    path : str or path
-        A file, replaced whole or not at all.
-    seconds : float
-        ≥ 0, from one writing to the next; a path alone stands for 30.
-
-    >>> Checkpoint("run.ckpt")
-    Checkpoint('run.ckpt', seconds=30.0)
-    """
-
-    def __init__(self, path: Path, seconds: float = 30.0) -> None:
-        try:
-            self.path = os.fsdecode(path)
-        except TypeError:
-            raise TypeError(f"checkpoint must be a path or a gdcore.Checkpoint, found {path!r}") from None
-        if isinstance(seconds, (bool, np.bool_)) or not isinstance(seconds, (int, float, np.integer, np.floating)):
-            raise TypeError(f"seconds must be a number, found {seconds!r}")
-        if not 0 <= seconds < math.inf:
-            raise ValueError(f"seconds must be finite and not negative, found {seconds!r}")
-        self.seconds = float(seconds)
-
-    def __repr__(self) -> str:
-        return f"Checkpoint({self.path!r}, seconds={self.seconds!r})"
 
 
 def keeper(checkpoint: Any, resume: Any) -> Keeper | None:
@@ -102,6 +73,8 @@ class Keeper:
         self.seconds = min(_PAUSE, self._every / 4)
         """So often it wants to look."""
         self._thread: threading.Thread | None = None
+        self._copies: queue.SimpleQueue[tuple[Any, _Copy] | None] = queue.SimpleQueue()  # for the thread; None ends it
+        self._busy = False
         self._writing = threading.Lock()
         self._written = -1  # the epoch that the file has
         self._failure: BaseException | None = None
@@ -123,6 +96,7 @@ class Keeper:
             arrays, meta = container.read(FORMAT, self.path)
             if set(meta) != _META:
                 raise FileError("its metadata have a name missing or too many")
+            configuration, data = (container.json_of(meta[name], f"its {name}") for name in ("configuration", "data"))
         except FileError as error:
             raise FileError(f"{self.path} is there, and cannot be gone on from: {error}") from None
         if not self._resume:
@@ -130,7 +104,7 @@ class Keeper:
                 f"{self.path} is there: the checkpoint of a run at epoch {meta['epoch'][:20]}, written {meta['saved'][:20]}; "
                 "resume=True goes on from it; for a new run delete it, or give another path"
             )
-        self._check(t, meta)
+        self._check(t, meta, configuration, data)
         try:
             stored = _stored(t, arrays, meta)
         except (ValueError, TypeError, LookupError) as error:
@@ -138,10 +112,9 @@ class Keeper:
         self._written = len(stored.history) and int(stored.history.epoch[-1])
         return stored
 
-    def _check(self, t: Any, meta: dict[str, str]) -> None:
+    def _check(self, t: Any, meta: dict[str, str], configuration: dict[str, str], data: dict[str, Any]) -> None:
         """ValueError where the file is of another run."""
-        old = container.json_of(meta["configuration"], "its configuration")
-        if changed := fingerprints.changes(old, self._configuration):
+        if changed := fingerprints.changes(configuration, self._configuration):
             raise ValueError(
                 f"{self.path} is the checkpoint of a run with other options: {'; '.join(changed)}. Go on with those that it "
                 "had, or give another path"
@@ -149,7 +122,7 @@ class Keeper:
         here = fingerprints.environment()
         self._data = fingerprints.data(t, meta["method"])
         same = meta["environment"] == here
-        if changed := fingerprints.data_changes(container.json_of(meta["data"], "its data"), self._data, same):
+        if changed := fingerprints.data_changes(data, self._data, same):
             raise ValueError(
                 f"{self.path} is the checkpoint of a run on other data: {'; '.join(changed)}. Go on with the data that it "
                 "had, or give another path"
@@ -177,16 +150,18 @@ class Keeper:
         """Writes, if it is time to and no writing is still going on."""
         self._warn(6)
         now = time.monotonic()
-        if now < self._next or (self._thread is not None and self._thread.is_alive()):
+        if now < self._next or self._busy:
             return
         self._next = now + self._every
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="gdcore-checkpoint")
+            self._thread.start()
         copy = self._copy(t, "running")
-        self._thread = threading.Thread(target=self._try, args=(t, copy), name="gdcore-checkpoint")
-        self._thread.start()
+        self._busy = True
+        self._copies.put((t, copy))  # which does not wait for the thread to begin
 
     def finish(self, t: Any, status: str) -> None:
-        """Writes the state that the run ended with, before the run is told of."""
-        self.close(t)
+        """Writes the state that the run ended with; after `close`."""
         self._warn(5)
         if self._status is not None and not t.done and status in (self._status, "epochs"):
             return  # the file has it already
@@ -195,9 +170,15 @@ class Keeper:
         self._warn(5)
 
     def close(self, t: Any) -> None:
-        """Waits for a writing that is going on."""
-        if self._thread is not None and self._thread.ident is not None:
+        """Ends the thread, after a writing that is going on."""
+        self._copies.put(None)
+        if self._thread is not None and self._thread.is_alive():
             self._thread.join()
+
+    def _work(self) -> None:
+        while (copy := self._copies.get()) is not None:
+            self._try(*copy)
+            self._busy = False
 
     def _copy(self, t: Any, status: str) -> _Copy:
         # The pieces of history are not copied: those that are filled do not change.

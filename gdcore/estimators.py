@@ -7,13 +7,14 @@ it returns is kept under scikit-learn's names. ``import gdcore`` does not import
 from __future__ import annotations
 
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from gdcore import losses, threads
 from gdcore.backends import BACKENDS
+from gdcore.cluster import Cluster, lazy
 from gdcore.models import Linear, probabilities
 from gdcore.moments import Moments, check
 from gdcore.quadratic import Quadratic
@@ -57,6 +58,15 @@ class _Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         return validate_data(self, _dense(X), y, reset=reset, dtype=_FLOATS, ensure_all_finite=False, **how)
 
+    def _far(self, X: Any, y: Any) -> Array:
+        """One row in the place of rows in Dask: scikit-learn learns the columns from it."""
+        from gdcore import distributed
+
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        row: Array = validate_data(self, distributed.one_row(X), reset=True, dtype=_FLOATS)
+        return row
+
     def _seed(self) -> int:
         return int(utils.check_random_state(self.random_state).randint(2**31 - 1))
 
@@ -76,9 +86,19 @@ class _Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             weights[...], bias[...] = self.coef_.reshape(shape), np.reshape(self.intercept_, outputs)
         return Linear(weights.T, bias if self.bias else None)
 
-    def _fit(self, X: Array, Y: Array, y: Any, s: Any, loss: losses.Loss, outputs: tuple[int, ...], held: Any) -> Self:
-        """`gdcore.fit` of checked data; ``y`` is Y as it was given, ``held`` the rows that do not train."""
-        model, seed = self._start(X, outputs, self.warm_start), self._seed()
+    def _fit(
+        self, X: Any, Y: Any, y: Any, s: Any, loss: losses.Loss, outputs: tuple[int, ...], held: Any, like: Any = None
+    ) -> Self:
+        """`gdcore.fit` of checked data, or of rows in Dask, of which ``like`` is one row.
+
+        ``y`` is Y as it was given, ``held`` the rows that do not train.
+        """
+        far, size = like is not None, self.batch_size
+        if far and self.early_stopping and held is None:
+            raise ValueError("early_stopping needs X_val and y_val beside rows in Dask: no share of them is held back")
+        if size is not None and not far:
+            size = min(size, len(X))
+        model, seed = self._start(like if far else X, outputs, self.warm_start), self._seed()
         self._last, self._facts, given = None, {}, (X, y, None if s is None else {"sample_weight": s})
         if self.early_stopping and held is None:
             from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
@@ -87,17 +107,19 @@ class _Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             train, rest = train_test_split(np.arange(len(X)), test_size=share, random_state=seed, stratify=labels)
             held = X[rest], Y[rest]
             X, Y, s = X[train], Y[train], None if s is None else s[train]
-        with self._watch(*given) as callback, _finite(X):
+        with self._watch(*given) as callback, nullcontext() if far else _finite(X):
             run = fit(
                 X, Y, model, loss, self.optimizer, self.lr, self.epochs, l1=self.l1, l2=self.l2, sample_weight=s,
-                batch_size=None if self.batch_size is None else min(self.batch_size, len(X)), validation=held,
+                batch_size=size, validation=held,
                 patience=self.patience if self.early_stopping else None, precondition=self.precondition, method=self.method,
-                tol=self.tol, seed=seed, callback=callback, backend=self.backend, n_threads=self._threads(),
+                tol=self.tol, seed=seed, callback=callback, backend=self.backend,
+                n_threads=self.n_threads if far else self._threads(),
             )  # fmt: skip
             self._keep(run)
         if loss.name == "mse":
             how = self._threads(), self.backend
-            self._facts["moments"] = lambda: _measured(X, Y, s, *how)  # partial_fit adds to them
+            # partial_fit adds to them
+            self._facts["moments"] = lambda: Cluster(X, Y, s).moments(*how, target=True) if far else _measured(X, Y, s, *how)
         if run.status == "interrupted":
             raise KeyboardInterrupt  # a grid search shall not go on to its next candidate
         if run.status == "epochs":
@@ -273,7 +295,8 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, _Descent):  # type: ignore[m
         Parameters
         ----------
         X, y : array or data frame (n, d), array (n,) or (n, k)
-            X is not copied where it is one block of float32 or float64; coef_ has its dtype.
+            X is not copied where it is one block of float32 or float64; coef_ has its dtype. Rows in Dask are trained with
+            where they are: `gdcore.distributed`.
         sample_weight : array (n,), optional
         X_val, y_val : optional
             Rows that do not train; ``history_.validation_loss`` is theirs.
@@ -283,6 +306,9 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, _Descent):  # type: ignore[m
         ConvergenceWarning
             The epochs ran out; it names the gap, and what helps.
         """
+        if lazy(X):
+            like, held = self._far(X, y), None if X_val is None else (X_val, y_val)
+            return self._fit(X, y, y, sample_weight, self._loss(), np.shape(y)[1:], held, like)
         X, Y, s = self._checked(X, y, sample_weight, reset=True)
         held = None if X_val is None else self._checked(X_val, y_val, None, reset=False)[:2]
         return self._fit(X, Y, y, s, self._loss(), Y.shape[1:], held)
@@ -312,9 +338,9 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, _Descent):  # type: ignore[m
         self._facts = {"moments": moments, "gap": proved, "spectrum": Spectrum(moments.of_columns(), self.bias, loss, self.l2)}
         return self
 
-    def predict(self, X: Any) -> Array:
-        """Ŷ: (n,), or (n, k) after y (n, k)."""
-        return self._raw(X)
+    def predict(self, X: Any) -> Any:
+        """Ŷ: (n,), or (n, k) after y (n, k); lazy, of rows in Dask."""
+        return _in_dask(self, X, "predict") if lazy(X) else self._raw(X)
 
 
 class GDClassifier(ClassifierMixin, _Descent):  # type: ignore[misc]
@@ -390,19 +416,45 @@ class GDClassifier(ClassifierMixin, _Descent):  # type: ignore[misc]
     @with_callbacks  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None) -> Self:
         """Trains: as `GDRegressor.fit`, with labels y (n,)."""
+        if lazy(X):
+            return self._fit_far(X, y, sample_weight, X_val, y_val)
         X, labels = self._table(X, y, reset=True)
         check_classification_targets(labels)
-        classes = np.unique(labels)
-        if len(classes) < 2:
-            raise ValueError(f"y has only one class, {classes[0]!r}: at least two classes are needed")
-        if self.warm_start and hasattr(self, "classes_") and not np.array_equal(self.classes_, classes):
-            raise ValueError(f"the classes were {self.classes_}, now they are {classes}: warm_start has no start for them")
-        self.classes_, held = classes, None
+        self._learn(np.unique(labels))
+        held = None
         codes = self._codes(labels, X.dtype)
         if X_val is not None:
             Xv, yv = self._table(X_val, y_val)
             held = Xv, self._codes(yv, X.dtype, "y_val")
         return self._fit(X, codes, y, self._row_weights(codes, sample_weight, X), *self._problem(), held)
+
+    def _learn(self, classes: Array) -> None:
+        """classes_, checked."""
+        if len(classes) < 2:
+            raise ValueError(f"y has only one class, {classes[0]!r}: at least two classes are needed")
+        if self.warm_start and hasattr(self, "classes_") and not np.array_equal(self.classes_, classes):
+            raise ValueError(f"the classes were {self.classes_}, now they are {classes}: warm_start has no start for them")
+        self.classes_ = classes
+
+    def _fit_far(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any) -> Self:
+        """`fit` of rows in Dask: one pass finds the classes."""
+        from gdcore import distributed
+
+        like = self._far(X, y)
+        classes = distributed.classes(y)
+        check_classification_targets(classes)
+        self._learn(classes)
+        codes, s, held = distributed.codes(y, classes), sample_weight, None
+        if self.class_weight is not None:
+            if isinstance(self.class_weight, str) and self.class_weight == "balanced":
+                totals = distributed.class_totals(codes, s, len(classes))
+                factors = np.divide(totals.sum(), len(classes) * totals, out=np.zeros(len(classes)), where=totals > 0)
+            else:
+                factors = utils.compute_class_weight(self.class_weight, classes=classes, y=classes)
+            s = distributed.weighted(codes, factors, s)
+        if X_val is not None:
+            held = X_val, distributed.codes(y_val, classes, "y_val")
+        return self._fit(X, codes, y, s, *self._problem(), held, like)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Trains with one more chunk of rows: one epoch of mini-batches, of 32 rows by default.
@@ -422,30 +474,48 @@ class GDClassifier(ClassifierMixin, _Descent):  # type: ignore[misc]
         codes = self._codes(labels, X.dtype)
         return self._step(X, codes, self._row_weights(codes, sample_weight, X), *self._problem())
 
-    def decision_function(self, X: Any) -> Array:
+    def decision_function(self, X: Any) -> Any:
         """Ŷ: (n,) for two classes, positive for the second; else (n, k)."""
+        if lazy(X):
+            return _in_dask(self, X, "decision_function")
         raw = self._raw(X)
         return raw[:, 0] if self._binary else raw
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Any) -> Any:
         """The most probable label of each row."""
+        if lazy(X):
+            return _in_dask(self, X, "predict")
         raw = self.decision_function(X)
         labels: Array = self.classes_[(raw > 0).astype(np.intp) if self._binary else raw.argmax(axis=1)]
         return labels
 
-    def predict_proba(self, X: Any) -> Array:
+    def predict_proba(self, X: Any) -> Any:
         """Probabilities (n, k) of classes_, float64; each row sums to 1."""
+        if lazy(X):
+            return _in_dask(self, X, "predict_proba")
         raw, loss = self.decision_function(X).astype(np.float64), self._problem()[0]
         return np.column_stack([probabilities(z, loss) for z in (-raw, raw)]) if self._binary else probabilities(raw, loss)
 
-    def predict_log_proba(self, X: Any) -> Array:
+    def predict_log_proba(self, X: Any) -> Any:
         """Their logarithms, finite where a probability is too small for a number."""
+        if lazy(X):
+            return _in_dask(self, X, "predict_log_proba")
         raw = self.decision_function(X).astype(np.float64)
         if self._binary:
             return -np.logaddexp(0, np.column_stack([raw, -raw]))
         raw -= raw.max(axis=1, keepdims=True)
         logs: Array = raw - np.log(np.exp(raw).sum(axis=1, keepdims=True))
         return logs
+
+
+def _in_dask(estimator: Any, X: Any, method: str) -> Any:
+    from gdcore import distributed
+
+    validation.check_is_fitted(estimator)
+    # Without what pickling would have to find first, from the data.
+    lean = object.__new__(type(estimator))
+    vars(lean).update({name: value for name, value in vars(estimator).items() if name not in ("_facts", "_last", "history_")})
+    return distributed.predict(lean, X, method)
 
 
 def _remember(estimator: Any, parameters: dict[str, Any]) -> None:

@@ -16,17 +16,21 @@ is that of strong convexity, ‖∇‖²/(2·l2).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gdcore.backends import BACKENDS
-from gdcore.tables import Table, row_blocks
+from gdcore.tables import fold
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gdcore._types import Array, Floats
     from gdcore.losses import Loss
     from gdcore.metric import Metric
+    from gdcore.tables import Piece, Table
 
 
 _NEAR = 1e-8
@@ -66,27 +70,20 @@ def duality_gap(
     """The bound for huber, logistic and softmax with l2 > 0, by one pass more; None where it proves nothing."""
     if l2 <= 0 or loss.name not in _PAIRS:
         return None
-    slopes = _PAIRS[loss.name]
     mean = None if bias_gradient is None else bias_gradient.astype(np.float64)
-    total, first = 0.0, 0.0
-    sums, slope, centre = np.zeros(weights.shape), np.zeros(weights.shape[1]), np.zeros(len(weights))
-    mix = _Mix(X, Y, sample_weight, loss, mean)
+    rows = functools.partial(fold, X, Y, sample_weight, n_threads=n_threads)
+    at = functools.partial(functools.partial, weights=weights, bias=bias, loss=loss)
+    mix = _Mix(rows, loss, mean)
     if mean is not None and 0 < mix.share < _NEAR:
-        mix.move(_balancing(X, Y, weights, bias, sample_weight, n_threads, loss, mean))
-    for piece in row_blocks(X, Y, sample_weight):
-        raw = np.empty((len(piece.X), weights.shape[1]), weights.dtype)
-        BACKENDS["kernel"].predict(piece.X, weights, bias, raw, n_threads)
-        s = np.ones(len(raw)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
-        terms, alpha = slopes(raw.astype(np.float64), piece.Y, loss.parameter, mix)
-        first += float(s @ terms)
-        total += float(s.sum())
-        products = piece.X.T @ np.column_stack([s[:, None] * alpha, s]).astype(weights.dtype)
-        sums += products[:, :-1]
-        centre += products[:, -1]
-        slope += s @ alpha
+        mix.move(_balancing(rows(part=at(_curvature)), mean))
+    found = rows(part=at(_conjugates, mix=mix))
+    d, k = weights.shape
+    first, total, slope = float(found[0]), float(found[1]), found[2 : 2 + k]
+    products = found[2 + k :].reshape(d, k + 1)
+    sums, centre = products[:, :k], products[:, k:]
     if mean is not None:
         # What is left of Σ s·α is taken off each α: columns far from 0 would make much of it.
-        sums -= centre[:, None] * slope / total
+        sums = sums - centre * slope / total
     w, v = weights.astype(np.float64), -sums / total
     shrunk = np.sign(v) * np.maximum(np.abs(v) - l1, 0)
     second = float(np.sum((l2 * w - shrunk) ** 2)) / (2 * l2) + float(np.sum(l1 * np.abs(w) - w * (v - shrunk)))
@@ -94,31 +91,54 @@ def duality_gap(
     return gap if np.isfinite(gap) else None
 
 
-def _balancing(
-    X: Array | Table, Y: Array, weights: Array, bias: Array | None, s: Array | None, n_threads: int, loss: Loss, mean: Floats
-) -> Floats:
-    """What added to the bias makes ∇b 0, to second order: a Newton step of the bias alone."""
-    k = weights.shape[1]
-    hessian, total = np.zeros((k, k)), 0.0
-    for piece in row_blocks(X, Y, s):
-        raw = np.empty((len(piece.X), k), weights.dtype)
-        BACKENDS["kernel"].predict(piece.X, weights, bias, raw, n_threads)
-        weight = np.ones(len(raw)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
-        total += float(weight.sum())
-        if loss.name == "softmax":
-            e = np.exp(raw - raw.max(axis=1, keepdims=True)).astype(np.float64)
-            p = e / e.sum(axis=1, keepdims=True)
-            hessian += np.diag(weight @ p) - p.T @ (weight[:, None] * p)
-        else:
-            hessian += np.diag(weight @ loss.curvatures(raw.astype(np.float64), piece.Y))
-    step: Floats = -np.linalg.pinv(hessian / total, rcond=1e-12, hermitian=True) @ mean
+def _predicted(piece: Piece, n_threads: int, weights: Array, bias: Array | None) -> tuple[Array, Floats]:
+    """Ŷ of a piece's rows, and their weights."""
+    raw = np.empty((len(piece.X), weights.shape[1]), weights.dtype)
+    BACKENDS["kernel"].predict(piece.X, weights, bias, raw, n_threads)
+    return raw, np.ones(len(raw)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
+
+
+def _conjugates(piece: Piece, n_threads: int, *, weights: Array, bias: Array | None, loss: Loss, mix: _Mix) -> Floats:
+    """Σ s·(ℓ(ŷ) + ℓ*(α) − α·ŷ), Σ s, Σ s·α (k,), Σ s·xᵀ[α, 1] (d, k + 1)."""
+    raw, s = _predicted(piece, n_threads, weights, bias)
+    terms, alpha = _PAIRS[loss.name](raw.astype(np.float64), piece.Y, loss.parameter, mix)
+    products = piece.X.T @ np.column_stack([s[:, None] * alpha, s]).astype(weights.dtype)
+    return np.concatenate([[s @ terms, s.sum()], s @ alpha, products.ravel()])
+
+
+def _curvature(piece: Piece, n_threads: int, *, weights: Array, bias: Array | None, loss: Loss) -> Floats:
+    """Σ s, Σ s·∂²ℓ/∂ŷ² (k, k)."""
+    raw, s = _predicted(piece, n_threads, weights, bias)
+    if loss.name == "softmax":
+        e = np.exp(raw - raw.max(axis=1, keepdims=True)).astype(np.float64)
+        p = e / e.sum(axis=1, keepdims=True)
+        hessian = np.diag(s @ p) - p.T @ (s[:, None] * p)
+    else:
+        hessian = np.diag(s @ loss.curvatures(raw.astype(np.float64), piece.Y))
+    return np.concatenate([[s.sum()], hessian.ravel()])
+
+
+def _balancing(sums: Floats, mean: Floats) -> Floats:
+    """What added to the bias makes ∇b 0, to second order: a Newton step of the bias alone, from the sums of `_curvature`."""
+    hessian = sums[1:].reshape(len(mean), len(mean)) / sums[0]
+    step: Floats = -np.linalg.pinv(hessian, rcond=1e-12, hermitian=True) @ mean
     return step
+
+
+def _labels(piece: Piece, n_threads: int, *, classes: int, loss: Loss) -> Floats:
+    """Σ s, and for each class, or each output, Σ s of the rows that have it."""
+    s = np.ones(len(piece.Y)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
+    if loss.name == "softmax":
+        labels: Array = np.bincount(piece.Y[:, 0].astype(np.intp), weights=s, minlength=classes)
+    else:
+        labels = np.asarray(s @ piece.Y)
+    return np.concatenate([[s.sum()], labels])
 
 
 class _Mix:
     """(1 − share)·slope + share·other: slopes whose mean is 0 although that of the given ones is ``mean``."""
 
-    def __init__(self, X: Array | Table, Y: Array, s: Array | None, loss: Loss, mean: Floats | None) -> None:
+    def __init__(self, rows: Callable[..., Any], loss: Loss, mean: Floats | None) -> None:
         self.share, self.other, self.shift = 0.0, np.zeros(1), np.zeros(1)
         if mean is None or not mean.any():
             return
@@ -129,15 +149,8 @@ class _Mix:
             return
         # Probabilities p with mean m shall have the mean t of the labels: mixed with q = (t − (1 − share)·m)/share, which is
         # not negative where share is at least 1 − t/m.
-        labels, total = np.zeros(len(mean)), 0.0
-        for piece in row_blocks(X, Y, s):
-            weight = np.ones(len(piece.Y)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
-            total += float(weight.sum())
-            if loss.name == "softmax":
-                labels += np.bincount(piece.Y[:, 0].astype(np.intp), weights=weight, minlength=len(mean))
-            else:
-                labels += weight @ piece.Y
-        labels /= total
+        sums = rows(part=functools.partial(_labels, classes=len(mean), loss=loss))
+        labels = sums[1:] / sums[0]
         if loss.name == "softmax":
             present = mean + labels
             self.share = float(np.clip(np.max(1 - labels / np.maximum(present, 1e-300)), 0, 1))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gdcore import gap, losses, optimizers, progress, rows, schedules, threads
+from gdcore import cluster, gap, losses, optimizers, rows, schedules, threads
 from gdcore.backends import BACKENDS
 from gdcore.backtracking import Backtracking, search
 from gdcore.closed import Closed
@@ -24,7 +24,7 @@ from gdcore.nesterov import BAND, SMOOTHING, Nesterov
 from gdcore.quadratic import Quadratic, rows_like
 from gdcore.run import ConditionWarning, DivergenceError, Epoch, History, LearningRateWarning, Method, Run
 from gdcore.spectrum import MOST_COLUMNS, Spectrum, of
-from gdcore.tables import Piecewise, Table, moments_of, row_blocks
+from gdcore.tables import Piece, Piecewise, Table, fold, moments_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,25 +153,30 @@ class Training:
         self.each = options.callback is not None or self.validation is not None
 
     def _take_data(self, X: Any, Y: Any, model: Linear | MLP | None) -> None:
-        """The rows: arrays, or a table that comes in pieces."""
+        """The rows: arrays, a table that comes in pieces, or Dask's, which are such a table."""
         options, size = self.options, self.options.batch_size
-        self.table = isinstance(X, Table)
-        if isinstance(X, Table):
+        if cluster.lazy(X):
+            if Y is None:
+                raise TypeError("Y must be given beside X: found None")
+            X = cluster.Cluster(X, Y, options.sample_weight, self.loss_function.targets, options.n_threads)
+        elif isinstance(X, Table):
             for name, value in (("Y", Y), ("sample_weight", options.sample_weight)):
                 if value is not None:
                     raise TypeError(f"{name} comes with the table: found {type(value).__name__}")
+        self.table = isinstance(X, Table)
+        if isinstance(X, Table):
             if isinstance(model, MLP) or size is not None:
-                raise TypeError("networks and mini-batches want arrays: X, Y, sample_weight = table.read()")
-            if len(X.names) > MOST_COLUMNS:
-                raise ValueError(
-                    f"tables have up to {MOST_COLUMNS:,} columns, found {len(X.names):,}: X, Y, sample_weight = table.read()"
-                )
+                raise TypeError(f"networks and mini-batches want arrays: {X.whole}")
+            if self.loss_function.name != "mse" or options.method == "stream":
+                X.keep()
+            if len(X.names) > MOST_COLUMNS and not X.far:
+                raise ValueError(f"tables have up to {MOST_COLUMNS:,} columns, found {len(X.names):,}: {X.whole}")
             self.X: Any = X
             self.d, self.target_shape = len(X.names), X.target_shape
             self.Y: Any = None
             self.model: Linear | MLP = _model_of_table(model, X, self.loss_function)
             self.backend = BACKENDS[options.backend]
-            self.engine: Any = Piecewise(self.backend)
+            self.engine: Any = Piecewise(options.backend)
         else:
             self.X = rows.table(X)
             self.d = self.X.shape[1]
@@ -184,7 +189,7 @@ class Training:
         self.batch_size = 0 if size is None else _integer(size, "batch_size", 1, self.n)
         self.batches = 0 < self.batch_size < (0 if self.table else self.n)
         self.sample_weight = None
-        if options.sample_weight is not None:
+        if options.sample_weight is not None and not self.table:
             self.sample_weight = rows.weights_of_rows(options.sample_weight, self.X)
         self.validation = None if options.validation is None else self._validation(options.validation)
         self.objective: dict[str, Any] = {"loss": self.loss_function.name, "parameter": self.loss_function.parameter}
@@ -264,8 +269,12 @@ class Training:
         quadratic = Quadratic(self.moments, self.has_bias, self.l2)
         if self.moments.rows * self.d <= _SMALL:
             for _ in range(2):
-                quadratic.refine(row_blocks(self.X, self.Y, self.sample_weight), self.l2)
+                quadratic.refine(self._fold, self.l2)
         return quadratic
+
+    def _fold(self, part: Callable[..., Any], add: Callable[[Any, Any], Any] = operator.add) -> Any:
+        """The sum of a function of pieces over all rows."""
+        return fold(self.X, self.Y, self.sample_weight, part, self.n_threads, add)
 
     # How it descends ----------------------------------------------------------------------------------------------------
 
@@ -282,6 +291,8 @@ class Training:
             if self.auto:
                 self.lr = self._rate()
             self.stepper = Closed(self, asked) if self.method == "exact" else Stream(self)
+        if self.table and self.method == "stream":
+            self.X.keep()
         self.passes = (self.X, self.Y, self.sample_weight)
         self.engine_now = self.backend if self.method == "gram" else self.engine
         if self.method == "gram" and self.preconditioned:
@@ -293,6 +304,7 @@ class Training:
     def _method(self, epochs: int, asked: list[int] | None) -> Method:
         wish = self.options.method
         reasons = {
+            "it is a network": not self.linear,
             "the loss is not mse": not self.squared,
             "it goes in batches": self.batches,
             f"X has more than {_GRAM_COLUMNS:,} columns": self.d > _GRAM_COLUMNS,
@@ -363,16 +375,9 @@ class Training:
         mean = metric.means[0]
         size = float(np.sqrt(np.max(np.diag(metric.hessians[0]) / 2 + mean**2)))
         dtype = self.X.dtype
-        longest = 0.0
-        for piece in row_blocks(self.X, np.empty((0 if self.table else self.n, 0)), self.sample_weight):
-            out = np.empty((len(piece.X), null.shape[1]), dtype)
-            centre = -(mean @ null) if self.has_bias else None
-            self.backend.predict(
-                piece.X, null.astype(dtype), None if centre is None else centre.astype(dtype), out, self.n_threads
-            )
-            if piece.sample_weight is not None:
-                out = out[piece.sample_weight > 0]
-            longest = max(longest, float(np.abs(out).max(initial=0.0)))
+        centre = -(mean @ null).astype(dtype) if self.has_bias else None
+        part = functools.partial(_longest, backend=self.options.backend, weights=null.astype(dtype), bias=centre)
+        longest: float = self._fold(part, max)
         return longest <= 64 * self.d * float(np.finfo(dtype).eps) * max(size, float(np.sqrt(self.moments.largest_row)))
 
     def _trusted(self) -> bool:
@@ -422,7 +427,10 @@ class Training:
             return
         n, d = self.n, self.d
         sample, s = self.X, self.sample_weight
-        measured = "moments" in self.__dict__ or "spectrum" in self.__dict__
+        far = self.table and self.X.far
+        if far and d > _GRAM_COLUMNS:
+            return
+        measured = "moments" in self.__dict__ or "spectrum" in self.__dict__ or far
         if self.table and not measured:
             piece = next(self.X.pieces(1))
             sample, s = piece.X, piece.sample_weight
@@ -558,7 +566,11 @@ class Training:
 
     def _descend(self, epochs: int, status: str, keeper: Keeper | None) -> str:
         """Epoch after epoch, until they are done or something ends them; the status."""
-        bar = progress.Bar(self.options.progress, self.first, self.first + epochs) if self.options.progress else None
+        bar = None
+        if self.options.progress:
+            from gdcore.progress import Bar
+
+            bar = Bar(self.options.progress, self.first, self.first + epochs)
         watchers = [watcher for watcher in (keeper, bar) if watcher is not None]
         pause = min((watcher.seconds for watcher in watchers), default=math.inf)
         most = 1 if watchers else _EPOCHS_PER_CALL
@@ -852,6 +864,8 @@ class Training:
             Xv, Yv = validation
         except (TypeError, ValueError):
             raise TypeError("validation must be a pair (Xv, Yv)") from None
+        if cluster.lazy(Xv):
+            return self._far_validation(Xv, Yv)
         Xv = rows.table(Xv, "validation X")
         Yv = rows.targets(Yv, Xv, "validation Y", "validation X")
         if Xv.shape[1] != self.X.shape[1]:
@@ -863,6 +877,19 @@ class Training:
         rows.labels(Yv, self.loss_function.targets, _classes(self.model, self.loss_function), "validation Y")
         dtype = self.X.dtype
         return rows.cast(Xv, dtype, "validation X"), rows.cast(Yv, dtype, "validation Y").reshape(len(Yv), -1)
+
+    def _far_validation(self, Xv: Any, Yv: Any) -> tuple[Any, Any]:
+        if not (self.table and self.X.far):
+            raise TypeError("validation X is Dask's, but X is not: give validation as arrays, Xv.compute() and Yv.compute()")
+        found = cluster.Cluster(Xv, Yv, None, self.loss_function.targets, self.options.n_threads, "validation ")
+        if found.names != self.X.names or found.dtype != self.X.dtype or found.target_shape != self.target_shape:
+            wanted, has = _looks(self.X), _looks(found)
+            raise ValueError(f"validation has {has}, but the training data have {wanted}")
+        found.keep()
+        classes = _classes(self.model, self.loss_function)
+        if classes is not None and found.classes is not None and found.classes > classes:
+            raise ValueError(f"validation Y has classes up to {found.classes - 1}, but the model has {classes} outputs")
+        return found, found
 
     def _result(self, status: str) -> Run:
         history = self.history
@@ -877,6 +904,7 @@ class Training:
             loss_now, norm_now = self.objective_at(weights, bias), math.nan
         model = self.model.with_parameters(weights, bias)
         model.loss = self.loss_function
+        self._free()
         return Run(model, history, status, self.method, loss_now, norm_now, self._resume, self._facts(weights, bias))
 
     def _final(self, weights: Array, bias: Array | None) -> tuple[Array, Array | None]:
@@ -884,11 +912,25 @@ class Training:
         dtype = self.X.dtype
         return weights.astype(dtype, copy=False), None if bias is None else bias.astype(dtype, copy=False)
 
+    def _free(self) -> None:
+        """No more passes will follow soon."""
+        for rows_ in (self.X, None if self.validation is None else self.validation[0]):
+            if isinstance(rows_, Table):
+                rows_.free()
+
+    def _gap_later(self, weights: Array, bias: Array | None) -> float | None:
+        """`_gap` after the run: several passes."""
+        if self.table and not self.squared:
+            self.X.keep()
+        value = self._gap(weights, bias)
+        self._free()
+        return value
+
     def _facts(self, weights: Array, bias: Array | None) -> dict[str, Callable[[], Any]]:
         """What a run tells when it is asked, because it costs passes."""
         known = self.loss_function.curvature is not None and self.linear
         return {
-            "gap": lambda: self._gap(weights, bias),
+            "gap": lambda: self._gap_later(weights, bias),
             "spectrum": lambda: self.spectrum if known else None,
         }
 
@@ -926,6 +968,22 @@ def history_of(pieces: list[tuple[Array, Array]]) -> History:
         return History.empty()
     columns = dict(zip(_ROW, np.concatenate(filled, axis=1), strict=True))
     return History(**columns | {"epoch": columns["epoch"].astype(np.int64)})
+
+
+def _looks(table: Table) -> str:
+    """A table's columns, dtype and target, in words."""
+    shown = ", ".join(table.names[:5]) + (", …" if len(table.names) > 5 else "")
+    target = "n" if not table.target_shape else f"n, {table.target_shape[0]}"
+    return f"columns {shown} ({len(table.names)}), {table.dtype}, Y ({target})"
+
+
+def _longest(piece: Piece, n_threads: int, *, backend: str, weights: Array, bias: Array | None) -> float:
+    """The largest |Ŷ| of rows that have a weight."""
+    out = np.empty((len(piece.X), weights.shape[1]), weights.dtype)
+    BACKENDS[backend].predict(piece.X, weights, bias, out, n_threads)
+    if piece.sample_weight is not None:
+        out = out[piece.sample_weight > 0]
+    return float(np.abs(out).max(initial=0.0))
 
 
 class _Solved:
@@ -1024,7 +1082,11 @@ def _model_of_table(model: Any, X: Table, loss: losses.Loss) -> Linear:
     if loss.targets == "classes":
         if X.classes is None:
             raise ValueError("softmax wants a table whose target is classes")
+        if X.target_shape:
+            raise ValueError(f"softmax wants Y of shape (n,), classes, found {('n', *X.target_shape)}".replace("'", ""))
         wanted = (max(2, X.classes),)
+        if isinstance(model, Linear) and model.outputs and model.outputs[0] > wanted[0]:
+            wanted = model.outputs  # classes that no row has
     if model is None:
         return Linear(np.zeros((len(X.names), *wanted)), np.zeros(wanted))
     if not isinstance(model, Linear):

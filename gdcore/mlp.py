@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gdcore.losses import Loss
 
 ACTIVATIONS = ("identity", "relu", "tanh", "sigmoid")
+_APART = 32  # numbers: more than a vector register holds
 
 
 class Layer:
@@ -268,7 +269,8 @@ class Network:
         self, out: Array, Y: Array, sample_weight: Array | None, loss: str, parameter: float
     ) -> tuple[float, Array]:
         """Mean loss of the predictions ``out`` (n, k), and ∂loss/∂out (n, k)."""
-        slope = np.empty(out.shape[::-1], self.dtype)
+        # With room before it: a vector loop whose input ends just before its output adds up in another order.
+        slope = np.empty(_APART + out.size, self.dtype)[_APART:].reshape(out.shape[::-1])
         value, total = self.backend.derivatives_of(
             np.ascontiguousarray(out.T), np.ascontiguousarray(Y.T), _contiguous(sample_weight), slope, loss, parameter
         )

@@ -63,6 +63,11 @@ class Moments(NamedTuple):
         return cls(total, mean, scatter, X.shape[1], largest, len(X))
 
     @classmethod
+    def of_nothing(cls, columns: int, size: int, rows: int, diagonal: bool = False) -> Moments:
+        """Of rows that all have the weight 0; ``size`` is d + k."""
+        return cls(0.0, np.zeros(size), np.zeros(size if diagonal else (size, size)), columns, 0.0, rows)
+
+    @classmethod
     def of(
         cls,
         X: Array,
@@ -91,8 +96,9 @@ class Moments(NamedTuple):
         """The moments of both tables' rows together."""
         total = self.total + other.total
         away = other.mean - self.mean
-        share = other.total / total
-        scatter = self.scatter + other.scatter + np.outer(away, away) * (self.total * share)
+        share = other.total / total if total else 0.0
+        squares = np.outer(away, away) if self.scatter.ndim == 2 else away**2
+        scatter = self.scatter + other.scatter + squares * (self.total * share)
         largest, rows = max(self.largest_row, other.largest_row), self.rows + other.rows
         return Moments(total, self.mean + away * share, scatter, self.columns, largest, rows)
 

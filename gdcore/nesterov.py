@@ -14,6 +14,7 @@ mae and quantile are smoothed with width h, which is halved whenever the smoothe
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +25,12 @@ from gdcore.backends import BACKENDS
 from gdcore.metric import Identity, Metric, covariance
 from gdcore.moments import Moments, check, engine_for
 from gdcore.spectrum import hessian_times, lanczos
-from gdcore.tables import row_blocks, row_pieces
+from gdcore.tables import columns_of, fold
 
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats
+    from gdcore.losses import Loss
+    from gdcore.tables import Piece
 
 # Places in a run's ``scalars``.
 K = 0  # of the momentum k/(k + 3)
@@ -217,10 +220,10 @@ class Nesterov:
         if self.kind is None:
             return None
         if self.kind == "diagonal" and t.d > t.MOST_COLUMNS:
-            moments = Moments.of_each_column(t.X, t.sample_weight)
-            if not moments.finite:
+            moments = columns_of(t.X, t.sample_weight, t.n_threads)
+            if not moments.finite and not t.table:
                 rows.check_finite(t.X, "X")
-            check(moments, t.X)
+            check(moments, None if t.table else t.X)
             return moments
         columns: Moments = t.moments.of_columns()
         return columns
@@ -243,7 +246,7 @@ class Nesterov:
         if C.ndim == 2:
             return max(1.0, float(np.linalg.eigvalsh(C * root * root[:, None])[-1]))
         bias = t.state.bias is not None
-        times = hessian_times(t.X, t.sample_weight, bias, BACKENDS[t.options.backend], t.n_threads)
+        times = hessian_times(t.X, t.sample_weight, bias, t.options.backend, t.n_threads)
 
         def product(v: Floats) -> Floats:
             w = root * v
@@ -279,14 +282,11 @@ class Nesterov:
     def share_within(self, smoothing: float) -> float:
         """The share of rows whose prediction is within h of the target, of all outputs."""
         t = self.t
-        within = total = 0.0
-        for piece in row_blocks(t.X, t.Y, t.sample_weight):
-            raw = np.empty((len(piece.X), t.outputs), t.X.dtype)
-            t.backend.predict(piece.X, t.state.weights, t.state.bias, raw, t.n_threads)
-            s = np.ones(len(raw)) if piece.sample_weight is None else piece.sample_weight
-            within += float(s @ (np.abs(raw - piece.Y) <= smoothing).mean(axis=1))
-            total += float(np.sum(s))
-        share = within / total
+        part = functools.partial(
+            _within, backend=t.options.backend, weights=t.state.weights, bias=t.state.bias, smoothing=smoothing
+        )
+        sums = fold(t.X, t.Y, t.sample_weight, part, t.n_threads)
+        share = float(sums[0] / sums[1])
         t.state.scalars[BAND] = max(t.state.scalars[BAND], share)
         return share
 
@@ -299,22 +299,17 @@ class Nesterov:
     def _local(self, weights: Array, bias: Array | None, smoothing: float) -> Metric | None:
         """H where the weights are: each row weighs as much as the loss is curved at its prediction."""
         t = self.t
-        k, width = weights.shape[1], _WIDER * smoothing
+        width = _WIDER * smoothing
         base = t.moments.of_columns()
         shift = base.mean
-        engine = engine_for(len(shift), t.options.backend)
-        carried: list[Any] = [None] * k
-        for piece in row_pieces(t.X, t.Y, t.sample_weight, engine):
-            raw = np.empty((len(piece.X), k), t.X.dtype)
-            t.backend.predict(piece.X, weights, bias, raw, t.n_threads)
-            curved = t.loss_function.curvatures(raw.astype(np.float64, copy=False), piece.Y, width)
-            for c in range(k):
-                s = curved[:, c] if piece.sample_weight is None else curved[:, c] * piece.sample_weight
-                s = np.ascontiguousarray(s, t.X.dtype)
-                carried[c] = engine.moments(piece.X, None, s, shift, t.n_threads, carried[c])
+        part = functools.partial(
+            _curved, backend=t.options.backend, weights=weights, bias=bias, loss=t.loss_function, width=width, shift=shift
+        )
+        multiple = engine_for(len(shift), t.options.backend).whole_rows(np.empty((1, t.d), t.X.dtype), None, moments=True)
+        found_sums = fold(t.X, t.Y, t.sample_weight, part, t.n_threads, _together, multiple)
         moments, curvatures = [], []
         floor = _FLOOR.get(t.loss_function.name, 1e-4)
-        for sums in carried:
+        for sums in found_sums:
             mean = float(sums[1]) / base.total
             if not (np.isfinite(mean) and mean > 0):
                 return None
@@ -327,12 +322,53 @@ class Nesterov:
         return Metric(moments, curvatures, t.l2, bias is not None, "gram")
 
 
+def _within(piece: Piece, n_threads: int, *, backend: str, weights: Array, bias: Array | None, smoothing: float) -> Floats:
+    """Σ s of the rows within h of their target, the mean of all outputs, and Σ s."""
+    raw = np.empty((len(piece.X), weights.shape[1]), weights.dtype)
+    BACKENDS[backend].predict(piece.X, weights, bias, raw, n_threads)
+    s = np.ones(len(raw)) if piece.sample_weight is None else piece.sample_weight
+    return np.array([s @ (np.abs(raw - piece.Y) <= smoothing).mean(axis=1), np.sum(s)], np.float64)
+
+
+def _curved(
+    piece: Piece, n_threads: int, carried: Floats | None = None, *, backend: str, weights: Array, bias: Array | None,
+    loss: Loss, width: float, shift: Floats,
+) -> Floats:  # fmt: skip
+    """Second moments of X for each output (k, …), each row weighing as much as the loss is curved at its prediction."""
+    raw = np.empty((len(piece.X), weights.shape[1]), weights.dtype)
+    BACKENDS[backend].predict(piece.X, weights, bias, raw, n_threads)
+    curved = loss.curvatures(raw.astype(np.float64, copy=False), piece.Y, width)
+    sums = []
+    for c in range(raw.shape[1]):
+        s = curved[:, c] if piece.sample_weight is None else curved[:, c] * piece.sample_weight
+        s = np.ascontiguousarray(s, raw.dtype)
+        before = None if carried is None else carried[c]
+        sums.append(engine_for(len(shift), backend).moments(piece.X, None, s, shift, n_threads, before))
+    return np.stack(sums)
+
+
+def _together(a: Floats, b: Floats) -> Floats:
+    """The backends' second moments of rows here and rows there: sums, but for the largest row."""
+    both = a + b
+    both[:, 0] = np.maximum(a[:, 0], b[:, 0])
+    return both
+
+
 def _spread(t: Any) -> float:
     """The first width: twice the targets' standard deviation, or 1 where they are all the same."""
+    if t.d > t.MOST_COLUMNS and t.table:
+        targets = t.X.fold(_targets, t.n_threads)
+        return 2 * float(np.sqrt(np.mean(np.diag(targets.scatter)) / targets.total)) or 1.0
     if t.d > t.MOST_COLUMNS:
         return 2 * float(np.sqrt(np.mean(np.var(t.Y.astype(np.float64), axis=0)))) or 1.0
     d, moments = t.d, t.moments
     return 2 * float(np.sqrt(np.mean(np.diag(moments.scatter)[d:]) / moments.total)) or 1.0
+
+
+def _targets(piece: Piece, n_threads: int) -> Moments:
+    if piece.sample_weight is not None and not piece.sample_weight.any():
+        return Moments.of_nothing(piece.Y.shape[1], piece.Y.shape[1], len(piece.Y))
+    return Moments.of(piece.Y, None, piece.sample_weight, n_threads)
 
 
 def _flat(weights: Array, bias: Array | None) -> Floats:

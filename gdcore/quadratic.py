@@ -16,7 +16,7 @@ import numpy as np
 from gdcore.metric import Metric, covariance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable
 
     from gdcore._types import Array, Floats
     from gdcore.moments import Moments
@@ -53,24 +53,18 @@ class Quadratic:
         self.best = max(0.0, float(np.trace(residual)) + l2 / 2 * float(np.sum(self.weights**2)))
         self.size = max(float(np.trace(G[d:, d:])), 0.0)
 
-    def refine(self, pieces: Iterable[Piece], l2: float) -> None:
+    def refine(self, fold: Callable[[Callable[..., Any]], Any], l2: float) -> None:
         """A step from the residuals of the rows themselves, less their means: digits that the second moments have lost.
 
         r = y − b' − (x − μ)·w,  Δw = H⁻¹(2·Σ s·(x − μ)ᵀr/Σ s − l2·w),  Δb' = Σ s·r/Σ s,  b' = b + μ·w.
+
+        ``fold`` adds up what a function gives for each piece of the rows.
         """
         mean = self.metric.means[0]
         level = np.zeros(self.weights.shape[1]) if self.bias is None else self.bias + mean @ self.weights
-        total, squares = 0.0, 0.0
-        slope, rest = np.zeros_like(self.weights), np.zeros_like(level)
-        for piece in pieces:
-            x = piece.X.astype(np.float64, order="C") - mean  # in one memory order, for the same bits
-            r = piece.Y.astype(np.float64, order="C") - level - x @ self.weights
-            s = np.ones(len(r)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
-            weighted = s[:, None] * r
-            slope += x.T @ weighted
-            rest += weighted.sum(axis=0)
-            squares += float(np.sum(weighted * r))
-            total += float(s.sum())
+        sums = fold(functools.partial(_residuals, mean=mean, level=level, weights=self.weights))
+        total, squares, rest = float(sums[0]), float(sums[1]), sums[2 : 2 + len(level)]
+        slope = sums[2 + len(level) :].reshape(self.weights.shape)
         self.best = squares / total + l2 / 2 * float(np.sum(self.weights**2))
         self.weights = self.weights + self.metric.inverses[0] @ (2 * slope / total - l2 * self.weights)
         if self.bias is not None:
@@ -97,6 +91,16 @@ class Quadratic:
     def gap(self, weights: Array, bias: Array | None) -> float:
         """loss − best loss."""
         return self.metric.length(*self.missing(weights, bias)) / 2
+
+
+def _residuals(piece: Piece, n_threads: int, *, mean: Floats, level: Floats, weights: Floats) -> Floats:
+    """Σ s, Σ s·r², Σ s·r (k,), Σ s·(x − μ)ᵀr (d, k)."""
+    x = piece.X.astype(np.float64, order="C") - mean  # in one memory order, for the same bits
+    r = piece.Y.astype(np.float64, order="C") - level - x @ weights
+    s = np.ones(len(r)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
+    weighted = s[:, None] * r
+    sums = [[s.sum(), np.sum(weighted * r)], weighted.sum(axis=0), (x.T @ weighted).ravel()]
+    return np.concatenate(sums)
 
 
 def rows_like(moments: Moments, bias: bool) -> tuple[Floats, Floats]:

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore import losses, metric, rows, threads
+from gdcore import cluster, losses, metric, rows, threads
 from gdcore.backends import BACKENDS
 from gdcore.moments import Moments, check
-from gdcore.tables import Table, moments_of
+from gdcore.tables import Table, fold, loss_sums, moments_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gdcore._types import Array, Floats
+    from gdcore.tables import Piece
 
 MOST_COLUMNS = 8000
 """Above so many columns d × d numbers are too many: λmax by Lanczos steps, and nothing else."""
@@ -283,8 +284,9 @@ def spectrum(
 
     Parameters
     ----------
-    X : array (n, d), float32 or float64, or Table
-        As for `fit`; not copied. A table's weights of rows count.
+    X : array (n, d), float32 or float64
+        As for `fit`; not copied. Or a `gdcore.tables.Table`, whose weights of rows count, or rows in Dask, see
+        `gdcore.distributed`.
     bias : bool
         Whether the model has a bias.
     loss : str or Loss
@@ -320,7 +322,6 @@ best; worst columns 0 (100%))
     >>> round((a + b).condition)
     11528
     """
-    X = X if isinstance(X, Table) else rows.table(X)
     chosen = losses.get(loss)
     if chosen.curvature is None:
         raise ValueError(f"{chosen.name} has no curvature bound, and so no spectrum: its slope jumps")
@@ -328,34 +329,39 @@ best; worst columns 0 (100%))
         raise TypeError(f"bias must be True or False, found {bias!r}")
     if not (isinstance(l2, (int, float)) and math.isfinite(l2) and l2 >= 0):
         raise ValueError(f"l2 must be a finite number of at least 0, found {l2!r}")
-    s = None if sample_weight is None else rows.weights_of_rows(sample_weight, X)
     if backend not in BACKENDS:
         raise ValueError(f"backend {backend!r} is unknown; there is {', '.join(map(repr, BACKENDS))}")
+    s = None
+    if cluster.lazy(X):
+        X = cluster.Cluster(X, None, sample_weight, n_threads=n_threads)
+    elif isinstance(X, Table):
+        if sample_weight is not None:
+            raise TypeError(f"sample_weight comes with the table: found {type(sample_weight).__name__}")
+    else:
+        X = rows.table(X)
+        s = None if sample_weight is None else rows.weights_of_rows(sample_weight, X)
     return of(X, s, bool(bias), chosen, float(l2), backend, threads.resolve(n_threads))
 
 
 def of(
-    X: Any, sample_weight: Array | None, bias: bool, loss: losses.Loss, l2: float, backend: str, n_threads: int
+    X: Array | Table, sample_weight: Array | None, bias: bool, loss: losses.Loss, l2: float, backend: str, n_threads: int
 ) -> Spectrum:
     """`spectrum` of checked arguments."""
-    if isinstance(X, Table) and len(X.names) > MOST_COLUMNS:
-        raise ValueError(f"a table's spectrum is for up to {MOST_COLUMNS:,} columns, found {len(X.names):,}; leave some out")
-    if isinstance(X, Table):
-        moments = moments_of(X, None, None, n_threads, backend, target=False)
-        check(moments, None)
-        return Spectrum(moments, bias, loss, l2)
-    if X.shape[1] <= MOST_COLUMNS:
-        moments = Moments.of(X, None, sample_weight, n_threads, backend)
-        if not moments.finite:
+    columns = len(X.names) if isinstance(X, Table) else X.shape[1]  # a table's shape may have to be counted
+    if columns > MOST_COLUMNS and isinstance(X, Table) and not X.far:
+        raise ValueError(f"a table's spectrum is for up to {MOST_COLUMNS:,} columns, found {columns:,}; leave some out")
+    if columns <= MOST_COLUMNS:
+        moments = moments_of(X, None, sample_weight, n_threads, backend, target=False)
+        if not moments.finite and not isinstance(X, Table):
             rows.check_finite(X, "X")
-        check(moments, X)
+        check(moments, None if isinstance(X, Table) else X)
         return Spectrum(moments, bias, loss, l2)
     found = largest_eigenvalue(X, sample_weight, bias, loss, l2, backend, n_threads)
     return Spectrum(None, bias, loss, l2, found)
 
 
 def largest_eigenvalue(
-    X: Array, sample_weight: Array | None, bias: bool, loss: losses.Loss, l2: float, backend: str, n_threads: int
+    X: Array | Table, sample_weight: Array | None, bias: bool, loss: losses.Loss, l2: float, backend: str, n_threads: int
 ) -> tuple[float, float, Floats]:
     """λmax of H, a bound on its error, and its direction, by Lanczos steps of one pass each.
 
@@ -363,8 +369,8 @@ def largest_eigenvalue(
     rounding: an eigenvalue lies so near θ (Parlett 1980, "The Symmetric Eigenvalue Problem"); that it is the largest one is
     certain but for a start that stands at right angles to its direction.
     """
-    d = X.shape[1]
-    times = hessian_times(X, sample_weight, bias, BACKENDS[backend], n_threads)
+    d = len(X.names) if isinstance(X, Table) else X.shape[1]
+    times = hessian_times(X, sample_weight, bias, backend, n_threads)
     half = (loss.curvature or 0.0) / 2
 
     def product(v: Floats) -> Floats:
@@ -377,21 +383,29 @@ def largest_eigenvalue(
 
 
 def hessian_times(
-    X: Array, sample_weight: Array | None, bias: bool, engine: Any, n_threads: int
+    X: Array | Table, sample_weight: Array | None, bias: bool, backend: str, n_threads: int
 ) -> Callable[[Floats, float | None], tuple[Floats, Floats]]:
     """mse's Hessian times (w, b), in one pass: the gradient there of mse with targets 0."""
-    zeros = np.broadcast_to(np.zeros((), X.dtype), (len(X), 1))
 
     def times(w: Floats, b: float | None) -> tuple[Floats, Floats]:
-        bias_array = None if b is None else np.array([b], X.dtype)
-        gradient, bias_gradient = engine.gradient(X, zeros, w[:, None].astype(X.dtype), bias_array, sample_weight, n_threads)
+        weights, bias_array = w[:, None].astype(X.dtype), None if b is None else np.array([b], X.dtype)
+        part = functools.partial(_without_targets, backend=backend, weights=weights, bias=bias_array)
+        multiple = BACKENDS[backend].whole_rows(np.empty((1, len(w)), X.dtype), None, 1)
+        sums = fold(X, None, sample_weight, part, n_threads, multiple=multiple)
+        _, gradient, bias_gradient = BACKENDS[backend].settled(sums, weights, bias_array)
         both = gradient[:, 0].astype(np.float64), np.zeros(0) if b is None else bias_gradient.astype(np.float64)
         if not (np.isfinite(both[0]).all() and np.isfinite(both[1]).all()):
-            rows.check_finite(X, "X")
+            if not isinstance(X, Table):
+                rows.check_finite(X, "X")
             raise ValueError(f"the squares of X overflow {X.dtype}: scale its columns")
         return both
 
     return times
+
+
+def _without_targets(piece: Piece, n_threads: int, carried: Floats | None = None, **how: Any) -> Floats:
+    zeros = np.broadcast_to(np.zeros((), piece.X.dtype), (len(piece.X), 1))
+    return loss_sums(piece._replace(Y=zeros), n_threads, carried, **how)
 
 
 def lanczos(times: Callable[[Floats], Floats], size: int, eps: float) -> tuple[float, float, Floats]:

@@ -1,21 +1,24 @@
 """Where rows live: in arrays, or in a table that is read piece by piece and never lies in memory as a whole.
 
-Every pass of `gdcore.fit` over linear models and all rows is a sum over rows. `pieces` cuts a table where the backends cut
-arrays, and their sums are carried from one piece to the next in the order of the rows, so that the result is that of the same
-rows in memory, to the bit, however a file is cut.
+Every pass of `gdcore.fit` over linear models and all rows is a sum over rows, a `fold` of some function over pieces. `pieces`
+cuts a table where the backends cut arrays, and their sums are carried from one piece to the next in the order of the rows, so
+that the result is that of the same rows in memory, to the bit, however a file is cut. Where the rows lie on other machines
+(`gdcore.cluster`) only the place of the sum changes.
 """
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gdcore.backends import loops
+from gdcore.backends import BACKENDS, loops
 from gdcore.moments import Moments, engine_for, first_means
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from gdcore._types import Array, Floats
 
@@ -27,7 +30,7 @@ class Piece(NamedTuple):
     """Consecutive rows."""
 
     X: Array
-    """(m, d), row-contiguous float64."""
+    """(m, d), of the table's dtype."""
     Y: Array
     """(m, k), (m, 1) classes for softmax, or (m, 0) where the table has no target."""
     sample_weight: Array | None
@@ -52,10 +55,16 @@ class Table:
         What the classes are called, where that is known.
     weighted : bool
         Whether rows have weights.
+    far : bool
+        Whether the rows lie on other machines: none of them is then brought here, and a pass measures what a sample would.
+    whole : str
+        How a person gets all rows as arrays.
     """
 
-    dtype = np.dtype(np.float64)
+    dtype: Any = np.dtype(np.float64)
     ndim = 2
+    far = False
+    whole = "X, Y, sample_weight = table.read()"
     names: list[str]
     rows: int | None = None
     target_shape: tuple[int, ...] = ()
@@ -97,11 +106,53 @@ class Table:
             yield _joined(kept)
         self.rows = total
 
+    def fold(
+        self,
+        part: Callable[..., Any],
+        n_threads: int,
+        add: Callable[[Any, Any], Any] = operator.add,
+        multiple: int | None = None,
+    ) -> Any:
+        """What `fold` says, over all rows of the table."""
+        if multiple is not None:
+            return _folded(self.pieces(multiple), part, n_threads, add, carries=True)
+        step = _step(len(self.names))
+        cut = (
+            _part(piece, start, min(start + step, len(piece.X)))
+            for piece in self.pieces(step)
+            for start in range(0, len(piece.X), step)
+        )
+        return _folded(cut, part, n_threads, add, carries=False)
+
+    def moments(self, n_threads: int, backend: str, target: bool) -> Moments:
+        """`Moments.of` all rows, with the target's where ``target`` says so."""
+        sums = shift = None
+        engine: Any = None
+        with np.errstate(over="ignore", invalid="ignore"):
+            for piece in self.pieces(_whole(self, target, backend)):
+                y, s = piece.Y if target else None, piece.sample_weight
+                if shift is None:
+                    if s is not None and not s.any():
+                        continue
+                    shift = first_means(piece.X, y, s)
+                    engine = engine_for(len(shift), backend)
+                sums = engine.moments(piece.X, y, s, shift, n_threads, sums)
+            if sums is None or shift is None:
+                none = "sample_weight is zero for every row: at least one weight must be positive"
+                raise ValueError(none if self.rows else "the table has no rows")
+            return Moments.settled(sums, shift, len(self.names), len(self))
+
+    def keep(self) -> None:
+        """Says that passes will follow: rows that are far stay in memory where they are."""
+
+    def free(self) -> None:
+        """Says that no more will follow soon."""
+
     def read(self) -> Piece:
         """All rows as arrays, for what needs them at once: networks and mini-batches."""
-        whole = _joined(list(self.blocks()))
-        self.rows = len(whole.X)
-        return whole
+        blocks = list(self.blocks())
+        self.rows = sum(len(block.X) for block in blocks)
+        return _joined(blocks)
 
 
 def _part(piece: Piece, start: int, stop: int) -> Piece:
@@ -121,34 +172,71 @@ def _joined(pieces: list[Piece]) -> Piece:
     return Piece(np.concatenate([piece.X for piece in pieces]), np.concatenate([piece.Y for piece in pieces]), weights)
 
 
-def moments_of(
+def fold(
     X: Array | Table,
     Y: Array | None,
     sample_weight: Array | None,
+    part: Callable[..., Any],
     n_threads: int,
-    backend: str,
-    target: bool = True,
+    add: Callable[[Any, Any], Any] = operator.add,
+    multiple: int | None = None,
+) -> Any:
+    """The sum over all rows of arrays or of a table, piece by piece: ``add(… add(part(first), part(second)) …, part(last))``.
+
+    ``part(piece, n_threads)`` gives the sum of a piece's rows. With a ``multiple``, of whose rows pieces are then made, it
+    carries the sum of the rows before instead, ``part(piece, n_threads, carried)``, None at first, as the backends do. A part
+    can be pickled, for it may run on another machine; ``add`` then serves there, whether it carries or not.
+    """
+    if isinstance(X, Table):
+        return X.fold(part, n_threads, add, multiple)
+    return _folded(_cut(X, Y, sample_weight, multiple), part, n_threads, add, multiple is not None)
+
+
+def _folded(pieces: Iterable[Piece], part: Any, n_threads: int, add: Any, carries: bool) -> Any:
+    total = None
+    for piece in pieces:
+        if carries:
+            total = part(piece, n_threads, total)
+        else:
+            value = part(piece, n_threads)
+            total = value if total is None else add(total, value)
+    return total
+
+
+def _cut(X: Array, Y: Array | None, sample_weight: Array | None, multiple: int | None) -> Iterator[Piece]:
+    """Arrays in pieces: small enough that a temporary of their size does not matter, or of a multiple of so many rows."""
+    d = max(1, X.shape[1])
+    step = _step(d) if multiple is None else max(1, PIECE_BYTES // (8 * d * multiple)) * multiple
+    for start in range(0, len(X), step):
+        rows = slice(start, start + step)
+        y = np.empty((len(X[rows]), 0)) if Y is None else Y[rows]
+        yield Piece(X[rows], y, None if sample_weight is None else sample_weight[rows])
+
+
+def _step(columns: int) -> int:
+    """Rows so few that a temporary of their size does not matter; arrays and tables are cut alike, for the same bits."""
+    return max(1, (1 << 20) // columns)
+
+
+def moments_of(
+    X: Array | Table, Y: Array | None, sample_weight: Array | None, n_threads: int, backend: str, target: bool = True
 ) -> Moments:
-    """`Moments.of`, of arrays or of a table; ``target``: with the table's target. ``sample_weight`` replaces the table's."""
-    if not isinstance(X, Table):
-        return Moments.of(X, Y, sample_weight, n_threads, backend)
-    carried = shift = None
-    engine: Any = None
-    start = 0
-    with np.errstate(over="ignore", invalid="ignore"):
-        for piece in X.pieces(_whole(X, target, backend)):
-            y = piece.Y if target else None
-            s = piece.sample_weight if sample_weight is None else sample_weight[start : start + len(piece.X)]
-            start += len(piece.X)
-            if shift is None:
-                if s is not None and not s.any():
-                    continue
-                shift = first_means(piece.X, y, s)
-                engine = engine_for(len(shift), backend)
-            carried = engine.moments(piece.X, y, s, shift, n_threads, carried)
-        if carried is None or shift is None:
-            raise ValueError("the table has no rows")
-        return Moments.settled(carried, shift, len(X.names), start)
+    """`Moments.of`, of arrays or of a table; ``target``: with the table's target."""
+    if isinstance(X, Table):
+        return X.moments(n_threads, backend, target)
+    return Moments.of(X, Y, sample_weight, n_threads, backend)
+
+
+def columns_of(X: Array | Table, sample_weight: Array | None, n_threads: int) -> Moments:
+    """`Moments.of_each_column`, of arrays or of a table."""
+    if isinstance(X, Table):
+        moments: Moments = X.fold(_each_column, n_threads)
+        return moments
+    return Moments.of_each_column(X, sample_weight)
+
+
+def _each_column(piece: Piece, n_threads: int) -> Moments:
+    return Moments.of_each_column(piece.X, piece.sample_weight)
 
 
 def _whole(X: Table, target: bool, backend: str) -> int:
@@ -158,15 +246,15 @@ def _whole(X: Table, target: bool, backend: str) -> int:
 
 
 class Piecewise:
-    """A backend for tables: the same functions, each a fold over the pieces. X is the table; Y and sample_weight are its."""
+    """A backend for tables: the same functions, each a fold. X is the table, which has Y and sample_weight; or arrays."""
 
-    def __init__(self, backend: Any) -> None:
-        self.backend = backend
-        self.gradient_norm = backend.gradient_norm
+    def __init__(self, name: str) -> None:
+        self.name, self.backend = name, BACKENDS[name]
+        self.gradient_norm = self.backend.gradient_norm
 
     def loss_gradient(
         self,
-        X: Table,
+        X: Array | Table,
         Y: Any,
         weights: Array,
         bias: Array | None,
@@ -179,13 +267,12 @@ class Piecewise:
         smoothing: float = 0.0,
     ) -> tuple[float, Array, Array | None]:
         """The objective, ∇W and ∇b over all rows."""
-        carried: Floats | None = None
-        multiple = self.backend.whole_rows(np.empty((1, len(weights))), None, weights.shape[1])
-        for piece in X.pieces(multiple):
-            carried = self.backend.partial(
-                piece.X, piece.Y, weights, bias, piece.sample_weight, n_threads, loss, parameter, smoothing, carried
-            )
-        value: tuple[float, Array, Array | None] = self.backend.settled(carried, weights, bias, l1, l2)
+        multiple = self.backend.whole_rows(np.empty((1, len(weights)), weights.dtype), None, weights.shape[1])
+        part = functools.partial(
+            loss_sums, backend=self.name, weights=weights, bias=bias, loss=loss, parameter=parameter, smoothing=smoothing
+        )
+        sums = fold(X, Y, sample_weight, part, n_threads, multiple=multiple)
+        value: tuple[float, Array, Array | None] = self.backend.settled(sums, weights, bias, l1, l2)
         return value
 
     def loss(self, *arguments: Any, **options: Any) -> float:
@@ -243,22 +330,10 @@ class Piecewise:
         )  # fmt: skip
 
 
-def row_pieces(X: Array | Table, Y: Array, sample_weight: Array | None, engine: Any) -> Iterator[Piece]:
-    """Consecutive rows of arrays or of a table, cut where the second moments of X may be cut."""
-    d = len(X.names) if isinstance(X, Table) else X.shape[1]
-    multiple = engine.whole_rows(np.empty((1, d), X.dtype), None, moments=True)
-    if isinstance(X, Table):
-        yield from X.pieces(multiple)
-        return
-    step = max(1, PIECE_BYTES // (8 * d * multiple)) * multiple
-    for start in range(0, len(X), step):
-        part = slice(start, start + step)
-        yield Piece(X[part], Y[part], None if sample_weight is None else sample_weight[part])
-
-
-def row_blocks(X: Array | Table, Y: Array, sample_weight: Array | None) -> Iterator[Piece]:
-    """Consecutive rows of arrays or of a table, each piece small enough that a temporary of its size does not matter."""
-    step = max(1, (1 << 20) // max(1, len(X.names) if isinstance(X, Table) else X.shape[1]))
-    for piece in X.pieces(step) if isinstance(X, Table) else [Piece(X, Y, sample_weight)]:
-        for start in range(0, len(piece.X), step):
-            yield _part(piece, start, min(start + step, len(piece.X)))
+def loss_sums(piece: Piece, n_threads: int, carried: Floats | None = None, *, backend: str, **how: Any) -> Floats:
+    """A part of a `fold`: a backend's ``partial``."""
+    weights, bias = how.pop("weights"), how.pop("bias")
+    sums: Floats = BACKENDS[backend].partial(
+        piece.X, piece.Y, weights, bias, piece.sample_weight, n_threads, carried=carried, **how
+    )
+    return sums
