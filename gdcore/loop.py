@@ -5,26 +5,26 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import operator
 import time
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gdcore import cluster, gap, losses, optimizers, rows, schedules, threads
+from gdcore import gap, limits, losses, optimizers, rows, schedules
+from gdcore.arguments import Options, integer, number, one_of
 from gdcore.backends import BACKENDS
-from gdcore.backtracking import Backtracking, search
+from gdcore.backtracking import Backtracking
 from gdcore.closed import Closed
 from gdcore.metric import Metric
 from gdcore.mlp import MLP
 from gdcore.models import Linear
-from gdcore.moments import Moments, check
 from gdcore.nesterov import BAND, SMOOTHING, Nesterov
-from gdcore.quadratic import Quadratic, rows_like
-from gdcore.run import ConditionWarning, DivergenceError, Epoch, History, LearningRateWarning, Method, Run
-from gdcore.spectrum import MOST_COLUMNS, Spectrum, of
-from gdcore.tables import Piece, Piecewise, Table, fold, moments_of
+from gdcore.problem import GRAM_COLUMNS, Problem
+from gdcore.quadratic import rows_like
+from gdcore.run import ConditionWarning, DivergenceError, Epoch, History, Method, Run
+from gdcore.spectrum import Spectrum
+from gdcore.stream import EPOCHS_PER_CALL, Solved, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,37 +33,9 @@ if TYPE_CHECKING:
     from gdcore.checkpoints import Keeper
     from gdcore.optimizers import Optimizer
 
-_EPOCHS_PER_CALL = 1 << 16  # bounds the memory reserved for history ahead of the epochs
 _FASTER = 8  # so many times the epochs of a call the next one may have, while it is found out how many take how long
-_GRAM_COLUMNS = 2048  # up to so many a d × d matrix is inverted without being asked for
-_SMALL = 1 << 16  # numbers in X up to which looking at the rows again costs nothing
 _ROUND = 1e5  # up to this condition of the scaled second moments their solution has all digits that matter
 _ROW = ("loss", "gradient_norm", "seconds", "validation_loss", "lr", "epoch")  # of a piece of history
-
-
-class Options(NamedTuple):
-    """The keyword arguments of `fit` that a resumed run keeps."""
-
-    lr: float | str
-    loss: str | losses.Loss
-    optimizer: str | Optimizer | None
-    batch_size: int | None
-    l1: float
-    l2: float
-    sample_weight: Any
-    validation: tuple[Any, Any] | Table | None
-    schedule: Callable[[int], float] | None
-    precondition: str | None
-    method: str
-    tol: float | None
-    patience: int | None
-    shuffle: bool
-    seed: int
-    callback: Callable[[Epoch], Any] | None
-    decimals: int | None
-    backend: str
-    n_threads: int | None
-    progress: Any
 
 
 class _Values(NamedTuple):
@@ -112,26 +84,21 @@ class _State:
             self.best, self.waited, self.compared = best, waited, epoch
 
 
-class Training:
-    """One call of fit: its checked arguments, how it descends, and the loop."""
-
-    MOST_COLUMNS = _GRAM_COLUMNS
+class Training(Problem):
+    """One call of fit: a problem, how it descends, and the loop."""
 
     def __init__(self, X: Any, Y: Any, model: Linear | MLP | None, options: Options) -> None:
-        self.options = options
-        self.loss_function = losses.get(options.loss)
         self.auto = isinstance(options.lr, str)
         if self.auto and options.lr != "auto":
             raise TypeError(f"lr must be a number, found {options.lr!r}; 'auto' lets gdcore choose")
         # None: the stepper finds it
-        self.lr: float | None = None if self.auto else _number(options.lr, "lr")
-        self.l1, self.l2 = _number(options.l1, "l1"), _number(options.l2, "l2")
-        self.patience = None if options.patience is None else _integer(options.patience, "patience", 1)
-        self.seed = _integer(options.seed, "seed", 0, (1 << 63) - 1)
-        self.decimals = None if options.decimals is None else _integer(options.decimals, "decimals", -30, 30)
-        _one_of(options.backend, "backend", tuple(BACKENDS))
-        _one_of(options.method, "method", ("auto", "stream", "gram", "exact"))
-        _one_of(options.precondition, "precondition", ("auto", None, "diagonal", "gram"))
+        self.lr: float | None = None if self.auto else number(options.lr, "lr")
+        self.patience = None if options.patience is None else integer(options.patience, "patience", 1)
+        self.seed = integer(options.seed, "seed", 0, (1 << 63) - 1)
+        self.decimals = None if options.decimals is None else integer(options.decimals, "decimals", -30, 30)
+        one_of(options.backend, "backend", tuple(BACKENDS))
+        one_of(options.method, "method", ("auto", "stream", "gram", "exact"))
+        one_of(options.precondition, "precondition", ("auto", None, "diagonal", "gram"))
         for name in ("callback", "schedule"):
             if getattr(options, name) is not None and not callable(getattr(options, name)):
                 raise TypeError(f"{name} must be callable, found {getattr(options, name)!r}")
@@ -139,70 +106,13 @@ class Training:
             raise TypeError(f"progress must be True, False or a class like tqdm.tqdm, found {options.progress!r}")
         if self.patience is not None and options.validation is None:
             raise ValueError("patience needs validation=(Xv, Yv), the rows whose loss it watches")
-        self.n_threads = threads.resolve(options.n_threads)
-
-        self._take_data(X, Y, model)
-        self.linear = isinstance(self.model, Linear)
-        self.has_bias = isinstance(self.model, Linear) and self.model.bias is not None
-        self.squared = self.linear and self.loss_function.name == "mse"
+        super().__init__(X, Y, model, options)
         self._choose_optimizer()
         if options.tol is not None:
-            self.tol: float | None = _number(options.tol, "tol")
+            self.tol: float | None = number(options.tol, "tol")
         else:
             self.tol = self._default_tol() if self.auto and not self.batches else None
         self.each = options.callback is not None or self.validation is not None
-
-    def _take_data(self, X: Any, Y: Any, model: Linear | MLP | None) -> None:
-        """The rows: arrays, a table that comes in pieces, or Dask's, which are such a table."""
-        options, size = self.options, self.options.batch_size
-        if cluster.lazy(X):
-            if Y is None:
-                raise TypeError("Y must be given beside X: found None")
-            X = cluster.Cluster(X, Y, options.sample_weight, self.loss_function.targets, options.n_threads)
-        elif isinstance(X, Table):
-            for name, value in (("Y", Y), ("sample_weight", options.sample_weight)):
-                if value is not None:
-                    raise TypeError(f"{name} comes with the table: found {type(value).__name__}")
-        self.table = isinstance(X, Table)
-        if isinstance(X, Table):
-            if isinstance(model, MLP) or size is not None:
-                raise TypeError(f"networks and mini-batches want arrays: {X.whole}")
-            if self.loss_function.name != "mse" or options.method == "stream":
-                X.keep()
-            if len(X.names) > MOST_COLUMNS and not X.far:
-                raise ValueError(f"tables have up to {MOST_COLUMNS:,} columns, found {len(X.names):,}: {X.whole}")
-            self.X: Any = X
-            self.d, self.target_shape = len(X.names), X.target_shape
-            self.Y: Any = None
-            self.model: Linear | MLP = _model_of_table(model, X, self.loss_function)
-            self.backend = BACKENDS[options.backend]
-            self.engine: Any = Piecewise(options.backend)
-        else:
-            self.X = rows.table(X)
-            self.d = self.X.shape[1]
-            Y = rows.targets(Y, self.X)
-            self.model = _starting_model(model, self.X, Y, self.loss_function)
-            self.Y = Y.reshape(len(Y), -1)
-            self.target_shape = Y.shape[1:]
-            self.backend = BACKENDS[options.backend]
-            self.engine = self.model.engine(self.backend, self.X.dtype)
-        self.batch_size = 0 if size is None else _integer(size, "batch_size", 1, self.n)
-        self.batches = 0 < self.batch_size < (0 if self.table else self.n)
-        self.sample_weight = None
-        if options.sample_weight is not None and not self.table:
-            self.sample_weight = rows.weights_of_rows(options.sample_weight, self.X)
-        self.validation = None if options.validation is None else self._validation(options.validation)
-        self.objective: dict[str, Any] = {"loss": self.loss_function.name, "parameter": self.loss_function.parameter}
-
-    @property
-    def n(self) -> int:
-        """How many rows there are; of a table they are counted."""
-        return len(self.X)
-
-    @property
-    def outputs(self) -> int:
-        """k, of the model."""
-        return math.prod(self.model.outputs)
 
     def _choose_optimizer(self) -> None:
         """The optimizer and the metric; which of them go together."""
@@ -217,7 +127,7 @@ class Training:
         if wish == "auto":
             self.precondition = None
             if self.auto and accelerated:
-                self.precondition = "gram" if self.d <= _GRAM_COLUMNS else "diagonal"
+                self.precondition = "gram" if self.d <= GRAM_COLUMNS else "diagonal"
         else:
             self.precondition = wish
             if wish is not None and not (whole and (accelerated or plain)):
@@ -241,41 +151,6 @@ class Training:
             return 1e-4
         return 1e-10 if self.X.dtype == np.float64 else 1e-6
 
-    # What one pass over the data tells ----------------------------------------------------------------------------------
-
-    @functools.cached_property
-    def moments(self) -> Moments:
-        """Second moments of X, and of Y with it where the loss is squared error."""
-        real = self.loss_function.targets == "real"
-        Y = self.Y if real else None
-        moments = moments_of(self.X, Y, self.sample_weight, self.n_threads, self.options.backend, target=real)
-        if not moments.finite and not self.table:
-            rows.check_finite(self.X, "X")
-            rows.check_finite(self.Y.reshape(self.n, *self.target_shape), "Y")
-        check(moments, None if self.table else self.X)
-        return moments
-
-    @functools.cached_property
-    def spectrum(self) -> Spectrum:
-        """Of X, for this loss and these penalties."""
-        bias = self.has_bias
-        if self.d <= MOST_COLUMNS:
-            return Spectrum(self.moments.of_columns(), bias, self.loss_function, self.l2)
-        return of(self.X, self.sample_weight, bias, self.loss_function, self.l2, self.options.backend, self.n_threads)
-
-    @functools.cached_property
-    def quadratic(self) -> Quadratic:
-        """Squared error, solved."""
-        quadratic = Quadratic(self.moments, self.has_bias, self.l2)
-        if self.moments.rows * self.d <= _SMALL:
-            for _ in range(2):
-                quadratic.refine(self._fold, self.l2)
-        return quadratic
-
-    def _fold(self, part: Callable[..., Any], add: Callable[[Any, Any], Any] = operator.add) -> Any:
-        """The sum of a function of pieces over all rows."""
-        return fold(self.X, self.Y, self.sample_weight, part, self.n_threads, add)
-
     # How it descends ----------------------------------------------------------------------------------------------------
 
     def _plan(self, epochs: int, asked: list[int] | None, kept: Method | None) -> None:
@@ -296,7 +171,7 @@ class Training:
         self.passes = (self.X, self.Y, self.sample_weight)
         self.engine_now = self.backend if self.method == "gram" else self.engine
         if self.method == "gram" and self.preconditioned:
-            self.engine_now = _Solved(self.quadratic, self.backend)
+            self.engine_now = Solved(self.quadratic, self.backend)
         elif self.method == "gram":
             X, Y = rows_like(self.moments, self.has_bias)
             self.passes = (X, Y, None)
@@ -307,7 +182,7 @@ class Training:
             "it is a network": not self.linear,
             "the loss is not mse": not self.squared,
             "it goes in batches": self.batches,
-            f"X has more than {_GRAM_COLUMNS:,} columns": self.d > _GRAM_COLUMNS,
+            f"X has more than {GRAM_COLUMNS:,} columns": self.d > GRAM_COLUMNS,
         }
         closed = {
             "gradients are rounded": self.decimals is not None,
@@ -362,29 +237,6 @@ class Training:
             return Method("exact", f"{epochs:,} epochs by formula cost {stream / exact:,.0f} times less than one by one")
         return Method("gram", f"{epochs:,} epochs cost {stream / gram:,.0f} times less than over {self.n:,} rows")
 
-    @functools.cached_property
-    def clear(self) -> bool:
-        """Whether the second moments tell all directions that the rows tell.
-
-        Where they have directions of no length, a pass over the rows says whether that is so or was lost in rounding.
-        """
-        metric = self.quadratic.metric
-        if not metric.clear or metric.null.shape[1] == 0:
-            return metric.clear
-        null = metric.null / np.abs(metric.null).sum(axis=0)
-        mean = metric.means[0]
-        size = float(np.sqrt(np.max(np.diag(metric.hessians[0]) / 2 + mean**2)))
-        dtype = self.X.dtype
-        centre = -(mean @ null).astype(dtype) if self.has_bias else None
-        part = functools.partial(_longest, backend=self.options.backend, weights=null.astype(dtype), bias=centre)
-        longest: float = self._fold(part, max)
-        return longest <= 64 * self.d * float(np.finfo(dtype).eps) * max(size, float(np.sqrt(self.moments.largest_row)))
-
-    def _trusted(self) -> bool:
-        """Whether the Gram matrix carries what the data's dtype can tell."""
-        condition = self.spectrum.condition or math.inf
-        return self.clear and condition < 0.01 / float(np.finfo(np.float64).eps)
-
     def _doubted(self) -> Method:
         condition = max(self.spectrum.condition or 0.0, self.quadratic.metric.condition)
         return Method("stream", f"the Gram matrix's condition, {condition:.2g}, is past what float64 carries")
@@ -415,69 +267,11 @@ class Training:
             return Stream(self, searching=True)
         return Backtracking(self)
 
-    # Learning rates past their limit ---------------------------------------------------------------------------------------
-
     limit: float | None = None
     """Above it the learning rate diverges; None where that is not known."""
 
-    def _warn(self, epochs: int) -> None:
-        """Warns of a learning rate past its limit, where that can be known for less than the epochs cost."""
-        curvature = self.loss_function.curvature
-        if not (self.linear and curvature is not None and isinstance(self.optimizer, optimizers.SGD)) or not self.lr:
-            return
-        n, d = self.n, self.d
-        sample, s = self.X, self.sample_weight
-        far = self.table and self.X.far
-        if far and d > _GRAM_COLUMNS:
-            return
-        measured = "moments" in self.__dict__ or "spectrum" in self.__dict__ or far
-        if self.table and not measured:
-            piece = next(self.X.pieces(1))
-            sample, s = piece.X, piece.sample_weight
-            n = len(sample)
-        if not measured:
-            affordable = d <= _GRAM_COLUMNS and n * d * d / 8 <= 0.25 * 2 * n * d * max(epochs, 1)
-            if not affordable or n * d <= 100_000:
-                # trace ≥ λmax: most learning rates are cleared by it; of a long table some rows tell
-                step = 1 if n * d <= 100_000 else max(1, n // 1000)
-                if step > 1:
-                    sample, s = sample[::step], None if s is None else s[::step]
-                with np.errstate(over="ignore", invalid="ignore"):
-                    squares = np.einsum("ij,ij->i", sample, sample, dtype=np.float64)
-                    mean = float(squares.mean() if s is None else squares @ s / max(s.sum(), 1e-300))
-                trace = curvature * (mean + 1) + self.l2
-                if not math.isfinite(trace) or self.lr * trace < 2:
-                    return
-                if sample is not self.X and d > _GRAM_COLUMNS:
-                    return
-        if measured or sample is self.X:
-            spectrum = self.spectrum
-        else:
-            spectrum = of(sample, s, self.has_bias, self.loss_function, self.l2, self.options.backend, self.n_threads)
-        self._judge(spectrum, "" if sample is self.X else f" (estimated from {len(sample):,} rows)")
-
-    def _judge(self, spectrum: Spectrum, how: str) -> None:
-        momentum, nesterov = self.optimizer.parameters["momentum"], self.optimizer.parameters["nesterov"]
-        self.limit = spectrum.lr_limit * (1 + momentum) / (1 + 2 * momentum if nesterov else 1)
-        assert self.lr is not None
-        if self.lr <= self.limit:
-            return
-        warnings.warn(
-            f"lr = {self.lr:g} is past the limit {self.limit:.6g}{how}, above which gradient descent diverges"
-            f"{self._column(spectrum)}; lr='auto' chooses one",
-            LearningRateWarning,
-            stacklevel=self._depth,
-        )
-
-    _depth = 5
-
-    def _column(self, spectrum: Spectrum) -> str:
-        """Which column keeps the limit low."""
-        if not spectrum.worst_columns:
-            return ""
-        worst = spectrum.worst_columns[0]
-        name = f"{self.X.names[worst]}" if self.table else f"{worst} of X"
-        return f": column {name} drives it, with {spectrum.shares[worst]:.0%} of λmax = {spectrum.largest:.4g}"
+    depth = 5
+    """Of the caller's line, for warnings."""
 
     # The loop ------------------------------------------------------------------------------------------------------------
 
@@ -487,11 +281,11 @@ class Training:
         """``epochs`` more epochs after those in ``history``; with a keeper so many in all, after those that it has stored."""
         asked = None
         if self.options.method == "exact" and np.ndim(epochs) == 1:
-            asked = [_integer(epoch, "epochs", 1) for epoch in epochs]
+            asked = [integer(epoch, "epochs", 1) for epoch in epochs]
             if not asked or any(a >= b for a, b in itertools.pairwise(asked)):
                 raise ValueError(f"epochs must be a number, or increasing numbers for method 'exact', found {epochs!r}")
             epochs = asked[-1]
-        in_all = epochs = _integer(epochs, "epochs", 0)
+        in_all = epochs = integer(epochs, "epochs", 0)
         stored = None if keeper is None else keeper.open(self)
         if stored is not None:
             history, state, kept = stored.history, stored.state, stored.method
@@ -512,7 +306,7 @@ class Training:
         self.state.done = 0
         self.stepper.begin()
         if not self.auto and not self.preconditioned:
-            self._warn(in_all)
+            limits.warn(self, in_all)
         if stored is not None:
             self.loss, self.norm, self.ceiling = stored.loss, stored.norm, stored.ceiling
         elif self.limit is not None and self.lr is not None and self.lr > self.limit:
@@ -544,11 +338,11 @@ class Training:
             weights, bias = self._final(self.state.weights, self.state.bias)
             self.take(self.evaluated(weights, bias))
         if status == "diverged":
-            message = self._diverged()
+            message = limits.diverged(self)
             self.stepper = None
             raise DivergenceError(message, self._result("epochs"))
         unclear = self.preconditioned and self.precondition == "gram" and not self.stepper.metric.clear
-        if unclear or (self.preconditioned and self.squared and self.d <= _GRAM_COLUMNS and not self.clear):
+        if unclear or (self.preconditioned and self.squared and self.d <= GRAM_COLUMNS and not self.clear):
             condition = self.stepper.metric.condition
             warnings.warn(
                 f"the columns of X are so nearly dependent (condition {condition:.2g}, scaled) that {self.X.dtype} cannot "
@@ -573,7 +367,7 @@ class Training:
             bar = Bar(self.options.progress, self.first, self.first + epochs)
         watchers = [watcher for watcher in (keeper, bar) if watcher is not None]
         pause = min((watcher.seconds for watcher in watchers), default=math.inf)
-        most = 1 if watchers else _EPOCHS_PER_CALL
+        most = 1 if watchers else EPOCHS_PER_CALL
         try:
             while status == "epochs" and (left := epochs - self.done) > 0:
                 began, before = time.perf_counter(), self.done
@@ -581,7 +375,7 @@ class Training:
                 status = self.stepper.some_epochs(left if isinstance(self.stepper, Closed) else min(left, most))
                 if watchers:
                     took = max(time.perf_counter() - began, 1e-9)
-                    most = max(1, min(_EPOCHS_PER_CALL, _FASTER * most, int((self.done - before) * pause / took)))
+                    most = max(1, min(EPOCHS_PER_CALL, _FASTER * most, int((self.done - before) * pause / took)))
                 for watcher in watchers:
                     watcher.look(self)
         except KeyboardInterrupt:
@@ -674,7 +468,7 @@ class Training:
         if self.schedule is None or self.method == "exact":
             return base
         factors = [self.schedule(e) for e in range(epoch, epoch + count)]
-        return [_number(base * factor, f"lr · schedule({epoch + i})") for i, factor in enumerate(factors)]
+        return [number(base * factor, f"lr · schedule({epoch + i})") for i, factor in enumerate(factors)]
 
     def order(self, epoch: int) -> Array | None:
         """The order in which an epoch's batches take the rows."""
@@ -711,14 +505,6 @@ class Training:
         """The values now."""
         return _Values(self.loss, self.gradient, self.bias_gradient, self.norm)
 
-    def objective_at(self, weights: Array, bias: Array | None = None) -> float:
-        """Objective of all rows at some weights."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            value: float = self.engine.loss(
-                self.X, self.Y, weights, bias, self.sample_weight, self.n_threads, l1=self.l1, l2=self.l2, **self.objective
-            )
-        return value
-
     def objective_of_zeros(self) -> float:
         """Objective of the model whose parameters are all 0."""
         weights, bias = self._final(np.zeros_like(self.state.weights), self.state.bias)
@@ -738,7 +524,7 @@ class Training:
     @functools.cached_property
     def _rounding(self) -> float:
         """What of a loss like |r| is rounding: where the data lie on a line, there is nothing else."""
-        if self.d > _GRAM_COLUMNS:
+        if self.d > GRAM_COLUMNS:
             return 0.0
         spread = np.sqrt(np.diag(self.moments.scatter)[self.d :] / self.moments.total)
         return 100 * float(np.finfo(self.X.dtype).eps) * float(np.mean(spread))
@@ -760,7 +546,7 @@ class Training:
         assert self.tol is not None
         weights = self.state.weights
         whole = self.linear and not self.batches
-        if self.squared and whole and self.d <= _GRAM_COLUMNS:
+        if self.squared and whole and self.d <= GRAM_COLUMNS:
             quadratic = self.quadratic
             if not self.clear:
                 return False
@@ -809,35 +595,6 @@ class Training:
         bound = self._gap(self.state.weights, self.state.bias)
         return bound is not None and bound <= self.tol * self.loss
 
-    def _gap(self, weights: Array, bias: Array | None) -> float | None:
-        """A proved bound on loss − best loss, at the cost of passes; None where nothing is proved."""
-        if not self.linear or self.d > MOST_COLUMNS:
-            return None
-        state = self.engine.loss_gradient(
-            self.X, self.Y, weights, bias, self.sample_weight, self.n_threads, l1=self.l1, l2=self.l2, **self.objective
-        )
-        _, gradient, bias_gradient = state
-        if self.squared:
-            if not self.clear:
-                return None
-            return gap.decrement(self.quadratic.metric, weights, gradient, bias_gradient, self.l1)
-        bound = gap.duality_gap(
-            self.X,
-            self.Y,
-            weights,
-            bias,
-            self.sample_weight,
-            self.n_threads,
-            self.loss_function,
-            self.l1,
-            self.l2,
-            bias_gradient,
-        )
-        if bound is not None and bias is None:
-            smallest = gap.subgradient(weights, gradient, self.l1)
-            bound = min(bound, float(np.sum(smallest**2)) / (2 * self.l2))
-        return bound
-
     def check_start(self) -> None:
         """NaN and infinity show in the first loss and gradient: find where they come from."""
         if math.isfinite(self.loss) and math.isfinite(self.norm):
@@ -855,42 +612,6 @@ class Training:
             "scale the columns of X, or Y"
         )
 
-    def _validation(self, validation: Any) -> tuple[Any, Any]:
-        if isinstance(validation, Table):
-            if not self.table or validation.names != self.X.names:
-                raise ValueError("a validation table goes with a table of the same columns")
-            return validation, validation
-        try:
-            Xv, Yv = validation
-        except (TypeError, ValueError):
-            raise TypeError("validation must be a pair (Xv, Yv)") from None
-        if cluster.lazy(Xv):
-            return self._far_validation(Xv, Yv)
-        Xv = rows.table(Xv, "validation X")
-        Yv = rows.targets(Yv, Xv, "validation Y", "validation X")
-        if Xv.shape[1] != self.X.shape[1]:
-            raise ValueError(f"validation X has {Xv.shape[1]} columns, but X has {self.X.shape[1]}")
-        if Yv.shape[1:] != self.target_shape:
-            raise ValueError(f"validation Y has shape {Yv.shape}, but Y has shape {(self.n, *self.target_shape)}")
-        rows.check_finite(Xv, "validation X")
-        rows.check_finite(Yv, "validation Y")
-        rows.labels(Yv, self.loss_function.targets, _classes(self.model, self.loss_function), "validation Y")
-        dtype = self.X.dtype
-        return rows.cast(Xv, dtype, "validation X"), rows.cast(Yv, dtype, "validation Y").reshape(len(Yv), -1)
-
-    def _far_validation(self, Xv: Any, Yv: Any) -> tuple[Any, Any]:
-        if not (self.table and self.X.far):
-            raise TypeError("validation X is Dask's, but X is not: give validation as arrays, Xv.compute() and Yv.compute()")
-        found = cluster.Cluster(Xv, Yv, None, self.loss_function.targets, self.options.n_threads, "validation ")
-        if found.names != self.X.names or found.dtype != self.X.dtype or found.target_shape != self.target_shape:
-            wanted, has = _looks(self.X), _looks(found)
-            raise ValueError(f"validation has {has}, but the training data have {wanted}")
-        found.keep()
-        classes = _classes(self.model, self.loss_function)
-        if classes is not None and found.classes is not None and found.classes > classes:
-            raise ValueError(f"validation Y has classes up to {found.classes - 1}, but the model has {classes} outputs")
-        return found, found
-
     def _result(self, status: str) -> Run:
         history = self.history
         later = history_of(self.pieces)
@@ -907,25 +628,6 @@ class Training:
         self._free()
         return Run(model, history, status, self.method, loss_now, norm_now, self._resume, self._facts(weights, bias))
 
-    def _final(self, weights: Array, bias: Array | None) -> tuple[Array, Array | None]:
-        """Parameters in X's dtype."""
-        dtype = self.X.dtype
-        return weights.astype(dtype, copy=False), None if bias is None else bias.astype(dtype, copy=False)
-
-    def _free(self) -> None:
-        """No more passes will follow soon."""
-        for rows_ in (self.X, None if self.validation is None else self.validation[0]):
-            if isinstance(rows_, Table):
-                rows_.free()
-
-    def _gap_later(self, weights: Array, bias: Array | None) -> float | None:
-        """`_gap` after the run: several passes."""
-        if self.table and not self.squared:
-            self.X.keep()
-        value = self._gap(weights, bias)
-        self._free()
-        return value
-
     def _facts(self, weights: Array, bias: Array | None) -> dict[str, Callable[[], Any]]:
         """What a run tells when it is asked, because it costs passes."""
         known = self.loss_function.curvature is not None and self.linear
@@ -940,25 +642,9 @@ class Training:
             raise TypeError(f"resume() got an unexpected keyword argument {min(unknown)!r}")
         later = Training(X, Y, run.model, self.options._replace(**changes))
         same = later.X.dtype == self.X.dtype and later.optimizer.rule == self.optimizer.rule
-        later._depth = 6
+        later.depth = 6
         keep = later.options.method == "auto" and "method" not in changes
         return later.run(epochs, run.history, self.state if same else None, self.method if keep else None)
-
-    def _diverged(self) -> str:
-        epoch, last = self.first + self.done + 1, f"its last value was {self.loss:.6g}"
-        if not self.linear or self.preconditioned or self.lr is None or self.loss_function.curvature is None:
-            return f"the loss left the finite numbers in epoch {epoch}; {last}. Take a smaller lr. {_CARRIED}"
-        spectrum = self.spectrum
-        limit = spectrum.lr_limit if self.limit is None else self.limit
-        left = "climbed above that of the all-zero model" if math.isfinite(self.ceiling) else "left the finite numbers"
-        best = spectrum.lr_best if spectrum.lr_best is not None else spectrum.lr_limit / 2
-        advice = f"lr = {best:.4g} is the best for it, and lr='auto' chooses for you"
-        if self.batches:
-            advice = f"for batches of {self.batch_size} lr = {spectrum.batch_lr(self.batch_size):.4g} is right (lr='auto')"
-        return (
-            f"the loss {left} in epoch {epoch} at lr = {self.lr:g}; {last}. The limit is {limit:.6g}"
-            f"{self._column(spectrum)}; {advice}. {_CARRIED}"
-        )
 
 
 def history_of(pieces: list[tuple[Array, Array]]) -> History:
@@ -968,194 +654,3 @@ def history_of(pieces: list[tuple[Array, Array]]) -> History:
         return History.empty()
     columns = dict(zip(_ROW, np.concatenate(filled, axis=1), strict=True))
     return History(**columns | {"epoch": columns["epoch"].astype(np.int64)})
-
-
-def _looks(table: Table) -> str:
-    """A table's columns, dtype and target, in words."""
-    shown = ", ".join(table.names[:5]) + (", …" if len(table.names) > 5 else "")
-    target = "n" if not table.target_shape else f"n, {table.target_shape[0]}"
-    return f"columns {shown} ({len(table.names)}), {table.dtype}, Y ({target})"
-
-
-def _longest(piece: Piece, n_threads: int, *, backend: str, weights: Array, bias: Array | None) -> float:
-    """The largest |Ŷ| of rows that have a weight."""
-    out = np.empty((len(piece.X), weights.shape[1]), weights.dtype)
-    BACKENDS[backend].predict(piece.X, weights, bias, out, n_threads)
-    if piece.sample_weight is not None:
-        out = out[piece.sample_weight > 0]
-    return float(np.abs(out).max(initial=0.0))
-
-
-class _Solved:
-    """Squared error as its second moments tell it, in the place of a backend."""
-
-    def __init__(self, quadratic: Quadratic, backend: Any) -> None:
-        self.loss_gradient, self.gradient_norm = quadratic.loss_gradient, backend.gradient_norm
-
-
-_CARRIED = "The run up to there is .run of this error."
-
-
-class Stream:
-    """Epochs over the rows as they lie, in the backend: full batches, or mini-batches."""
-
-    def __init__(self, training: Training, searching: bool = False) -> None:
-        self.t, self.searching = training, searching
-
-    def begin(self) -> None:
-        """Loss and gradient at the weights as they are, unless nothing asks for them."""
-        t = self.t
-        if not t.batches or t.tol is not None or self.searching:
-            t.evaluate()
-            t.check_start()
-
-    def some_epochs(self, left: int) -> str:
-        """As many epochs as one call of the backend can do: one, where something has to be done after each."""
-        t, state = self.t, self.t.state
-        self.former = None
-        each = t.each or t.batches or self.searching or self._proves()
-        columns, counted = t.piece(1 if each else min(left, _EPOCHS_PER_CALL))
-        gradient = t.gradients() if t.each and not t.batches else None
-        if self.searching:
-            t.evaluate()
-            found = search(t, 2 * (state.scalars[0] or 0.5))
-            if found is None:
-                return "stalled"
-            self.former = float(state.scalars[0])
-            state.scalars[0] = found
-            columns[4] *= found * (1 - t.optimizer.parameters.get("momentum", 0.0))
-        state.judged = None
-        X, Y, s = t.passes
-        common: dict[str, Any] = dict(
-            sample_weight=s, decimals=t.decimals, n_threads=t.n_threads, l1=t.l1, l2=t.l2,
-            optimizer=t.optimizer.rule, state=state.memory, steps=state.steps, **t.objective,
-        )  # fmt: skip
-        if t.batches:
-            status = t.engine.descend_batches(
-                X, Y, state.weights, state.bias, float(columns[4, 0]), t.batch_size, columns[:3], counted,
-                order=t.order(int(columns[5, 0]) - 1), **common,
-            )  # fmt: skip
-            if status == "epochs" and columns[0, 0] > t.ceiling:
-                return "diverged"
-            if status == "epochs" and t.tol is not None:
-                t.evaluate()
-                columns[0, 0], columns[1, 0] = t.loss, t.norm
-                status = "converged" if t.norm <= t.tol else status
-        else:
-            tol = -1.0 if t.tol is None or self._proves() else t.tol
-            status = t.engine_now.descend(
-                X, Y, state.weights, state.bias, t.gradient, t.bias_gradient, columns[4], columns.shape[1],
-                columns[:3], counted, tol=tol, ceiling=t.ceiling, **common,
-            )  # fmt: skip
-            if counted[0]:
-                t.loss, t.norm = (float(v) for v in columns[:2, counted[0] - 1])
-            if status == "epochs" and self._proves() and t.reached(None):
-                status = "converged"
-        if t.each and counted[0]:
-            stop = t.after_epoch(columns, gradient)
-            status = "early_stopped" if stop and status == "epochs" else status
-        result: str = status
-        return result
-
-    def undo(self) -> None:
-        """After a signal: the lr that was found for an epoch that was not done is forgotten."""
-        if self.former is not None and not self.t.pieces[-1][1][0]:
-            self.t.state.scalars[0] = self.former
-
-    former: float | None = None
-    """The lr before the epoch at work, once another is found for it."""
-
-    def _proves(self) -> bool:
-        """Whether tol is about a gap, which the backend does not know."""
-        t = self.t
-        smooth = t.loss_function.curvature is not None
-        return t.tol is not None and t.linear and not t.batches and (t.squared or (t.l2 > 0 and smooth))
-
-
-def _model_of_table(model: Any, X: Table, loss: losses.Loss) -> Linear:
-    wanted: tuple[int, ...] = X.target_shape
-    if wanted == (0,):
-        raise ValueError("the table has no target: open it with the name of one")
-    if X.labels and (loss.targets == "real" or (loss.targets == "binary" and len(X.labels) > 2)):
-        what = "numbers" if loss.targets == "real" else "two classes"
-        raise ValueError(f"the table's target is {len(X.labels)} classes, and {loss.name} wants {what}: give loss=table.loss")
-    if loss.targets == "classes":
-        if X.classes is None:
-            raise ValueError("softmax wants a table whose target is classes")
-        if X.target_shape:
-            raise ValueError(f"softmax wants Y of shape (n,), classes, found {('n', *X.target_shape)}".replace("'", ""))
-        wanted = (max(2, X.classes),)
-        if isinstance(model, Linear) and model.outputs and model.outputs[0] > wanted[0]:
-            wanted = model.outputs  # classes that no row has
-    if model is None:
-        return Linear(np.zeros((len(X.names), *wanted)), np.zeros(wanted))
-    if not isinstance(model, Linear):
-        raise TypeError(f"model must be a gdcore.Linear or None for a table, found {type(model).__name__}")
-    if model.weights.shape != (len(X.names), *wanted):
-        raise ValueError(f"the model has weights of shape {model.weights.shape}, the table wants {(len(X.names), *wanted)}")
-    return model
-
-
-def _starting_model(model: Linear | MLP | None, X: Array, Y: Array, loss: losses.Loss) -> Linear | MLP:
-    if model is None:
-        rows.labels(Y, loss.targets, None)
-        outputs = Y.shape[1:] if loss.targets != "classes" else (max(2, int(Y.max()) + 1),)
-        model = Linear.zeros(X, outputs)
-    if not isinstance(model, (Linear, MLP)):
-        raise TypeError(f"model must be a gdcore.Linear, a gdcore.MLP or None, found {type(model).__name__}")
-    model.check_columns(X)
-    if loss.targets == "classes":
-        if Y.ndim != 1:
-            raise ValueError(f"softmax wants Y of shape (n,), classes, found shape {Y.shape}")
-        if not model.outputs or model.outputs[0] < 2:
-            raise ValueError(f"softmax wants a model with at least 2 outputs, found outputs of shape {model.outputs}")
-    else:
-        check_outputs(model, X, Y)
-    rows.labels(Y, loss.targets, _classes(model, loss))
-    return model
-
-
-def _classes(model: Linear | MLP, loss: losses.Loss) -> int | None:
-    return model.outputs[0] if loss.targets == "classes" else None
-
-
-def check_outputs(model: Linear | MLP, X: Array, Y: Array) -> None:
-    model.check_columns(X)
-    if model.outputs != Y.shape[1:] and not (isinstance(model, MLP) and Y.ndim == 1 and model.outputs == (1,)):
-        predicts = (len(X), *model.outputs)
-        whose = f"weights of shape {model.weights.shape}" if isinstance(model, Linear) else f"the outputs of {model!r}"
-        raise ValueError(f"Y has shape {Y.shape}, but {whose} predict {predicts}: give both one column or both none")
-
-
-def _number(value: Any, name: str) -> float:
-    if type(value) is float and 0 <= value < math.inf:
-        return value
-    try:
-        if isinstance(value, (bool, str, np.bool_)) or np.ndim(value) != 0 or np.iscomplexobj(value):
-            raise TypeError
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number, found {value!r}") from None
-    if not (math.isfinite(number) and number >= 0):
-        raise ValueError(f"{name} must be finite and not negative, found {value!r}")
-    return number
-
-
-def _integer(value: Any, name: str, low: int, high: int | None = None) -> int:
-    try:
-        if isinstance(value, (bool, np.bool_)):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, found {value!r}") from None
-    if number < low or (high is not None and number > high):
-        wanted = f"at least {low}" if high is None else f"between {low} and {high}"
-        raise ValueError(f"{name} must be {wanted}, found {value!r}")
-    return number
-
-
-def _one_of(value: Any, name: str, names: tuple[Any, ...]) -> None:
-    if not (value is None or isinstance(value, str)) or value not in names:
-        raise ValueError(f"{name} {value!r} is unknown; there is {', '.join(map(repr, names))}")

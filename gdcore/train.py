@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore import losses, rows
+from gdcore.arguments import Options
 from gdcore.backends import BACKENDS
-from gdcore.loop import Options, Training, check_outputs
+from gdcore.loop import Training
 from gdcore.models import Linear
+from gdcore.problem import check_outputs
 from gdcore.run import Epoch, History, Run
 
 if TYPE_CHECKING:

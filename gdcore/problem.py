@@ -1,0 +1,321 @@
+"""What `gdcore.fit` minimises: rows, a model, a loss and its penalties, checked; and what passes over the rows tell."""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gdcore import cluster, gap, losses, rows, threads
+from gdcore.arguments import integer, number
+from gdcore.backends import BACKENDS
+from gdcore.mlp import MLP
+from gdcore.models import Linear
+from gdcore.moments import Moments, check
+from gdcore.quadratic import Quadratic
+from gdcore.spectrum import MOST_COLUMNS, Spectrum, of
+from gdcore.tables import Piece, Piecewise, Table, fold, moments_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gdcore._types import Array
+    from gdcore.arguments import Options
+
+GRAM_COLUMNS = 2048
+"""Up to so many a d × d matrix is inverted without being asked for."""
+_SMALL = 1 << 16  # numbers in X up to which looking at the rows again costs nothing
+
+
+class Problem:
+    """Loss and penalties of a model over rows."""
+
+    MOST_COLUMNS = GRAM_COLUMNS
+
+    def __init__(self, X: Any, Y: Any, model: Linear | MLP | None, options: Options) -> None:
+        self.options = options
+        self.loss_function = losses.get(options.loss)
+        self.l1, self.l2 = number(options.l1, "l1"), number(options.l2, "l2")
+        self.n_threads = threads.resolve(options.n_threads)
+        self._take_data(X, Y, model)
+        self.linear = isinstance(self.model, Linear)
+        self.has_bias = isinstance(self.model, Linear) and self.model.bias is not None
+        self.squared = self.linear and self.loss_function.name == "mse"
+
+    def _take_data(self, X: Any, Y: Any, model: Linear | MLP | None) -> None:
+        """The rows: arrays, a table that comes in pieces, or Dask's, which are such a table."""
+        options, size = self.options, self.options.batch_size
+        if cluster.lazy(X):
+            if Y is None:
+                raise TypeError("Y must be given beside X: found None")
+            X = cluster.Cluster(X, Y, options.sample_weight, self.loss_function.targets, options.n_threads)
+        elif isinstance(X, Table):
+            for name, value in (("Y", Y), ("sample_weight", options.sample_weight)):
+                if value is not None:
+                    raise TypeError(f"{name} comes with the table: found {type(value).__name__}")
+        self.table = isinstance(X, Table)
+        if isinstance(X, Table):
+            if isinstance(model, MLP) or size is not None:
+                raise TypeError(f"networks and mini-batches want arrays: {X.whole}")
+            if self.loss_function.name != "mse" or options.method == "stream":
+                X.keep()
+            if len(X.names) > MOST_COLUMNS and not X.far:
+                raise ValueError(f"tables have up to {MOST_COLUMNS:,} columns, found {len(X.names):,}: {X.whole}")
+            self.X: Any = X
+            self.d, self.target_shape = len(X.names), X.target_shape
+            self.Y: Any = None
+            self.model: Linear | MLP = _model_of_table(model, X, self.loss_function)
+            self.backend = BACKENDS[options.backend]
+            self.engine: Any = Piecewise(options.backend)
+        else:
+            self.X = rows.table(X)
+            self.d = self.X.shape[1]
+            Y = rows.targets(Y, self.X)
+            self.model = _starting_model(model, self.X, Y, self.loss_function)
+            self.Y = Y.reshape(len(Y), -1)
+            self.target_shape = Y.shape[1:]
+            self.backend = BACKENDS[options.backend]
+            self.engine = self.model.engine(self.backend, self.X.dtype)
+        self.batch_size = 0 if size is None else integer(size, "batch_size", 1, self.n)
+        self.batches = 0 < self.batch_size < (0 if self.table else self.n)
+        self.sample_weight = None
+        if options.sample_weight is not None and not self.table:
+            self.sample_weight = rows.weights_of_rows(options.sample_weight, self.X)
+        self.validation = None if options.validation is None else self._validation(options.validation)
+        self.objective: dict[str, Any] = {"loss": self.loss_function.name, "parameter": self.loss_function.parameter}
+
+    def _validation(self, validation: Any) -> tuple[Any, Any]:
+        if isinstance(validation, Table):
+            if not self.table or validation.names != self.X.names:
+                raise ValueError("a validation table goes with a table of the same columns")
+            return validation, validation
+        try:
+            Xv, Yv = validation
+        except (TypeError, ValueError):
+            raise TypeError("validation must be a pair (Xv, Yv)") from None
+        if cluster.lazy(Xv):
+            return self._far_validation(Xv, Yv)
+        Xv = rows.table(Xv, "validation X")
+        Yv = rows.targets(Yv, Xv, "validation Y", "validation X")
+        if Xv.shape[1] != self.X.shape[1]:
+            raise ValueError(f"validation X has {Xv.shape[1]} columns, but X has {self.X.shape[1]}")
+        if Yv.shape[1:] != self.target_shape:
+            raise ValueError(f"validation Y has shape {Yv.shape}, but Y has shape {(self.n, *self.target_shape)}")
+        rows.check_finite(Xv, "validation X")
+        rows.check_finite(Yv, "validation Y")
+        rows.labels(Yv, self.loss_function.targets, _classes(self.model, self.loss_function), "validation Y")
+        dtype = self.X.dtype
+        return rows.cast(Xv, dtype, "validation X"), rows.cast(Yv, dtype, "validation Y").reshape(len(Yv), -1)
+
+    def _far_validation(self, Xv: Any, Yv: Any) -> tuple[Any, Any]:
+        if not (self.table and self.X.far):
+            raise TypeError("validation X is Dask's, but X is not: give validation as arrays, Xv.compute() and Yv.compute()")
+        found = cluster.Cluster(Xv, Yv, None, self.loss_function.targets, self.options.n_threads, "validation ")
+        if found.names != self.X.names or found.dtype != self.X.dtype or found.target_shape != self.target_shape:
+            wanted, has = _looks(self.X), _looks(found)
+            raise ValueError(f"validation has {has}, but the training data have {wanted}")
+        found.keep()
+        classes = _classes(self.model, self.loss_function)
+        if classes is not None and found.classes is not None and found.classes > classes:
+            raise ValueError(f"validation Y has classes up to {found.classes - 1}, but the model has {classes} outputs")
+        return found, found
+
+    @property
+    def n(self) -> int:
+        """How many rows there are; of a table they are counted."""
+        return len(self.X)
+
+    @property
+    def outputs(self) -> int:
+        """k, of the model."""
+        return math.prod(self.model.outputs)
+
+    # What one pass over the data tells ----------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def moments(self) -> Moments:
+        """Second moments of X, and of Y with it where the loss is squared error."""
+        real = self.loss_function.targets == "real"
+        Y = self.Y if real else None
+        moments = moments_of(self.X, Y, self.sample_weight, self.n_threads, self.options.backend, target=real)
+        if not moments.finite and not self.table:
+            rows.check_finite(self.X, "X")
+            rows.check_finite(self.Y.reshape(self.n, *self.target_shape), "Y")
+        check(moments, None if self.table else self.X)
+        return moments
+
+    @functools.cached_property
+    def spectrum(self) -> Spectrum:
+        """Of X, for this loss and these penalties."""
+        bias = self.has_bias
+        if self.d <= MOST_COLUMNS:
+            return Spectrum(self.moments.of_columns(), bias, self.loss_function, self.l2)
+        return of(self.X, self.sample_weight, bias, self.loss_function, self.l2, self.options.backend, self.n_threads)
+
+    @functools.cached_property
+    def quadratic(self) -> Quadratic:
+        """Squared error, solved."""
+        quadratic = Quadratic(self.moments, self.has_bias, self.l2)
+        if self.moments.rows * self.d <= _SMALL:
+            for _ in range(2):
+                quadratic.refine(self._fold, self.l2)
+        return quadratic
+
+    @functools.cached_property
+    def clear(self) -> bool:
+        """Whether the second moments tell all directions that the rows tell.
+
+        Where they have directions of no length, a pass over the rows says whether that is so or was lost in rounding.
+        """
+        metric = self.quadratic.metric
+        if not metric.clear or metric.null.shape[1] == 0:
+            return metric.clear
+        null = metric.null / np.abs(metric.null).sum(axis=0)
+        mean = metric.means[0]
+        size = float(np.sqrt(np.max(np.diag(metric.hessians[0]) / 2 + mean**2)))
+        dtype = self.X.dtype
+        centre = -(mean @ null).astype(dtype) if self.has_bias else None
+        part = functools.partial(_longest, backend=self.options.backend, weights=null.astype(dtype), bias=centre)
+        longest: float = self._fold(part, max)
+        return longest <= 64 * self.d * float(np.finfo(dtype).eps) * max(size, float(np.sqrt(self.moments.largest_row)))
+
+    def _trusted(self) -> bool:
+        """Whether the Gram matrix carries what the data's dtype can tell."""
+        condition = self.spectrum.condition or math.inf
+        return self.clear and condition < 0.01 / float(np.finfo(np.float64).eps)
+
+    def _fold(self, part: Callable[..., Any], add: Callable[[Any, Any], Any] = operator.add) -> Any:
+        """The sum of a function of pieces over all rows."""
+        return fold(self.X, self.Y, self.sample_weight, part, self.n_threads, add)
+
+    # At some weights ---------------------------------------------------------------------------------------------------
+
+    def objective_at(self, weights: Array, bias: Array | None = None) -> float:
+        """Objective of all rows at some weights."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            value: float = self.engine.loss(
+                self.X, self.Y, weights, bias, self.sample_weight, self.n_threads, l1=self.l1, l2=self.l2, **self.objective
+            )
+        return value
+
+    def _gap(self, weights: Array, bias: Array | None) -> float | None:
+        """A proved bound on loss − best loss, at the cost of passes; None where nothing is proved."""
+        if not self.linear or self.d > MOST_COLUMNS:
+            return None
+        state = self.engine.loss_gradient(
+            self.X, self.Y, weights, bias, self.sample_weight, self.n_threads, l1=self.l1, l2=self.l2, **self.objective
+        )
+        _, gradient, bias_gradient = state
+        if self.squared:
+            if not self.clear:
+                return None
+            return gap.decrement(self.quadratic.metric, weights, gradient, bias_gradient, self.l1)
+        bound = gap.duality_gap(
+            self.X,
+            self.Y,
+            weights,
+            bias,
+            self.sample_weight,
+            self.n_threads,
+            self.loss_function,
+            self.l1,
+            self.l2,
+            bias_gradient,
+        )
+        if bound is not None and bias is None:
+            smallest = gap.subgradient(weights, gradient, self.l1)
+            bound = min(bound, float(np.sum(smallest**2)) / (2 * self.l2))
+        return bound
+
+    def _gap_later(self, weights: Array, bias: Array | None) -> float | None:
+        """`_gap` after the run: several passes."""
+        if self.table and not self.squared:
+            self.X.keep()
+        value = self._gap(weights, bias)
+        self._free()
+        return value
+
+    def _final(self, weights: Array, bias: Array | None) -> tuple[Array, Array | None]:
+        """Parameters in X's dtype."""
+        dtype = self.X.dtype
+        return weights.astype(dtype, copy=False), None if bias is None else bias.astype(dtype, copy=False)
+
+    def _free(self) -> None:
+        """No more passes will follow soon."""
+        for rows_ in (self.X, None if self.validation is None else self.validation[0]):
+            if isinstance(rows_, Table):
+                rows_.free()
+
+
+def _model_of_table(model: Any, X: Table, loss: losses.Loss) -> Linear:
+    wanted: tuple[int, ...] = X.target_shape
+    if wanted == (0,):
+        raise ValueError("the table has no target: open it with the name of one")
+    if X.labels and (loss.targets == "real" or (loss.targets == "binary" and len(X.labels) > 2)):
+        what = "numbers" if loss.targets == "real" else "two classes"
+        raise ValueError(f"the table's target is {len(X.labels)} classes, and {loss.name} wants {what}: give loss=table.loss")
+    if loss.targets == "classes":
+        if X.classes is None:
+            raise ValueError("softmax wants a table whose target is classes")
+        if X.target_shape:
+            raise ValueError(f"softmax wants Y of shape (n,), classes, found {('n', *X.target_shape)}".replace("'", ""))
+        wanted = (max(2, X.classes),)
+        if isinstance(model, Linear) and model.outputs and model.outputs[0] > wanted[0]:
+            wanted = model.outputs  # classes that no row has
+    if model is None:
+        return Linear(np.zeros((len(X.names), *wanted)), np.zeros(wanted))
+    if not isinstance(model, Linear):
+        raise TypeError(f"model must be a gdcore.Linear or None for a table, found {type(model).__name__}")
+    if model.weights.shape != (len(X.names), *wanted):
+        raise ValueError(f"the model has weights of shape {model.weights.shape}, the table wants {(len(X.names), *wanted)}")
+    return model
+
+
+def _starting_model(model: Linear | MLP | None, X: Array, Y: Array, loss: losses.Loss) -> Linear | MLP:
+    if model is None:
+        rows.labels(Y, loss.targets, None)
+        outputs = Y.shape[1:] if loss.targets != "classes" else (max(2, int(Y.max()) + 1),)
+        model = Linear.zeros(X, outputs)
+    if not isinstance(model, (Linear, MLP)):
+        raise TypeError(f"model must be a gdcore.Linear, a gdcore.MLP or None, found {type(model).__name__}")
+    model.check_columns(X)
+    if loss.targets == "classes":
+        if Y.ndim != 1:
+            raise ValueError(f"softmax wants Y of shape (n,), classes, found shape {Y.shape}")
+        if not model.outputs or model.outputs[0] < 2:
+            raise ValueError(f"softmax wants a model with at least 2 outputs, found outputs of shape {model.outputs}")
+    else:
+        check_outputs(model, X, Y)
+    rows.labels(Y, loss.targets, _classes(model, loss))
+    return model
+
+
+def _classes(model: Linear | MLP, loss: losses.Loss) -> int | None:
+    return model.outputs[0] if loss.targets == "classes" else None
+
+
+def check_outputs(model: Linear | MLP, X: Array, Y: Array) -> None:
+    model.check_columns(X)
+    if model.outputs != Y.shape[1:] and not (isinstance(model, MLP) and Y.ndim == 1 and model.outputs == (1,)):
+        predicts = (len(X), *model.outputs)
+        whose = f"weights of shape {model.weights.shape}" if isinstance(model, Linear) else f"the outputs of {model!r}"
+        raise ValueError(f"Y has shape {Y.shape}, but {whose} predict {predicts}: give both one column or both none")
+
+
+def _looks(table: Table) -> str:
+    """A table's columns, dtype and target, in words."""
+    shown = ", ".join(table.names[:5]) + (", …" if len(table.names) > 5 else "")
+    target = "n" if not table.target_shape else f"n, {table.target_shape[0]}"
+    return f"columns {shown} ({len(table.names)}), {table.dtype}, Y ({target})"
+
+
+def _longest(piece: Piece, n_threads: int, *, backend: str, weights: Array, bias: Array | None) -> float:
+    """The largest |Ŷ| of rows that have a weight."""
+    out = np.empty((len(piece.X), weights.shape[1]), weights.dtype)
+    BACKENDS[backend].predict(piece.X, weights, bias, out, n_threads)
+    if piece.sample_weight is not None:
+        out = out[piece.sample_weight > 0]
+    return float(np.abs(out).max(initial=0.0))
