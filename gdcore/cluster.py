@@ -211,7 +211,9 @@ class _Source:
             whole = da.concatenate(parts).rechunk({0: tuple(self.sizes)})
         found = list(whole.to_delayed().ravel())
         if len(found) != len(self.blocks):
-            raise ValueError(f"{name} cannot be cut as {self.name} is, into {len(self.blocks)} partitions: give it the same ones")
+            raise ValueError(
+                f"{name} cannot be cut as {self.name} is, into {len(self.blocks)} partitions: give it the same ones"
+            )
         return found
 
 

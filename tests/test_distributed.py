@@ -314,6 +314,23 @@ def test_validation_and_resume():
 
 
 @pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("name", ["mse", "logistic"])
+def test_checkpoints(name, tmp_path):
+    X, Y, s = data(name)
+    s[:600] = 0  # a partition without weight
+    dX, dY, ds = in_dask(X, Y, s)
+    options = {"loss": name, "lr": 1e-3, "sample_weight": ds, "method": "stream"}
+    whole = gdcore.distributed.fit(dX, dY, epochs=7, **options)
+    for file in ("one", "other"):
+        gdcore.distributed.fit(dX, dY, epochs=3, checkpoint=tmp_path / file, **options)
+    again = gdcore.distributed.fit(dX, dY, epochs=7, checkpoint=tmp_path / "one", resume=True, **options)
+    assert bits(again) == bits(whole)
+    X[-1, 0] += 1
+    with pytest.raises(ValueError, match="X and Y"):
+        gdcore.distributed.fit(in_dask(X)[0], dY, epochs=7, checkpoint=tmp_path / "other", resume=True, **options)
+
+
+@pytest.mark.usefixtures("here")
 def test_predictions_are_lazy_and_lie_as_x_does():
     X, Y, _ = data("softmax")
     run = fit(X, Y, loss="softmax")
