@@ -410,7 +410,8 @@ class FileTable(Table):
         found = [(name, value) for name, value in (self._constant or {}).items() if value is not None]
         if found:
             name, value = found[0]
-            what = f"column {name} is {value if isinstance(value, str) else format(value, 'g')} in every row, and so tells nothing"
+            value = value if isinstance(value, str) else format(value, "g")
+            what = f"column {name} is {value} in every row, and so tells nothing"
             if len(found) > 1:
                 more = f" and {len(found) - 6:,} more" if len(found) > 6 else ""
                 what = f"columns {', '.join(name for name, _ in found[:6])}{more} have one value each, and so tell nothing"
