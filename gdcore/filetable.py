@@ -106,7 +106,7 @@ def open_table(
     ...         _ = file.write("area,town,rent\\n50,Ulm,500\\n70,Ulm,700\\n60,Bonn,800\\n80,Bonn,1000\\n20,Ulm,200\\n")
     ...     table = gdcore.open_table(f"{folder}/rent.csv", "rent")
     ...     run = gdcore.fit(table)
-    >>> dict(zip(table.names, run.model.weights.round(6).tolist())), abs(run.model.bias) < 1e-6
+    >>> dict(zip(table.names, run.model.weights.round(6).tolist())), bool(abs(run.model.bias) < 1e-6)
     ({'area': 10.0, 'town=Bonn': 200.0}, True)
     """
     given = None if loss is None else losses.get(loss)
@@ -154,7 +154,7 @@ def _check_roles(asked: dict[str, list[Any]], source: Source) -> None:
         for name in names:
             if name is not None and name in roles:
                 twice = f"named twice in {role}" if roles[name] == role else f"named in both {roles[name]} and {role}"
-                raise TableError(f"{source.label}: column {name} is {twice}")
+                raise TableError(f"{source.label}: column {name} is {twice}; once is enough")
             roles[name] = role
 
 
@@ -238,7 +238,7 @@ class FileTable(Table):
             raise self._all_missing()
         columns, features = [survey.column(name) for name in used], set(used)
         if survey.wrong:
-            advice = f"leave out what does not matter with --exclude {','.join(survey.wrong)}"
+            advice = f"leave out with --exclude {','.join(survey.wrong)}"
             raise TableError(f"{where}: {'; '.join(survey.wrong.values())}; {advice}", survey.wrong)
         others = [name for name in kinds if name not in features]
         self.take(Encoding(columns, None if target is None else survey.target(target), weights, self.missing, others))
@@ -284,7 +284,9 @@ class FileTable(Table):
                 any_weight = any_weight or pair[0].sample_weight is None or bool(pair[0].sample_weight.any())
                 yield pair[0]
         if not any_row:
-            raise TableError(f"{self.source.label}: no row is left to train on; --test-size 0 holds none out for testing")
+            raise TableError(
+                f"{self.source.label}: no row is left to train on, and a model needs two; --test-size 0 holds none out"
+            )
         if not any_weight:
             what = f"column {self.encoding.weights} is 0 in every row that trains"
             raise TableError(f"{self.source.label}: {what}; at least one weight must be positive")
@@ -407,11 +409,13 @@ class FileTable(Table):
     def _note_constants(self) -> None:
         found = [(name, value) for name, value in (self._constant or {}).items() if value is not None]
         if found:
-            (name, value), *more = found
-            which = f"column {name} is {value if isinstance(value, str) else format(value, 'g')} in every row"
-            others = f", likewise {', '.join(name for name, _ in more[:5])}" if more else ""
-            others += f" and {len(more) - 5:,} more" if len(more) > 5 else ""
-            self.notes.append(f"{self.source.label}: {which}{others}: such columns tell nothing")
+            name, value = found[0]
+            value = value if isinstance(value, str) else format(value, "g")
+            what = f"column {name} is {value} in every row, and so tells nothing"
+            if len(found) > 1:
+                more = f" and {len(found) - 6:,} more" if len(found) > 6 else ""
+                what = f"columns {', '.join(name for name, _ in found[:6])}{more} have one value each, and so tell nothing"
+            self.notes.append(f"{self.source.label}: {what}")
 
     def _note_constant(self, constant: dict[str, Any], name: str, values: Array) -> None:
         """Of each column the one value that it has had up to here, None where there were several."""

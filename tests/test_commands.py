@@ -419,7 +419,7 @@ def test_many_columns_and_many_classes_are_told_of_in_part(tmp_path, monkeypatch
     status, out, err = gd("train", "wide.npy", "--target", "60", "--loss", "softmax", "--epochs", "3")
     assert (status, err) == (0, "")
     assert "  and 21 more" in out  # of 61 columns 40 are told of
-    assert re.search(r"largest weights +0.0 +1.0 +2.0 +3.0 +4.0 +5.0 +…$", out, re.MULTILINE)
+    assert re.search(r"largest weights +0 +1 +2 +3 +4 +5 +…$", out, re.MULTILINE)
 
 
 # A terminal ---------------------------------------------------------------------------------------------------------------
@@ -591,7 +591,7 @@ def test_control_c_while_reading(folder, gd, monkeypatch):
         ("--loss huber:-1", "--loss huber:-1: delta must be a finite number above 0"),
         ("--loss quantile:2", "--loss quantile:2: tau must lie between 0 and 1"),
         ("--loss mse:3", "--loss mse:3: only huber:δ and quantile:τ have a parameter"),
-        ("--loss logistic", "the target price has 400 values, too many for classes"),
+        ("--loss logistic", "the target price has numbers that are no integers, and logistic wants classes"),
         ("--target kind --loss logistic", "has 3 classes, and logistic is for two; --loss softmax"),
         ("--target town --loss mse --exclude cheap", "the target town is text, and mse wants numbers"),
         ("--optimizer foo", "optimizer 'foo' is unknown; there is 'sgd'"),
@@ -622,7 +622,7 @@ def test_control_c_while_reading(folder, gd, monkeypatch):
         ("--missing some", "--missing: invalid choice: 'some'"),
         ("--precondition foo", "--precondition: invalid choice: 'foo'"),
         ("--target nope", "homes.csv has no column nope"),
-        ("--target prize", "homes.csv has no column prize: did you mean price?"),
+        ("--target prize", "homes.csv has no column prize (target); did you mean price?"),
         ("--weights nope", "homes.csv has no column nope"),
         ("--weights price", "column price is named in both target and weights"),
         ("--features area,price", "column price is named in both target and features"),
@@ -630,7 +630,7 @@ def test_control_c_while_reading(folder, gd, monkeypatch):
         ("--features area --exclude area", "column area is named in both features and exclude"),
         ("--features ,", "--features must be names of columns with commas between them, found ','"),
         ("--exclude nope", "homes.csv has no column nope"),
-        ("--exclude area,rooms,town,new,cheap,kind,weight", "no column is left that something could be learned from"),
+        ("--exclude area,rooms,town,new,cheap,kind,weight", "no column is left to learn from"),
         ("--delimiter xx", "--delimiter must be one character, found 'xx'"),
         ("--out model.bin", "--out model.bin: the file's name must end in .safetensors"),
         ("--out none/m.safetensors", "there is no folder"),
@@ -697,7 +697,7 @@ def test_weights_that_are_all_zero(folder, gd, given):
     table.to_csv("homes.csv", index=False)
     status, out, err = gd("train", "homes.csv", "--target", "price", "--weights", "weight", *given)
     assert (status, out, err.count("\n")) == (2, "", 1)
-    assert "is zero for every row: at least one weight must be positive" in err
+    assert "column weight is 0 in every row that trains; at least one weight must be positive" in err
 
 
 def test_a_learning_rate_past_the_limit(folder, gd):
@@ -946,7 +946,7 @@ def test_flights_without_exclude_name_the_two_columns(flights):
     folder, _ = flights
     done = process(*TRAIN, cwd=folder)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert "column tailnum is text with 4,037 values, too many for categories (100)" in done.stderr
+    assert "column tailnum is text with 4,037 values, too many for categories (at most 327)" in done.stderr
     assert "column time_hour holds dates" in done.stderr
     assert done.stderr.endswith("leave out with --exclude tailnum,time_hour\n")
 

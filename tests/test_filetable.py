@@ -443,7 +443,7 @@ def test_options_that_are_wrong(files, options, said):
 def test_warnings_come_once_and_to_the_caller(tmp_path):
     write_csv(tmp_path / "t.csv", {"c": np.ones(50, int), "x": np.arange(50), "y": np.arange(50) ** 2})
     table = open_table(tmp_path / "t.csv", "y")
-    with pytest.warns(gdcore.TableWarning, match="column c is 1 in every row: such columns tell nothing"):
+    with pytest.warns(gdcore.TableWarning, match="column c is 1 in every row, and so tells nothing"):
         gdcore.fit(table)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
