@@ -21,7 +21,7 @@ import pytest
 
 import gdcore
 from gdcore import cli, losses, scores
-from gdcore.filetable import TableWarning
+from gdcore.filetable import TableWarning, held_out
 
 for module in ("pyarrow", "tqdm", "matplotlib", "safetensors"):
     pytest.importorskip(module)
@@ -410,6 +410,21 @@ def test_quiet_prints_nothing_but_warnings(folder, gd, given):
     status, out, err = gd(*PRICE, "--quiet", *given)
     assert (status, out) == (0, "")
     assert err == "gdcore: warning: homes.csv: column one is 1 in every row, and so tells nothing\n"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [[], ["--loss", "mae"], ["--batch-size", "16", "--epochs", "2"], ["--model", "mlp:4", "--epochs", "2"]],
+    ids=" ".join,
+)
+def test_test_rows_without_weight_have_no_scores(folder, gd, given):
+    table = frame()
+    table["weight"] = np.where(held_out(0, 400, 0.2, 0), 0, 1)
+    table.to_csv("homes.csv", index=False)
+    command = ("train", "homes.csv", "--target", "price", "--weights", "weight", *given)
+    told = json.loads(gd(*command, "--json")[1], parse_constant=pytest.fail)
+    assert (told["test"] or {"loss": None})["loss"] is None
+    assert gd(*command)[1].count("–") == 2
 
 
 def test_many_columns_and_many_classes_are_told_of_in_part(tmp_path, monkeypatch, gd):
@@ -954,8 +969,6 @@ def test_flights_without_exclude_name_the_two_columns(flights):
 @pytest.fixture(scope="module")
 def flights_table(flights):
     """The table as the command has opened it, and the same rows as pandas reads them: training, test."""
-    from gdcore.filetable import held_out
-
     folder, _ = flights
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TableWarning)  # year is 2013
