@@ -28,7 +28,7 @@ MOST_ROUNDS = 100
 # For tasks with threads. The pools of OpenBLAS and OpenMP spin for up to 30 ms after their work, on the CPUs that the
 # next task needs, and a pool that was idle can take as long to find its CPUs again: a pass of 1 ms then takes 20.
 SETTLE = 0.1
-PACKAGES = ("torch", "jax", "scikit-learn", "scipy", "scikit-learn-intelex", "glum")
+PACKAGES = ("torch", "jax", "scikit-learn", "scipy", "scikit-learn-intelex", "glum", "dask", "dask-ml")
 
 
 # --------------------------------------------------------------------------------------------------------------- timing

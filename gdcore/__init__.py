@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gdcore import losses, optimizers, plots, schedules
     from gdcore.check import check_gradient
-    from gdcore.checkpoints import Checkpoint
     from gdcore.files import load, save
-    from gdcore.filetable import open_table
+    from gdcore.filetable import TableWarning, open_table
     from gdcore.mlp import MLP
     from gdcore.models import Linear
     from gdcore.optimizers import SGD, Adagrad, Adam, AdamW, Nesterov, RMSprop
     from gdcore.run import (
+        Checkpoint,
         CheckpointWarning,
         ConditionWarning,
         DivergenceError,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         LearningRateWarning,
         Run,
     )
+    from gdcore.sources import TableError
     from gdcore.spectrum import Spectrum, spectrum
     from gdcore.train import fit, train
 
@@ -39,22 +40,26 @@ __version__ = "0.1.0"
 
 __all__ = [
     "MLP", "SGD", "Adagrad", "Adam", "AdamW", "Checkpoint", "CheckpointWarning", "ConditionWarning", "DivergenceError",
-    "Epoch", "History", "LearningRateWarning", "Linear", "Nesterov", "RMSprop", "Run", "Spectrum", "check_gradient", "fit",
-    "load", "losses", "open_table", "optimizers", "plots", "save", "schedules", "spectrum", "train",
+    "Epoch", "History", "LearningRateWarning", "Linear", "Nesterov", "RMSprop", "Run", "Spectrum", "TableError",
+    "TableWarning", "check_gradient", "fit", "load", "losses", "open_table", "optimizers", "plots", "save", "schedules",
+    "spectrum", "train",
 ]  # fmt: skip
 
 _HOME = {
     "check": ("check_gradient",),
-    "checkpoints": ("Checkpoint",),
     "files": ("load", "save"),
-    "filetable": ("open_table",),
+    "filetable": ("TableWarning", "open_table"),
     "mlp": ("MLP",),
     "models": ("Linear",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Nesterov", "RMSprop"),
-    "run": ("CheckpointWarning", "ConditionWarning", "DivergenceError", "Epoch", "History", "LearningRateWarning", "Run"),
+    "run": (
+        "Checkpoint", "CheckpointWarning", "ConditionWarning", "DivergenceError", "Epoch", "History", "LearningRateWarning",
+        "Run",
+    ),
+    "sources": ("TableError",),
     "spectrum": ("Spectrum", "spectrum"),
     "train": ("fit", "train"),
-}
+}  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 

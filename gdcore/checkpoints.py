@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import queue
 import threading
 import time
 import warnings
@@ -20,46 +21,16 @@ import numpy as np
 from gdcore import container, fingerprints
 from gdcore.container import FileError
 from gdcore.loop import history_of
-from gdcore.run import CheckpointWarning, History, Method
+from gdcore.run import Checkpoint, CheckpointWarning, History, Method
 
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats
-    from gdcore.container import Path
 
 FORMAT = container.Format("gdcore-checkpoint", "1", "checkpoint")
 _META = container.COMMON | {"status", "method", "why", "epoch", "configuration", "data", "environment"}
 _NUMBERS = ("loss", "norm", "ceiling", "quick", "best", "waited", "tol", "judged")  # of the array of this name, in order
 _PAUSE = 0.2  # seconds that a call of a backend takes at most, about, where somebody wants to look between two
 _JOIN = 512  # pieces of history that are joined at once: for so long other threads wait
-
-
-class Checkpoint:
-    """Where `gdcore.fit` keeps a run, and how often: ``fit(..., checkpoint=Checkpoint("run.ckpt", seconds=60))``.
-
-    Parameters
-    ----------
-    path : str or path
-        A file, replaced whole or not at all.
-    seconds : float
-        ≥ 0, from one writing to the next; a path alone stands for 30.
-
-    >>> Checkpoint("run.ckpt")
-    Checkpoint('run.ckpt', seconds=30.0)
-    """
-
-    def __init__(self, path: Path, seconds: float = 30.0) -> None:
-        try:
-            self.path = os.fsdecode(path)
-        except TypeError:
-            raise TypeError(f"checkpoint must be a path or a gdcore.Checkpoint, found {path!r}") from None
-        if isinstance(seconds, (bool, np.bool_)) or not isinstance(seconds, (int, float, np.integer, np.floating)):
-            raise TypeError(f"seconds must be a number, found {seconds!r}")
-        if not 0 <= seconds < math.inf:
-            raise ValueError(f"seconds must be finite and not negative, found {seconds!r}")
-        self.seconds = float(seconds)
-
-    def __repr__(self) -> str:
-        return f"Checkpoint({self.path!r}, seconds={self.seconds!r})"
 
 
 def keeper(checkpoint: Any, resume: Any) -> Keeper | None:
@@ -102,6 +73,8 @@ class Keeper:
         self.seconds = min(_PAUSE, self._every / 4)
         """So often it wants to look."""
         self._thread: threading.Thread | None = None
+        self._copies: queue.SimpleQueue[tuple[Any, _Copy] | None] = queue.SimpleQueue()  # for the thread; None ends it
+        self._busy = False
         self._writing = threading.Lock()
         self._written = -1  # the epoch that the file has
         self._failure: BaseException | None = None
@@ -177,16 +150,18 @@ class Keeper:
         """Writes, if it is time to and no writing is still going on."""
         self._warn(6)
         now = time.monotonic()
-        if now < self._next or (self._thread is not None and self._thread.is_alive()):
+        if now < self._next or self._busy:
             return
         self._next = now + self._every
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="gdcore-checkpoint")
+            self._thread.start()
         copy = self._copy(t, "running")
-        self._thread = threading.Thread(target=self._try, args=(t, copy), name="gdcore-checkpoint")
-        self._thread.start()
+        self._busy = True
+        self._copies.put((t, copy))  # which does not wait for the thread to begin
 
     def finish(self, t: Any, status: str) -> None:
-        """Writes the state that the run ended with, before the run is told of."""
-        self.close(t)
+        """Writes the state that the run ended with; after `close`."""
         self._warn(5)
         if self._status is not None and not t.done and status in (self._status, "epochs"):
             return  # the file has it already
@@ -195,9 +170,15 @@ class Keeper:
         self._warn(5)
 
     def close(self, t: Any) -> None:
-        """Waits for a writing that is going on."""
-        if self._thread is not None and self._thread.ident is not None:
+        """Ends the thread, after a writing that is going on."""
+        self._copies.put(None)
+        if self._thread is not None and self._thread.is_alive():
             self._thread.join()
+
+    def _work(self) -> None:
+        while (copy := self._copies.get()) is not None:
+            self._try(*copy)
+            self._busy = False
 
     def _copy(self, t: Any, status: str) -> _Copy:
         # The pieces of history are not copied: those that are filled do not change.

@@ -167,7 +167,7 @@ def _table_options(command: argparse.ArgumentParser, data: str) -> Any:
     """Those of all commands that read tables."""
     command.add_argument("data", nargs="+", metavar="DATA", help=data)
     table = command.add_argument_group("the table")
-    table.add_argument("--delimiter", type=_character, default=",", metavar="C", help="between CSV's values (or: tab)")
+    table.add_argument("--delimiter", type=_character, metavar="C", help="between CSV's values (default: a comma; or: tab)")
     table.add_argument("--decimal", type=_character, default=".", metavar="C", help="CSV's decimal point")
     return table.add_argument
 

@@ -2,11 +2,10 @@
 
 A `fold` is one task for each partition, which runs the kernel where the partition lies, and a tree of additions. Its shape
 depends on the number of partitions alone, so the result does not depend on the workers, their number or their threads. What
-is to be summed, the weights in it, is one object that each worker fetches once; of the partitions nothing but sums goes
-anywhere. Scheduling, moving, retrying and spilling are Dask's: all that is kept between passes are partitions persisted on
-the workers, which Dask makes anew from their source where a worker is lost.
-
-Partitions are persisted in consecutive runs, one for each worker, so that most additions find both numbers on one worker.
+is to be summed, the weights in it, goes to each partition with its task; nothing but sums comes back. Scheduling, moving,
+retrying and spilling are Dask's: all that is kept between passes are partitions persisted on the workers, which Dask makes
+anew from their source where a worker is lost. The partition is all that a task depends on, and no worker is chosen for it:
+so Dask runs it where the partition lies, and still runs it when every worker of old is gone.
 """
 
 from __future__ import annotations
@@ -33,6 +32,9 @@ FAN = 4
 """So many sums are added by one task of the tree."""
 
 _RANGE = 1e-100, 1e100  # of the largest weight of a partition: sums of such weights neither overflow nor vanish
+
+
+_ALIKE = "partitions of unknown sizes have to be those of X"
 
 
 def lazy(value: Any) -> bool:
@@ -91,7 +93,7 @@ class Cluster(Table):
         how = _Wanted(self.names, str(self.dtype), self.target_shape if Y is not None else None, targets, label)
         make = dask.delayed(_piece, pure=True)
         self._lazy = [make(i, how, x, y, s) for i, (x, y, s) in enumerate(zip(source.blocks, *beside, strict=False))]
-        self._pieces, self._sources, self._label = self._lazy, (X, Y, sample_weight), label
+        self._pieces, self._label = self._lazy, label
 
     def __len__(self) -> int:
         if self.rows is None:
@@ -110,9 +112,9 @@ class Cluster(Table):
         import dask
 
         # Pure keys would hash what is new in every pass.
-        job = dask.delayed(functools.partial(part), pure=False, traverse=False)
         run, join = dask.delayed(_run, pure=False), dask.delayed(_joined, pure=False)
-        sums = [run(job, piece, self.n_threads, self._crowd) for piece in self._pieces]
+        whole = functools.partial(part)
+        sums = [run(whole, piece, self.n_threads, self._crowd) for piece in self._pieces]
         while len(sums) > 1:
             sums = [join(add, *sums[i : i + FAN]) for i in range(0, len(sums), FAN)]
         value = _computed(sums[0])
@@ -130,7 +132,9 @@ class Cluster(Table):
     def keep(self) -> None:
         """Persists the partitions on the workers, checked, and counts rows and classes."""
         if self._pieces is self._lazy:
-            self._pieces = _persisted(self._lazy, self._sources)
+            import dask
+
+            self._pieces = list(dask.persist(*self._lazy))
             self._count()
 
     def free(self) -> None:
@@ -139,9 +143,12 @@ class Cluster(Table):
 
     @functools.cached_property
     def _crowd(self) -> int:
-        """Partitions that share a worker's threads."""
+        """Partitions that share a worker's threads; workers that cannot do their part are told of before they get one."""
         client = _client()
-        return math.ceil(len(self._lazy) / max(1, 1 if client is None else len(client.nthreads())))
+        if client is None:
+            return len(self._lazy)
+        _check_workers(client)
+        return math.ceil(len(self._lazy) / max(1, len(client.nthreads())))
 
     def _count(self) -> None:
         found = self.fold(_facts, 1, _facts_together)
@@ -202,12 +209,18 @@ class _Source:
                 for block, size in zip(blocks, sizes, strict=True)
             ]
             whole = da.concatenate(parts).rechunk({0: tuple(self.sizes)})
-        return list(whole.to_delayed().ravel())
+        found = list(whole.to_delayed().ravel())
+        if len(found) != len(self.blocks):
+            raise ValueError(
+                f"{name} cannot be cut as {self.name} is, into {len(self.blocks)} partitions: give it the same ones"
+            )
+        return found
 
 
 def _partitions(value: Any, name: str) -> tuple[list[Any], list[int] | None, Array]:
     """Delayed partitions, their numbers of rows where they are known, and an empty array of the shape and dtype wanted."""
-    if hasattr(value, "chunks") and hasattr(value, "to_delayed"):
+    kind = type(value)  # a Delayed has any attribute, its type has not
+    if hasattr(kind, "chunks") and hasattr(kind, "to_delayed"):
         if value.ndim not in (1, 2):
             raise ValueError(f"{name} must have one or two axes, found {value.ndim}")
         if value.ndim == 2 and value.numblocks[1] > 1:
@@ -218,9 +231,11 @@ def _partitions(value: Any, name: str) -> tuple[list[Any], list[int] | None, Arr
             raise TypeError(f"{name} has dtype {value.dtype}: wanted {wanted}")
         meta = np.empty((0, *value.shape[1:]), value.dtype if value.dtype.kind == "f" else np.float64)
         return list(value.to_delayed().ravel()), sizes, meta
-    if hasattr(value, "npartitions") and hasattr(value, "divisions"):
+    if hasattr(kind, "npartitions") and hasattr(kind, "divisions"):
         frame = value._meta
-        columns = [(name, frame.dtype)] if frame.ndim == 1 else [(f"column {c!r} of {name}", t) for c, t in frame.dtypes.items()]
+        columns = (
+            [(name, frame.dtype)] if frame.ndim == 1 else [(f"column {c!r} of {name}", t) for c, t in frame.dtypes.items()]
+        )
         for whose, dtype in columns:
             if getattr(dtype, "kind", "O") not in "iubf":
                 raise TypeError(f"{whose} has dtype {dtype}: wanted numbers")
@@ -237,7 +252,7 @@ def _counted(blocks: list[Any]) -> list[int]:
 
 def each(function: Any, value: Any, name: str) -> list[Any]:
     """What a function gives for each partition of Dask's arrays and frames, labels included."""
-    if not hasattr(value, "to_delayed"):
+    if not hasattr(type(value), "to_delayed"):
         raise TypeError(f"{name} is {type(value).__name__}: wanted a dask.array or a dask.dataframe")
     return together([_delayed(function)(block) for block in np.ravel(value.to_delayed())])
 
@@ -283,7 +298,7 @@ def _piece(number: int, wanted: _Wanted, x: Any, y: Any, s: Any) -> Piece:
     if wanted.target_shape is not None:
         Y = _floats(y, None, f"{before}Y")
         if Y.shape != (len(X), *wanted.target_shape):
-            raise ValueError(f"{before}Y has shape {Y.shape}, wanted {(len(X), *wanted.target_shape)} beside X")
+            raise ValueError(f"{before}Y has shape {Y.shape}, wanted {(len(X), *wanted.target_shape)} beside X; {_ALIKE}")
         rows.check_finite(Y, f"{before}Y")
         rows.labels(Y, wanted.targets, None, f"{before}Y")
         Y = rows.cast(Y, dtype, f"{before}Y").reshape(len(X), -1 if len(X) else math.prod(wanted.target_shape))
@@ -296,14 +311,19 @@ def _floats(block: Any, dtype: Any, name: str) -> Array:
         array = block.to_numpy()
         if array.dtype == object:  # pandas' own numbers, whose missing values are not floats
             array = block.to_numpy(dtype or np.float64, na_value=np.nan)
-        return rows.floating(array, name)
-    return rows.floating(block, name)
+        return rows.floating(_aligned(array), name)
+    return rows.floating(_aligned(block), name)
+
+
+def _aligned(value: Any) -> Any:
+    """The same; a copy of an array that has come over the network to an address that is no multiple of its item size."""
+    return np.array(value) if isinstance(value, np.ndarray) and not value.flags.aligned else value
 
 
 def _weights(s: Any, X: Array, name: str) -> Array:
     weights = _floats(s, None, name)
     if weights.shape != (len(X),):
-        raise ValueError(f"{name} has shape {weights.shape}, wanted ({len(X)},), one weight a row of X")
+        raise ValueError(f"{name} has shape {weights.shape}, wanted ({len(X)},), one weight a row of X; {_ALIKE}")
     rows.check_finite(weights, name)
     if (weights < 0).any():
         row = int(np.argmax(weights < 0))
@@ -314,13 +334,15 @@ def _weights(s: Any, X: Array, name: str) -> Array:
     return rows.cast(weights, X.dtype, name)
 
 
-def _run(part: Any, piece: Piece, n_threads: int | None, crowd: int) -> Any:
+def _run(part: functools.partial[Any], piece: Piece, n_threads: int | None, crowd: int) -> Any:
     """One task of a pass; None of a partition without rows."""
     if not len(piece.X):
         return None
+    piece = Piece(*(_aligned(array) for array in piece))
+    keywords = {name: _aligned(value) for name, value in part.keywords.items()}
     # What overflows shows in the sums.
     with np.errstate(over="ignore", invalid="ignore"):
-        return part(piece, n_threads or max(1, _worker_threads() // crowd))
+        return part.func(piece, n_threads or max(1, _worker_threads() // crowd), **keywords)
 
 
 def _worker_threads() -> int:
@@ -359,7 +381,7 @@ def _facts_together(a: Floats, b: Floats) -> Floats:
     return np.array([a[0] + b[0], a[1] + b[1], max(a[2], b[2])])
 
 
-# ------------------------------------------------------------------------------------------------------------- Dask's scheduler
+# ------------------------------------------------------------------------------------------------------ Dask's scheduler
 
 
 def _client() -> Any:
@@ -370,48 +392,18 @@ def _client() -> Any:
     return client if hasattr(client, "scheduler_info") else None
 
 
-def _persisted(pieces: list[Any], sources: tuple[Any, ...]) -> list[Any]:
-    """The pieces in the workers' memory: consecutive ones together, unless the source already lies somewhere."""
-    import dask
-
-    client = _client()
-    if client is None:
-        return list(dask.persist(*pieces))
-    from distributed import futures_of
-
-    workers = client.nthreads()
-    if not workers or futures_of([source for source in sources if lazy(source)]):
-        return list(client.persist(pieces))
-    ends = np.rint(np.cumsum(list(workers.values())) / sum(workers.values()) * len(pieces)).astype(int)
-    kept: list[Any] = []
-    for worker, end in zip(workers, ends, strict=True):
-        if end > len(kept):
-            kept += client.persist(pieces[len(kept) : end], workers=[worker], allow_other_workers=True)
-    return kept
-
-
 def _computed(value: Any) -> Any:
-    """The value of a lazy one, or of a list of them; where a worker has no gdcore, an error that says so."""
+    """The value of a lazy one, or of a list of them."""
     import dask
 
-    try:
-        return dask.compute(value)[0]
-    except (ImportError, RuntimeError, AttributeError) as error:
-        missing = _without_gdcore()
-        if missing:
-            raise ImportError(missing) from error
-        raise
+    return dask.compute(value)[0]
 
 
-def _without_gdcore() -> str:
-    """Which processes of the cluster cannot import this gdcore, and what to do; empty where all can."""
+def _check_workers(client: Any) -> None:
+    """ImportError that names the processes of the cluster that have no gdcore, or another one: Dask would let them crash."""
     from gdcore import __version__
 
-    client = _client()
-    if client is None:
-        return ""
-
-    # Defined here, so that they travel by value: a module that cannot be imported there could not bring them.
+    # Defined here, so that it travels by value: a module that cannot be imported there could not bring it.
     def tried() -> str:
         try:
             import gdcore.cluster
@@ -422,8 +414,12 @@ def _without_gdcore() -> str:
 
     found = {f"worker {address}": said for address, said in client.run(tried).items()}
     found["the scheduler"] = client.run_on_scheduler(tried)
-    wrong = [f"{who} {said}" for who, said in found.items() if said.startswith("cannot")]
-    wrong += [f"{who} has gdcore {said}" for who, said in found.items() if not said.startswith("cannot") and said != __version__]
-    if not wrong:
-        return ""
-    return f"{'; '.join(wrong)}. Every worker and the scheduler need it: pip install 'gdcore[dask]=={__version__}' there"
+    wrong = [
+        f"{who} {said if said.startswith('cannot') else 'has gdcore ' + said}"
+        for who, said in found.items()
+        if said != __version__
+    ]
+    if wrong:
+        raise ImportError(
+            f"{'; '.join(wrong)}. Every worker and the scheduler need it: pip install 'gdcore[dask]=={__version__}' there"
+        )

@@ -62,16 +62,21 @@ class Column:
             codes = pa.compute.index_in(column, value_set=known, skip_nulls=True)
             numbers = codes.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.float64)
             return numbers, column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None
-        if self.kind == "boolean":
+        if pa.types.is_boolean(column.type):
             column = column.cast(pa.uint8())
-        missing = column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None
-        numbers = column.to_numpy(zero_copy_only=False)
-        if self.kind == "number" and np.isnan(np.add.reduce(numbers)):
-            missing = np.isnan(numbers)
-            missing = missing if missing.any() else None  # ∞ − ∞ is not missing
-        if missing is not None and self.mean is not None:
-            return np.where(missing, self.mean, numbers), None
-        return numbers, missing
+        numbers = column.to_numpy(zero_copy_only=False)  # a null is NaN
+        if numbers.dtype.kind != "f" or not np.isnan(total(numbers)):
+            return numbers, None
+        missing = np.isnan(numbers)
+        if not missing.any():  # ∞ − ∞ is not missing
+            return numbers, None
+        return (numbers, missing) if self.mean is None else (np.where(missing, self.mean, numbers), None)
+
+
+def total(numbers: Floats) -> float:
+    """Their sum: not finite where one of them is not, the quickest way to see that none is."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.add.reduce(numbers))
 
 
 def columns_of(batch: Any, columns: list[Column]) -> tuple[list[Floats], Array | None]:

@@ -18,7 +18,7 @@ import os
 import re
 import stat
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gdcore._types import Array
-
-    Path = str | os.PathLike[str]
+    from gdcore.run import Path
 
 HEADER = 2 << 20  # bytes that a header may have
 VALUES = 250_000  # commas and brackets in a JSON text: they bound the memory that its values take
@@ -46,14 +45,11 @@ class FileError(ValueError):
     """The file is not one that gdcore stored, or it is damaged, or of a later version; the message says which."""
 
 
-class Format(NamedTuple):
-    """A kind of container."""
+class Format:
+    """A kind of container: ``name`` and ``version`` stand in its metadata, ``noun`` is what messages call it."""
 
-    name: str
-    """What stands in the metadata as ``format``."""
-    version: str
-    noun: str
-    """What messages call it."""
+    def __init__(self, name: str, version: str, noun: str) -> None:
+        self.name, self.version, self.noun = name, version, noun
 
 
 # Writing -----------------------------------------------------------------------------------------------------------------
@@ -87,12 +83,12 @@ def replacing(path: Path) -> Iterator[io.BufferedIOBase]:
 
     Examples
     --------
-    >>> import tempfile
+    >>> import pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with replacing(f"{folder}/lines") as file:
     ...         for line in (b"one", b"two"):
     ...             _ = file.write(line)
-    ...     open(f"{folder}/lines", "rb").read()
+    ...     pathlib.Path(f"{folder}/lines").read_bytes()
     b'onetwo'
     """
     target = os.path.realpath(path)

@@ -73,7 +73,9 @@ def fit(X: Any, Y: Any, *arguments: Any, **options: Any) -> Run:
     return _fit(X, Y, *arguments, **options)
 
 
-def spectrum(X: Any, bias: bool = True, loss: str | Loss = "mse", l2: float = 0.0, sample_weight: Any = None, **how: Any) -> Spectrum:
+def spectrum(
+    X: Any, bias: bool = True, loss: str | Loss = "mse", l2: float = 0.0, sample_weight: Any = None, **how: Any
+) -> Spectrum:
     """`gdcore.spectrum` of rows in Dask: one pass over the cluster.
 
     >>> import dask.array as da

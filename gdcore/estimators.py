@@ -338,7 +338,7 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, _Descent):  # type: ignore[m
         self._facts = {"moments": moments, "gap": proved, "spectrum": Spectrum(moments.of_columns(), self.bias, loss, self.l2)}
         return self
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Any) -> Any:
         """Ŷ: (n,), or (n, k) after y (n, k); lazy, of rows in Dask."""
         return _in_dask(self, X, "predict") if lazy(X) else self._raw(X)
 
@@ -474,14 +474,14 @@ class GDClassifier(ClassifierMixin, _Descent):  # type: ignore[misc]
         codes = self._codes(labels, X.dtype)
         return self._step(X, codes, self._row_weights(codes, sample_weight, X), *self._problem())
 
-    def decision_function(self, X: Any) -> Array:
+    def decision_function(self, X: Any) -> Any:
         """Ŷ: (n,) for two classes, positive for the second; else (n, k)."""
         if lazy(X):
             return _in_dask(self, X, "decision_function")
         raw = self._raw(X)
         return raw[:, 0] if self._binary else raw
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Any) -> Any:
         """The most probable label of each row."""
         if lazy(X):
             return _in_dask(self, X, "predict")
@@ -489,14 +489,14 @@ class GDClassifier(ClassifierMixin, _Descent):  # type: ignore[misc]
         labels: Array = self.classes_[(raw > 0).astype(np.intp) if self._binary else raw.argmax(axis=1)]
         return labels
 
-    def predict_proba(self, X: Any) -> Array:
+    def predict_proba(self, X: Any) -> Any:
         """Probabilities (n, k) of classes_, float64; each row sums to 1."""
         if lazy(X):
             return _in_dask(self, X, "predict_proba")
         raw, loss = self.decision_function(X).astype(np.float64), self._problem()[0]
         return np.column_stack([probabilities(z, loss) for z in (-raw, raw)]) if self._binary else probabilities(raw, loss)
 
-    def predict_log_proba(self, X: Any) -> Array:
+    def predict_log_proba(self, X: Any) -> Any:
         """Their logarithms, finite where a probability is too small for a number."""
         if lazy(X):
             return _in_dask(self, X, "predict_log_proba")
@@ -512,7 +512,10 @@ def _in_dask(estimator: Any, X: Any, method: str) -> Any:
     from gdcore import distributed
 
     validation.check_is_fitted(estimator)
-    return distributed.predict(estimator, X, method)
+    # Without what pickling would have to find first, from the data.
+    lean = object.__new__(type(estimator))
+    vars(lean).update({name: value for name, value in vars(estimator).items() if name not in ("_facts", "_last", "history_")})
+    return distributed.predict(lean, X, method)
 
 
 def _remember(estimator: Any, parameters: dict[str, Any]) -> None:

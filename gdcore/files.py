@@ -20,7 +20,7 @@ from gdcore.run import Run
 
 if TYPE_CHECKING:
     from gdcore._types import Array
-    from gdcore.container import Path
+    from gdcore.run import Path
 
 MODEL = container.Format("gdcore", "1", "model")
 ENDING = ".safetensors"

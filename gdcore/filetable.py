@@ -13,9 +13,11 @@ import numpy as np
 
 from gdcore import losses
 from gdcore.ahead import ahead
-from gdcore.columns import EXACT, KINDS, Column, Encoding, columns_of, matrix
+from gdcore.columns import EXACT, KINDS, Column, Encoding, columns_of, matrix, total
+from gdcore.csvfile import MEND
 from gdcore.moments import Moments
-from gdcore.sources import MEMORY, Kept, Source, TableError, open_source
+from gdcore.sources import Kept, Source, TableError, open_source
+from gdcore.spectrum import MOST_COLUMNS
 from gdcore.survey import Survey
 from gdcore.tables import Piece, Table
 
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
     from gdcore.sources import Path
 
 
-_BYTES = 1 << 22  # of X, about, that are made at a time
+_BYTES = 1 << 22  # of X, about, that are made at a time, and of wide tables, where each column has its own costs,
+_WIDE = 1 << 25  # so many for up to `_FEW` rows
+_FEW = 1 << 12
+_MOMENTS = 2048  # columns up to which the held-out rows' second moments are worth their memory
 
 
 class TableWarning(UserWarning):
@@ -44,7 +49,7 @@ def open_table(
     missing: str = "error",
     test_size: float = 0.0,
     seed: int = 0,
-    delimiter: str = ",",
+    delimiter: str | None = None,
     decimal: str = ".",
     cache: Path | None = None,
     progress: Callable[[int], Any] | None = None,
@@ -77,7 +82,7 @@ def open_table(
     seed : int
         ≥ 0.
     delimiter, decimal : str
-        Of CSV.
+        Of CSV. Default: a comma (in .tsv files a tabulator), and a point.
     cache : path, optional
         A folder for the decoded columns, as large as the table, so that later passes do not decode again. Tables of up to
         128 MB are kept in memory.
@@ -115,20 +120,31 @@ def open_table(
     for role, names in asked.items():
         for name in names:
             if name is not None and name not in source.kinds:
-                raise TableError(f"{unknown(name, source)} ({role})")
+                raise TableError(unknown(name, source, f" ({role})"))
     _check_roles(asked, source)
     own = [name for name in (target, weights) if name is not None]
-    used = [name for name in features or source.kinds if name not in (*own, *exclude)]
+    left_out = {*own, *exclude}
+    used = [name for name in features or source.kinds if name not in left_out]
     if not used:
-        raise TableError(f"{source.label}: no column is left that something could be learned from")
+        raise TableError(f"{source.label}: no column is left to learn from; the table needs another than the target")
+    _check_width(source, len(used))
+    source.look([*used, *own])
     for name in (*used, *own):
         if (kind := source.kinds[name]) not in KINDS:
-            what = f"column {name} is {kind}, no number"
-            raise TableError(f"{source.label}: {what}: leave it out with --exclude {name}", {name: what})
+            what = f"column {name} is {kind}, and neither numbers, booleans nor text"
+            raise TableError(f"{source.label}: {what}; leave it out with --exclude {name}", {name: what})
+    if weights is not None and source.kinds[weights] == "date":
+        raise TableError(f"{source.label}: column {weights} holds dates, and weights are numbers; give another one")
     table = FileTable(Kept(source, [*used, *own], cache), missing, test_size, seed)
     table.progress = progress
     table.settle(used, target, weights, given)
     return table
+
+
+def _check_width(source: Source, columns: int) -> None:
+    if columns > MOST_COLUMNS:
+        many = f"{columns:,} columns to learn from, and gdcore takes up to {MOST_COLUMNS:,}"
+        raise TableError(f"{source.label} has {many}; choose with --features or --exclude")
 
 
 def _check_roles(asked: dict[str, list[Any]], source: Source) -> None:
@@ -142,12 +158,12 @@ def _check_roles(asked: dict[str, list[Any]], source: Source) -> None:
             roles[name] = role
 
 
-def unknown(name: str, source: Source) -> str:
+def unknown(name: str, source: Source, role: str = "") -> str:
     """That the table has no such column, and which it may be."""
     near = difflib.get_close_matches(name, source.kinds, 1, 0.5)
     near += [other for other in source.kinds if other.lower() == name.lower()]
     some = ", ".join(list(source.kinds)[:12]) + (", …" if len(source.kinds) > 12 else "")
-    return f"{source.label} has no column {name}: " + (f"did you mean {near[0]}?" if near else f"there are {some}")
+    return f"{source.label} has no column {name}{role}; " + (f"did you mean {near[0]}?" if near else f"there are {some}")
 
 
 class FileTable(Table):
@@ -169,10 +185,13 @@ class FileTable(Table):
         Of the rows that train: the target's moments.
     progress : callable or None
         Called with the number of rows of each batch that has been read.
+    advice : str or None
+        What to do about missing values. None: what `open_table` has for them.
     """
 
     encoding: Encoding
     loss: losses.Loss
+    advice: str | None = None
 
     def __init__(self, source: Source, missing: str, test_size: float = 0.0, seed: int = 0) -> None:
         self.source, self.missing, self.test_size, self.seed = source, missing, test_size, seed
@@ -182,27 +201,27 @@ class FileTable(Table):
         self.progress: Callable[[int], Any] | None = None
         self.seen = Glance(target_only=True)
         self._warned = 0
-        self._constant: dict[str, float] | None = {}  # columns that have had one value; None after the first pass
+        self._constant: dict[str, Any] | None = {}  # see `_note_constant`; None after the first pass
 
     def settle(self, used: list[str], target: str | None, weights: str | None, loss: losses.Loss | None) -> None:
         """Decides what becomes of the columns; with a pass over those that have to be seen for it, where there are any."""
         kinds, where = self.source.kinds, self.source.label
         text = [name for name in used if kinds[name] in ("text", "date")]
         real = loss is not None and loss.targets == "real"
-        if target is not None and real and kinds[target] in ("text", "date"):
-            raise TableError(
-                f"{where}: the target {target} is {kinds[target]}, and {loss.name if loss else ''} wants numbers; "
-                "--loss logistic and --loss softmax take labels"
-            )
-        goal = None if target is None or real else target
-        drop, means = self.missing == "drop", self.missing == "mean"
-        survey = Survey(self.source, text, goal, loss, drop, means)
-        if text or goal or means:
+        # A target that ought to be numbers and is text is looked at as well: it may be numbers but for one.
+        goal = None if target is None or (real and kinds[target] not in ("text", "date")) else target
+        counted = [*text, weights] if weights is not None and kinds[weights] == "text" else text
+        drop = self.missing == "drop"
+        means = [name for name in used if name not in text] if self.missing == "mean" else []
+        survey = Survey(self.source, counted, goal, loss, drop, means)
+        small = self.kept  # then the pass is not in vain
+        every = bool(counted or goal) and (small or drop)
+        if counted or goal or means:
             own = [name for name in (target, weights) if name is not None]
-            small = self.source.size <= MEMORY  # then the pass is not in vain
-            every = small or means or (drop and text)
             start = 0
-            for batch in self.source.batches([*used, *own] if every else [*text, *([goal] if goal else [])]):
+            for batch in self.source.batches(
+                [*used, *own] if every else [*dict.fromkeys([*counted, *means, *([goal] if goal else [])])]
+            ):
                 trains = None
                 if means and self.test_size:
                     trains = ~held_out(start, batch.num_rows, self.test_size, self.seed)
@@ -212,14 +231,26 @@ class FileTable(Table):
                     self.progress(batch.num_rows)
                 if survey.enough and not small:
                     break
-        columns = [survey.column(name) for name in used]
+        if weights is not None and weights in counted:
+            survey.check_meant(weights, survey.counts[weights])
+            raise TableError(f"{where}: column {weights} is text, and weights are numbers; give another one")
+        if drop and every and not survey.rows:
+            raise self._all_missing()
+        columns, features = [survey.column(name) for name in used], set(used)
         if survey.wrong:
-            exclude = ",".join(survey.wrong)
-            raise TableError(f"{where}: {'; '.join(survey.wrong.values())}; leave out with --exclude {exclude}", survey.wrong)
-        others = [name for name in kinds if name not in used]
+            advice = f"leave out what does not matter with --exclude {','.join(survey.wrong)}"
+            raise TableError(f"{where}: {'; '.join(survey.wrong.values())}; {advice}", survey.wrong)
+        others = [name for name in kinds if name not in features]
         self.take(Encoding(columns, None if target is None else survey.target(target), weights, self.missing, others))
+        self.notes += survey.notes
+        self._constant = {column.name: column.base for column in columns if column.kind == "category" and not column.values}
+        _check_width(self.source, len(self.names))
+        if not self.names:
+            raise TableError(f"{where}: every column has one value only, and tells nothing; a model needs some that differ")
         several = len(self.labels)
         self.loss = loss or (losses.logistic() if several == 2 else losses.softmax() if several else losses.mse())
+        if self.held_out is not None:
+            self.held_out.seen.target_only = self.loss.name != "mse" or len(self.names) > _MOMENTS
 
     def take(self, encoding: Encoding) -> None:
         """Takes an encoding as it is: `Table`'s attributes follow from it."""
@@ -243,12 +274,20 @@ class FileTable(Table):
         seen = [] if self.seen.complete else [self.seen] if held is None else [self.seen, held.seen]
         for glance in seen:
             glance.begin()
+        any_row = any_weight = False
         for pair in self.both(test=held is not None and bool(seen)):
             for glance, piece in zip(seen, pair, strict=False):
                 if piece is not None:
                     glance.take(piece)
             if pair[0] is not None and len(pair[0].X):
+                any_row = True
+                any_weight = any_weight or pair[0].sample_weight is None or bool(pair[0].sample_weight.any())
                 yield pair[0]
+        if not any_row:
+            raise TableError(f"{self.source.label}: no row is left to train on; --test-size 0 holds none out for testing")
+        if not any_weight:
+            what = f"column {self.encoding.weights} is 0 in every row that trains"
+            raise TableError(f"{self.source.label}: {what}; at least one weight must be positive")
         for glance in seen:
             glance.complete = True
 
@@ -302,20 +341,20 @@ class FileTable(Table):
                 self._report_missing(batch, read, start)
             keep = None if gone is None else ~gone
             some += batch.num_rows if keep is None else int(keep.sum())
-            self._examine(read, numbers, keep, start)
+            self._examine(batch, read, numbers, keep, start)
             if self.progress is not None:
                 self.progress(batch.num_rows)
             yield start, numbers, keep
             start += batch.num_rows
         if start and not some and encoding.target is not None:
-            raise TableError(f"{self.source.label}: every row has a missing value; --missing mean keeps them")
-        for name, value in (self._constant or {}).items():
-            self.notes.append(f"{self.source.label}: column {name} is {value:g} in every row, and so tells nothing")
+            raise self._all_missing()
+        self._note_constants()
         self._constant = None
 
     def _batches(self, names: list[str]) -> Iterator[Any]:
         """Small enough that their memory is used again instead of being asked of the system anew."""
-        rows = max(1 << 12, _BYTES // (8 * len(self.names)))
+        width = 8 * len(self.names)
+        rows = max(1, _BYTES // width, min(_FEW, _WIDE // width))
         for batch in self.source.batches(names):
             for start in range(0, batch.num_rows, rows):
                 yield batch.slice(start, rows)
@@ -327,32 +366,36 @@ class FileTable(Table):
         d = len(encoding.columns)
         X = matrix(numbers[:d], encoding.columns)
         Y = encoding.target.classes(numbers[d])[:, None] if encoding.target else np.empty((len(X), 0))
-        return Piece(X, Y, numbers[-1] if encoding.weights else None)
+        return Piece(X, Y.astype(np.float64, copy=False), numbers[-1].astype(np.float64) if encoding.weights else None)
+
+    def _all_missing(self) -> TableError:
+        return TableError(f"{self.source.label}: every row has a missing value; leave out the columns with many, by --exclude")
 
     # What is checked -------------------------------------------------------------------------------------------------------
 
-    def _examine(self, read: list[Column], numbers: list[Floats], keep: Array | None, start: int) -> None:
+    def _examine(self, batch: Any, read: list[Column], numbers: list[Floats], keep: Array | None, start: int) -> None:
         """Every value that is used is a finite number, a known category, a label; no weight is negative."""
         encoding = self.encoding
         for j, (column, values) in enumerate(zip(read, numbers, strict=True)):
             own = j >= len(encoding.columns)
             if column.kind == "category":
                 some = ", ".join([str(column.base), *column.values[:5]]) + (", …" if column.values[5:] else "")
-                self._no(values < 0, keep, start, column, f"a value that is none of {some}, which the model knows")
+                unknown = values < 0 if keep is None else (values < 0) & keep
+                if unknown.any():
+                    row = int(np.argmax(unknown))
+                    what = f"{batch.column(j)[row].as_py()!r} is none of {some}, which the model knows; {MEND}"
+                    raise TableError(f"{self.source.place(start + row)}, column {column.name}: {what}")
                 continue
-            if not np.isfinite(np.add.reduce(values)):
-                wrong = ~np.isfinite(values)
-                self._no(wrong, keep, start, column, "no finite number; mend it, or leave the column out")
+            if not np.isfinite(total(values)):
+                self._no(~np.isfinite(values), keep, start, column, f"an infinite number; {MEND}")
             if own and column.name == encoding.weights:
                 self._no(values < 0, keep, start, column, "a negative weight; weights are at least 0")
             elif own and encoding.target and encoding.target.labels:
                 wrong = encoding.target.classes(values) < 0
                 self._no(wrong, keep, start, column, "none of the target's classes")
-            elif not own and self._constant is not None:
-                if start == 0:
-                    self._constant[column.name] = float(values[0])
-                if column.name in self._constant and not (values == self._constant[column.name]).all():
-                    del self._constant[column.name]
+            elif self._constant is not None:
+                if not own:
+                    self._note_constant(self._constant, column.name, values if keep is None else values[keep])
                 if column.kind == "integer":
                     self._note_rounded(column, values, start)
 
@@ -361,11 +404,25 @@ class FileTable(Table):
         if wrong.any():
             raise TableError(f"{self.source.place(start + int(np.argmax(wrong)))}, column {column.name}: {what}")
 
+    def _note_constants(self) -> None:
+        found = [(name, value) for name, value in (self._constant or {}).items() if value is not None]
+        if found:
+            (name, value), *more = found
+            which = f"column {name} is {value if isinstance(value, str) else format(value, 'g')} in every row"
+            others = f", likewise {', '.join(name for name, _ in more[:5])}" if more else ""
+            others += f" and {len(more) - 5:,} more" if len(more) > 5 else ""
+            self.notes.append(f"{self.source.label}: {which}{others}: such columns tell nothing")
+
+    def _note_constant(self, constant: dict[str, Any], name: str, values: Array) -> None:
+        """Of each column the one value that it has had up to here, None where there were several."""
+        if len(values) and constant.setdefault(name, float(values[0])) is not None and (values != constant[name]).any():
+            constant[name] = None
+
     def _note_rounded(self, column: Column, values: Array, start: int) -> None:
         large = np.abs(values) >= EXACT + (values.dtype.kind in "iu")
         if large.any() and not any(f"column {column.name} has" in note for note in self.notes):
             place = self.source.place(start + int(np.argmax(large)))
-            self.notes.append(f"{place}: column {column.name} has integers past 2⁵³, which float64 rounds")
+            self.notes.append(f"{place}: column {column.name} has integers past 2⁵³, which are rounded to 16 digits")
 
     def _report_missing(self, batch: Any, read: list[Column], start: int) -> None:
         """Names the first value that is missing."""
@@ -377,18 +434,13 @@ class FileTable(Table):
         assert first is not None
         row, column = first
         feature = column in self.encoding.columns
-        what = (
-            "a value is missing"
-            if feature
-            else "the row's weight is missing"
-            if column.name == self.encoding.weights
-            else ("the target is missing")
-        )
-        if self.missing == "mean" and feature:
-            what += ", and text has no mean"
+        what = "the row's weight is missing" if column.name == self.encoding.weights else "the target is missing"
+        if feature:
+            what = "a value is missing" + (", and text has no mean" if self.missing == "mean" else "")
         advice = "--missing drop leaves such rows out"
-        advice += ", --missing mean puts the column's mean there" if feature and self.missing == "error" else ""
-        raise TableError(f"{self.source.place(start + row)}, column {column.name}: {what}; {advice}")
+        if feature and self.missing == "error" and column.kind != "category":
+            advice += ", --missing mean puts the column's mean there"
+        raise TableError(f"{self.source.place(start + row)}, column {column.name}: {what}; {self.advice or advice}")
 
 
 class HeldOut(Table):

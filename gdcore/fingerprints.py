@@ -20,7 +20,7 @@ from gdcore.moments import engine_for
 from gdcore.tables import PIECE_BYTES, Piece, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from gdcore._types import Array, Floats
 
@@ -113,12 +113,26 @@ def data(t: Any, method: str) -> dict[str, Any]:
 
 
 def of_rows(X: Array | Table, Y: Array | None, n_threads: int = 1) -> dict[str, Any]:
-    """Shape, dtype, and what a pass over the rows tells of them."""
+    """Shape, dtype, and what a pass over the rows tells of them; of rows that are far, each partition by itself."""
+    if isinstance(X, Table) and X.far:
+        digests, sums = X.fold(_of_partition, n_threads, _both)
+        bits = hashlib.sha256("".join(digests).encode()).hexdigest()[:32]
+    else:
+        bits, sums = _sums(_pieces(X, Y), n_threads)
+    count, outputs, total, loss, *slopes = sums
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        numbers = [float(np.float64(loss) / total), float(np.linalg.norm(np.array(slopes) / total)), float(total)]
+    columns = len(X.names) if isinstance(X, Table) else X.shape[1]
+    return _facts(int(count), columns, int(outputs), X.dtype, bits, numbers)
+
+
+def _sums(pieces: Iterable[Piece], n_threads: int) -> tuple[str, Floats]:
+    """The bits of all pieces' loss and gradient; and rows, targets, Σ s, Σ s·loss, Σ s·gradient."""
     digest = hashlib.sha256()
     count = outputs = 0
     total, loss = 0.0, 0.0
     slopes: Floats = np.zeros(1)
-    for piece in _pieces(X, Y):
+    for piece in pieces:
         m, d = piece.X.shape
         outputs = piece.Y.shape[1]
         s = 0.5 + _spread(count, m)
@@ -132,12 +146,21 @@ def of_rows(X: Array | Table, Y: Array | None, n_threads: int = 1) -> dict[str, 
             parts = np.concatenate([[value], gradient.ravel(), bias])
             digest.update(parts.data)
             size = float(np.sum(s))
-            if size > 0:
-                total, loss, slopes = total + size, loss + value * size, slopes + parts[1:] * size
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        numbers = [float(np.float64(loss) / total), float(np.linalg.norm(slopes / total)), total]
-    columns = len(X.names) if isinstance(X, Table) else X.shape[1]
-    return _facts(count, columns, outputs, X.dtype, digest.hexdigest()[:32], numbers)
+            if size == 0:
+                parts = np.zeros_like(parts)  # means of nothing
+            total, loss, slopes = total + size, loss + parts[0] * size, slopes + parts[1:] * size
+    return digest.hexdigest()[:32], np.concatenate([[count, outputs, total, loss], slopes])
+
+
+def _of_partition(piece: Piece, n_threads: int) -> tuple[list[str], Floats]:
+    bits, sums = _sums([piece], n_threads)
+    return [bits], sums
+
+
+def _both(a: tuple[list[str], Floats], b: tuple[list[str], Floats]) -> tuple[list[str], Floats]:
+    sums = a[1] + b[1]
+    sums[1] = a[1][1]  # as many targets
+    return a[0] + b[0], sums
 
 
 def _facts(n: int, d: int, k: int, dtype: Any, bits: str, numbers: list[float]) -> dict[str, Any]:

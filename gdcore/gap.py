@@ -129,9 +129,9 @@ def _labels(piece: Piece, n_threads: int, *, classes: int, loss: Loss) -> Floats
     """Σ s, and for each class, or each output, Σ s of the rows that have it."""
     s = np.ones(len(piece.Y)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
     if loss.name == "softmax":
-        labels = np.bincount(piece.Y[:, 0].astype(np.intp), weights=s, minlength=classes)
+        labels: Array = np.bincount(piece.Y[:, 0].astype(np.intp), weights=s, minlength=classes)
     else:
-        labels = s @ piece.Y
+        labels = np.asarray(s @ piece.Y)
     return np.concatenate([[s.sum()], labels])
 
 

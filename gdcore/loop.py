@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gdcore import cluster, gap, losses, optimizers, progress, rows, schedules, threads
+from gdcore import cluster, gap, losses, optimizers, rows, schedules, threads
 from gdcore.backends import BACKENDS
 from gdcore.backtracking import Backtracking, search
 from gdcore.closed import Closed
@@ -169,6 +169,8 @@ class Training:
                 raise TypeError(f"networks and mini-batches want arrays: {X.whole}")
             if self.loss_function.name != "mse" or options.method == "stream":
                 X.keep()
+            if len(X.names) > MOST_COLUMNS and not X.far:
+                raise ValueError(f"tables have up to {MOST_COLUMNS:,} columns, found {len(X.names):,}: {X.whole}")
             self.X: Any = X
             self.d, self.target_shape = len(X.names), X.target_shape
             self.Y: Any = None
@@ -375,7 +377,7 @@ class Training:
         dtype = self.X.dtype
         centre = -(mean @ null).astype(dtype) if self.has_bias else None
         part = functools.partial(_longest, backend=self.options.backend, weights=null.astype(dtype), bias=centre)
-        longest = self._fold(part, max)
+        longest: float = self._fold(part, max)
         return longest <= 64 * self.d * float(np.finfo(dtype).eps) * max(size, float(np.sqrt(self.moments.largest_row)))
 
     def _trusted(self) -> bool:
@@ -564,7 +566,11 @@ class Training:
 
     def _descend(self, epochs: int, status: str, keeper: Keeper | None) -> str:
         """Epoch after epoch, until they are done or something ends them; the status."""
-        bar = progress.Bar(self.options.progress, self.first, self.first + epochs) if self.options.progress else None
+        bar = None
+        if self.options.progress:
+            from gdcore.progress import Bar
+
+            bar = Bar(self.options.progress, self.first, self.first + epochs)
         watchers = [watcher for watcher in (keeper, bar) if watcher is not None]
         pause = min((watcher.seconds for watcher in watchers), default=math.inf)
         most = 1 if watchers else _EPOCHS_PER_CALL
@@ -877,11 +883,7 @@ class Training:
             raise TypeError("validation X is Dask's, but X is not: give validation as arrays, Xv.compute() and Yv.compute()")
         found = cluster.Cluster(Xv, Yv, None, self.loss_function.targets, self.options.n_threads, "validation ")
         if found.names != self.X.names or found.dtype != self.X.dtype or found.target_shape != self.target_shape:
-            wanted, has = (
-                f"columns {', '.join(rows_.names[:5])}{', …' if len(rows_.names) > 5 else ''} ({len(rows_.names)}), {rows_.dtype}, "
-                f"Y {('n', *rows_.target_shape)}".replace("'", "")
-                for rows_ in (self.X, found)
-            )
+            wanted, has = _looks(self.X), _looks(found)
             raise ValueError(f"validation has {has}, but the training data have {wanted}")
         found.keep()
         classes = _classes(self.model, self.loss_function)
@@ -966,6 +968,13 @@ def history_of(pieces: list[tuple[Array, Array]]) -> History:
         return History.empty()
     columns = dict(zip(_ROW, np.concatenate(filled, axis=1), strict=True))
     return History(**columns | {"epoch": columns["epoch"].astype(np.int64)})
+
+
+def _looks(table: Table) -> str:
+    """A table's columns, dtype and target, in words."""
+    shown = ", ".join(table.names[:5]) + (", …" if len(table.names) > 5 else "")
+    target = "n" if not table.target_shape else f"n, {table.target_shape[0]}"
+    return f"columns {shown} ({len(table.names)}), {table.dtype}, Y ({target})"
 
 
 def _longest(piece: Piece, n_threads: int, *, backend: str, weights: Array, bias: Array | None) -> float:

@@ -299,7 +299,7 @@ class Nesterov:
     def _local(self, weights: Array, bias: Array | None, smoothing: float) -> Metric | None:
         """H where the weights are: each row weighs as much as the loss is curved at its prediction."""
         t = self.t
-        k, width = weights.shape[1], _WIDER * smoothing
+        width = _WIDER * smoothing
         base = t.moments.of_columns()
         shift = base.mean
         part = functools.partial(
@@ -322,9 +322,7 @@ class Nesterov:
         return Metric(moments, curvatures, t.l2, bias is not None, "gram")
 
 
-def _within(
-    piece: Piece, n_threads: int, *, backend: str, weights: Array, bias: Array | None, smoothing: float
-) -> Floats:
+def _within(piece: Piece, n_threads: int, *, backend: str, weights: Array, bias: Array | None, smoothing: float) -> Floats:
     """Σ s of the rows within h of their target, the mean of all outputs, and Σ s."""
     raw = np.empty((len(piece.X), weights.shape[1]), weights.dtype)
     BACKENDS[backend].predict(piece.X, weights, bias, raw, n_threads)

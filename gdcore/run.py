@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import math
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gdcore._types import Array, Floats
+
+    Path = str | os.PathLike[str]
 
 
 class History:
@@ -82,6 +86,35 @@ class Epoch(NamedTuple):
     gradient: tuple[Array, Array | None] | None
     """∇W and ∇b that the epoch's update went along, as (d, k) and (k,), not rounded (of a network one column, ordered as
     `MLP.parameters` says, and None); None where it went in batches."""
+
+
+class Checkpoint:
+    """Where `gdcore.fit` keeps a run, and how often: ``fit(..., checkpoint=Checkpoint("run.ckpt", seconds=60))``.
+
+    Parameters
+    ----------
+    path : str or path
+        A file, replaced whole or not at all.
+    seconds : float
+        ≥ 0, from one writing to the next; a path alone stands for 30.
+
+    >>> Checkpoint("run.ckpt")
+    Checkpoint('run.ckpt', seconds=30.0)
+    """
+
+    def __init__(self, path: Path, seconds: float = 30.0) -> None:
+        try:
+            self.path = os.fsdecode(path)
+        except TypeError:
+            raise TypeError(f"checkpoint must be a path or a gdcore.Checkpoint, found {path!r}") from None
+        if isinstance(seconds, (bool, np.bool_)) or not isinstance(seconds, (int, float, np.integer, np.floating)):
+            raise TypeError(f"seconds must be a number, found {seconds!r}")
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"seconds must be finite and not negative, found {seconds!r}")
+        self.seconds = float(seconds)
+
+    def __repr__(self) -> str:
+        return f"Checkpoint({self.path!r}, seconds={self.seconds!r})"
 
 
 class LearningRateWarning(UserWarning):

@@ -348,6 +348,8 @@ def of(
 ) -> Spectrum:
     """`spectrum` of checked arguments."""
     columns = len(X.names) if isinstance(X, Table) else X.shape[1]  # a table's shape may have to be counted
+    if columns > MOST_COLUMNS and isinstance(X, Table) and not X.far:
+        raise ValueError(f"a table's spectrum is for up to {MOST_COLUMNS:,} columns, found {columns:,}; leave some out")
     if columns <= MOST_COLUMNS:
         moments = moments_of(X, None, sample_weight, n_threads, backend, target=False)
         if not moments.finite and not isinstance(X, Table):

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore.columns import Column, Target
-from gdcore.sources import TableError, arrow, is_number
+from gdcore.csvfile import is_number, meant_as_number, not_that
+from gdcore.sources import TableError, arrow
 
 if TYPE_CHECKING:
-    from gdcore._types import Array
+    from collections.abc import Iterable
+
+    from gdcore._types import Array, Floats
     from gdcore.losses import Loss
     from gdcore.sources import Source
 
@@ -18,6 +21,7 @@ CATEGORIES = 100
 """So many values a text column may have, or more where there are `ROWS_EACH` rows for each."""
 ROWS_EACH = 1000
 _COUNTED = 100_000  # past so many values they are not counted on
+_BLOCK = 4096  # rows of a column that are summed at a time, wherever a file is cut
 
 
 class Survey:
@@ -27,35 +31,35 @@ class Survey:
     ----------
     source : Source
     text : list of str
-        The features whose values are counted.
+        The columns whose values are counted.
     target : str or None
         Whose values are looked at.
     loss : Loss or None
         What was asked for; None: the target decides.
     drop : bool
         Rows with a missing value do not count.
-    means : bool
-        The numbers' means are wanted.
+    means : list of str
+        The columns whose means are wanted.
     """
 
     def __init__(
-        self, source: Source, text: list[str], target: str | None, loss: Loss | None, drop: bool, means: bool
+        self, source: Source, text: list[str], target: str | None, loss: Loss | None, drop: bool, means: list[str]
     ) -> None:
-        self.source, self.loss, self.drop, self.means = source, loss, drop, means
+        self.source, self.loss, self.drop = source, loss, drop
         self.counts: dict[str, dict[str, int]] = {name: {} for name in text}
         self.goal = target
         self.labels: set[Any] = set()
-        self.sums: dict[str, tuple[float, int]] = {}
+        self.means = {name: _Mean() for name in means}
         self.rows = 0
         self.wrong: dict[str, str] = {}
         """Columns that cannot be used, and why."""
+        self.notes: list[str] = []
+        """What is odd."""
 
     def add(self, batch: Any, trains: Array | None = None) -> None:
         """Takes a batch into account; of rows that do not train, no means."""
-        if self.means:
-            for name, column in zip(batch.schema.names, batch.columns, strict=True):
-                if self.source.kinds[name] not in ("text", "date"):
-                    self._sum(name, column, trains)
+        for name, mean in self.means.items():
+            mean.add(batch.column(name), trains)
         if self.drop:
             batch = batch.filter(_all_valid(batch))
         self.rows += batch.num_rows
@@ -80,12 +84,10 @@ class Survey:
         """Whether nothing more can come of it."""
         return not self.counts and not self.means and (self.goal is None or self.settled)
 
-    def _sum(self, name: str, column: Any, trains: Array | None) -> None:
-        types = arrow().types
-        numbers = column.cast("uint8" if types.is_boolean(column.type) else "float64").to_numpy(zero_copy_only=False)
-        known = ~np.isnan(numbers) if trains is None else trains & ~np.isnan(numbers)
-        total, count = self.sums.get(name, (0.0, 0))
-        self.sums[name] = total + float(numbers[known].sum()), count + int(known.sum())
+    @property
+    def most(self) -> int:
+        """So many categories a column may have."""
+        return max(CATEGORIES, self.rows // ROWS_EACH)
 
     # What follows ----------------------------------------------------------------------------------------------------------
 
@@ -95,67 +97,123 @@ class Survey:
         if kind in ("text", "date"):
             return self._category(name, kind)
         mean = None
-        if self.means:
-            total, count = self.sums.get(name, (0.0, 0))
-            if not count:
-                self.wrong[name] = f"column {name} has no value at all, and so no mean"
-            mean = total / max(count, 1)
+        if name in self.means:
+            mean = self.means[name].value
+            if mean is None:
+                self.wrong[name] = f"column {name} has no value in the rows that train, and so no mean"
         return Column(name, "number" if kind == "empty" else kind, mean=mean)
 
     def _category(self, name: str, kind: str) -> Column:
         counts = self.counts[name]
-        several = f"{len(counts):,}" if len(counts) <= _COUNTED else f"more than {_COUNTED:,}"
-        if kind == "text" and sum(is_number(value) for value in counts) * 2 > len(counts):
-            self._stray(name, next(value for value in counts if not is_number(value)))
+        self.check_meant(name, counts)
+        several = _several(len(counts))
         if not counts:
             self.wrong[name] = f"column {name} has no value at all"
         elif kind == "date":
-            self.wrong[name] = f"column {name} holds dates, {several} values: make numbers of them first, days for example"
-        elif len(counts) > max(CATEGORIES, self.rows // ROWS_EACH):
-            self.wrong[name] = f"column {name} is text with {several} values, too many for categories ({CATEGORIES})"
+            values = f"{several} value{'s' * (len(counts) != 1)}"
+            self.wrong[name] = f"column {name} holds dates, {values}, of which numbers have to be made first"
+        elif len(counts) > self.most:
+            self.wrong[name] = f"column {name} is text with {several} values, too many for categories (at most {self.most})"
+        else:
+            self._look_alike(name, counts)
         commonest, *others = sorted(counts, key=lambda value: (-counts[value], value)) or [""]
         return Column(name, "category", tuple(sorted(others)), commonest)
 
-    def _stray(self, name: str, text: str) -> None:
-        """A column of numbers with something else among them: the place is told."""
-        row = 0
+    def check_meant(self, name: str, values: Iterable[str]) -> None:
+        """TableError with the place of what is no number in a column of text that is mostly numbers; a note where all are."""
+        decimal, values = self.source.decimal, list(values)
+        strays = [value for value in values if not is_number(value, decimal)]
+        numbers = len(values) - len(strays) + sum(meant_as_number(value) is not None for value in strays)
+        if values and not strays:
+            self.notes.append(f"{self.source.label}: column {name} is text with numbers in it, and is taken as categories")
+        if not strays or numbers * 2 <= len(values):
+            return
+        text, row = strays[0], 0
         for batch in self.source.batches([name]):
             found = arrow().compute.index(batch.column(0), text).as_py()
             if found >= 0:
-                comma = is_number(text.replace(",", "."))
-                advice = "if that is a decimal comma: --decimal ','" if comma else "mend it, or leave the column out"
-                raise TableError(f"{self.source.place(row + found)}, column {name}: {text!r} is not a number; {advice}")
+                raise TableError(f"{self.source.place(row + found)}, column {name}: {not_that(text, 'a number')}")
             row += batch.num_rows
+
+    def _look_alike(self, name: str, values: Iterable[str]) -> None:
+        seen: dict[str, str] = {}
+        for value in values:
+            other = seen.setdefault(value.strip(), value)
+            if other != value:
+                self.notes.append(
+                    f"{self.source.label}: column {name} has {other!r} and {value!r}, which differ in blanks only, as two "
+                    "categories"
+                )
+                return
 
     def target(self, name: str) -> Target:
         """The target, as numbers or as classes."""
-        if self.goal is None:
-            return Target(Column(name, self.source.kinds[name]))
-        loss = self.loss
-        kind, where = self.source.kinds[name], f"{self.source.label}: the target {name}"
+        kind, where, loss = self.source.kinds[name], f"{self.source.label}: the target {name}", self.loss
         text = kind in ("text", "date")
-        if loss is None and not text and kind != "boolean" and len(self.labels) > 2:
-            return Target(Column(name, kind))
-        labels = sorted(self.labels)
+        if text:
+            self.check_meant(name, self.labels)
         if kind == "date":
-            raise TableError(f"{where} holds dates: make numbers of them first, days for example")
+            raise TableError(f"{where} holds dates; make numbers of them first, days for example")
+        if text and loss is not None and loss.targets == "real":
+            raise TableError(f"{where} is text, and {loss.name} wants numbers; --loss logistic and --loss softmax take labels")
+        numbers = not text and kind != "boolean"
+        if self.goal is None or (loss is None and numbers and len(self.labels) > 2):
+            return Target(Column(name, "number" if kind == "empty" else kind))
+        # An infinite value is not a label, but an error that the first pass finds.
+        labels = sorted(label for label in self.labels if not numbers or np.isfinite(label))
+        whole = numbers and all(float(label).is_integer() for label in labels)
         if len(labels) < 2:
-            what = f"one value only, {labels[0]!r}" if labels else "no value at all"
-            raise TableError(f"{where} has {what}: there is nothing to learn")
-        if len(labels) > max(CATEGORIES, self.rows // ROWS_EACH):
-            many = f"{len(labels):,}" if len(labels) <= _COUNTED else f"more than {_COUNTED:,}"
-            advice = "" if text else "; --loss mse takes numbers"
-            raise TableError(f"{where} has {many} values, too many for classes (at most {CATEGORIES}){advice}")
-        if kind == "number" and loss is not None and any(label != int(label) for label in labels):
+            if self.rows < 2:
+                rows = ("one row" if self.rows else "no row") + (" without a missing value" if self.drop else "")
+                raise TableError(f"{self.source.label} has {rows}; a model needs two")
+            what = f"one value only, {_as_text(labels[0], whole)}" if labels else "no value at all"
+            raise TableError(f"{where} has {what}, so that there is nothing to learn; take another one")
+        if loss is not None and numbers and not whole:
             raise TableError(
                 f"{where} has numbers that are no integers, and {loss.name} wants classes; --loss mse takes numbers"
             )
+        if len(labels) > self.most:
+            advice = "--loss mse takes numbers" if numbers else "join the rare ones"
+            raise TableError(
+                f"{where} has {_several(len(labels))} values, too many for classes (at most {self.most}); {advice}"
+            )
         if loss is not None and loss.targets == "binary" and len(labels) != 2:
             raise TableError(f"{where} has {len(labels)} classes, and {loss.name} is for two; --loss softmax is for more")
-        if kind == "integer":
-            labels = [int(label) for label in labels]  # CSV's are read as float64
+        if whole:
+            labels = [int(label) for label in labels]
         column = Column(name, "category", tuple(labels[1:]), labels[0]) if text else Column(name, kind)
         return Target(column, tuple(labels))
+
+
+def _several(count: int) -> str:
+    return f"{count:,}" if count <= _COUNTED else f"more than {_COUNTED:,}"
+
+
+def _as_text(label: Any, whole: bool) -> str:
+    return str(int(label) if whole else label)
+
+
+class _Mean:
+    """The mean of a column's known values, summed in blocks that do not depend on how a file is cut."""
+
+    def __init__(self) -> None:
+        self.rest: Floats = np.empty(0)
+        self.sum, self.count = 0.0, 0
+
+    def add(self, column: Any, trains: Array | None) -> None:
+        """Takes the next rows, of which those count that train."""
+        numbers, _ = Column("", "number").numbers(column)
+        known = np.isfinite(numbers) if trains is None else trains & np.isfinite(numbers)
+        self.count += int(known.sum())
+        numbers = np.concatenate([self.rest, np.where(known, numbers, 0.0)])
+        whole = len(numbers) // _BLOCK * _BLOCK
+        for block in numbers[:whole].reshape(-1, _BLOCK):
+            self.sum += float(block.sum())
+        self.rest = numbers[whole:]
+
+    @property
+    def value(self) -> float | None:
+        return (self.sum + float(self.rest.sum())) / self.count if self.count else None
 
 
 def _all_valid(batch: Any) -> Any:

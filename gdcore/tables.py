@@ -114,7 +114,15 @@ class Table:
         multiple: int | None = None,
     ) -> Any:
         """What `fold` says, over all rows of the table."""
-        return _folded(self.pieces(multiple or 1), part, n_threads, add, multiple is not None)
+        if multiple is not None:
+            return _folded(self.pieces(multiple), part, n_threads, add, carries=True)
+        step = _step(len(self.names))
+        cut = (
+            _part(piece, start, min(start + step, len(piece.X)))
+            for piece in self.pieces(step)
+            for start in range(0, len(piece.X), step)
+        )
+        return _folded(cut, part, n_threads, add, carries=False)
 
     def moments(self, n_threads: int, backend: str, target: bool) -> Moments:
         """`Moments.of` all rows, with the target's where ``target`` says so."""
@@ -198,11 +206,16 @@ def _folded(pieces: Iterable[Piece], part: Any, n_threads: int, add: Any, carrie
 def _cut(X: Array, Y: Array | None, sample_weight: Array | None, multiple: int | None) -> Iterator[Piece]:
     """Arrays in pieces: small enough that a temporary of their size does not matter, or of a multiple of so many rows."""
     d = max(1, X.shape[1])
-    step = max(1, (1 << 20) // d) if multiple is None else max(1, PIECE_BYTES // (8 * d * multiple)) * multiple
+    step = _step(d) if multiple is None else max(1, PIECE_BYTES // (8 * d * multiple)) * multiple
     for start in range(0, len(X), step):
         rows = slice(start, start + step)
         y = np.empty((len(X[rows]), 0)) if Y is None else Y[rows]
         yield Piece(X[rows], y, None if sample_weight is None else sample_weight[rows])
+
+
+def _step(columns: int) -> int:
+    """Rows so few that a temporary of their size does not matter; arrays and tables are cut alike, for the same bits."""
+    return max(1, (1 << 20) // columns)
 
 
 def moments_of(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore import checkpoints, losses, rows
+from gdcore import losses, rows
 from gdcore.backends import BACKENDS
 from gdcore.loop import Options, Training, check_outputs
 from gdcore.models import Linear
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gdcore._types import Array
-    from gdcore.checkpoints import Checkpoint
-    from gdcore.container import Path
     from gdcore.mlp import MLP
     from gdcore.optimizers import Optimizer
+    from gdcore.run import Checkpoint, Path
     from gdcore.tables import Table
 
 
@@ -59,7 +58,7 @@ def fit(
     ----------
     X : array (n, d), float32 or float64
         One row a sample, in any memory layout; never copied. Integers and booleans become float64. Or a `gdcore.tables.Table`,
-        which comes in pieces and brings Y and sample_weight with it.
+        which comes in pieces and brings Y and sample_weight with it. Or Dask's: see `gdcore.distributed`.
     Y : array (n,) or (n, k)
         Targets; for softmax (n,) classes 0 … k − 1.
     model : Linear or MLP, optional
@@ -178,7 +177,11 @@ def fit(
         lr, loss, optimizer, batch_size, l1, l2, sample_weight, validation, schedule, precondition, method, tol, patience,
         shuffle, seed, callback, decimals, backend, n_threads, progress,
     )  # fmt: skip
-    keeper = checkpoints.keeper(checkpoint, resume)
+    keeper = None
+    if checkpoint is not None or resume is not False:
+        from gdcore import checkpoints  # importing gdcore shall take no longer for it
+
+        keeper = checkpoints.keeper(checkpoint, resume)
     return Training(X, Y, model, options).run(epochs, History.empty(), None, keeper=keeper)
 
 

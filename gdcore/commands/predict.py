@@ -31,6 +31,7 @@ def run(options: Namespace) -> int:
     encoding = _encoding(model, source, options)
     labels = encoding.target.labels if encoding.target is not None else ()
     table = FileTable(source, encoding.missing)
+    table.advice = "fill it in" + (", or train with --missing drop or mean" if encoding.missing == "error" else "")
     table.take(Encoding(encoding.columns, missing=encoding.missing))
     chunks: list[Any] = []
     empty = rows = 0
@@ -38,10 +39,7 @@ def run(options: Namespace) -> int:
         size = len(X) if keep is None else len(keep)
         chunks.append(_predictions(model, X, keep, size, labels))
         rows, empty = rows + size, empty + size - len(X)
-    made = arrow().Table.from_batches(chunks)
-    if made.schema.metadata is None and not rows:
-        raise TableError(f"{source.label} has no rows")
-    write(options.out, _bytes(made, ending))
+    write(options.out, _bytes(arrow().Table.from_batches(chunks), ending))
     if empty:
         message = f"{empty:,} of {rows:,} rows have a missing value, and their prediction is empty"
         print(f"gdcore: warning: {message}", file=sys.stderr)
@@ -63,10 +61,10 @@ def _encoding(model: Any, source: Source, options: Namespace) -> Encoding:
     lacks = [name for name in wanted if name not in source.kinds]
     extra = [name for name in source.kinds if name not in known]
     if lacks:
-        raise TableError(f"{unknown(lacks[0], source)}; the model was trained with it{_more(lacks)}")
+        raise TableError(f"{unknown(lacks[0], source)}; the model was trained with it{_more(lacks)}; add it")
     if extra:
         what = f"column {extra[0]}{_more(extra)}, which the model has never seen"
-        raise TableError(f"{source.label} has {what}: --exclude {','.join(extra)} leaves out what does not matter")
+        raise TableError(f"{source.label} has {what}; --exclude {','.join(extra)} leaves out what does not matter")
     for name, column in wanted.items():
         source.read_as(name, column.kind)
     return encoding

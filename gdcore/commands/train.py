@@ -94,7 +94,12 @@ def _linear(table: FileTable, options: Namespace, wish: dict[str, Any], bars: Ba
         penalty = options.l1 * np.abs(run.model.weights).sum() + options.l2 / 2 * np.sum(run.model.weights**2)
         assert table.seen.moments is not None
         own = scores.of_loss(run.loss - float(penalty), table.seen.moments)
-        other = None if held is None or held.seen.moments is None else scores.of_moments(held.seen.moments, run.model)
+        if held is None or held.seen.moments is None:
+            other = None
+        elif held.seen.target_only:
+            other = scores.of_rows(held.pieces(1), run.model, table.loss)
+        else:
+            other = scores.of_moments(held.seen.moments, run.model)
     else:
         own = scores.of_rows(table.pieces(1), run.model, table.loss)
         other = None if held is None else scores.of_rows(held.pieces(1), run.model, table.loss)
