@@ -106,7 +106,7 @@ def open_table(
     ...         _ = file.write("area,town,rent\\n50,Ulm,500\\n70,Ulm,700\\n60,Bonn,800\\n80,Bonn,1000\\n20,Ulm,200\\n")
     ...     table = gdcore.open_table(f"{folder}/rent.csv", "rent")
     ...     run = gdcore.fit(table)
-    >>> dict(zip(table.names, run.model.weights.round(6).tolist())), abs(run.model.bias) < 1e-6
+    >>> dict(zip(table.names, run.model.weights.round(6).tolist())), bool(abs(run.model.bias) < 1e-6)
     ({'area': 10.0, 'town=Bonn': 200.0}, True)
     """
     given = None if loss is None else losses.get(loss)

@@ -374,7 +374,7 @@ def test_json_is_json_and_nothing_else(folder, gd, given):
     table.to_csv("homes.csv", index=False)
     status, out, err = gd(*PRICE, "--json", *given)
     assert status == 0
-    assert err == "gdcore: warning: homes.csv: column zero is 0 in every row, and so tells nothing\n"
+    assert err == "gdcore: warning: homes.csv: column zero is 0 in every row: such columns tell nothing\n"
 
     def refuse(constant):
         raise AssertionError(f"{constant} is no JSON")
@@ -384,7 +384,7 @@ def test_json_is_json_and_nothing_else(folder, gd, given):
     assert told["target"] == "price"
     assert told["columns"]["town"].startswith("text: 2 columns")
     assert told["settings"]["test_size"] == 0.2
-    assert told["notes"] == ["homes.csv: column zero is 0 in every row, and so tells nothing"]
+    assert told["notes"] == ["homes.csv: column zero is 0 in every row: such columns tell nothing"]
     assert ("weights" in told) == (not given or given[0] != "--model")
 
 
@@ -409,7 +409,7 @@ def test_quiet_prints_nothing_but_warnings(folder, gd, given):
     table.to_csv("homes.csv", index=False)
     status, out, err = gd(*PRICE, "--quiet", *given)
     assert (status, out) == (0, "")
-    assert err == "gdcore: warning: homes.csv: column one is 1 in every row, and so tells nothing\n"
+    assert err == "gdcore: warning: homes.csv: column one is 1 in every row: such columns tell nothing\n"
 
 
 @pytest.mark.parametrize(
@@ -434,7 +434,7 @@ def test_many_columns_and_many_classes_are_told_of_in_part(tmp_path, monkeypatch
     status, out, err = gd("train", "wide.npy", "--target", "60", "--loss", "softmax", "--epochs", "3")
     assert (status, err) == (0, "")
     assert "  and 21 more" in out  # of 61 columns 40 are told of
-    assert re.search(r"largest weights +0.0 +1.0 +2.0 +3.0 +4.0 +5.0 +…$", out, re.MULTILINE)
+    assert re.search(r"largest weights +0 +1 +2 +3 +4 +5 +…$", out, re.MULTILINE)
 
 
 # A terminal ---------------------------------------------------------------------------------------------------------------
@@ -498,7 +498,7 @@ def test_a_warning_has_a_line_of_its_own(folder):
     with terminal(*PRICE) as (child, screen):
         shown = "".join(screen)
         child.stdout.read()
-    assert "\r\x1b[Kgdcore: warning: homes.csv: column one is 1 in every row, and so tells nothing\r\n" in shown
+    assert "\r\x1b[Kgdcore: warning: homes.csv: column one is 1 in every row: such columns tell nothing\r\n" in shown
 
 
 # Ctrl-C and checkpoints ---------------------------------------------------------------------------------------------------
@@ -606,7 +606,7 @@ def test_control_c_while_reading(folder, gd, monkeypatch):
         ("--loss huber:-1", "--loss huber:-1: delta must be a finite number above 0"),
         ("--loss quantile:2", "--loss quantile:2: tau must lie between 0 and 1"),
         ("--loss mse:3", "--loss mse:3: only huber:δ and quantile:τ have a parameter"),
-        ("--loss logistic", "the target price has 400 values, too many for classes"),
+        ("--loss logistic", "the target price has numbers that are no integers, and logistic wants classes"),
         ("--target kind --loss logistic", "has 3 classes, and logistic is for two; --loss softmax"),
         ("--target town --loss mse --exclude cheap", "the target town is text, and mse wants numbers"),
         ("--optimizer foo", "optimizer 'foo' is unknown; there is 'sgd'"),
@@ -637,7 +637,7 @@ def test_control_c_while_reading(folder, gd, monkeypatch):
         ("--missing some", "--missing: invalid choice: 'some'"),
         ("--precondition foo", "--precondition: invalid choice: 'foo'"),
         ("--target nope", "homes.csv has no column nope"),
-        ("--target prize", "homes.csv has no column prize: did you mean price?"),
+        ("--target prize", "homes.csv has no column prize (target); did you mean price?"),
         ("--weights nope", "homes.csv has no column nope"),
         ("--weights price", "column price is named in both target and weights"),
         ("--features area,price", "column price is named in both target and features"),
@@ -645,7 +645,7 @@ def test_control_c_while_reading(folder, gd, monkeypatch):
         ("--features area --exclude area", "column area is named in both features and exclude"),
         ("--features ,", "--features must be names of columns with commas between them, found ','"),
         ("--exclude nope", "homes.csv has no column nope"),
-        ("--exclude area,rooms,town,new,cheap,kind,weight", "no column is left that something could be learned from"),
+        ("--exclude area,rooms,town,new,cheap,kind,weight", "no column is left to learn from"),
         ("--delimiter xx", "--delimiter must be one character, found 'xx'"),
         ("--out model.bin", "--out model.bin: the file's name must end in .safetensors"),
         ("--out none/m.safetensors", "there is no folder"),
@@ -702,7 +702,8 @@ def test_too_few_rows(folder, gd, given, rows, said):
         warnings.simplefilter("ignore", RuntimeWarning)  # mae of one row
         status, out, err = gd("train", "few.csv", "--target", "y", "--test-size", share, *(given or ["--loss", "mse"]))
     assert (status, out) == (2, "")
-    assert err.splitlines()[-1].startswith(f"gdcore: few.csv: {said}, and a model needs two; --test-size 0")
+    assert err.splitlines()[-1].startswith(f"gdcore: few.csv: {said}")
+    assert "--test-size 0 holds none out" in err
 
 
 @pytest.mark.parametrize("given", [[], ["--loss", "mae"], ["--batch-size", "1"], ["--model", "mlp:2"]], ids=" ".join)
@@ -712,7 +713,7 @@ def test_weights_that_are_all_zero(folder, gd, given):
     table.to_csv("homes.csv", index=False)
     status, out, err = gd("train", "homes.csv", "--target", "price", "--weights", "weight", *given)
     assert (status, out, err.count("\n")) == (2, "", 1)
-    assert "is zero for every row: at least one weight must be positive" in err
+    assert "column weight is 0 in every row that trains; at least one weight must be positive" in err
 
 
 def test_a_learning_rate_past_the_limit(folder, gd):
@@ -961,9 +962,9 @@ def test_flights_without_exclude_name_the_two_columns(flights):
     folder, _ = flights
     done = process(*TRAIN, cwd=folder)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert "column tailnum is text with 4,037 values, too many for categories (100)" in done.stderr
+    assert "column tailnum is text with 4,037 values, too many for categories (at most 327)" in done.stderr
     assert "column time_hour holds dates" in done.stderr
-    assert done.stderr.endswith("leave out with --exclude tailnum,time_hour\n")
+    assert done.stderr.endswith("with --exclude tailnum,time_hour\n")
 
 
 @pytest.fixture(scope="module")
