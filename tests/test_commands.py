@@ -21,7 +21,7 @@ import pytest
 
 import gdcore
 from gdcore import cli, losses, scores
-from gdcore.filetable import TableWarning
+from gdcore.filetable import TableWarning, held_out
 
 for module in ("pyarrow", "tqdm", "matplotlib", "safetensors"):
     pytest.importorskip(module)
@@ -374,7 +374,7 @@ def test_json_is_json_and_nothing_else(folder, gd, given):
     table.to_csv("homes.csv", index=False)
     status, out, err = gd(*PRICE, "--json", *given)
     assert status == 0
-    assert err == "gdcore: warning: homes.csv: column zero is 0 in every row, and so tells nothing\n"
+    assert err == "gdcore: warning: homes.csv: column zero is 0 in every row: such columns tell nothing\n"
 
     def refuse(constant):
         raise AssertionError(f"{constant} is no JSON")
@@ -384,7 +384,7 @@ def test_json_is_json_and_nothing_else(folder, gd, given):
     assert told["target"] == "price"
     assert told["columns"]["town"].startswith("text: 2 columns")
     assert told["settings"]["test_size"] == 0.2
-    assert told["notes"] == ["homes.csv: column zero is 0 in every row, and so tells nothing"]
+    assert told["notes"] == ["homes.csv: column zero is 0 in every row: such columns tell nothing"]
     assert ("weights" in told) == (not given or given[0] != "--model")
 
 
@@ -409,7 +409,22 @@ def test_quiet_prints_nothing_but_warnings(folder, gd, given):
     table.to_csv("homes.csv", index=False)
     status, out, err = gd(*PRICE, "--quiet", *given)
     assert (status, out) == (0, "")
-    assert err == "gdcore: warning: homes.csv: column one is 1 in every row, and so tells nothing\n"
+    assert err == "gdcore: warning: homes.csv: column one is 1 in every row: such columns tell nothing\n"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [[], ["--loss", "mae"], ["--batch-size", "16", "--epochs", "2"], ["--model", "mlp:4", "--epochs", "2"]],
+    ids=" ".join,
+)
+def test_test_rows_without_weight_have_no_scores(folder, gd, given):
+    table = frame()
+    table["weight"] = np.where(held_out(0, 400, 0.2, 0), 0, 1)
+    table.to_csv("homes.csv", index=False)
+    command = ("train", "homes.csv", "--target", "price", "--weights", "weight", *given)
+    told = json.loads(gd(*command, "--json")[1], parse_constant=pytest.fail)
+    assert (told["test"] or {"loss": None})["loss"] is None
+    assert gd(*command)[1].count("–") == 2
 
 
 def test_many_columns_and_many_classes_are_told_of_in_part(tmp_path, monkeypatch, gd):
@@ -483,7 +498,7 @@ def test_a_warning_has_a_line_of_its_own(folder):
     with terminal(*PRICE) as (child, screen):
         shown = "".join(screen)
         child.stdout.read()
-    assert "\r\x1b[Kgdcore: warning: homes.csv: column one is 1 in every row, and so tells nothing\r\n" in shown
+    assert "\r\x1b[Kgdcore: warning: homes.csv: column one is 1 in every row: such columns tell nothing\r\n" in shown
 
 
 # Ctrl-C and checkpoints ---------------------------------------------------------------------------------------------------
@@ -687,7 +702,8 @@ def test_too_few_rows(folder, gd, given, rows, said):
         warnings.simplefilter("ignore", RuntimeWarning)  # mae of one row
         status, out, err = gd("train", "few.csv", "--target", "y", "--test-size", share, *(given or ["--loss", "mse"]))
     assert (status, out) == (2, "")
-    assert err.splitlines()[-1].startswith(f"gdcore: few.csv: {said}, and a model needs two; --test-size 0")
+    assert err.splitlines()[-1].startswith(f"gdcore: few.csv: {said}")
+    assert "--test-size 0 holds none out" in err
 
 
 @pytest.mark.parametrize("given", [[], ["--loss", "mae"], ["--batch-size", "1"], ["--model", "mlp:2"]], ids=" ".join)
@@ -948,14 +964,12 @@ def test_flights_without_exclude_name_the_two_columns(flights):
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "column tailnum is text with 4,037 values, too many for categories (at most 327)" in done.stderr
     assert "column time_hour holds dates" in done.stderr
-    assert done.stderr.endswith("leave out with --exclude tailnum,time_hour\n")
+    assert done.stderr.endswith("with --exclude tailnum,time_hour\n")
 
 
 @pytest.fixture(scope="module")
 def flights_table(flights):
     """The table as the command has opened it, and the same rows as pandas reads them: training, test."""
-    from gdcore.filetable import held_out
-
     folder, _ = flights
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TableWarning)  # year is 2013

@@ -200,7 +200,7 @@ def draw(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
         names=table.names, weights=model.weights if linear else None, bias=model.bias if linear else None,
         targets=rows.Y[:, 0], predictions=shown[:, 0] if shown.shape[1] == 1 else shown,
         labels=[str(label) for label in table.labels] or None, held_out=tested,
-        spectrum=result.spectrum, lr=_rate(options, linear),
+        spectrum=result.spectrum, lr=_rate(options),
         scores={name: (value, test.get(name)) for name, value in facts["train"].items() if value is not None},
         settings=[(name.replace("_", " "), "default" if v is None else str(v)) for name, v in facts["settings"].items()],
         columns=columns(table), notes=table.notes,
@@ -211,9 +211,9 @@ def draw(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
         write(options.report, reports.page(report).encode())
 
 
-def _rate(options: Namespace, linear: bool) -> float | str:
+def _rate(options: Namespace) -> float | str:
     """The learning rate, or how one was chosen."""
     if options.lr != "auto":
         return float(options.lr)
-    own = linear and options.batch_size is None and options.optimizer in (None, "nesterov")
+    own = options.batch_size is None and options.optimizer in (None, "nesterov")
     return "auto, in the data's metric" if own and options.precondition != "none" else "auto"

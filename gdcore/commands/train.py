@@ -83,13 +83,13 @@ def _linear(table: FileTable, options: Namespace, wish: dict[str, Any], bars: Ba
     held = table.held_out
     curves = None
     if held is not None and not squared and table.kept and (options.plot or options.report):
-        _first_pass(table)
+        for _ in table.pieces(1):  # so that it is known what rows there are
+            pass
         curves = held if held.seen.moments is not None else None  # a test loss every epoch is a pass over the table
     with _enough(table):
         run = fit(table, epochs=options.epochs or 1000, optimizer=options.optimizer, validation=curves, **wish)
     _go_on(run)
     bars.reading("testing", table.source.rows)
-    _first_pass(table)  # a run that goes on from its end takes none
     if squared:  # the rows' moments tell, and nobody reads them again
         penalty = options.l1 * np.abs(run.model.weights).sum() + options.l2 / 2 * np.sum(run.model.weights**2)
         assert table.seen.moments is not None
@@ -145,13 +145,6 @@ def _read(table: FileTable) -> tuple[Piece, Piece | None]:
         rows = table.read()
     held = table.held_out
     return rows, None if held is None or held.seen.moments is None else held.read()
-
-
-def _first_pass(table: FileTable) -> None:
-    """So that it is known what rows there are."""
-    if not table.seen.complete:
-        for _ in table.pieces(1):
-            pass
 
 
 @contextlib.contextmanager
