@@ -171,6 +171,7 @@ class Cluster(Table):
         if self._pieces is self._lazy:
             import dask
 
+            _ = self._crowd  # looks at the workers before they get anything
             self._pieces = list(dask.persist(*self._lazy))
             self._places = _places(self._pieces)
             self._count()
