@@ -289,7 +289,8 @@ def measure_rival(quick: bool) -> list[Row]:
             from dask_ml.linear_model import LogisticRegression
         except ImportError as error:
             return [row | {"missing": f"dask-ml is not here ({error})"}]
-        for solver in ("admm", "lbfgs", "newton"):
+        # admm, dask-ml's default, took 481 s on 1,000,000 rows, to a gradient of 2e-04.
+        for solver in ("admm", "lbfgs", "newton") if quick else ("lbfgs", "newton"):
             try:
                 began = time.perf_counter()
                 model = LogisticRegression(solver=solver, C=1e9).fit(X, y)
