@@ -52,11 +52,14 @@ _HOME = {
     "mlp": ("MLP",),
     "models": ("Linear",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Nesterov", "RMSprop"),
-    "run": ("Checkpoint", "CheckpointWarning", "ConditionWarning", "DivergenceError", "Epoch", "History", "LearningRateWarning", "Run"),
+    "run": (
+        "Checkpoint", "CheckpointWarning", "ConditionWarning", "DivergenceError", "Epoch", "History", "LearningRateWarning",
+        "Run",
+    ),
     "sources": ("TableError",),
     "spectrum": ("Spectrum", "spectrum"),
     "train": ("fit", "train"),
-}
+}  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 

@@ -52,6 +52,7 @@ def open_table(
     delimiter: str | None = None,
     decimal: str = ".",
     cache: Path | None = None,
+    progress: Callable[[int], Any] | None = None,
 ) -> FileTable:
     """A table in CSV, Parquet or .npy files, for `fit`, `spectrum` and ``predict``; it may be larger than memory.
 
@@ -85,6 +86,8 @@ def open_table(
     cache : path, optional
         A folder for the decoded columns, as large as the table, so that later passes do not decode again. Tables of up to
         128 MB are kept in memory.
+    progress : callable, optional
+        Called with the number of rows of each batch that has been read.
 
     Returns
     -------
@@ -118,15 +121,8 @@ def open_table(
         for name in names:
             if name is not None and name not in source.kinds:
                 raise TableError(unknown(name, source, f" ({role})"))
+    _check_roles(asked, source)
     own = [name for name in (target, weights) if name is not None]
-    for name in features or []:
-        if name in own:
-            role = "the target" if name == target else "the weights"
-            raise TableError(f"{source.label}: column {name} is a feature and {role}; it can be one of them")
-        if features is not None and features.count(name) > 1:
-            raise TableError(f"{source.label}: features names column {name} twice; once is enough")
-    if target is not None and target == weights:
-        raise TableError(f"{source.label}: column {target} is the target and the weights; it can be one of them")
     left_out = {*own, *exclude}
     used = [name for name in features or source.kinds if name not in left_out]
     if not used:
@@ -140,6 +136,7 @@ def open_table(
     if weights is not None and source.kinds[weights] == "date":
         raise TableError(f"{source.label}: column {weights} holds dates, and weights are numbers; give another one")
     table = FileTable(Kept(source, [*used, *own], cache), missing, test_size, seed)
+    table.progress = progress
     table.settle(used, target, weights, given)
     return table
 
@@ -148,6 +145,17 @@ def _check_width(source: Source, columns: int) -> None:
     if columns > MOST_COLUMNS:
         many = f"{columns:,} columns to learn from, and gdcore takes up to {MOST_COLUMNS:,}"
         raise TableError(f"{source.label} has {many}; choose with --features or --exclude")
+
+
+def _check_roles(asked: dict[str, list[Any]], source: Source) -> None:
+    """No column is two things at once."""
+    roles: dict[str, str] = {}
+    for role, names in asked.items():
+        for name in names:
+            if name is not None and name in roles:
+                twice = f"named twice in {role}" if roles[name] == role else f"named in both {roles[name]} and {role}"
+                raise TableError(f"{source.label}: column {name} is {twice}")
+            roles[name] = role
 
 
 def unknown(name: str, source: Source, role: str = "") -> str:
@@ -219,6 +227,8 @@ class FileTable(Table):
                     trains = ~held_out(start, batch.num_rows, self.test_size, self.seed)
                 survey.add(batch, trains)
                 start += batch.num_rows
+                if self.progress is not None:
+                    self.progress(batch.num_rows)
                 if survey.enough and not small:
                     break
         if weights is not None and weights in counted:

@@ -961,13 +961,6 @@ class Training:
         )
 
 
-def _looks(table: Table) -> str:
-    """A table's columns, dtype and target, in words."""
-    shown = ", ".join(table.names[:5]) + (", …" if len(table.names) > 5 else "")
-    target = "n" if not table.target_shape else f"n, {table.target_shape[0]}"
-    return f"columns {shown} ({len(table.names)}), {table.dtype}, Y ({target})"
-
-
 def history_of(pieces: list[tuple[Array, Array]]) -> History:
     """What is filled of pieces of history."""
     filled = [columns[:, : int(count[0])] for columns, count in pieces]
@@ -975,6 +968,13 @@ def history_of(pieces: list[tuple[Array, Array]]) -> History:
         return History.empty()
     columns = dict(zip(_ROW, np.concatenate(filled, axis=1), strict=True))
     return History(**columns | {"epoch": columns["epoch"].astype(np.int64)})
+
+
+def _looks(table: Table) -> str:
+    """A table's columns, dtype and target, in words."""
+    shown = ", ".join(table.names[:5]) + (", …" if len(table.names) > 5 else "")
+    target = "n" if not table.target_shape else f"n, {table.target_shape[0]}"
+    return f"columns {shown} ({len(table.names)}), {table.dtype}, Y ({target})"
 
 
 def _longest(piece: Piece, n_threads: int, *, backend: str, weights: Array, bias: Array | None) -> float:

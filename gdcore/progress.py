@@ -24,7 +24,7 @@ class Bar:
     """So often it wants to look."""
 
     def __init__(self, kind: Any, first: int, epochs: int) -> None:
-        self._bar = (_tqdm() if kind is True else kind)(total=epochs, initial=first, unit="epoch", mininterval=0, miniters=1)
+        self._bar = (library() if kind is True else kind)(total=epochs, initial=first, unit="epoch", mininterval=0, miniters=1)
         self._shown, self._last = first, time.monotonic()
 
     def look(self, t: Any) -> None:
@@ -52,7 +52,8 @@ class Bar:
         self._shown = reached
 
 
-def _tqdm() -> Any:
+def library() -> Any:
+    """tqdm's class."""
     try:
         from tqdm import tqdm
     except ImportError:

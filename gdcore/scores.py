@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gdcore import losses
 from gdcore.backends import BACKENDS
 from gdcore.models import Linear
 
@@ -55,7 +56,7 @@ def of_moments(moments: Moments, model: Linear) -> Scores:
 
 def of_rows(pieces: Iterable[Piece], model: Linear | MLP, loss: Loss) -> Scores:
     """Of rows with one target that come in pieces: one pass."""
-    total = losses = first = second = squares = right = 0.0
+    total = lost = first = second = squares = right = 0.0
     rows = 0
     shift: float | None = None
     for X, Y, s in pieces:
@@ -67,7 +68,7 @@ def of_rows(pieces: Iterable[Piece], model: Linear | MLP, loss: Loss) -> Scores:
         weights, bias = model.parameters(X.dtype)
         options: dict[str, Any] = {"loss": loss.name, "parameter": loss.parameter}
         mine = float(weight.sum())
-        losses += mine * float(engine.loss(X, Y, weights, bias, s, 1, **options))
+        lost += mine * float(engine.loss(X, Y, weights, bias, s, 1, **options))
         total += mine
         raw = model.predict(X).reshape(len(X), -1)
         if loss.targets == "real":
@@ -82,20 +83,41 @@ def of_rows(pieces: Iterable[Piece], model: Linear | MLP, loss: Loss) -> Scores:
         return Scores(rows=rows)
     variance = second - first**2 / total
     real = (1 - squares / variance if variance > 0 else None) if loss.targets == "real" else right / total
-    return Scores(losses / total, real, rows)
+    return Scores(lost / total, real, rows)
 
 
 class Scaling:
-    """Columns of mean 0 and spread 1, which networks train best on; `undo` folds it into the first and the last layer.
+    """Columns and targets of mean 0 and spread 1, which networks train best on; `undo` folds it into the network.
 
-    Targets are scaled as well where the loss has no length of its own: mse, mae, quantile.
+    Parameters
+    ----------
+    X : array (n, d)
+    y : array (n,)
+    loss : Loss
+    sample_weight : array (n,), optional
+        Rows of weight 0 have no part in means and spreads.
+
+    Attributes
+    ----------
+    loss : Loss
+        For the scaled targets: huber's δ shrinks with them. Classes are not scaled.
     """
 
-    def __init__(self, X: Array, y: Array, loss: Loss) -> None:
-        self.mean, spread = X.mean(axis=0), X.std(axis=0)
-        self.spread = np.where(spread > 0, spread, 1.0)
-        self.power = {"mse": 2, "mae": 1, "quantile": 1}.get(loss.name, 0)
-        self.level, self.size = (float(y.mean()), float(y.std()) or 1.0) if self.power else (0.0, 1.0)
+    def __init__(self, X: Array, y: Array, loss: Loss, sample_weight: Array | None = None) -> None:
+        if sample_weight is not None and sample_weight.any():
+            used = sample_weight > 0
+            X, y, sample_weight = X[used], y[used], sample_weight[used]
+        else:
+            sample_weight = None
+        self.mean, self.spread = _level(X, sample_weight)
+        self.given = self.loss = loss
+        self.power = {"mse": 2, "huber": 2, "mae": 1, "quantile": 1}.get(loss.name, 0)
+        self.level, self.size = 0.0, 1.0
+        if self.power:
+            level, size = _level(y[:, None], sample_weight)
+            self.level, self.size = float(level[0]), float(size[0])
+        if loss.name == "huber":
+            self.loss = losses.huber(loss.parameter / self.size)
 
     def columns(self, X: Array) -> Floats:
         """The columns, scaled."""
@@ -108,12 +130,23 @@ class Scaling:
         return scaled
 
     def undo(self, run: Run) -> None:
-        """Makes the run's network and its losses those of the columns and targets as they are."""
+        """Makes the run's network and its losses those of the columns and targets as they are: σ((x − m)/s · W + b) is
+        σ(x · W/s + b − m/s · W)."""
         first, last = run.model.layers[0], run.model.layers[-1]
         weights = first.weights / self.spread[:, None]
         first.bias = first.bias - self.mean @ weights
         first.weights = weights
         last.weights, last.bias = last.weights * self.size, last.bias * self.size + self.level
+        run.model.loss = self.given
         run.history.loss = run.history.loss * self.size**self.power
         run.history.validation_loss = run.history.validation_loss * self.size**self.power
         run.loss *= self.size**self.power
+
+
+def _level(X: Array, sample_weight: Array | None) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of each column; a column of one value has its value and 1."""
+    mean: Floats = np.average(X, axis=0, weights=sample_weight)
+    spread: Floats = np.sqrt(np.average((X - mean) ** 2, axis=0, weights=sample_weight))
+    first = X[0]
+    one = (first == X).all(axis=0)  # a mean of equal values may be rounded, and the spread is then not 0
+    return np.where(one, first, mean), np.where(one | (spread == 0), 1.0, spread)

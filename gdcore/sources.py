@@ -293,8 +293,13 @@ class Several(Source):
             source.look(names)
 
     def batches(self, names: list[str]) -> Iterator[Any]:
+        pa = arrow()
         for source in self.sources:
-            yield from source.batches(names)
+            for batch in source.batches(names):
+                for j, name in enumerate(names):  # integers of one file may be wider than those of the next
+                    if self.kinds[name] == "integer" and batch.column(j).type != pa.float64():
+                        batch = batch.set_column(j, name, batch.column(j).cast(pa.float64(), safe=False))
+                yield batch
 
     def place(self, row: int) -> str:
         for source in self.sources:

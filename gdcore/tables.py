@@ -138,7 +138,8 @@ class Table:
                     engine = engine_for(len(shift), backend)
                 sums = engine.moments(piece.X, y, s, shift, n_threads, sums)
             if sums is None or shift is None:
-                raise ValueError("the table has no rows")
+                none = "sample_weight is zero for every row: at least one weight must be positive"
+                raise ValueError(none if self.rows else "the table has no rows")
             return Moments.settled(sums, shift, len(self.names), len(self))
 
     def keep(self) -> None:
@@ -149,9 +150,9 @@ class Table:
 
     def read(self) -> Piece:
         """All rows as arrays, for what needs them at once: networks and mini-batches."""
-        whole = _joined(list(self.blocks()))
-        self.rows = len(whole.X)
-        return whole
+        blocks = list(self.blocks())
+        self.rows = sum(len(block.X) for block in blocks)
+        return _joined(blocks)
 
 
 def _part(piece: Piece, start: int, stop: int) -> Piece:

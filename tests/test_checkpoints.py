@@ -3,20 +3,29 @@
 `python tests/kills.py` kills more often than the test here. Interrupted runs are compared with runs that nobody watched.
 """
 
+import errno
 import itertools
+import json
 import os
+import re
+import sys
+import textwrap
 import threading
+import time
+import warnings
 
 import numpy as np
 import pytest
 
 import gdcore
-from gdcore import Checkpoint, Linear, checkpoints, fit, schedules
+from gdcore import Checkpoint, CheckpointWarning, Linear, checkpoints, container, fingerprints, fit, loop, schedules
+from gdcore.container import FileError
 from gdcore.optimizers import OPTIMIZERS
 from gdcore.tables import Piece, Table
 
 pytest.importorskip("safetensors")
 
+from test_container import Error, Short, System
 from test_fit import InterruptAt
 
 BACKENDS = ["kernel", "reference"]
@@ -197,7 +206,7 @@ class Pieces(Table):
 @pytest.mark.parametrize(
     "options",
     [
-        {"lr": 0.1, "epochs": 20},
+        {"lr": 0.1, "epochs": 20, "method": "gram"},
         {"lr": "auto", "epochs": 20, "l1": 0.1},
         {"lr": 0.1, "epochs": 20, "method": "stream"},
         {"loss": "huber", "lr": "auto", "epochs": 12},
@@ -220,11 +229,11 @@ def test_tables(path, options):
 
 @pytest.mark.parametrize("epochs", [20, 30])
 def test_second_moments_of_a_table_tell_it_without_another_pass(path, epochs):
-    fit(Pieces(X, Y), lr=0.1, epochs=20, checkpoint=path)
+    fit(Pieces(X, Y), lr=0.1, method="gram", epochs=20, checkpoint=path)
     alone, kept, more = Pieces(X, Y), Pieces(X, Y), Pieces(X, Y)
-    fit(alone, lr=0.1, epochs=20)
-    fit(kept, lr=0.1, epochs=20, checkpoint=f"{path}.2")
-    fit(more, lr=0.1, epochs=epochs, checkpoint=path, resume=True)
+    fit(alone, lr=0.1, method="gram", epochs=20)
+    fit(kept, lr=0.1, method="gram", epochs=20, checkpoint=f"{path}.2")
+    fit(more, lr=0.1, method="gram", epochs=epochs, checkpoint=path, resume=True)
     assert kept.passes == alone.passes
     assert more.passes <= alone.passes
 

@@ -231,7 +231,8 @@ def test_demo_in_a_folder_without_permission(tmp_path):
 
 def test_version(tmp_path):
     done = gdcore_command(tmp_path, "--version")
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"gdcore {gdcore.__version__}\n", "")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(rf"gdcore {re.escape(gdcore.__version__)} \((baseline|avx2|avx512)\)\n", done.stdout)
     assert re.fullmatch(r"\d+\.\d+\.\d+", gdcore.__version__)
 
 
@@ -255,7 +256,7 @@ def test_help(tmp_path, arguments):
     [
         ([], "command"),
         (["train"], "train"),
-        (["--plot", "x.png"], "command"),
+        (["--plot", "x.png"], "x.png"),
         (["demo", "--plots", "x"], "--plots"),
         (["demo", "extra"], "extra"),
         (["demo", "--plot"], "--plot"),
@@ -264,10 +265,8 @@ def test_help(tmp_path, arguments):
 )
 def test_a_command_that_is_none_is_refused(tmp_path, arguments, said):
     done = gdcore_command(tmp_path, *arguments)
-    assert done.returncode == 2
+    assert said in assert_one_line(done)
     assert done.stdout == ""
-    assert said in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
 
 
 def counting_fit(monkeypatch, which):

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore import files
-from gdcore.commands import words
-from gdcore.commands.train import spectrum_lines
+from gdcore.commands import results, words
 from gdcore.filetable import FileTable, open_table
 from gdcore.models import Linear
 from gdcore.sources import TableError
@@ -25,33 +24,31 @@ def run(options: Namespace) -> int:
     """Of a model its card, of a table its spectrum."""
     if len(options.data) == 1 and options.data[0].endswith(files.ENDING):
         return _model(options)
-    table, notes = _open(options)
     loss = words.loss(options.loss or "mse")
+    table, notes = _open(options)
     s = spectrum(table, loss=loss, l2=options.l2, n_threads=options.threads)
     assert s.moments is not None
     means, spreads = s.moments.mean.tolist(), np.sqrt(np.diag(s.moments.scatter) / s.moments.total).tolist()
-    worst = {table.names[j]: float(s.shares[j]) for j in s.worst_columns}
+    columns = list(zip(table.names, means, spreads, strict=True))
+    told = results.spectrum(s, table.names)
     if options.json:
-        columns = {name: {"mean": m, "spread": d} for name, m, d in zip(table.names, means, spreads, strict=True)}
         facts = {
-            "data": table.source.label, "rows": table.rows, "left out": table.dropped, "columns": columns, "loss": loss.name,
-            "largest": s.largest, "smallest": s.smallest, "condition": s.condition, "lr_limit": s.lr_limit,
-            "lr_best": s.lr_best, "epochs_for_3_digits": s.epochs_to(1e-3), "worst_columns": worst,
+            "data": table.source.label, "rows": table.rows, "left out": table.dropped,
+            "columns": {name: {"mean": mean, "spread": spread} for name, mean, spread in columns}, "loss": loss.name, **told,
             "notes": [*notes, *table.notes],
         }  # fmt: skip
-        print(json.dumps(facts, indent=2, ensure_ascii=False))
+        print(json.dumps(results.plain(facts), indent=2, ensure_ascii=False, allow_nan=False))
         return 0
-    rows = "" if table.dropped == 0 else f"; {table.dropped:,} more have a missing value"
-    print(f"{table.source.label}: {table.rows:,} rows{rows}; {len(table.names):,} columns of numbers\n")
+    rows = f"; {table.dropped:,} more have a missing value" if table.dropped else ""
+    print(f"{table.source.label}: {table.rows:,} rows{rows}; {len(columns):,} columns of numbers\n")
     width = min(32, max(len(name) for name in table.names))
     print(f"  {'':{width}}  {'mean':>12}  {'spread':>12}")
-    for name, mean, spread in list(zip(table.names, means, spreads, strict=True))[:_COLUMNS]:
+    for name, mean, spread in columns[:_COLUMNS]:
         print(f"  {name:{width}}  {mean:12.6g}  {spread:12.6g}")
-    if len(table.names) > _COLUMNS:
-        print(f"  and {len(table.names) - _COLUMNS:,} more")
-    for line in spectrum_lines(s, table.names):
-        print(line)
-    print("  worst columns: " + ", ".join(f"{name} ({share:.0%})" for name, share in worst.items()))
+    if len(columns) > _COLUMNS:
+        print(f"  and {len(columns) - _COLUMNS:,} more")
+    print("\n" + "\n".join(results.spectrum_lines(s, table.names)))
+    print("  worst columns: " + ", ".join(f"{name} ({share:.0%})" for name, share in told["worst_columns"].items()))
     for note in notes:
         print(f"  not used: {note}")
     return 0
@@ -77,28 +74,33 @@ def _open(options: Namespace) -> tuple[FileTable, list[str]]:
 
 
 def _model(options: Namespace) -> int:
-    model = files.load(options.data[0])
+    model: Any = files.load(options.data[0])
     card, training = getattr(model, "card", None) or {}, getattr(model, "training", None) or {}
     names = getattr(model, "columns", None)
     if options.json:
         facts = {"kind": type(model).__name__, "columns": names, "card": card, "training": training}
-        print(json.dumps(facts, indent=2, ensure_ascii=False))
+        print(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
         return 0
     print(f"{options.data[0]}: {type(model).__name__}" + (f", loss {model.loss.name}" if model.loss else ""))
     told = {name: card.get(name) for name in ("data", "target", "rows", "labels", "train", "test")} | training
+    if not isinstance(model, Linear):
+        told |= {"columns": names, "layers": f"{' → '.join(map(str, model.sizes))}, {model.activation}"}
     for name, value in told.items():
         if value:
             print(f"  {name:13}  {_text(value)}")
     if isinstance(model, Linear):
-        names = names or [f"column {j}" for j in range(len(model.weights))]
-        width = max(len(name) for name in names)
-        print()
-        rows: list[tuple[str, Any]] = [*zip(names, model.weights.reshape(len(names), -1), strict=True)]
-        for name, values in [*rows, *([] if model.bias is None else [("bias", np.ravel(model.bias))])]:
-            print(f"  {name:{width}}  " + "  ".join(f"{value:13.7g}" for value in values))
-    else:
-        print(f"  {'layers':13}  {' → '.join(map(str, model.sizes))}, {model.activation}")
+        _weights(model, names or [f"column {j}" for j in range(len(model.weights))], card.get("labels") or [])
     return 0
+
+
+def _weights(model: Linear, names: list[str], labels: list[str]) -> None:
+    weights = model.weights.reshape(len(names), -1)
+    heads = [str(label) for label in labels] if len(labels) == weights.shape[1] else ["weight"] * (weights.shape[1] == 1)
+    width = max(len(name) for name in ["bias", *names])
+    print("\n" + f"  {'':{width}}  {'  '.join(f'{head:>13.13}' for head in heads)}".rstrip())
+    rows: list[tuple[str, Any]] = [*zip(names, weights, strict=True)]
+    for name, values in [*rows, *([] if model.bias is None else [("bias", np.ravel(model.bias))])]:
+        print(f"  {name:{width}}  " + "  ".join(f"{value:13.7g}" for value in values))
 
 
 def _text(value: Any) -> str:

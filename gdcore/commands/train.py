@@ -6,19 +6,18 @@ import contextlib
 import importlib.util
 import json
 import os
-import sys
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore import files, scores
-from gdcore.commands import words
-from gdcore.container import write
+from gdcore import files, reports, scores
+from gdcore.commands import results, words
+from gdcore.commands.bars import Bars
+from gdcore.commands.results import Result
 from gdcore.filetable import FileTable, open_table
 from gdcore.mlp import MLP
-from gdcore.models import Linear
-from gdcore.scores import Scaling, Scores
+from gdcore.scores import Scaling
 from gdcore.sources import TableError
 from gdcore.train import fit
 
@@ -27,86 +26,70 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gdcore.run import Run
-    from gdcore.spectrum import Spectrum
+    from gdcore.tables import Piece
 
-_SHOWN = 10  # of the largest weights
-_COLUMNS = 40  # of the table, told of
-_DRAWN = 2000  # rows in a picture
 _MATRIX = 2048  # columns up to which the spectrum costs little
-_SETTINGS = ("model", "loss", "lr", "epochs", "batch_size", "l1", "l2", "optimizer", "precondition", "tol", "missing",
-             "test_size", "seed")  # fmt: skip
-
-
-class _Result(NamedTuple):
-    """A training, and what it came to."""
-
-    run: Run
-    train: Scores = Scores()
-    test: Scores | None = None
-    spectrum: Spectrum | None = None
 
 
 def run(options: Namespace) -> int:
     """Trains, tests, saves, draws, prints."""
-    lr = options.lr if options.lr == "auto" else words.number(options.lr, "--lr")
     hidden = words.hidden(options.model)
+    loss = options.loss and words.loss(options.loss)
+    words.optimizer(options.optimizer)
     out = options.out or _stem(options.data[0]) + files.ENDING
     _check_outputs(options, out)
-    table = open_table(
-        options.data, options.target, loss=options.loss and words.loss(options.loss), features=options.features,
-        exclude=options.exclude, weights=options.weights, missing=options.missing, test_size=options.test_size,
-        seed=options.seed, delimiter=options.delimiter, decimal=options.decimal, cache=options.cache,
-    )  # fmt: skip
-    if options.plot or options.report:
-        (table.held_out or table).seen.size = _DRAWN
-    wish: dict[str, Any] = {
-        "loss": table.loss, "lr": lr, "l1": options.l1, "l2": options.l2, "tol": options.tol, "seed": options.seed,
-        "n_threads": options.threads,
-    }  # fmt: skip
-    if options.checkpoint:
-        wish |= {"checkpoint": options.checkpoint, "resume": options.resume}
     start = perf_counter()
-    with _reading(table, options):
+    with Bars(options) as bars:
+        bars.reading("looking at the columns")
+        table = open_table(
+            options.data, options.target, loss=loss, features=options.features, exclude=options.exclude,
+            weights=options.weights, missing=options.missing, test_size=options.test_size, seed=options.seed,
+            delimiter=options.delimiter, decimal=options.decimal, cache=options.cache, progress=bars.rows,
+        )  # fmt: skip
+        for part in (table, table.held_out):
+            if part is not None:
+                part.seen.size = results.DRAWN if options.plot or options.report else 0
+        bars.reading("reading", table.source.rows)
+        wish: dict[str, Any] = {
+            "loss": table.loss, "lr": options.lr, "l1": options.l1, "l2": options.l2, "tol": options.tol, "seed": options.seed,
+            "precondition": None if options.precondition == "none" else options.precondition, "n_threads": options.threads,
+            "progress": bars.epochs if bars.shown else False, "checkpoint": options.checkpoint, "resume": options.resume,
+        }  # fmt: skip
         if hidden is not None:
             result = _network(table, options, wish, hidden)
         elif options.batch_size is not None:
             result = _batches(table, options, wish)
         else:
-            result = _linear(table, options, wish)
-    seconds = perf_counter() - start
-    if result.run.status == "interrupted":
-        kept = f"; its state is in {options.checkpoint}, and --resume goes on from there" if options.checkpoint else ""
-        print(f"gdcore: interrupted after epoch {result.run.epochs}{kept}", file=sys.stderr)
-        return 130
-    facts = _facts(table, options, result, seconds)
+            result = _linear(table, options, wish, bars)
+    facts = results.facts(table, options, result, perf_counter() - start)
     model = result.run.model
     model.columns, model.card = table.names, {"encoding": table.encoding.card(), **facts}
     files.save(result.run, out)
     if options.plot or options.report:
-        _draw(table, options, result, facts)
+        results.draw(table, options, result, facts)
     if options.json:
-        print(json.dumps(facts | {"model": out}, indent=2, ensure_ascii=False))
+        print(json.dumps(facts | {"model": out}, indent=2, ensure_ascii=False, allow_nan=False))
     elif not options.quiet:
-        _print(table, options, result, facts, out)
+        results.show(table, options, result, facts, out)
     return 0
 
 
 # The training ---------------------------------------------------------------------------------------------------------------
 
 
-def _linear(table: FileTable, options: Namespace, wish: dict[str, Any]) -> _Result:
+def _linear(table: FileTable, options: Namespace, wish: dict[str, Any], bars: Bars) -> Result:
     """All rows at once, as they stream by."""
     squared = table.loss.name == "mse"
     held = table.held_out
-    # A test loss every epoch is a pass over the table: for the curves, where that costs little.
-    watched = held if held is not None and not squared and table.kept and (options.plot or options.report) else None
-    run = fit(
-        table, epochs=1000 if options.epochs is None else options.epochs, optimizer=options.optimizer, validation=watched,
-        precondition=None if options.precondition == "none" else options.precondition, **wish,
-    )  # fmt: skip
-    _check_rows(table)
-    if run.status == "interrupted":
-        return _Result(run)
+    curves = None
+    if held is not None and not squared and table.kept and (options.plot or options.report):
+        _first_pass(table)
+        curves = held if held.seen.moments is not None else None  # a test loss every epoch is a pass over the table
+    with _enough(table):
+        run = fit(table, epochs=options.epochs or 1000, optimizer=options.optimizer, validation=curves, **wish)
+    _go_on(run)
+    bars.reading("testing", table.source.rows)
+    _first_pass(table)  # a run that goes on from its end takes none
     if squared:  # the rows' moments tell, and nobody reads them again
         penalty = options.l1 * np.abs(run.model.weights).sum() + options.l2 / 2 * np.sum(run.model.weights**2)
         assert table.seen.moments is not None
@@ -120,217 +103,103 @@ def _linear(table: FileTable, options: Namespace, wish: dict[str, Any]) -> _Resu
     else:
         own = scores.of_rows(table.pieces(1), run.model, table.loss)
         other = None if held is None else scores.of_rows(held.pieces(1), run.model, table.loss)
-    return _Result(run, own, other if other and other.rows else None, run.spectrum if len(table.names) <= _MATRIX else None)
+    return Result(run, own, other if other and other.rows else None, run.spectrum if len(table.names) <= _MATRIX else None)
 
 
-def _batches(table: FileTable, options: Namespace, wish: dict[str, Any]) -> _Result:
+def _batches(table: FileTable, options: Namespace, wish: dict[str, Any]) -> Result:
     """Mini-batches want all rows at hand."""
-    rows = table.read()
-    _check_rows(table)
-    held = None if table.held_out is None or table.held_out.seen.moments is None else table.held_out.read()
+    rows, held = _read(table)
     run = fit(
-        rows.X, rows.Y[:, 0], epochs=1000 if options.epochs is None else options.epochs, optimizer=options.optimizer,
-        batch_size=min(options.batch_size, len(rows.X)), sample_weight=rows.sample_weight,
+        rows.X, rows.Y[:, 0], epochs=options.epochs or 1000, optimizer=options.optimizer,
+        batch_size=options.batch_size, sample_weight=rows.sample_weight,
         validation=None if held is None else (held.X, held.Y[:, 0]), **wish,
     )  # fmt: skip
-    if run.status == "interrupted":
-        return _Result(run)
+    _go_on(run)
     other = None if held is None else scores.of_rows([held], run.model, table.loss)
-    return _Result(run, scores.of_rows([rows], run.model, table.loss), other, run.spectrum)
+    return Result(run, scores.of_rows([rows], run.model, table.loss), other, run.spectrum)
 
 
-def _network(table: FileTable, options: Namespace, wish: dict[str, Any], hidden: list[int]) -> _Result:
+def _network(table: FileTable, options: Namespace, wish: dict[str, Any], hidden: list[int]) -> Result:
     """Networks want all rows at hand, and columns of one size."""
     outputs = len(table.labels) if table.loss.targets == "classes" else 1
     network = MLP([len(table.names), *hidden, outputs], seed=options.seed)
-    rows = table.read()
-    _check_rows(table)
-    held = None if table.held_out is None or table.held_out.seen.moments is None else table.held_out.read()
-    scaling = Scaling(rows.X, rows.Y[:, 0], table.loss)
+    rows, held = _read(table)
+    scaling = Scaling(rows.X, rows.Y[:, 0], table.loss, rows.sample_weight)
     run = fit(
         scaling.columns(rows.X), scaling.targets(rows.Y[:, 0]), network, optimizer=options.optimizer or "adam",
-        epochs=100 if options.epochs is None else options.epochs, batch_size=min(options.batch_size or 128, len(rows.X)),
+        epochs=options.epochs or 100,
+        batch_size=options.batch_size or min(128, len(rows.X)),
         sample_weight=rows.sample_weight,
-        validation=None if held is None else (scaling.columns(held.X), scaling.targets(held.Y[:, 0])), **wish,
+        validation=None if held is None else (scaling.columns(held.X), scaling.targets(held.Y[:, 0])),
+        **wish | {"loss": scaling.loss},
     )  # fmt: skip
-    if run.status == "interrupted":
-        return _Result(run)
+    _go_on(run)
     scaling.undo(run)
     other = None if held is None else scores.of_rows([held], run.model, table.loss)
-    return _Result(run, scores.of_rows([rows], run.model, table.loss), other)
+    return Result(run, scores.of_rows([rows], run.model, table.loss), other)
 
 
-def _check_rows(table: FileTable) -> None:
-    if table.rows is not None and table.rows < 2:
-        rows = "one row" if table.rows else "no row"
-        raise TableError(f"{table.source.label}: {rows} to train on, and a model needs two; --test-size 0 holds none out")
+def _read(table: FileTable) -> tuple[Piece, Piece | None]:
+    """All rows: those that train, and those that are held out, where there are any."""
+    with _enough(table):
+        rows = table.read()
+    held = table.held_out
+    return rows, None if held is None or held.seen.moments is None else held.read()
+
+
+def _first_pass(table: FileTable) -> None:
+    """So that it is known what rows there are."""
+    if not table.seen.complete:
+        for _ in table.pieces(1):
+            pass
 
 
 @contextlib.contextmanager
-def _reading(table: FileTable, options: Namespace) -> Iterator[None]:
-    """A bar of the rows that have been read, on a terminal."""
-    if options.quiet or options.json or not sys.stderr.isatty():
-        yield
-        return
+def _enough(table: FileTable) -> Iterator[None]:
+    """That too few rows are left to train on is said of the table, not of what is done with them."""
+    failure: ValueError | None = None
     try:
-        from tqdm import tqdm
-    except ImportError:
-        raise ImportError(
-            "the progress bar needs tqdm, which is not installed: pip install 'gdcore[cli]', or --quiet"
-        ) from None
-    with tqdm(total=table.source.rows, unit=" rows", unit_scale=True, leave=False, desc="reading") as bar:
-        table.progress = bar.update
         yield
-        table.progress = None
+    except ValueError as error:
+        failure = error
+    if table.rows is not None and table.rows < 2:
+        rows = "one row is" if table.rows else "no row is"
+        raise TableError(f"{table.source.label}: {rows} left to train on, and a model needs two; --test-size 0 holds none out")
+    if failure is not None:
+        raise failure
 
 
-# What it came to ------------------------------------------------------------------------------------------------------------
-
-
-def _facts(table: FileTable, options: Namespace, result: _Result, seconds: float) -> dict[str, Any]:
-    """All that is known of the training, as what JSON can hold."""
-    run, s = result.run, result.spectrum
-    facts: dict[str, Any] = {
-        "data": [os.path.basename(os.path.normpath(path)) for path in options.data], "target": options.target,
-        "rows": {"train": table.rows, "test": result.test.rows if result.test else 0, "left out": table.dropped},
-        "loss": table.loss.name, "labels": [str(label) for label in table.labels], "status": run.status,
-        "epochs": run.epochs, "method": str(run.method), "seconds": round(seconds, 3),
-        "train": result.train.named(table.loss), "test": result.test.named(table.loss) if result.test else None,
-        "notes": table.notes, "settings": {name: getattr(options, name) for name in _SETTINGS},
-    }  # fmt: skip
-    if s is not None:
-        facts["spectrum"] = {
-            "largest": s.largest, "smallest": s.smallest, "condition": s.condition, "lr_limit": s.lr_limit,
-            "lr_best": s.lr_best, "epochs_for_3_digits": s.epochs_to(1e-3),
-            "worst_columns": [table.names[j] for j in s.worst_columns],
-        }  # fmt: skip
-    if isinstance(run.model, Linear):
-        facts["weights"] = dict(zip(table.names, run.model.weights.tolist(), strict=True))
-        facts["bias"] = np.asarray(run.model.bias).tolist()
-    return facts
-
-
-def _draw(table: FileTable, options: Namespace, result: _Result, facts: dict[str, Any]) -> None:
-    from gdcore import reports
-
-    rows = (table.held_out or table).seen.sample
-    if rows is None:
-        raise TableError(f"{table.source.label}: no row was held out, so that nothing can be drawn: try another --test-size")
-    model = result.run.model
-    shown = model.predict(rows.X) if table.loss.targets == "real" else model.predict_proba(rows.X)
-    shown = shown.reshape(len(shown), -1)
-    test = facts["test"] or {}
-    linear = isinstance(model, Linear)
-    report = reports.Report(
-        title=f"{options.target} of {table.source.label}", loss=table.loss.name, history=result.run.history,
-        names=table.names, weights=model.weights if linear else None, bias=model.bias if linear else None,
-        targets=rows.Y[:, 0], predictions=shown[:, 0] if shown.shape[1] == 1 else shown,
-        labels=[str(label) for label in table.labels] or None, held_out=table.held_out is not None,
-        spectrum=result.spectrum, lr=options.lr if options.lr == "auto" else float(options.lr),
-        scores={name: (value, test.get(name)) for name, value in facts["train"].items() if value is not None},
-        settings=[(name.replace("_", " "), "default" if v is None else str(v)) for name, v in facts["settings"].items()],
-        columns=_columns(table), notes=table.notes,
-    )  # fmt: skip
-    if options.plot:
-        reports.save_plot(report, options.plot)
-    if options.report:
-        write(options.report, reports.page(report).encode())
-
-
-def _columns(table: FileTable) -> list[tuple[str, str]]:
-    """What became of each column."""
-    told = []
-    for column in table.encoding.columns:
-        if column.kind == "category":
-            values = _some(column.values)
-            what = f"text: {len(column.values)} columns of 0 and 1 ({values}); {column.base} is all 0"
-        else:
-            what = {"boolean": "boolean: 0 and 1", "integer": "integer"}.get(column.kind, "number")
-        told.append((column.name, what + ("" if column.mean is None else f"; {column.mean:.6g} where it is missing")))
-    own = {} if table.encoding.weights is None else {table.encoding.weights: "the rows' weights"}
-    if table.encoding.target is not None:
-        own[table.encoding.target.column.name] = "the target" + (f": {_some(table.labels)}" if table.labels else "")
-    return told + [(name, own.get(name, "left out")) for name in table.encoding.others]
-
-
-def _some(values: tuple[Any, ...]) -> str:
-    return ", ".join(map(str, values[:4])) + (", …" if len(values) > 4 else "")
-
-
-def _print(table: FileTable, options: Namespace, result: _Result, facts: dict[str, Any], out: str) -> None:
-    rows, s = facts["rows"], result.spectrum
-    dropped = f"; {rows['left out']:,} rows left out because a value is missing" if rows["left out"] else ""
-    print(f"{table.source.label}: {sum(rows.values()):,} rows, {len(table.source.kinds):,} columns{dropped}")
-    told = _columns(table)
-    width = min(32, max(len(name) for name, _ in told))
-    for name, what in told[:_COLUMNS]:
-        print(f"  {name:{width}}  {what}")
-    if len(told) > _COLUMNS:
-        print(f"  and {len(told) - _COLUMNS:,} more")
-    if s is not None:
-        for line in spectrum_lines(s, table.names):
-            print(line)
-    run = result.run
-    how = {"converged": "converged", "epochs": "stopped", "early_stopped": "stopped early"}[run.status]
-    print(f"\n{table.loss.name}: {how} after {run.epochs:,} epoch{'s' * (run.epochs != 1)}, in {facts['seconds']:.2f} s")
-    print(f"  ({run.method})\n\n  {'':12}  {'train':>12}  {'test':>12}")
-    print(f"  {'rows':12}  {rows['train']:12,}  {rows['test']:12,}")
-    for name, value in facts["train"].items():
-        print(f"  {name:12}" + "".join(_cell(v) for v in (value, None if facts["test"] is None else facts["test"][name])))
-    if isinstance(run.model, Linear):
-        _print_weights(run.model, table.names, s)
-    print(f"\nmodel: {out}")
-    for name in ("plot", "report"):
-        if getattr(options, name):
-            print(f"{name}: {getattr(options, name)}")
-
-
-def spectrum_lines(s: Spectrum, names: list[str]) -> list[str]:
-    """What it says, in two lines."""
-    condition = "" if s.condition is None else f", condition {s.condition:.3g}"
-    worst = f"; column {names[s.worst_columns[0]]} keeps it low" if s.worst_columns else ""
-    lines = [f"\nspectrum: λ up to {s.largest:.4g}{condition}: learning rates above {s.lr_limit:.4g} diverge{worst}"]
-    if s.lr_best is not None:
-        lines.append(f"  at the best one, {s.lr_best:.4g}, plain descent needs {s.epochs_to(1e-3):,} epochs for 3 digits")
-    return lines
-
-
-def _cell(value: float | None) -> str:
-    return f"  {'–' if value is None else format(value, '.6g'):>12}"
-
-
-def _print_weights(model: Linear, names: list[str], s: Spectrum | None) -> None:
-    weights, bias = model.weights.reshape(len(names), -1), np.ravel(model.bias)
-    spread = np.ones(len(names))
-    if s is not None and s.moments is not None:
-        spread = np.sqrt(np.diag(s.moments.scatter) / s.moments.total)
-    order = np.argsort(-np.abs(weights).max(axis=1) * spread, kind="stable")[:_SHOWN]
-    print("\nlargest weights" + ("" if s is None else ", by weight × the column's spread"))
-    width = max(len(names[j]) for j in order)
-    for name, row in [*((names[j], weights[j]) for j in order), ("bias", bias)]:
-        print(f"  {name:{width}}  " + "  ".join(f"{w:11.5g}" for w in row[:6]) + ("  …" if len(row) > 6 else ""))
+def _go_on(run: Run) -> None:
+    if run.status == "interrupted":
+        raise KeyboardInterrupt(f"after epoch {run.epochs:,}")
 
 
 # What would fail after the training, before it ------------------------------------------------------------------------------
 
 
 def _stem(path: str) -> str:
-    name = os.path.basename(os.path.normpath(path))
+    name = os.path.basename(os.path.abspath(path))
     return os.path.splitext(name.removesuffix(".gz"))[0] or "model"
 
 
 def _check_outputs(options: Namespace, out: str) -> None:
-    for name, path, endings in (
-        ("--out", out, (files.ENDING,)), ("--plot", options.plot, (".png", ".svg", ".pdf")),
-        ("--report", options.report, (".html",)), ("--checkpoint", options.checkpoint, None),
-    ):  # fmt: skip
+    outputs = {"--out": out, "--plot": options.plot, "--report": options.report, "--checkpoint": options.checkpoint}
+    endings = {"--out": (files.ENDING,), "--plot": reports.ENDINGS, "--report": (".html",)}
+    taken: dict[str, str] = {}
+    for name, path in outputs.items():
         if path is None:
             continue
-        if endings is not None and os.path.splitext(path)[1].lower() not in endings:
-            raise ValueError(f"{name} {path}: the file's name must end in {' or '.join(endings)}")
-        folder = os.path.dirname(os.path.abspath(path))
+        wanted = endings.get(name)
+        if wanted is not None and os.path.splitext(path)[1].lower() not in wanted:
+            raise ValueError(f"{name} {path}: the file's name must end in {' or '.join(wanted)}")
+        folder, whole = os.path.dirname(os.path.abspath(path)), os.path.realpath(path)
         if not os.path.isdir(folder):
             raise ValueError(f"{name} {path}: there is no folder {folder}")
+        if os.path.isdir(path):
+            raise ValueError(f"{name} {path}: that is a folder, and a file is wanted")
+        if whole in taken:
+            raise ValueError(f"{name} {path}: that is the file of {taken[whole]} too")
+        taken[whole] = name
     if options.cache is not None and not os.path.isdir(options.cache):
         raise ValueError(f"--cache {options.cache}: there is no such folder")
     if options.resume and not options.checkpoint:

@@ -2,18 +2,7 @@
 
 from __future__ import annotations
 
-from gdcore import losses
-
-
-def number(text: str, name: str) -> float:
-    """
-    >>> number("0.1", "--lr")
-    0.1
-    """
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"{name} must be a number, found {text!r}") from None
+from gdcore import losses, optimizers
 
 
 def loss(text: str) -> losses.Loss:
@@ -23,12 +12,27 @@ def loss(text: str) -> losses.Loss:
     0.9
     """
     name, colon, parameter = text.partition(":")
-    if not colon:
-        return losses.get(name)
-    if name not in ("huber", "quantile"):
+    if colon and name not in ("huber", "quantile"):
         raise ValueError(f"--loss {text}: only huber:δ and quantile:τ have a parameter")
-    chosen: losses.Loss = losses.LOSSES[name](number(parameter, f"--loss {name}:"))
+    try:
+        value = float(parameter) if colon else 0.0
+    except ValueError:
+        raise ValueError(f"--loss {text}: after the colon a number is wanted, as in {name}:0.5") from None
+    try:
+        chosen: losses.Loss = losses.LOSSES[name](value) if colon else losses.get(name)
+    except ValueError as error:
+        raise ValueError(f"--loss {text}: {error}") from None
     return chosen
+
+
+def optimizer(text: str | None) -> str | None:
+    """An optimizer's name, None for the one that gdcore chooses.
+
+    >>> optimizer("adam")
+    'adam'
+    """
+    optimizers.get(text)
+    return text
 
 
 def hidden(text: str) -> list[int] | None:

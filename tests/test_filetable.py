@@ -1,0 +1,522 @@
+"""A table in files trains as its rows in memory do, to the bit; what becomes of its columns; what is noted on the way."""
+
+import contextlib
+import csv
+import subprocess
+import sys
+import threading
+import warnings
+
+import numpy as np
+import pytest
+
+import gdcore
+from gdcore import sources, spectrum, tables
+from gdcore.filetable import Glance, held_out, open_table, uniform
+from gdcore.losses import LOSSES
+from gdcore.scores import of_moments
+from gdcore.tables import Piece
+
+pa = pytest.importorskip("pyarrow")
+import pyarrow.parquet as pq  # noqa: E402
+
+N = 70_000  # more than a batch of any reader
+NAMES = ["size", "age", "new", "town"]
+TOWNS = ("Bonn", "Köln", "Trier", "Ulm")
+
+
+@pytest.fixture(scope="module")
+def columns():
+    rng = np.random.default_rng(0)
+    size, age = rng.normal(50, 20, N), rng.integers(0, 90, N)
+    new, town = rng.random(N) < 0.3, rng.choice(4, N, p=[0.2, 0.1, 0.3, 0.4])
+    price = 3 * size - age + 20 * new + np.array([5.0, -3.0, 0.0, 9.0])[town] + rng.normal(0, 10, N)
+    return {
+        "size": size, "age": age, "new": new, "town": np.array(TOWNS)[town], "price": price, "dear": price > 150,
+        "class": np.digitize(price, [100, 200]), "w": rng.integers(0, 5, N).astype(float),
+    }  # fmt: skip
+
+
+def target_of(loss):
+    return {"binary": "dear", "classes": "class"}.get(LOSSES[loss]().targets, "price")
+
+
+def encoded(columns, rows=slice(None)):
+    """X by a plain loop: the commonest town has no column."""
+    X = []
+    for size, age, new, town in zip(*(columns[name][rows] for name in NAMES), strict=True):
+        X.append([size, age, 1.0 if new else 0.0, *(1.0 if town == value else 0.0 for value in ("Bonn", "Köln", "Trier"))])
+    return np.array(X)
+
+
+def write_csv(path, columns):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*(values.tolist() for values in columns.values()), strict=True))
+
+
+def write(folder, form, columns):
+    """The table in a form; what `open_table` is to be given."""
+    if form == "csv":
+        write_csv(folder / "t.csv", columns)
+        return folder / "t.csv"
+    if form.startswith("parquet"):
+        options = {
+            "parquet": {},
+            "parquet, small groups": {"row_group_size": 1234},
+            "parquet, small pages": {"data_page_size": 512},
+        }
+        pq.write_table(pa.table(columns), folder / "t.parquet", **options[form])
+        return folder / "t.parquet"
+    (folder / "d").mkdir()
+    cuts = [0, 1, 30_000, 30_001, N]
+    for i in range(4):
+        part = {name: values[cuts[i] : cuts[i + 1]] for name, values in columns.items()}
+        if i % 2:
+            pq.write_table(pa.table(part), folder / "d" / f"{i}.parquet")
+        else:
+            write_csv(folder / "d" / f"{i}.csv", part)
+    return folder / "d"
+
+
+FORMS = ["csv", "parquet", "parquet, small groups", "parquet, small pages", "several files"]
+
+
+@pytest.fixture(scope="module")
+def files(columns, tmp_path_factory):
+    return {form: write(tmp_path_factory.mktemp("files"), form, columns) for form in FORMS}
+
+
+@pytest.fixture(scope="module")
+def X(columns):
+    return encoded(columns)
+
+
+def same(one, other):
+    assert one.model.weights.tobytes() == other.model.weights.tobytes()
+    assert np.asarray(one.model.bias).tobytes() == np.asarray(other.model.bias).tobytes()
+    assert (one.status, one.epochs) == (other.status, other.epochs)
+    assert one.loss == pytest.approx(other.loss, rel=1e-10)  # of a table it may be the second moments' own
+
+
+@pytest.mark.parametrize("keeping", ["memory", "folder", "nothing"])
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_trains_as_its_rows(files, columns, X, form, keeping, tmp_path, monkeypatch):
+    if keeping != "memory":
+        monkeypatch.setattr(sources, "MEMORY", 0)
+    cache = tmp_path if keeping == "folder" else None
+    for target, loss in (("price", "mse"), ("dear", "logistic")):
+        table = open_table(files[form], target, features=NAMES, cache=cache)
+        assert table.names == ["size", "age", "new", "town=Bonn", "town=Köln", "town=Trier"]
+        assert table.loss.name == loss
+        assert table.kept == (keeping != "nothing")
+        run = gdcore.fit(table, loss=loss, epochs=8)
+        same(run, gdcore.fit(X, columns[target].astype(float), loss=loss, epochs=8))
+        assert table.rows == len(table) == N
+        del table, run
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"weights": "w"}, {"test_size": 0.3, "seed": 5}, {"weights": "w", "test_size": 0.2}], ids=str
+)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_trains_as_its_rows(files, columns, X, loss, options):
+    target = target_of(loss)
+    table = open_table(files["parquet"], target, features=NAMES, loss=loss, **options)
+    rows = ~held_out(0, N, options.get("test_size", 0.0), options.get("seed", 0))
+    s = columns["w"][rows] if "weights" in options else None
+    Y = columns[target].astype(float)
+    run = gdcore.fit(table, loss=loss, epochs=6)
+    same(run, gdcore.fit(X[rows], Y[rows], loss=loss, epochs=6, sample_weight=s))
+    piece = table.read()
+    np.testing.assert_array_equal(piece.X, X[rows])
+    np.testing.assert_array_equal(piece.Y[:, 0], Y[rows])
+    if s is not None:
+        np.testing.assert_array_equal(piece.sample_weight, s)
+    if "test_size" in options:
+        held = table.held_out.read()
+        np.testing.assert_array_equal(held.X, X[~rows])
+        np.testing.assert_array_equal(held.Y[:, 0], Y[~rows])
+        assert len(table.held_out) == (~rows).sum()
+    else:
+        assert table.held_out is None
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "several files"])
+@pytest.mark.parametrize("missing", ["drop", "mean"])
+@pytest.mark.parametrize("test_size", [0.0, 0.25])
+def test_missing_values(columns, tmp_path, form, missing, test_size, monkeypatch):
+    monkeypatch.setattr(sources, "ROWS", 10_000)
+    rng = np.random.default_rng(3)
+    gone = {name: rng.random(N) < 0.1 for name in ("size", "age", "new")} | {"town": rng.random(N) < 0.1 * (missing == "drop")}
+    holes = {
+        name: np.array([None if g else v for v, g in zip(columns[name].tolist(), gone[name], strict=True)], object)
+        for name in NAMES
+    }
+    table = open_table(
+        write(tmp_path, form, holes | {"price": columns["price"]}), "price", missing=missing, test_size=test_size, seed=2
+    )
+    rows = ~held_out(0, N, test_size, 2)
+    if missing == "drop":
+        whole = ~np.any(list(gone.values()), axis=0)
+        X, rows = encoded(columns, whole), rows[whole]
+        Y = columns["price"][whole]
+    else:
+        filled = dict(columns)
+        for column in table.encoding.columns[:3]:
+            known = columns[column.name][rows & ~gone[column.name]].astype(float)
+            assert column.mean == pytest.approx(known.mean(), rel=1e-12)  # of the rows that train, and no others
+            filled[column.name] = np.where(gone[column.name], column.mean, columns[column.name].astype(float))
+        X, Y = encoded(filled), columns["price"]
+        X[:, 2] = filled["new"]
+    piece = table.read()
+    np.testing.assert_array_equal(piece.X, X[rows])
+    np.testing.assert_array_equal(piece.Y[:, 0], Y[rows])
+    assert table.dropped == (N - whole.sum() if missing == "drop" else 0)
+    same(gdcore.fit(table), gdcore.fit(X[rows], Y[rows]))
+
+
+def test_means_do_not_depend_on_how_a_file_is_cut(columns, tmp_path, monkeypatch):
+    holes = {
+        "size": np.where(np.arange(N) % 7 == 0, np.nan, columns["size"] * 1e3 ** columns["size"].clip(0, 2)),
+        "y": columns["price"],
+    }
+    means = set()
+    for rows in (1 << 16, 1000, 77):
+        monkeypatch.setattr(sources, "ROWS", rows)
+        pq.write_table(pa.table(holes), tmp_path / "t.parquet", row_group_size=rows * 3)
+        means.add(open_table(tmp_path / "t.parquet", "y", missing="mean").encoding.columns[0].mean)
+    assert len(means) == 1
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["f8", ">f8", "f4", "i8"])
+def test_npy_trains_as_its_rows(tmp_path, order, dtype):
+    array = np.asarray((np.random.default_rng(0).normal(size=(N, 5)) * 100).astype(dtype), order=order)
+    np.save(tmp_path / "t.npy", array)
+    table = open_table(tmp_path / "t.npy", "3")
+    assert table.names == ["0", "1", "2", "4"]
+    plain = array.astype(np.float64)
+    same(gdcore.fit(table), gdcore.fit(np.ascontiguousarray(plain[:, [0, 1, 2, 4]]), np.ascontiguousarray(plain[:, 3])))
+
+
+def test_the_spectrum_and_predictions(files, columns, X):
+    for form in ("csv", "several files"):
+        table = open_table(files[form], features=NAMES)
+        found, wanted = spectrum(table), spectrum(X)
+        assert (found.largest, found.smallest, found.lr_limit) == (wanted.largest, wanted.smallest, wanted.lr_limit)
+        model = gdcore.fit(X, columns["price"]).model
+        np.testing.assert_array_equal(model.predict(table), model.predict(X))
+    network = gdcore.MLP([6, 3, 1])
+    np.testing.assert_array_equal(network.predict(table.read().X), network.predict(X))
+
+
+def test_integer_targets_and_labels(files, columns):
+    table = open_table(files["parquet"], "age", features=["size"])
+    assert table.labels == ()
+    assert table.read().Y.dtype == np.float64
+    table = open_table(files["parquet"], "class", features=["size"], loss="softmax")
+    assert (table.labels, table.classes) == ((0, 1, 2), 3)
+    np.testing.assert_array_equal(table.read().Y[:, 0], columns["class"])
+    table = open_table(files["csv"], "town", features=["size"])
+    assert (table.labels, table.classes, table.loss.name) == (TOWNS, 4, "softmax")
+    np.testing.assert_array_equal(np.array(TOWNS)[table.read().Y[:, 0].astype(int)], columns["town"])
+    table = open_table(files["csv"], "dear", features=["size"])
+    assert (table.labels, table.loss.name) == ((False, True), "logistic")
+
+
+@pytest.mark.parametrize("labels", [(3, 7), (-1.5, 2.5), (0, 1)])
+def test_two_numbers_are_classes_unless_a_loss_says_otherwise(tmp_path, labels):
+    y = np.array(labels)[np.arange(50) % 3 % 2]
+    for name, write_it in (("t.csv", write_csv), ("t.parquet", lambda path, c: pq.write_table(pa.table(c), path))):
+        write_it(tmp_path / name, {"x": np.arange(50.0), "y": y})
+        table = open_table(tmp_path / name, "y")
+        assert (table.labels, table.loss.name) == (labels, "logistic")
+        np.testing.assert_array_equal(table.read().Y[:, 0], y == labels[1])
+        table = open_table(tmp_path / name, "y", loss="mse")
+        np.testing.assert_array_equal(table.read().Y[:, 0], y)
+
+
+# Passes ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """How often a source has been decoded to its end, and begun."""
+    counted = {"begun": 0, "ended": 0}
+    original = sources.File.batches
+
+    def batches(self, names):
+        counted["begun"] += 1
+        yield from original(self, names)
+        counted["ended"] += 1
+
+    monkeypatch.setattr(sources.File, "batches", batches)
+    return counted
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+@pytest.mark.parametrize("test_size", [0.0, 0.2])
+def test_one_pass_is_all_for_squared_error(files, passes, form, test_size, monkeypatch):
+    monkeypatch.setattr(sources, "MEMORY", 0)
+    table = open_table(files[form], "price", features=["size", "age", "new"], loss="mse", test_size=test_size)
+    run = gdcore.fit(table)
+    assert run.status == "converged"
+    assert table.seen.complete
+    assert passes == {"begun": 1, "ended": 1}
+
+
+@pytest.mark.parametrize("loss", ["mse", "logistic", "quantile"])
+def test_a_table_that_is_kept_is_decoded_once(files, passes, loss):
+    table = open_table(files["csv"], target_of(loss), features=NAMES, loss=loss, test_size=0.2, missing="drop")
+    gdcore.fit(table, loss=loss, epochs=5)
+    table.held_out.read()
+    assert passes == {"begun": 1, "ended": 1}
+
+
+def test_a_pass_that_is_left_leaves_nothing(files, columns, X, monkeypatch):
+    monkeypatch.setattr(sources, "MEMORY", 0)
+    monkeypatch.setattr(tables, "PIECE_BYTES", 1 << 16)  # so that a thread that is two pieces ahead is not at the end
+    table = open_table(files["csv"], "price", features=NAMES, test_size=0.2, seed=1)
+    for _ in range(3):
+        pieces = table.pieces(1)
+        next(pieces)
+        pieces.close()
+        blocks = table.blocks()
+        next(blocks)
+        next(blocks)
+        blocks.close()
+        assert not table.seen.complete
+        assert [thread for thread in threading.enumerate() if thread.name == "gdcore-ahead"] == []
+    run = gdcore.fit(table)
+    rows = ~held_out(0, N, 0.2, 1)
+    same(run, gdcore.fit(X[rows], columns["price"][rows]))
+    assert table.seen.moments.rows == rows.sum()
+    assert table.held_out.seen.moments.rows == (~rows).sum()
+    assert table.rows == rows.sum()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), gdcore.TableError("wrong here"), MemoryError()])
+def test_what_goes_wrong_while_reading_arrives(files, monkeypatch, error):
+    monkeypatch.setattr(sources, "MEMORY", 0)
+    original = sources.File.batches
+
+    def batches(self, names):
+        for i, batch in enumerate(original(self, names)):
+            if i == 1:
+                raise error
+            yield batch
+
+    table = open_table(files["parquet, small groups"], "price", features=["size"], loss="mse")
+    monkeypatch.setattr(sources.File, "batches", batches)
+    with pytest.raises(type(error)):
+        for _ in table.pieces(1):
+            pass
+    if isinstance(error, KeyboardInterrupt):
+        with contextlib.suppress(KeyboardInterrupt):
+            assert gdcore.fit(table).status == "interrupted"
+    else:
+        with pytest.raises(type(error)):
+            gdcore.fit(table)
+    assert [thread for thread in threading.enumerate() if thread.name == "gdcore-ahead"] == []
+
+
+# What is noted on the way ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_moments_of_the_rows_that_are_held_out(files, columns, X, weighted):
+    options = {"weights": "w"} if weighted else {}
+    table = open_table(files["several files"], "price", features=NAMES, test_size=0.3, seed=4, **options)
+    run = gdcore.fit(table)
+    rows = held_out(0, N, 0.3, 4)
+    s = columns["w"][rows] if weighted else np.ones(rows.sum())
+    Z = np.column_stack([X, columns["price"]])[rows]
+    mean = s @ Z / s.sum()
+    moments = table.held_out.seen.moments
+    assert (moments.total, moments.columns) == (s.sum(), 6)
+    np.testing.assert_allclose(moments.mean, mean, rtol=1e-11)
+    np.testing.assert_allclose(moments.scatter, ((Z - mean) * s[:, None]).T @ (Z - mean), rtol=1e-8, atol=1e-5)
+    residual = columns["price"][rows] - run.model.predict(X[rows])
+    scores = of_moments(moments, run.model)
+    assert scores.loss == pytest.approx(s @ residual**2 / s.sum(), rel=1e-9)
+    own = table.seen.moments
+    t = columns["w"][~rows] if weighted else np.ones((~rows).sum())
+    assert own.columns == 1
+    assert own.mean[0] == pytest.approx(t @ columns["price"][~rows] / t.sum(), rel=1e-12)
+
+
+def test_other_losses_note_the_target_only(files):
+    table = open_table(files["parquet"], "dear", features=NAMES, test_size=0.3)
+    gdcore.fit(table, loss="logistic", epochs=2)
+    assert table.held_out.seen.moments.columns == 1
+
+
+def test_a_sample_does_not_depend_on_how_the_rows_come():
+    X, Y = np.random.default_rng(0).normal(size=(5000, 3)), np.arange(5000.0)[:, None]
+    samples = []
+    for step in (5000, 1, 77, 499):
+        glance = Glance()
+        glance.size = 200
+        for start in range(0, 5000, step):
+            glance.take(Piece(X[start : start + step], Y[start : start + step], None))
+        samples.append(glance.sample)
+    chosen = samples[0].Y[:, 0].astype(int)
+    assert len(chosen) == 200
+    assert (np.diff(chosen) > 0).all()
+    assert set(chosen) == set(np.argsort(uniform(0, 5000, 1))[:200])
+    for sample in samples:
+        np.testing.assert_array_equal(sample.Y[:, 0], chosen)
+        np.testing.assert_array_equal(sample.X, X[chosen])
+
+
+def test_a_sample_of_a_few_rows_is_all_of_them():
+    glance = Glance()
+    glance.size = 10
+    glance.take(Piece(np.ones((3, 2)), np.arange(3.0)[:, None], None))
+    np.testing.assert_array_equal(glance.sample.Y[:, 0], [0, 1, 2])
+
+
+def test_uniform_is_the_same_however_it_is_asked_for():
+    whole = uniform(0, 10_000, 3)
+    for step in (1, 7, 4096):
+        parts = [uniform(start, min(step, 10_000 - start), 3) for start in range(0, 10_000, step)]
+        np.testing.assert_array_equal(np.concatenate(parts), whole)
+    far = 2**40
+    np.testing.assert_array_equal(uniform(far, 10, 3)[4:], uniform(far + 4, 6, 3))
+
+
+def test_uniform_is_splitmix64():
+    """Its published form, in Python's integers."""
+    mask, gamma = 2**64 - 1, 0x9E3779B97F4A7C15
+
+    def number(row, seed):
+        z = ((row + 1) * gamma + (seed + 1) * 0xD1B54A32D192ED03) & mask
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+        return ((z ^ (z >> 31)) >> 11) * 2.0**-53
+
+    for seed in (0, 1, 12345, 2**63):
+        assert uniform(5, 20, seed).tolist() == [number(row, seed) for row in range(5, 25)]
+
+
+def test_uniform_is_uniform_and_seeds_differ():
+    u = np.stack([uniform(0, 100_000, seed) for seed in range(6)])
+    assert u.min() >= 0
+    assert u.max() < 1
+    for one in u:  # the expected counts' standard deviation is 30: six of them
+        assert abs(np.histogram(one, 100, (0, 1))[0] - 1000).max() < 190
+    limit = 5 / np.sqrt(100_000)
+    assert abs(np.corrcoef(u) - np.eye(6)).max() < limit
+    assert abs(np.corrcoef(u[0, :-1], u[0, 1:])[0, 1]) < limit
+
+
+def test_the_share_that_is_held_out():
+    for share in (0.0, 0.01, 0.2, 0.9):
+        count = held_out(0, 100_000, share, 7).sum()
+        assert abs(count - share * 100_000) <= 5 * np.sqrt(100_000 * share * (1 - share))
+    assert (held_out(0, 1000, 0.2, 0) <= held_out(0, 1000, 0.5, 0)).all()  # a larger share holds out more of the same
+
+
+# Messages that Python's caller meets -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"missing": "ignore"}, "missing must be 'error', 'drop' or 'mean', found 'ignore'"),
+        ({"test_size": 1}, "test_size must be at least 0 and less than 1, found 1"),
+        ({"test_size": -0.1}, "test_size must be at least 0 and less than 1, found -0.1"),
+        ({"test_size": float("nan")}, "test_size must be at least 0 and less than 1, found nan"),
+        ({"loss": "hinge"}, "loss 'hinge' is unknown"),
+        ({"delimiter": ";;"}, "delimiter must be one ASCII character"),
+        ({"decimal": "5"}, "decimal must be one ASCII character"),
+    ],
+)
+def test_options_that_are_wrong(files, options, said):
+    with pytest.raises(ValueError, match=said):
+        open_table(files["csv"], "price", **options)
+
+
+def test_warnings_come_once_and_to_the_caller(tmp_path):
+    write_csv(tmp_path / "t.csv", {"c": np.ones(50, int), "x": np.arange(50), "y": np.arange(50) ** 2})
+    table = open_table(tmp_path / "t.csv", "y")
+    with pytest.warns(gdcore.TableWarning, match="column c is 1 in every row: such columns tell nothing"):
+        gdcore.fit(table)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gdcore.fit(table)
+    assert len(table.notes) == 1
+
+
+def test_progress_is_told(files):
+    table = open_table(files["csv"], "price", features=["size"])
+    told = []
+    table.progress = told.append
+    table.read()
+    assert sum(told) == N
+
+
+def test_huge_finite_values_are_no_infinities(tmp_path):
+    write_csv(tmp_path / "t.csv", {"x": np.array([1e308, 1.7e308, -1e308, 1e308] * 5), "y": np.arange(20)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert open_table(tmp_path / "t.csv", "y").read().X[:2, 0].tolist() == [1e308, 1.7e308]
+
+
+# Memory ----------------------------------------------------------------------------------------------------------------------
+
+_PEAK = """
+import resource, sys
+import gdcore
+path, target, loss, low = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4]
+table = gdcore.open_table(path, target, loss=loss, test_size=0.1)
+run = gdcore.fit(table, loss=loss, epochs=2, n_threads=2)
+print(table.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+"""
+
+
+def peak(path, target, loss):
+    done = subprocess.run(
+        [sys.executable, "-c", _PEAK, str(path), target, loss, "0"],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=True,
+    )
+    rows, size = map(int, done.stdout.split())
+    return rows, size
+
+
+@pytest.mark.parametrize("form", ["one row group", "many row groups", "csv"])
+def test_memory_stays_small(tmp_path, form):
+    """A table that is 0.5 GB decoded: 3,000,000 × 21, of few distinct values, so that the file is quickly made."""
+    rng = np.random.default_rng(0)
+    count, n = 20, 3_000_000
+    if form == "csv":
+        n = 1_000_000
+        lines = b"".join(b",".join(b"%.1f" % v for v in row) + b"\n" for row in rng.integers(0, 9, (1000, count + 1)) / 2)
+        with open(tmp_path / "t.csv", "wb") as file:
+            file.write(b",".join(b"x%d" % j for j in range(count)) + b",y\n")
+            for _ in range(n // 1000):
+                file.write(lines)
+        path = tmp_path / "t.csv"
+    else:
+        path = tmp_path / "t.parquet"
+        block = pa.table(
+            {f"x{j}": np.tile(rng.integers(0, 9, 1000) / 2, 50) for j in range(count)} | {"y": np.arange(50_000.0) % 17}
+        )
+        options = {"compression": "none"}
+        if form == "one row group":
+            options["write_batch_size"] = 50_000
+        with pq.ParquetWriter(path, block.schema, **options) as writer:
+            if form == "one row group":
+                writer.write_table(pa.concat_tables([block] * (n // 50_000)), row_group_size=n)
+            else:
+                for _ in range(n // 50_000):
+                    writer.write_table(block)
+    rows, size = peak(path, "y", "mse")
+    assert abs(rows - 0.9 * n) < 5000
+    assert size < 512 << 20, f"{size >> 20} MB"
