@@ -42,6 +42,7 @@ TARGETS: dict[str, Any] = {
     "rival": 1.0,  # its time over ours, at least
 }
 GRADIENT = 1e-6
+CLOSE = 1e-8  # beside the rival, whose Newton steps end about there
 
 
 @dataclass(frozen=True)
@@ -283,13 +284,14 @@ def measure_rival(quick: bool) -> list[Row]:
         X, y = (a.persist() for a in lazily(sizes.rival_rows, sizes.columns, parts))
         _wait(client, X, y)
         began = time.perf_counter()
-        run = distributed.fit(X, y, loss="logistic")
+        run = distributed.fit(X, y, loss="logistic", tol=0.0, callback=lambda epoch: epoch.gradient_norm <= CLOSE)
         row["seconds"], row["gradient"] = time.perf_counter() - began, gradient(run.model.weights, run.model.bias)
         try:
             from dask_ml.linear_model import LogisticRegression
         except ImportError as error:
             return [row | {"missing": f"dask-ml is not here ({error})"}]
-        for solver in ("admm", "lbfgs", "newton"):
+        # admm, dask-ml's default, took 481 s on 1,000,000 rows, to a gradient of 2e-04.
+        for solver in ("admm", "lbfgs", "newton") if quick else ("lbfgs", "newton"):
             try:
                 began = time.perf_counter()
                 model = LogisticRegression(solver=solver, C=1e9).fit(X, y)

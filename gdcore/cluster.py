@@ -4,8 +4,8 @@ A `fold` is one task for each partition, which runs the kernel where the partiti
 depends on the number of partitions alone, so the result does not depend on the workers, their number or their threads. What
 is to be summed, the weights in it, goes to each partition with its task; nothing but sums comes back. Scheduling, moving,
 retrying and spilling are Dask's: all that is kept between passes are partitions persisted on the workers, which Dask makes
-anew from their source where a worker is lost. The partition is all that a task depends on, and no worker is chosen for it:
-so Dask runs it where the partition lies, and still runs it when every worker of old is gone.
+anew from their source where a worker is lost. A task is sent to the worker that has its partition; where that worker has
+gone, the pass is done again with the partitions where Dask has them then.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 FAN = 4
 """So many sums are added by one task of the tree."""
 
+_LOST = object()
 _RANGE = 1e-100, 1e100  # of the largest weight of a partition: sums of such weights neither overflow nor vanish
 
 
@@ -93,7 +94,9 @@ class Cluster(Table):
         how = _Wanted(self.names, str(self.dtype), self.target_shape if Y is not None else None, targets, label)
         make = dask.delayed(_piece, pure=True)
         self._lazy = [make(i, how, x, y, s) for i, (x, y, s) in enumerate(zip(source.blocks, *beside, strict=False))]
-        self._pieces, self._label = self._lazy, label
+        self._label = label
+        self._pieces: list[Any] = self._lazy
+        self._places: list[str | None] = [None] * len(self._lazy)
 
     def __len__(self) -> int:
         if self.rows is None:
@@ -109,18 +112,52 @@ class Cluster(Table):
         multiple: int | None = None,
     ) -> Any:
         """What `gdcore.tables.fold` says: ``part`` of each partition on its worker, added up in a tree on the workers."""
-        import dask
-
-        # Pure keys would hash what is new in every pass.
-        run, join = dask.delayed(_run, pure=False), dask.delayed(_joined, pure=False)
-        whole = functools.partial(part)
-        sums = [run(whole, piece, self.n_threads, self._crowd) for piece in self._pieces]
-        while len(sums) > 1:
-            sums = [join(add, *sums[i : i + FAN]) for i in range(0, len(sums), FAN)]
-        value = _computed(sums[0])
+        while (value := self._folded(part, add)) is _LOST:
+            self._places = _places(self._pieces)
         if value is None:
             raise ValueError(f"{self._label}X is empty: no partition has rows")
         return value
+
+    def _folded(self, part: Callable[..., Any], add: Callable[[Any, Any], Any]) -> Any:
+        import dask
+
+        whole, client = functools.partial(part), _client()
+        if client is not None and any(self._places):
+            return self._sent(client, whole, add)
+        # Pure keys would hash what is new in every pass.
+        run, join = dask.delayed(_run, pure=False), dask.delayed(_joined, pure=False)
+        return _computed(_tree([run(whole, piece, self.n_threads, self._crowd) for piece in self._pieces], join, add))
+
+    def _sent(self, client: Any, part: Any, add: Any) -> Any:
+        """`_folded` with each task sent to the worker of its partition; `_LOST` where one of these workers has gone.
+
+        Else an idle worker may take a task, and fetch for it a partition, which is read much faster than it is sent.
+        """
+        from distributed import futures_of, wait
+
+        made: list[Any] = []
+
+        def submit(*arguments: Any, **options: Any) -> Any:
+            made.append(client.submit(*arguments, pure=False, **options))
+            return made[-1]
+
+        try:
+            sums = [
+                submit(_run, part, future, self.n_threads, self._crowd, workers=None if place is None else [place])
+                for future, place in zip(futures_of(self._pieces), self._places, strict=True)
+            ]
+            total = _tree(sums, functools.partial(submit, _joined), add)
+            while True:
+                try:
+                    with client.as_current():
+                        wait(total, timeout=1)
+                    return total.result()
+                except TimeoutError:
+                    if not {place for place in self._places if place} <= set(client.nthreads()):
+                        return _LOST
+        finally:
+            for future in made:
+                future.release()
 
     def moments(self, n_threads: int, backend: str, target: bool) -> Moments:
         """`Moments.of` all rows: of each partition about its own means, then added up."""
@@ -134,12 +171,14 @@ class Cluster(Table):
         if self._pieces is self._lazy:
             import dask
 
+            _ = self._crowd  # looks at the workers before they get anything
             self._pieces = list(dask.persist(*self._lazy))
+            self._places = _places(self._pieces)
             self._count()
 
     def free(self) -> None:
         """Lets go of what was persisted."""
-        self._pieces = self._lazy
+        self._pieces, self._places = self._lazy, [None] * len(self._lazy)
 
     @functools.cached_property
     def _crowd(self) -> int:
@@ -390,6 +429,26 @@ def _client() -> Any:
 
     client = getattr(get_scheduler(), "__self__", None)
     return client if hasattr(client, "scheduler_info") else None
+
+
+def _places(pieces: list[Any]) -> list[str | None]:
+    """The worker on which each persisted piece lies."""
+    client = _client()
+    if client is None:
+        return [None] * len(pieces)
+    from distributed import futures_of, wait
+
+    with client.as_current():
+        wait(pieces)
+    found = client.who_has(futures_of(pieces))
+    return [next(iter(found.get(piece.key, ())), None) for piece in pieces]
+
+
+def _tree(sums: list[Any], join: Any, add: Any) -> Any:
+    """Lazy sums, added up: the shape depends on their number alone."""
+    while len(sums) > 1:
+        sums = [join(add, *sums[i : i + FAN]) for i in range(0, len(sums), FAN)]
+    return sums[0]
 
 
 def _computed(value: Any) -> Any:
