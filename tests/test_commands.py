@@ -374,7 +374,7 @@ def test_json_is_json_and_nothing_else(folder, gd, given):
     table.to_csv("homes.csv", index=False)
     status, out, err = gd(*PRICE, "--json", *given)
     assert status == 0
-    assert err == "gdcore: warning: homes.csv: column zero is 0 in every row: such columns tell nothing\n"
+    assert err == "gdcore: warning: homes.csv: column zero is 0 in every row, and so tells nothing\n"
 
     def refuse(constant):
         raise AssertionError(f"{constant} is no JSON")
@@ -384,7 +384,7 @@ def test_json_is_json_and_nothing_else(folder, gd, given):
     assert told["target"] == "price"
     assert told["columns"]["town"].startswith("text: 2 columns")
     assert told["settings"]["test_size"] == 0.2
-    assert told["notes"] == ["homes.csv: column zero is 0 in every row: such columns tell nothing"]
+    assert told["notes"] == ["homes.csv: column zero is 0 in every row, and so tells nothing"]
     assert ("weights" in told) == (not given or given[0] != "--model")
 
 
@@ -409,7 +409,7 @@ def test_quiet_prints_nothing_but_warnings(folder, gd, given):
     table.to_csv("homes.csv", index=False)
     status, out, err = gd(*PRICE, "--quiet", *given)
     assert (status, out) == (0, "")
-    assert err == "gdcore: warning: homes.csv: column one is 1 in every row: such columns tell nothing\n"
+    assert err == "gdcore: warning: homes.csv: column one is 1 in every row, and so tells nothing\n"
 
 
 @pytest.mark.parametrize(
@@ -498,7 +498,7 @@ def test_a_warning_has_a_line_of_its_own(folder):
     with terminal(*PRICE) as (child, screen):
         shown = "".join(screen)
         child.stdout.read()
-    assert "\r\x1b[Kgdcore: warning: homes.csv: column one is 1 in every row: such columns tell nothing\r\n" in shown
+    assert "\r\x1b[Kgdcore: warning: homes.csv: column one is 1 in every row, and so tells nothing\r\n" in shown
 
 
 # Ctrl-C and checkpoints ---------------------------------------------------------------------------------------------------
@@ -1024,7 +1024,7 @@ def test_flights_in_any_order_of_rows_and_columns_are_predicted_the_same(flights
 def test_flights_from_python(flights, flights_table):
     """The README's lines, in the folder with the table, give the model of the command."""
     folder, _ = flights
-    (code,) = re.findall(r"```python\n(.*?)```", readme_section(), re.DOTALL)
+    (code,) = re.findall(r"```py\n(.*?)```", readme_section(), re.DOTALL)
     assert ">>>" not in code
     names = {}
     with contextlib.chdir(folder), warnings.catch_warnings():
