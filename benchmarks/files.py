@@ -50,7 +50,7 @@ class Sizes:
     row_group: int
 
 
-FULL = Sizes(10_000_000, 20, rounds=5, row_group=1_000_000)
+FULL = Sizes(10_000_000, 20, rounds=3, row_group=1_000_000)
 QUICK = Sizes(200_000, 20, rounds=1, row_group=50_000)
 
 
@@ -220,7 +220,9 @@ def flights_rows(folder: Path, sizes: Sizes) -> list[Row]:
             times[name].append(time.perf_counter() - began)
             answer = json.loads(result.stdout)
             scores[name] = (answer.get("test") or answer)["R²"]
-    best = min((name for name in tasks if name != "gdcore"), key=lambda name: statistics.median(times[name]))
+    # Ridge's solver for sparse columns stops early, at another R².
+    good = [name for name in tasks if name != "gdcore" and abs(scores[name] - scores["gdcore"]) < 5e-4]
+    best = min(good or ["cholesky"], key=lambda name: statistics.median(times[name]))
     return [{
         "kind": "flights", "name": "flights", "rows": count, "seconds": statistics.median(times["gdcore"]),
         "sklearn_seconds": statistics.median(times[best]), "solver": best,
@@ -298,4 +300,9 @@ def files_tables(content: Document) -> list[Table]:
     return tables
 
 
-TABLES = {"files": files_tables}
+def summary_tables(content: Document) -> list[Table]:
+    """What the README shows."""
+    return files_tables({**content, "rows": [row for row in content["rows"] if row["kind"] != "help"]})
+
+
+TABLES = {"files": files_tables, "files-summary": summary_tables}

@@ -261,6 +261,14 @@ class FileTable(Table):
         self.weighted = encoding.weights is not None
         self.rows = None if self.test_size or self.missing == "drop" else self.source.rows
 
+    def card(self) -> dict[str, Any]:
+        """How the columns became numbers: a model that has been trained on this table keeps it, for ``gdcore predict``."""
+        target = self.encoding.target
+        return {
+            "data": [self.source.label], "target": None if target is None else target.column.name,
+            "encoding": self.encoding.card(),
+        }  # fmt: skip
+
     @property
     def kept(self) -> bool:
         """Whether later passes need not decode again."""

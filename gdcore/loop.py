@@ -623,8 +623,10 @@ class Training(Problem):
             _, weights, bias = self.state.best
             weights, bias = self._final(weights, bias)
             loss_now, norm_now = self.objective_at(weights, bias), math.nan
-        model = self.model.with_parameters(weights, bias)
+        model: Any = self.model.with_parameters(weights, bias)
         model.loss = self.loss_function
+        if self.table and (card := self.X.card()) is not None:
+            model.columns, model.card = list(self.X.names), card
         self._free()
         return Run(model, history, status, self.method, loss_now, norm_now, self._resume, self._facts(weights, bias))
 

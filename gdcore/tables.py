@@ -148,6 +148,10 @@ class Table:
     def free(self) -> None:
         """Says that no more will follow soon."""
 
+    def card(self) -> dict[str, Any] | None:
+        """What a model has to know to be used on another such table, as what JSON can hold; None where that is nothing."""
+        return None
+
     def read(self) -> Piece:
         """All rows as arrays, for what needs them at once: networks and mini-batches."""
         blocks = list(self.blocks())

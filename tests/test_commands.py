@@ -1038,6 +1038,21 @@ def test_flights_from_python(flights, flights_table):
     assert (names["run"].model.predict(table)[:100] == model.predict(table.read().X)[:100]).all()
 
 
+def test_a_model_from_python_predicts_from_the_shell(tmp_path, capsys):
+    (tmp_path / "rent.csv").write_text("area,town,rent\n50,Ulm,500\n70,Ulm,700\n60,Bonn,800\n80,Bonn,1000\n20,Ulm,210\n")
+    (tmp_path / "new.csv").write_text("town,area\nBonn,100\nUlm,10\n")
+    table = gdcore.open_table(tmp_path / "rent.csv", "rent")
+    run = gdcore.fit(table)
+    gdcore.save(run, tmp_path / "rent.safetensors")
+    command = ["predict", str(tmp_path / "rent.safetensors"), str(tmp_path / "new.csv"), "--out", str(tmp_path / "out.csv")]
+    assert cli.main(command) == 0
+    assert "2 predictions of rent" in capsys.readouterr().out
+    found = np.loadtxt(tmp_path / "out.csv", skiprows=1)
+    assert table.names == ["area", "town=Bonn"]
+    assert (found == run.model.predict([[100.0, 1.0], [10.0, 0.0]])).all()
+
+
+@pytest.mark.skipif(not README.exists(), reason="README.md does not lie beside tests/")
 def test_the_picture_in_the_readme_is_there():
     assert "benchmarks/results/flights.png" in readme_section()
     assert (README.parent / "benchmarks" / "results" / "flights.png").read_bytes().startswith(b"\x89PNG")

@@ -63,7 +63,7 @@ def run(options: Namespace) -> int:
             result = _linear(table, options, wish, bars)
     facts = results.facts(table, options, result, perf_counter() - start)
     model = result.run.model
-    model.columns, model.card = table.names, {"encoding": table.encoding.card(), **facts}
+    model.columns, model.card = table.names, table.card() | facts
     files.save(result.run, out)
     if options.plot or options.report:
         results.draw(table, options, result, facts)
