@@ -93,7 +93,7 @@ def columns_of(batch: Any, columns: list[Column]) -> tuple[list[Floats], Array |
 def matrix(numbers: list[Floats], columns: list[Column]) -> Floats:
     """X (m, d) of the columns' numbers, row-contiguous."""
     m, widths = len(numbers[0]), [len(column.names) for column in columns]
-    X = np.zeros((m, sum(widths)))
+    X = (np.zeros if any(column.kind == "category" for column in columns) else np.empty)((m, sum(widths)))
     for start in range(0, m, _BLOCK):
         rows = slice(start, start + _BLOCK)
         j = 0

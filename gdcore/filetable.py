@@ -365,7 +365,8 @@ class FileTable(Table):
         """Small enough that their memory is used again instead of being asked of the system anew."""
         width = 8 * len(self.names)
         rows = max(1, _BYTES // width, min(_FEW, _WIDE // width))
-        for batch in self.source.batches(names):
+        batches = self.source.batches(names)
+        for batch in batches if self.kept else ahead(batches):  # what is not kept is decoded, in a thread of its own
             for start in range(0, batch.num_rows, rows):
                 yield batch.slice(start, rows)
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from gdcore._types import Array, Floats
 
 PIECE_BYTES = 1 << 24
-"""About so many bytes of X come in a piece."""
+"""At most about so many bytes of X come in a piece."""
+_LEAST_BYTES = 1 << 20  # smaller blocks are joined
 
 
 class Piece(NamedTuple):
@@ -88,20 +89,23 @@ class Table:
 
     def pieces(self, multiple: int) -> Iterator[Piece]:
         """All rows in their order, in pieces of a multiple of so many rows; the last may be smaller."""
-        size = max(1, PIECE_BYTES // (8 * len(self.names) * multiple)) * multiple
+        row = 8 * len(self.names) * multiple
+        least, most = -(-_LEAST_BYTES // row) * multiple, max(1, PIECE_BYTES // row) * multiple
         kept: list[Piece] = []
-        have = total = 0
+        have = total = 0  # fewer than ``least`` rows are kept back
         for block in self.blocks():
-            total += len(block.X)
-            start = 0
-            while have + len(block.X) - start >= size:
-                stop = start + size - have
-                kept.append(_part(block, start, stop))
-                yield _joined(kept)
-                kept, have, start = [], 0, stop
-            if start < len(block.X):
-                kept.append(_part(block, start, len(block.X)))
-                have += len(block.X) - start
+            rows, start = len(block.X), 0
+            total += rows
+            if kept and have + rows >= least:
+                start = least - have
+                yield _joined([*kept, _part(block, 0, start)])
+                kept, have = [], 0
+            whole = start + (rows - start) // least * least if not kept else start
+            for low in range(start, whole, most):  # without a copy
+                yield _part(block, low, min(low + most, whole))
+            if whole < rows:
+                kept.append(_part(block, whole, rows))
+                have += rows - whole
         if kept:
             yield _joined(kept)
         self.rows = total
