@@ -169,11 +169,11 @@ def _facts(n: int, d: int, k: int, dtype: Any, bits: str, numbers: list[float]) 
 
 def _pieces(X: Array | Table, Y: Array | None) -> Iterator[Piece]:
     """Arrays cut as tables are, so that the same rows are known as the same."""
+    step = max(1, PIECE_BYTES // (8 * (len(X.names) if isinstance(X, Table) else X.shape[1])))
     if isinstance(X, Table):
-        yield from X.pieces(1)
+        yield from X.cut(step)
         return
     assert Y is not None
-    step = max(1, PIECE_BYTES // (8 * X.shape[1]))
     for start in range(0, len(X), step):
         yield Piece(X[start : start + step], Y[start : start + step], None)
 

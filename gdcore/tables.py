@@ -110,6 +110,12 @@ class Table:
             yield _joined(kept)
         self.rows = total
 
+    def cut(self, rows: int) -> Iterator[Piece]:
+        """All rows in their order, in pieces of just so many rows, however they come; the last may be smaller."""
+        for piece in self.pieces(rows):
+            for start in range(0, len(piece.X), rows):
+                yield _part(piece, start, min(start + rows, len(piece.X)))
+
     def fold(
         self,
         part: Callable[..., Any],
@@ -120,13 +126,7 @@ class Table:
         """What `fold` says, over all rows of the table."""
         if multiple is not None:
             return _folded(self.pieces(multiple), part, n_threads, add, carries=True)
-        step = _step(len(self.names))
-        cut = (
-            _part(piece, start, min(start + step, len(piece.X)))
-            for piece in self.pieces(step)
-            for start in range(0, len(piece.X), step)
-        )
-        return _folded(cut, part, n_threads, add, carries=False)
+        return _folded(self.cut(_step(len(self.names))), part, n_threads, add, carries=False)
 
     def moments(self, n_threads: int, backend: str, target: bool) -> Moments:
         """`Moments.of` all rows, with the target's where ``target`` says so."""
