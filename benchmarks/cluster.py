@@ -72,26 +72,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measures everything, prints each table as soon as it is known, the shortfalls last."""
-    began = time.perf_counter()
-    sizes = QUICK if args.quick else FULL
-    configuration = {"quick": args.quick, "sizes": asdict(sizes), "targets": TARGETS}
-    content = measure.document("cluster", configuration, [], [])
-    for table in measure.environment_table(content):
-        measure.print_table(table)
-    for part in ("measure_passes", "measure_answer", "measure_rival"):
-        rows = measure.in_subprocess(f"benchmarks.cluster:{part}", {"quick": args.quick}, 1)
-        for row in rows:
-            row["shortfalls"] = shortfalls(row)
-        content["rows"] += rows
-        for table in cluster_tables({**content, "rows": rows}):
-            measure.print_table(table)
-    content["shortfalls"] = [f"{where(row)}: {text}" for row in content["rows"] for text in row["shortfalls"]]
-    content["configuration"]["seconds"] = round(time.perf_counter() - began)
-    print(f"\nShortfalls: {len(content['shortfalls']) or 'none'}")
-    for line in content["shortfalls"]:
-        print(f"  {line}")
-    if args.json:
-        measure.write_json(args.json, content)
+    configuration = {"quick": args.quick, "sizes": asdict(QUICK if args.quick else FULL), "targets": TARGETS}
+    parts = (
+        (measure.in_subprocess(f"benchmarks.cluster:{part}", {"quick": args.quick}, 1), cluster_tables)
+        for part in ("measure_passes", "measure_answer", "measure_rival")
+    )
+    measure.perform(args, "cluster", configuration, parts, shortfalls, where)
 
 
 # ------------------------------------------------------------------------------------------------------------- the data
@@ -424,14 +410,8 @@ def summary_tables(content: Document) -> list[Table]:
     return [Table("Passes of logistic regression", head, lines, " ".join(notes))] if lines else []
 
 
-def shortfall_tables(content: Document) -> list[Table]:
-    """Every target missed."""
-    lines = [[line] for line in content["shortfalls"]] or [["none"]]
-    return [Table("Shortfalls", ["shortfall"], lines)]
-
-
 TABLES: dict[str, Callable[[Document], list[Table]]] = {
     "cluster": cluster_tables,
     "cluster-summary": summary_tables,
-    "cluster-shortfalls": shortfall_tables,
+    "cluster-shortfalls": measure.shortfall_tables,
 }

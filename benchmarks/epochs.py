@@ -68,28 +68,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measures everything, prints each table as soon as it is known, the shortfalls last."""
-    began = time.perf_counter()
     threads = measure.usable_cpus()
     configuration = {"quick": args.quick, "threads": threads, "sizes": asdict(_sizes(args.quick)), "targets": TARGETS}
-    content = measure.document("epochs", configuration, [], [])
-    for table in measure.environment_table(content):
-        measure.print_table(table)
-    for part in ("measure_epochs", "measure_spectrum"):
-        rows = measure.in_subprocess(f"benchmarks.epochs:{part}", {"quick": args.quick}, threads)
-        for row in rows:
-            row["shortfalls"] = shortfalls(row)
-        content["rows"] += rows
-        for table in epochs_tables({**content, "rows": rows}):
-            measure.print_table(table)
-    content["shortfalls"] = [f"{where(row)}: {text}" for row in content["rows"] for text in row["shortfalls"]]
-    content["configuration"]["seconds"] = round(time.perf_counter() - began)
-    print(f"\nShortfalls: {len(content['shortfalls']) or 'none'}")
-    for line in content["shortfalls"]:
-        print(f"  {line}")
-    if args.quick:
-        print("No target is meant for --quick: its arrays fit in caches, and the call of fit costs as much as the epochs.")
-    if args.json:
-        measure.write_json(args.json, content)
+    parts = (
+        (measure.in_subprocess(f"benchmarks.epochs:{part}", {"quick": args.quick}, threads), epochs_tables)
+        for part in ("measure_epochs", "measure_spectrum")
+    )
+    quick = "its arrays fit in caches, and the call of fit costs as much as the epochs"
+    measure.perform(args, "epochs", configuration, parts, shortfalls, where, quick)
 
 
 def _sizes(quick: bool) -> Sizes:
@@ -404,14 +390,8 @@ def summary_tables(content: Document) -> list[Table]:
     return [Table(title, head, lines, " ".join(notes))]
 
 
-def shortfall_tables(content: Document) -> list[Table]:
-    """Every target missed."""
-    lines = [[line] for line in content["shortfalls"]] or [["none"]]
-    return [Table("Shortfalls", ["shortfall"], lines)]
-
-
 TABLES: dict[str, Callable[[Document], list[Table]]] = {
     "epochs": epochs_tables,
     "epochs-summary": summary_tables,
-    "epochs-shortfalls": shortfall_tables,
+    "epochs-shortfalls": measure.shortfall_tables,
 }

@@ -11,6 +11,7 @@ threads, or in batches. Each runs in a fresh Python, in turns; importing is not 
 import argparse
 import contextlib
 import json
+import operator
 import os
 import statistics
 import subprocess
@@ -65,29 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measures everything, prints each table as soon as it is known, the shortfalls last."""
-    began = time.perf_counter()
     sizes = QUICK if args.quick else FULL
     configuration = {"quick": args.quick, "sizes": asdict(sizes), "targets": TARGETS}
-    content = measure.document("files", configuration, [], [])
-    for table in measure.environment_table(content):
-        measure.print_table(table)
+    quick = "its files are read in the time that starting takes"
     with tempfile.TemporaryDirectory() as folder:
-        for part in (streaming_rows, flights_rows, help_rows):
-            rows = part(Path(folder), sizes)
-            for row in rows:
-                row["shortfalls"] = shortfalls(row)
-            content["rows"] += rows
-            for table in files_tables({**content, "rows": rows}):
-                measure.print_table(table)
-    content["shortfalls"] = [f"{row['name']}: {text}" for row in content["rows"] for text in row["shortfalls"]]
-    content["configuration"]["seconds"] = round(time.perf_counter() - began)
-    print(f"\nShortfalls: {len(content['shortfalls']) or 'none'}")
-    for line in content["shortfalls"]:
-        print(f"  {line}")
-    if args.quick:
-        print("No target is meant for --quick: its files are read in the time that starting takes.")
-    if args.json:
-        measure.write_json(args.json, content)
+        parts = ((part(Path(folder), sizes), files_tables) for part in (streaming_rows, flights_rows, help_rows))
+        measure.perform(args, "files", configuration, parts, shortfalls, operator.itemgetter("name"), quick)
 
 
 # ------------------------------------------------------------------------------------------------------------ streaming
@@ -305,4 +289,4 @@ def summary_tables(content: Document) -> list[Table]:
     return files_tables({**content, "rows": [row for row in content["rows"] if row["kind"] != "help"]})
 
 
-TABLES = {"files": files_tables, "files-summary": summary_tables}
+TABLES = {"files": files_tables, "files-summary": summary_tables, "files-shortfalls": measure.shortfall_tables}

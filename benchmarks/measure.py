@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -259,6 +259,9 @@ class Table:
     note: str = ""
 
 
+Part = tuple[list[Row], Callable[[Document], list[Table]]]
+
+
 def number(value: float | None) -> str:
     """About three significant digits, never an exponent; a dash for what was not measured."""
     if value is None:
@@ -289,6 +292,47 @@ def duration(seconds: float | None) -> str:
         if seconds >= size:
             return f"{number(seconds / size)} {unit}"
     return f"{number(1e3 * seconds)} ms"
+
+
+def perform(
+    args: argparse.Namespace,
+    benchmark: str,
+    configuration: Mapping[str, Any],
+    parts: Iterable[Part],
+    shortfalls: Callable[[Row], list[str]],
+    where: Callable[[Row], str],
+    quick: str = "",
+) -> None:
+    """Measures all parts, prints the tables of each as soon as it is known, the shortfalls last; writes ``--json``.
+
+    ``parts`` measures as it is gone through: rows, and what makes tables of a document with them. ``where`` names a row;
+    ``quick`` says what ``--quick`` is not meant for.
+    """
+    began = time.perf_counter()
+    content = document(benchmark, configuration, [], [])
+    for table in environment_table(content):
+        print_table(table)
+    for rows, tables in parts:
+        for row in rows:
+            row["shortfalls"] = shortfalls(row)
+        content["rows"] += rows
+        for table in tables({**content, "rows": rows}):
+            print_table(table)
+    content["shortfalls"] = [f"{where(row)}: {text}" for row in content["rows"] for text in row["shortfalls"]]
+    content["configuration"]["seconds"] = round(time.perf_counter() - began)
+    print(f"\nShortfalls: {len(content['shortfalls']) or 'none'}")
+    for line in content["shortfalls"]:
+        print(f"  {line}")
+    if args.quick and quick:
+        print(f"No target is meant for --quick: {quick}.")
+    if args.json:
+        write_json(args.json, content)
+
+
+def shortfall_tables(content: Document) -> list[Table]:
+    """Every target missed, and every rival that is faster where the benchmark says so."""
+    lines = [[line] for line in content["shortfalls"]] or [["none"]]
+    return [Table("Shortfalls", ["shortfall"], lines)]
 
 
 def print_table(table: Table) -> None:

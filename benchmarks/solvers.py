@@ -93,7 +93,6 @@ def _problems(text: str) -> list[str]:
 
 def run(args: argparse.Namespace) -> None:
     """Measures everything, prints each table as soon as it is known, the shortfalls last."""
-    began = time.perf_counter()
     threads = measure.usable_cpus()
     configuration = {
         "quick": args.quick,
@@ -102,26 +101,16 @@ def run(args: argparse.Namespace) -> None:
         "sizes": asdict(_sizes(args.quick)),
         "targets": TARGETS,
     }
-    content = measure.document("solvers", configuration, [], [])
-    for table in measure.environment_table(content):
-        measure.print_table(table)
-    for name in args.problems:
-        arguments = {"quick": args.quick} | ({} if name == LARGE else {"name": name})
-        function = "measure_large" if name == LARGE else "measure_problem"
-        row = measure.in_subprocess(f"benchmarks.solvers:{function}", arguments, threads)
-        row["shortfalls"] = shortfalls(row)
-        content["rows"].append(row)
-        for table in solvers_tables({**content, "rows": [row]}):
-            measure.print_table(table)
-    content["shortfalls"] = [f"{where(row)}: {text}" for row in content["rows"] for text in row["shortfalls"]]
-    content["configuration"]["seconds"] = round(time.perf_counter() - began)
-    print(f"\nShortfalls: {len(content['shortfalls']) or 'none'}")
-    for line in content["shortfalls"]:
-        print(f"  {line}")
-    if args.quick:
-        print("No target is meant for --quick: its problems are too small for time to count, and budgets are short.")
-    if args.json:
-        measure.write_json(args.json, content)
+    parts = (([_measured(name, args.quick, threads)], solvers_tables) for name in args.problems)
+    quick = "its problems are too small for time to count, and budgets are short"
+    measure.perform(args, "solvers", configuration, parts, shortfalls, where, quick)
+
+
+def _measured(name: str, quick: bool, threads: int) -> Row:
+    arguments = {"quick": quick} | ({} if name == LARGE else {"name": name})
+    function = "measure_large" if name == LARGE else "measure_problem"
+    row: Row = measure.in_subprocess(f"benchmarks.solvers:{function}", arguments, threads)
+    return row
 
 
 def _sizes(quick: bool) -> Sizes:
@@ -931,14 +920,8 @@ def _rival_text(row: Row, solver: Row) -> str:
     return f"{solver['label']} × {flagged(solver['speedup'], 1.0 if target is None else target)}"
 
 
-def shortfall_tables(content: Document) -> list[Table]:
-    """Every target missed and every rival that is faster."""
-    lines = [[line] for line in content["shortfalls"]] or [["none"]]
-    return [Table("Shortfalls", ["shortfall"], lines)]
-
-
 TABLES: dict[str, Callable[[Document], list[Table]]] = {
     "solvers": solvers_tables,
     "solvers-summary": summary_tables,
-    "solvers-shortfalls": shortfall_tables,
+    "solvers-shortfalls": measure.shortfall_tables,
 }

@@ -107,7 +107,6 @@ def _positive(text: str) -> int:
 
 def run(args: argparse.Namespace) -> None:
     """Measures everything, prints each table as soon as it is known, the shortfalls last."""
-    began = time.perf_counter()
     configuration = {
         "quick": args.quick,
         "dtypes": args.dtype,
@@ -116,23 +115,11 @@ def run(args: argparse.Namespace) -> None:
         "sizes": asdict(_sizes(args.quick)),
         "targets": TARGETS,
     }
-    content = measure.document("throughput", configuration, [], [])
-    for table in measure.environment_table(content):
-        measure.print_table(table)
-    for part, tables in _parts(args):
-        for row in part:
-            row["shortfalls"] = shortfalls(row)
-        content["rows"] += part
-        for table in tables({**content, "rows": part}):
-            measure.print_table(table)
-    content["shortfalls"] = [f"{where(row)}: {text}" for row in content["rows"] for text in row["shortfalls"]]
-    content["configuration"]["seconds"] = round(time.perf_counter() - began)
-    _print_shortfalls(content)
-    if args.json:
-        measure.write_json(args.json, content)
+    quick = "its arrays fit in caches, and starting threads costs as much as a pass"
+    measure.perform(args, "throughput", configuration, _parts(args), shortfalls, where, quick)
 
 
-def _parts(args: argparse.Namespace) -> Iterator[tuple[list[Row], Callable[[Document], list[Table]]]]:
+def _parts(args: argparse.Namespace) -> Iterator[measure.Part]:
     # What is measured, in order, each with the function that makes its tables.
     this = "benchmarks.throughput"
     quick = {"quick": args.quick}
@@ -153,15 +140,6 @@ def _parts(args: argparse.Namespace) -> Iterator[tuple[list[Row], Callable[[Docu
 
 def _sizes(quick: bool) -> Sizes:
     return QUICK if quick else FULL
-
-
-def _print_shortfalls(content: Document) -> None:
-    lines = content["shortfalls"]
-    print(f"\nShortfalls: {len(lines) or 'none'}")
-    for line in lines:
-        print(f"  {line}")
-    if content["configuration"]["quick"]:
-        print("No target is meant for --quick: its arrays fit in caches, and starting threads costs as much as a pass.")
 
 
 # ----------------------------------------------------------------------------------------------------- shapes, an epoch
@@ -616,17 +594,11 @@ def summary_tables(content: Document) -> list[Table]:
     ]
 
 
-def shortfall_tables(content: Document) -> list[Table]:
-    """Every target missed and every rival that is faster."""
-    lines = [[line] for line in content["shortfalls"]] or [["none"]]
-    return [Table("Shortfalls", ["shortfall"], lines)]
-
-
 TABLES: dict[str, Callable[[Document], list[Table]]] = {
     "throughput": epoch_tables,
     "throughput-summary": summary_tables,
     "throughput-fortran": fortran_tables,
     "throughput-small": small_tables,
-    "throughput-shortfalls": shortfall_tables,
+    "throughput-shortfalls": measure.shortfall_tables,
     "throughput-environment": measure.environment_table,
 }

@@ -12,7 +12,6 @@ taken the same steps as the reference, and the weights were compared.
 
 import argparse
 import statistics
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -87,27 +86,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measures everything, prints the rows of each part as soon as they are known, the shortfalls last."""
-    began = time.perf_counter()
     configuration = {"quick": args.quick, "threads": 1, "sizes": asdict(_sizes(args.quick)), "targets": TARGETS}
-    content = measure.document("training", configuration, [], [])
-    for table in measure.environment_table(content):
-        measure.print_table(table)
-    for part in ("measure_batches", "measure_losses", "measure_networks"):
-        rows = measure.in_subprocess(f"benchmarks.training:{part}", {"quick": args.quick}, threads=1)
-        for row in rows:
-            row["shortfalls"] = shortfalls(row)
-        content["rows"] += rows
-        for table in training_tables({**content, "rows": rows}):
-            measure.print_table(table)
-    content["shortfalls"] = [f"{where(row)}: {text}" for row in content["rows"] for text in row["shortfalls"]]
-    content["configuration"]["seconds"] = round(time.perf_counter() - began)
-    print(f"\nShortfalls: {len(content['shortfalls']) or 'none'}")
-    for line in content["shortfalls"]:
-        print(f"  {line}")
-    if args.quick:
-        print("No target is meant for --quick: its arrays fit in caches.")
-    if args.json:
-        measure.write_json(args.json, content)
+    parts = (
+        (measure.in_subprocess(f"benchmarks.training:{part}", {"quick": args.quick}, threads=1), training_tables)
+        for part in ("measure_batches", "measure_losses", "measure_networks")
+    )
+    measure.perform(args, "training", configuration, parts, shortfalls, where, "its arrays fit in caches")
 
 
 def _sizes(quick: bool) -> Sizes:
@@ -710,14 +694,8 @@ def summary_tables(content: Document) -> list[Table]:
     return [Table("One thread", head, lines)] if rows else []
 
 
-def shortfall_tables(content: Document) -> list[Table]:
-    """Every target missed and every rival that is faster."""
-    lines = [[line] for line in content["shortfalls"]] or [["none"]]
-    return [Table("Shortfalls", ["shortfall"], lines)]
-
-
 TABLES: dict[str, Callable[[Document], list[Table]]] = {
     "training": training_tables,
     "training-summary": summary_tables,
-    "training-shortfalls": shortfall_tables,
+    "training-shortfalls": measure.shortfall_tables,
 }
