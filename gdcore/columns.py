@@ -7,7 +7,7 @@ the difference from it. So the columns of X are not dependent where those of the
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,16 @@ _BLOCK = 4096  # rows that stay in cache while their columns are written into th
 KINDS = ("number", "integer", "boolean", "text", "date", "empty")
 """Of a table's columns, those that can be used, or of which a message knows what to do."""
 EXACT = 2**53  # integers past it are rounded in float64
+
+
+class Numbers(NamedTuple):
+    """A column of a batch."""
+
+    values: Floats
+    missing: Array | None = None
+    """Where it is missing; None: nowhere."""
+    finite: bool = True
+    """Whether all values are known to be finite."""
 
 
 @dataclass(frozen=True)
@@ -53,41 +63,30 @@ class Column:
         """
         return [f"{self.name}={value}" for value in self.values] if self.kind == "category" else [self.name]
 
-    def numbers(self, column: Any) -> tuple[Floats, Array | None]:
-        """A batch's column as float64, and where it is missing (None: nowhere); of a category 0 for base, 1, 2, … for values,
-        −1 for a value that is none of them."""
+    def numbers(self, column: Any) -> Numbers:
+        """A batch's column as numbers; of a category 0 for base, 1, 2, … for values, −1 for a value that is none of them."""
         pa = arrow()
         if self.kind == "category":
             known = pa.array([self.base, *self.values], pa.string())
             codes = pa.compute.index_in(column, value_set=known, skip_nulls=True)
             numbers = codes.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.float64)
-            return numbers, column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None
+            return Numbers(numbers, column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None)
         if pa.types.is_boolean(column.type):
             column = column.cast(pa.uint8())
         numbers = column.to_numpy(zero_copy_only=False)  # a null is NaN
-        if numbers.dtype.kind != "f" or not np.isnan(total(numbers)):
-            return numbers, None
+        if numbers.dtype.kind != "f":
+            return Numbers(numbers)
+        with np.errstate(over="ignore", invalid="ignore"):
+            # Not finite where one of them is not: the quickest way to see that none is.
+            total = np.add.reduce(numbers)
+        if np.isfinite(total):
+            return Numbers(numbers)
         missing = np.isnan(numbers)
-        if not missing.any():  # ∞ − ∞ is not missing
-            return numbers, None
-        return (numbers, missing) if self.mean is None else (np.where(missing, self.mean, numbers), None)
-
-
-def total(numbers: Floats) -> float:
-    """Their sum: not finite where one of them is not, the quickest way to see that none is."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return float(np.add.reduce(numbers))
-
-
-def columns_of(batch: Any, columns: list[Column]) -> tuple[list[Floats], Array | None]:
-    """The numbers of each column, and the rows (None: none) in which any is missing."""
-    numbers, rows = [], None
-    for column, values in zip(columns, batch.columns, strict=True):
-        found, missing = column.numbers(values)
-        numbers.append(found)
-        if missing is not None:
-            rows = missing if rows is None else rows | missing
-    return numbers, rows
+        if not missing.any():
+            return Numbers(numbers, finite=False)
+        if self.mean is None:
+            return Numbers(numbers, missing, finite=False)
+        return Numbers(np.where(missing, self.mean, numbers), finite=False)
 
 
 def matrix(numbers: list[Floats], columns: list[Column]) -> Floats:

@@ -6,6 +6,7 @@ Memory holds a few pieces, whatever the file's size. A thread decodes the next p
 from __future__ import annotations
 
 import difflib
+import functools
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from gdcore import losses
 from gdcore.ahead import ahead
-from gdcore.columns import EXACT, KINDS, Column, Encoding, columns_of, matrix, total
+from gdcore.columns import EXACT, KINDS, Column, Encoding, Numbers, matrix
 from gdcore.csvfile import MEND
 from gdcore.moments import Moments
 from gdcore.sources import Kept, Source, TableError, open_source
@@ -346,15 +347,16 @@ class FileTable(Table):
         read += [Column(encoding.weights, "number")] if encoding.weights else []
         start = some = 0
         for batch in self._batches([column.name for column in read]):
-            numbers, gone = columns_of(batch, read)
+            found = [column.numbers(values) for column, values in zip(read, batch.columns, strict=True)]
+            gone = functools.reduce(_either, (numbers.missing for numbers in found))
             if gone is not None and self.missing != "drop":
                 self._report_missing(batch, read, start)
             keep = None if gone is None else ~gone
             some += batch.num_rows if keep is None else int(keep.sum())
-            self._examine(batch, read, numbers, keep, start)
+            self._examine(batch, read, found, keep, start)
             if self.progress is not None:
                 self.progress(batch.num_rows)
-            yield start, numbers, keep
+            yield start, [numbers.values for numbers in found], keep
             start += batch.num_rows
         if start and not some and encoding.target is not None:
             raise self._all_missing()
@@ -384,10 +386,11 @@ class FileTable(Table):
 
     # What is checked -------------------------------------------------------------------------------------------------------
 
-    def _examine(self, batch: Any, read: list[Column], numbers: list[Floats], keep: Array | None, start: int) -> None:
+    def _examine(self, batch: Any, read: list[Column], found: list[Numbers], keep: Array | None, start: int) -> None:
         """Every value that is used is a finite number, a known category, a label; no weight is negative."""
         encoding = self.encoding
-        for j, (column, values) in enumerate(zip(read, numbers, strict=True)):
+        for j, (column, numbers) in enumerate(zip(read, found, strict=True)):
+            values = numbers.values
             own = j >= len(encoding.columns)
             if column.kind == "category":
                 some = ", ".join([str(column.base), *column.values[:5]]) + (", …" if column.values[5:] else "")
@@ -397,7 +400,7 @@ class FileTable(Table):
                     what = f"{batch.column(j)[row].as_py()!r} is none of {some}, which the model knows; {MEND}"
                     raise TableError(f"{self.source.place(start + row)}, column {column.name}: {what}")
                 continue
-            if not np.isfinite(total(values)):
+            if not numbers.finite:
                 self._no(~np.isfinite(values), keep, start, column, f"an infinite number; {MEND}")
             if own and column.name == encoding.weights:
                 self._no(values < 0, keep, start, column, "a negative weight; weights are at least 0")
@@ -441,7 +444,7 @@ class FileTable(Table):
         """Names the first value that is missing."""
         first: tuple[int, Column] | None = None
         for column, values in zip(read, batch.columns, strict=True):
-            _, missing = column.numbers(values)
+            missing = column.numbers(values).missing
             if missing is not None and (first is None or np.argmax(missing) < first[0]):
                 first = int(np.argmax(missing)), column
         assert first is not None
@@ -531,6 +534,11 @@ class Glance:
             X, Y = np.concatenate([self.sample.X, X]), np.concatenate([self.sample.Y, Y])
         best = np.sort(np.argsort(marks, kind="stable")[: self.size])
         self.marks, self.sample = marks[best], Piece(X[best], Y[best], None)
+
+
+def _either(one: Array | None, other: Array | None) -> Array | None:
+    """Where one or the other is."""
+    return other if one is None else one if other is None else one | other
 
 
 def uniform(start: int, count: int, seed: int) -> Floats:

@@ -298,7 +298,6 @@ class Training(Problem):
         self.pieces: list[tuple[Array, Array]] = []
         self.state: Any = None
         self.loss = self.norm = math.nan
-        self.proved: float | None = None
         self._plan(epochs, asked, kept)
         self.state = self.fresh_state(self.method)
         if state is not None and state.weights.dtype == self.state.weights.dtype:

@@ -295,8 +295,7 @@ class Network:
         lr, optimizer, state, number = how
         self.backend.step(weights[:, 0], gradient[:, 0], lr, optimizer, state, number, decimals)
         if l1 > 0:
-            shrunk = np.sign(weights) * np.maximum(np.abs(weights) - self.dtype.type(lr * l1), 0)
-            np.copyto(weights, shrunk, where=self.penalised)
+            np.copyto(weights, loops.shrunk(weights, lr * l1), where=self.penalised)
 
     def advance(self, weights: Array, gradient: Array, lr: float, l1: float) -> None:
         """A step of plain gradient descent, in ``weights``."""

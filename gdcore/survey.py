@@ -202,7 +202,7 @@ class _Mean:
 
     def add(self, column: Any, trains: Array | None) -> None:
         """Takes the next rows, of which those count that train."""
-        numbers, _ = Column("", "number").numbers(column)
+        numbers = Column("", "number").numbers(column).values
         known = np.isfinite(numbers) if trains is None else trains & np.isfinite(numbers)
         self.count += int(known.sum())
         numbers = np.concatenate([self.rest, np.where(known, numbers, 0.0)])

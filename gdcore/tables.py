@@ -314,28 +314,19 @@ class Piecewise:
     ) -> str:
         """Full-batch epochs: see `gdcore.backends.reference.descend`."""
 
-        def advance(rate: float, rule: Any, kept: Array | None, number: int) -> None:
-            rest = np.zeros(weights.shape[1]) if bias is None else bias
-            flat = np.concatenate([weights.T.ravel(), rest])
-            along = np.concatenate([gradient.T.ravel(), np.zeros_like(rest) if bias_gradient is None else bias_gradient])
-            size = weights.size if bias is None else len(flat)
-            whole = kept if kept is None or size == len(flat) else np.ascontiguousarray(kept[:, :size])
-            self.backend.step(flat[:size], along[:size], rate, rule, whole, number, decimals)
-            if kept is not None and whole is not None and whole is not kept:
-                kept[:, :size] = whole
-            if l1 > 0:
-                w = flat[: weights.size]
-                flat[: weights.size] = np.sign(w) * np.maximum(np.abs(w) - rate * l1, 0)
-            weights[:] = flat[: weights.size].reshape(weights.T.shape).T
-            if bias is not None:
-                bias[:] = flat[weights.size :]
-
         return loops.descend(
             lambda: self.loss_gradient(X, Y, weights, bias, None, n_threads, loss, parameter, l1, l2),
             lambda grad, bias_grad: self.gradient_norm(weights, grad, bias_grad, l1),
-            advance,
+            lambda *how: loops.advance(self._step, weights, bias, gradient, bias_gradient, how, decimals, l1),
             weights, bias, gradient, bias_gradient, lr, epochs, history, done, tol, optimizer, state, steps, ceiling,
         )  # fmt: skip
+
+    def _step(self, parameters: Array, along: Array, lr: float, rule: Any, state: Array | None, *rest: Any) -> None:
+        """The backend's step, which wants the state's rows side by side."""
+        whole = None if state is None else np.ascontiguousarray(state)
+        self.backend.step(parameters, along, lr, rule, whole, *rest)
+        if state is not None and whole is not None and whole is not state:
+            state[:] = whole
 
 
 def loss_sums(piece: Piece, n_threads: int, carried: Floats | None = None, *, backend: str, **how: Any) -> Floats:

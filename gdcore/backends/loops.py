@@ -19,6 +19,34 @@ if TYPE_CHECKING:
     Rule = tuple[str, dict[str, Any]]
 
 
+def advance(
+    step: Callable[..., None],
+    weights: Array,
+    bias: Array | None,
+    gradient: Array,
+    bias_gradient: Array | None,
+    how: tuple[float, Rule, Array | None, int],
+    decimals: int | None,
+    l1: float,
+) -> None:
+    """A backend's ``step`` of weights and bias together, and the proximal step of l1; ``how`` is what `descend` says."""
+    lr, optimizer, state, number = how
+    size = weights.size
+    flat, along = weights.T.ravel(), gradient.T.ravel()
+    step(flat, along, lr, optimizer, None if state is None else state[:, :size], number, decimals)
+    if l1 > 0:
+        flat = shrunk(flat, lr * l1)
+    weights[:] = flat.reshape(weights.T.shape).T
+    if bias is not None and bias_gradient is not None:
+        step(bias, bias_gradient, lr, optimizer, None if state is None else state[:, size:], number, decimals)
+
+
+def shrunk(values: Array, by: float) -> Array:
+    """The proximal step of by·‖W‖₁: every value moves so far towards 0, and stops there."""
+    moved: Array = np.sign(values) * np.maximum(np.abs(values) - values.dtype.type(by), 0)
+    return moved
+
+
 def descend(
     evaluate: Callable[[], tuple[float, Array, Array | None]],
     measure: Callable[..., float],

@@ -354,27 +354,6 @@ def step(
         parameters[:] = np.round(parameters, decimals)
 
 
-def _step_all(
-    weights: Array,
-    bias: Array | None,
-    grad: Array,
-    bias_grad: Array | None,
-    how: tuple[float, Rule, Array | None, int],
-    decimals: int | None,
-    l1: float,
-) -> None:
-    """A step of weights and bias together, and the proximal step of l1: every weight moves lr·l1 towards 0 and stops there."""
-    lr, optimizer, state, number = how
-    size = weights.size
-    flat, along = weights.T.ravel(), grad.T.ravel()
-    step(flat, along, lr, optimizer, None if state is None else state[:, :size], number, decimals)
-    if l1 > 0:
-        flat = np.sign(flat) * np.maximum(np.abs(flat) - flat.dtype.type(lr * l1), 0)
-    weights[:] = flat.reshape(weights.T.shape).T
-    if bias is not None and bias_grad is not None:
-        step(bias, bias_grad, lr, optimizer, None if state is None else state[:, size:], number, decimals)
-
-
 # ------------------------------------------------------------------------------------------------------------------ epochs
 
 
@@ -414,7 +393,7 @@ def descend(
     arguments = (X, Y, weights, bias, sample_weight, n_threads, loss, parameter, l1, l2)
     return loops.descend(
         lambda: loss_gradient(*arguments), lambda grad, bias_grad: gradient_norm(weights, grad, bias_grad, l1),
-        lambda *s: _step_all(weights, bias, gradient, bias_gradient, s, decimals, l1),
+        lambda *how: loops.advance(step, weights, bias, gradient, bias_gradient, how, decimals, l1),
         weights, bias, gradient, bias_gradient, lr, epochs, history, done, tol, optimizer, state, steps,
         ceiling,
     )  # fmt: skip
@@ -449,8 +428,8 @@ def descend_batches(
     """
     return loops.descend_batches(
         lambda rows, s: loss_gradient(X[rows], Y[rows], weights, bias, s, n_threads, loss, parameter),
-        lambda grad, bias_grad, *step: _step_all(
-            weights, bias, grad + X.dtype.type(l2) * weights, bias_grad, step, decimals, l1
+        lambda grad, bias_grad, *how: loops.advance(
+            step, weights, bias, grad + X.dtype.type(l2) * weights, bias_grad, how, decimals, l1
         ),
         lambda: _penalties(weights, l1, l2),
         len(X), weights, bias, lr, batch_size, history, done, order, sample_weight, optimizer, state, steps,
