@@ -43,6 +43,8 @@ class Proof(NamedTuple):
     gap: float | None
     """objective − best is at most this; None where the α do not satisfy the conditions."""
     objective: float
+    rounding: float = 0.0
+    """What of the gap allows for rounding."""
 
 
 class _Sums(NamedTuple):
@@ -147,7 +149,7 @@ def _concluded(found: _Sums, W: Floats, delta: Floats, scale: float, frame: Fram
         w_step = delta[:, :-1].T if frame.bias else delta.T
         rest, rounding = 0.0, rounding + float(np.sum(np.abs(v) * np.abs(w_step)))
     gap = found.gap / found.total + max(rest, 0.0) + rounding
-    return Proof(min(gap, objective) if np.isfinite(gap) else None, objective), scale
+    return Proof(min(gap, objective) if np.isfinite(gap) else None, objective, rounding), scale
 
 
 def _together(a: _Sums, b: _Sums) -> _Sums:

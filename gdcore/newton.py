@@ -219,7 +219,7 @@ class Newton:
             return
         weights, bias = self._model(state, i)
         proof = self._prove((weights, bias), part, step.delta, local.hessian)
-        if proof.gap is not None and proof.gap <= enough:
+        if proof.gap is not None and proof.gap <= enough + 2 * proof.rounding:
             numbers.ended[i], numbers.gap[i] = Numbers.PROVED, proof.gap
         elif stuck:
             numbers.ended[i] = Numbers.STUCK
@@ -267,6 +267,9 @@ class Newton:
         smallest = part.smoothing <= 4 * _EPS * (self.frame.terms(part.weights, part.bias) + typical)
         enough = (1e-4 if strict and not smallest else 1.0) * tol * typical + noise
         few = _FEW * p + _CHEAP
+        if numbers.met[i] <= noise:
+            numbers.ended[i], numbers.gap[i] = Numbers.PROVED, numbers.met[i]  # no loss is below 0
+            return
         if n <= few and math.isnan(numbers.gap[i]) and self._corner(state, i, part, math.inf, typical, enough):
             return
         extra = local.smoothed - local.objective
@@ -326,6 +329,7 @@ class Newton:
         if not step.bounded or not self._ends(state, i, point, there, step.delta, local.hessian, enough):
             if local.objective < Numbers(state.scalars).met[i]:
                 self._meet(state, i, there, local.objective)
+                _put(state, there)
             return False
         _put(state, there)
         Numbers(state.scalars).smoothing[i] = there.smoothing
@@ -338,6 +342,7 @@ class Newton:
         numbers = Numbers(state.scalars)
         proof = self._prove(point, part, delta, hessian)
         numbers.gap[i] = math.inf if proof.gap is None else proof.gap
+        enough += 2 * proof.rounding
         if numbers.gap[i] > enough or proof.objective > numbers.met[i] + enough:
             return False
         numbers.ended[i] = Numbers.PROVED
