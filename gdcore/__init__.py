@@ -26,11 +26,13 @@ if TYPE_CHECKING:
         Checkpoint,
         CheckpointWarning,
         ConditionWarning,
+        ConvergenceWarning,
         DivergenceError,
         Epoch,
         History,
         LearningRateWarning,
         Run,
+        SeparationWarning,
     )
     from gdcore.sources import TableError
     from gdcore.spectrum import Spectrum, spectrum
@@ -39,9 +41,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "MLP", "SGD", "Adagrad", "Adam", "AdamW", "Checkpoint", "CheckpointWarning", "ConditionWarning", "DivergenceError",
-    "Epoch", "History", "LearningRateWarning", "Linear", "Nesterov", "RMSprop", "Run", "Spectrum", "TableError",
-    "TableWarning", "check_gradient", "fit", "load", "losses", "open_table", "optimizers", "plots", "save", "schedules",
+    "MLP", "SGD", "Adagrad", "Adam", "AdamW", "Checkpoint", "CheckpointWarning", "ConditionWarning", "ConvergenceWarning",
+    "DivergenceError", "Epoch", "History", "LearningRateWarning", "Linear", "Nesterov", "RMSprop", "Run", "SeparationWarning", "Spectrum",
+    "TableError",     "TableWarning", "check_gradient", "fit", "load", "losses", "open_table", "optimizers", "plots", "save", "schedules",
     "spectrum", "train",
 ]  # fmt: skip
 
@@ -53,8 +55,8 @@ _HOME = {
     "models": ("Linear",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Nesterov", "RMSprop"),
     "run": (
-        "Checkpoint", "CheckpointWarning", "ConditionWarning", "DivergenceError", "Epoch", "History", "LearningRateWarning",
-        "Run",
+        "Checkpoint", "CheckpointWarning", "ConditionWarning", "ConvergenceWarning", "DivergenceError", "Epoch", "History",
+        "LearningRateWarning", "Run", "SeparationWarning",
     ),
     "sources": ("TableError",),
     "spectrum": ("Spectrum", "spectrum"),

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 _EPS = float(np.finfo(np.float64).eps)
 _PASSES = 4
-_ZERO = 1e-9  # of the terms that v is the sum of: what v may be where it has to be 0
+_FAR = 0.1  # of a linear predictor: a step of Newton's method that moves a row so far near the end moves it for ever
+_HARDLY = 1e-3
+_ZERO = 1e-11  # of the terms that v is the sum of: what v may be where it has to be 0
 
 
 class Proof(NamedTuple):
@@ -45,6 +47,8 @@ class Proof(NamedTuple):
     objective: float
     rounding: float = 0.0
     """What of the gap allows for rounding."""
+    separates: bool = False
+    """Whether the step moves no row away from its class, and some far towards it: then it may go on for ever."""
 
 
 class _Sums(NamedTuple):
@@ -69,6 +73,9 @@ class _Sums(NamedTuple):
     """Σ s·z (d,)."""
     scale: float
     """The largest c ≤ 1 with c·α in the domain of ℓ* in all rows."""
+    towards: float
+    away: float
+    """How far the step moves a row at most towards its class, and away from it."""
 
 
 def prove(
@@ -79,13 +86,12 @@ def prove(
 
     ``hessian`` is that of the step, damping included: what rounding has left of conditions Σ s·α·z = 0 another step takes away.
     """
-    sums = functools.partial(
-        _summed, loss=loss, point=point, part=part, damping=damping, mean=frame.mean, bias=frame.bias
-    )
+    sums = functools.partial(_summed, loss=loss, point=point, part=part, damping=damping, mean=frame.mean, bias=frame.bias)
     scale, proof = 1.0, Proof(None, np.inf)
     for _ in range(_PASSES):
         found: _Sums = fold(X, Y, sample_weight, functools.partial(sums, delta=delta, scale=scale), n_threads, _together)
         proof, wanted = _concluded(found, point[0], delta, scale, frame)
+        proof = proof._replace(separates=found.towards > _FAR and found.away <= _HARDLY * found.towards)
         if proof.gap is not None:
             return proof
         more = _more(found, hessian, frame)
@@ -129,31 +135,30 @@ def _concluded(found: _Sums, W: Floats, delta: Floats, scale: float, frame: Fram
     v = -sums / found.total
     l1, l2 = frame.l1, frame.l2
     wanted = found.scale
-    if l2 == 0 and l1 > 0:
-        steepest = float(np.max(np.abs(v), initial=0.0))
-        wanted = min(wanted, l1 / steepest if steepest > l1 else 1.0)
+    held = np.clip(v, -l1, l1)  # where nothing else is possible: what rounding has left beyond is held back
+    if l2 == 0 and np.any(np.abs(v - held) > _ZERO * size):
+        steepest = float(np.max(np.abs(v)))
+        wanted = min(wanted, l1 / steepest)
     if not wanted > 0:
         return Proof(None, objective), 1.0
     if wanted < scale:
         return Proof(None, objective), wanted * (1 - 4 * _EPS)
-    v = scale * v
+    v, held = scale * v, scale * held
     rounding = found.rounding / found.total + 8 * _EPS * float(np.sum(np.abs(W) * size))
     if l2 > 0:
         shrunk = np.sign(v) * np.maximum(np.abs(v) - l1, 0)
         rest = float(np.sum((l2 * W - shrunk) ** 2)) / (2 * l2) + float(np.sum(l1 * np.abs(W) - W * (v - shrunk)))
-    elif l1 > 0:
-        rest = float(np.sum(l1 * np.abs(W) - W * v))
     else:
-        if np.any(np.abs(v) > _ZERO * size):
-            return Proof(None, objective), 1.0
         w_step = delta[:, :-1].T if frame.bias else delta.T
-        rest, rounding = 0.0, rounding + float(np.sum(np.abs(v) * np.abs(w_step)))
+        rest = float(np.sum(l1 * np.abs(W) - W * held)) if l1 > 0 else 0.0
+        rounding += float(np.sum(np.abs(v - held) * (np.abs(w_step) + _EPS * np.abs(W))))
     gap = found.gap / found.total + max(rest, 0.0) + rounding
     return Proof(min(gap, objective) if np.isfinite(gap) else None, objective, rounding), scale
 
 
 def _together(a: _Sums, b: _Sums) -> _Sums:
-    return _Sums(*(x + y for x, y in zip(a[:-1], b[:-1], strict=True)), min(a.scale, b.scale))
+    sums = (x + y for x, y in zip(a[:-3], b[:-3], strict=True))
+    return _Sums(*sums, min(a.scale, b.scale), max(a.towards, b.towards), max(a.away, b.away))
 
 
 def _summed(
@@ -189,6 +194,7 @@ def _summed(
         np.abs(z).T @ np.abs(weighted),
         s @ z,
         fits,
+        *dual.push,
     )
 
 
@@ -200,6 +206,8 @@ class _Dual(NamedTuple):
     """Of η, y and c: ℓ(η) (n,), ℓ(η) + ℓ*(c·α) − c·α·η (n,), ℓ'(η) (n, k)."""
     largest: Callable[[], float]
     """The largest c ≤ 1 with c·α in the domain."""
+    push: tuple[float, float] = (0.0, 0.0)
+    """How far the step moves a row at most towards its class, and away from it."""
 
 
 def _within(alpha: Floats, low: float, high: float) -> float:
@@ -255,10 +263,10 @@ def _quantile(before: Floats, ahead: Floats, y: Floats, tau: float, h: float, da
     return _slopes(before, ahead, y, -tau, 1 - tau, h, damping)
 
 
-def _logistic(before: Floats, ahead: Floats, y: Floats, _: float, __: float, damping: float) -> _Dual:
+def _logistic(before: Floats, step: Floats, y: Floats, _: float, __: float, damping: float) -> _Dual:
     # ℓ*(α) = p·log p + (1 − p)·log(1 − p), p = α + y;  ℓ + ℓ* − αη is the divergence of p from σ(η)
     low, high = sigmoid(before), sigmoid(-before)
-    ahead = (low * high + damping / 4) * ahead
+    ahead = (low * high + damping / 4) * step
     ones, zeros = low + ahead, high - ahead  # p and 1 − p
     alpha = np.where(y == 0, ones, np.where(y == 1, -zeros, ones - y))
 
@@ -270,7 +278,9 @@ def _logistic(before: Floats, ahead: Floats, y: Floats, _: float, __: float, dam
         value = np.log1p(e) + np.where(eta > 0, (1 - y) * eta, -y * eta)
         return value.sum(axis=1), terms.sum(axis=1), np.where(y == 0, p, np.where(y == 1, -q, p - y))
 
-    return _Dual(alpha, at, lambda: 1.0 if min(ones.min(initial=0.0), zeros.min(initial=0.0)) >= 0 else 0.0)
+    towards = np.where(y > 0.5, step, -step)
+    push = float(towards.max(initial=0.0)), float(-towards.min(initial=0.0))
+    return _Dual(alpha, at, lambda: 1.0 if min(ones.min(initial=0.0), zeros.min(initial=0.0)) >= 0 else 0.0, push)
 
 
 def _softmax(before: Floats, ahead: Floats, y: Floats, _: float, __: float, damping: float) -> _Dual:
@@ -291,7 +301,11 @@ def _softmax(before: Floats, ahead: Floats, y: Floats, _: float, __: float, damp
         value = top + np.log(np.exp(eta - top[:, None]).sum(axis=1)) - eta[own]
         return value, divergence(mine, q).sum(axis=1), slope
 
-    return _Dual(alpha, at, lambda: 1.0 if damping == 0 and expected.min(initial=0.0) >= 0 else 0.0)
+    others = ahead.copy()
+    others[own] = -np.inf
+    towards = ahead[own] - others.max(axis=1)
+    push = float(towards.max(initial=0.0)), float(-towards.min(initial=0.0))
+    return _Dual(alpha, at, lambda: 1.0 if damping == 0 and expected.min(initial=0.0) >= 0 else 0.0, push)
 
 
 _DUALS: dict[str, Callable[..., _Dual]] = {

@@ -170,7 +170,7 @@ class Frame:
         else:
             delta = -solution(H, g)
             gain = -float(g @ delta) - float(delta @ H @ delta) / 2
-        if damping < _LITTLE and self._unbounded(H, g, delta, weights, k):
+        if damping == 0 and self._unbounded(H, g, delta, weights, k):
             return self.step(local, weights, curvature, _LITTLE, backend)._replace(bounded=False)
         return Step(delta.reshape(k, -1), gain, True)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gdcore import gap, limits, losses, optimizers, rows, schedules
+from gdcore import endings, gap, limits, losses, optimizers, rows, schedules
 from gdcore.arguments import Options, integer, number, one_of
 from gdcore.backends import BACKENDS
 from gdcore.backtracking import Backtracking
@@ -330,7 +330,8 @@ class Training(Problem):
         if keeper is not None:
             keeper.begin(self, stored)
         status = self._descend(epochs, status, keeper)
-        if status == "stalled":
+        stalled = status == "stalled"
+        if stalled:
             status = "epochs"  # no step lowers the loss: rounding ends it
         if status == "diverged" and not self.done:
             self.check_start()  # the first epoch: the data may be to blame
@@ -360,8 +361,11 @@ class Training(Problem):
                 stacklevel=4,
             )
         self.anchors = self.stepper.parts(self.state) if self.newton else None
+        separating = list(self.stepper.separating.values()) if self.newton else []
         self.stepper = None  # it refers to this
-        return self._result(status)
+        run = self._result(status)
+        endings.warn(self, status, stalled, separating, self.depth)
+        return run
 
     def fresh_state(self, method: str) -> _State:
         """The state before the first epoch."""

@@ -3,8 +3,9 @@
     w ← w + δ,   δ = argmin g·δ + ½·δᵀ(H + ν·B)δ + l1·‖w + δ‖₁
 
 with gradient g and Hessian H at w, from the pass that told the objective there (`gdcore.curvature`). The damping ν is 0 as a
-rule. A step that does not lower the objective by a share of what the model promised is not taken; ν then grows, and B, the bound
-of the Hessian, makes sure that some step is (Levenberg 1944, Marquardt 1963). Where what is left to gain is less than the
+rule. A step that does not lower the objective by a share of what the model promised is not taken, but a quarter of it is tried.
+Where the Hessian has no minimum to offer, for few rows are curved, ν is above 0 and B is the bound of the Hessian (Levenberg
+1944, Marquardt 1963). Where what is left to gain is less than the
 rounding of the objective, a step is taken if it lowers what is left.
 
 Losses of real targets start from the least-squares solution where that is lower, which the moments give for nothing: a huber loss
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 _EPS = float(np.finfo(np.float64).eps)
 _SHARE = 1e-3  # of what the model promised: a step that gains less is not taken (Armijo's rule)
 _LEAST_DAMPING, _MOST_DAMPING = 1e-4, 1e8
+_LEAST_SHARE = 1e-9  # of a step
 _NARROWER = 0.25  # of the rows within h are within the next h
 _CLOSE = 0.1  # of what smoothing costs: a smoothed problem that has less to gain is solved well enough to go on
 _EXACT = 1e-9  # of what smoothing costs: solved so well that a proof can be made of its slopes
@@ -52,15 +54,15 @@ _PROGRESS = 100  # times: while an epoch makes what is left to gain so much less
 class Numbers:
     """Views of the numbers that a run keeps of every part: a row of them in a checkpoint each.
 
-    ``smoothing`` is h, ``damping`` ν; ``gain`` what there was left to gain; ``met`` the objective of the model; ``ended`` how the
+    ``smoothing`` is h, ``damping`` ν; ``share`` how much of a step is taken; ``gain`` what there was left to gain; ``met`` the objective of the model; ``ended`` how the
     part stands, `OPEN`, `PROVED` or `STUCK`; ``gap`` what is proved of the model.
     """
 
-    NAMES = ("smoothing", "damping", "gain", "met", "ended", "gap")
+    NAMES = ("smoothing", "damping", "share", "gain", "met", "ended", "gap")
     OPEN, PROVED, STUCK = 0.0, 1.0, 2.0
 
     def __init__(self, table: Floats) -> None:
-        self.smoothing, self.damping, self.gain, self.met, self.ended, self.gap = table
+        self.smoothing, self.damping, self.share, self.gain, self.met, self.ended, self.gap = table
 
     @classmethod
     def fresh(cls, parts: int) -> Floats:
@@ -69,6 +71,7 @@ class Numbers:
         numbers = cls(table)
         numbers.gain[:] = numbers.met[:] = math.inf
         numbers.gap[:] = math.nan
+        numbers.share[:] = 1.0
         return table
 
 
@@ -77,6 +80,8 @@ class Newton:
 
     def __init__(self, training: Any) -> None:
         self.t = training
+        self.separating: dict[int, Floats] = {}
+        """Of parts whose classes are separated: the step that goes on for ever."""
 
     def begin(self) -> None:
         """The moments, and loss, gradient and Hessian at the weights as they are."""
@@ -89,6 +94,7 @@ class Newton:
         columns = t.moments.of_columns()
         self.frame = Frame(columns, t.state.bias is not None, t.l1, t.l2)
         self.metric = Metric([columns], [self.loss.curvature or 1.0], t.l2, t.state.bias is not None, "gram")
+        self.guesses = np.zeros(len(self.outputs)) if self.loss.targets == "real" else self._guesses()
         state, numbers = t.state, Numbers(t.state.scalars)
         fresh = bool(np.isinf(numbers.met).all())
         if fresh:
@@ -101,6 +107,20 @@ class Newton:
             numbers.met[:] = [local.objective for local in self.locals]
         self._tell(state)
         t.check_start()
+
+    def _guesses(self) -> Floats:
+        """The loss of the best constants, by which classes' losses are measured: one that separates them ends at 0.
+
+        Where all rows are of one class it is the loss of weights of 0.
+        """
+        t, k = self.t, self.t.state.weights.shape[1]
+        shares = t._fold(functools.partial(_shares, classes=k if self.loss.targets == "classes" else 0))
+        shares = shares[1:] / shares[0]
+        rest = 1 - shares if self.loss.targets != "classes" else np.ones(k)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            terms = -np.where(shares > 0, shares * np.log(shares), 0.0) - np.where(rest > 0, rest * np.log(rest), 0.0)
+        losses = np.array([terms.sum()]) if self.loss.targets == "classes" else terms
+        return np.where(losses > 0, losses, math.log(max(2, k if self.loss.targets == "classes" else 2)))
 
     def some_epochs(self, left: int) -> str:
         """Some epochs; the status."""
@@ -159,8 +179,12 @@ class Newton:
                 trials.append(self._least_squares(parts[i]))
                 continue
             step = self._step(locals_[i], parts[i], numbers.damping[i])
-            gains[i] = step.gain
-            trials.append(self._moved(parts[i], step.delta))
+            if not step.bounded:
+                numbers.damping[i] = _LEAST_DAMPING
+                numbers.share[i] = 1.0
+            share = numbers.share[i]
+            gains[i] = step.gain * share
+            trials.append(self._moved(parts[i], step.delta * share, share == 1))
         for i, trial, found in zip(going, trials, self._measured(trials), strict=True):
             before = locals_[i]
             noise = self._noise(before, parts[i])
@@ -179,27 +203,33 @@ class Newton:
                 [locals_[i]] = self._measured([self._part(state, i)])
             elif i in gains:
                 self._judge(state, i, locals_[i], taken)
-                if self._part(state, i).smoothing != parts[i].smoothing:
+                there = self._part(state, i)
+                here = trial if taken else parts[i]
+                if there.smoothing != here.smoothing or not np.array_equal(there.weights, here.weights):
                     [locals_[i]] = self._measured([self._part(state, i)])
         return state, locals_
 
-    def _taken(
-        self, before: Local, found: Local, trial: Part, gain: float, noise: float, numbers: Numbers, i: int
-    ) -> bool:
+    def _taken(self, before: Local, found: Local, trial: Part, gain: float, noise: float, numbers: Numbers, i: int) -> bool:
         """Whether the step to ``trial`` is taken; the damping of the next one follows."""
         fall = before.smoothed - found.smoothed
         taken = bool(np.isfinite(found.smoothed) and np.isfinite(found.gradient).all()) and fall >= _SHARE * gain
         if not taken and gain <= noise and -fall <= noise:
             taken = self._step(found, trial, 0.0).gain < gain / 2
             if not taken:
-                numbers.damping[i] = _MOST_DAMPING  # no step is known to be better
+                numbers.share[i] = 0.0  # no step is known to be better
                 return False
-        if not taken:
-            numbers.damping[i] = max(8 * numbers.damping[i], _LEAST_DAMPING)
+        if not taken and numbers.damping[i] == 0:
+            numbers.share[i] = numbers.share[i] / 4 if numbers.share[i] > _LEAST_SHARE else 0.0
+        elif not taken:
+            numbers.damping[i] *= 8
+            if numbers.damping[i] > _MOST_DAMPING:
+                numbers.share[i] = 0.0
+        elif numbers.damping[i] == 0:
+            numbers.share[i] = min(1.0, 4 * numbers.share[i])
         elif fall > 0.75 * gain:
-            numbers.damping[i] = numbers.damping[i] / 8 if numbers.damping[i] > 8 * _LEAST_DAMPING else 0.0
+            numbers.damping[i] /= 8
         elif fall < 0.25 * gain and gain > noise:
-            numbers.damping[i] = max(2 * numbers.damping[i], _LEAST_DAMPING)
+            numbers.damping[i] *= 2
         return taken
 
     def _judge(self, state: Any, i: int, local: Local, taken: bool) -> None:
@@ -209,18 +239,27 @@ class Newton:
         gain = step.gain if step.bounded else _UNBOUNDED
         noise = self._noise(local, part)
         before, numbers.gain[i] = numbers.gain[i], gain
-        stuck = numbers.damping[i] >= _MOST_DAMPING
+        stuck = numbers.share[i] == 0
         if self.kinked:
             self._narrow(state, i, local, (step.delta, gain, noise), stuck)
             return
-        enough = self._tol() * local.objective + noise
+        if numbers.met[i] <= noise:
+            numbers.ended[i], numbers.gap[i] = Numbers.PROVED, numbers.met[i]  # no loss is below 0
+            return
+        if step.bounded and numbers.damping[i] < _LEAST_DAMPING:
+            numbers.damping[i] = 0.0
+        enough = self._tol() * max(local.objective, self.guesses[i]) + noise
         falls = not before <= gain * _PROGRESS and gain > _EPS**2 * noise
-        if not stuck and (gain > enough or (self.t.options.tol is None and taken and falls)):
+        done = gain <= enough and not (self.t.options.tol is None and taken and falls)
+        if not stuck and not done and not (numbers.met[i] <= enough and self.loss.targets != "real"):
             return
         weights, bias = self._model(state, i)
         proof = self._prove((weights, bias), part, step.delta, local.hessian)
-        if proof.gap is not None and proof.gap <= enough + 2 * proof.rounding:
-            numbers.ended[i], numbers.gap[i] = Numbers.PROVED, proof.gap
+        gap = min(proof.objective, math.inf if proof.gap is None else proof.gap)  # no loss is below 0
+        if gap <= enough + 2 * proof.rounding:
+            numbers.ended[i], numbers.gap[i] = Numbers.PROVED, gap
+            if proof.separates:
+                self.separating[i] = step.delta
         elif stuck:
             numbers.ended[i] = Numbers.STUCK
 
@@ -235,15 +274,13 @@ class Newton:
         """What of an objective is rounding: of its terms, and of the predictions, which are sums of larger terms."""
         terms = self.frame.terms(part.weights, part.bias)
         name = self.loss.name
-        steep, bend = 1.0, 0.0
+        steep, bend = min(1.0, abs(local.objective)) if self.loss.targets != "real" else 1.0, 0.0
         if name in ("mse", "huber"):
             steep, bend = 2 * math.sqrt(max(local.objective, 0.0)), 2.0
             steep = min(steep, self.loss.parameter) if name == "huber" else steep
         return 8 * _EPS * (abs(local.smoothed) + steep * terms) + bend * (8 * _EPS * terms) ** 2
 
-    def _prove(
-        self, point: tuple[Floats, Floats | None], part: Part, delta: Floats, hessian: Floats
-    ) -> certificate.Proof:
+    def _prove(self, point: tuple[Floats, Floats | None], part: Part, delta: Floats, hessian: Floats) -> certificate.Proof:
         t = self.t
         return certificate.prove(
             t.X, t.Y, t.sample_weight, t.n_threads, self.loss, point, part, delta, hessian, 0.0, self.frame
@@ -263,9 +300,8 @@ class Newton:
         delta, gain, noise = step
         n, p = self.t.n, self.frame.plain.shape[0]
         typical, tol = _typical(local), self._tol()
-        strict = self.t.options.tol is None
         smallest = part.smoothing <= 4 * _EPS * (self.frame.terms(part.weights, part.bias) + typical)
-        enough = (1e-4 if strict and not smallest else 1.0) * tol * typical + noise
+        enough = tol * typical + noise
         few = _FEW * p + _CHEAP
         if numbers.met[i] <= noise:
             numbers.ended[i], numbers.gap[i] = Numbers.PROVED, numbers.met[i]  # no loss is below 0
@@ -287,7 +323,7 @@ class Newton:
             numbers.ended[i] = Numbers.STUCK
             return
         numbers.smoothing[i] = _next_width(local, part.smoothing, p / n)
-        numbers.damping[i], numbers.gain[i] = 0.0, math.nan
+        numbers.damping[i], numbers.share[i], numbers.gain[i] = 0.0, 1.0, math.nan
 
     def _corner(self, state: Any, i: int, part: Part, width: float, typical: float, enough: float) -> bool:
         """Whether the minimum over the rows within a width of their target, all others on their side, ends the part."""
@@ -336,7 +372,14 @@ class Newton:
         return True
 
     def _ends(
-        self, state: Any, i: int, point: tuple[Floats, Floats | None], part: Part, delta: Floats, hessian: Floats, enough: float
+        self,
+        state: Any,
+        i: int,
+        point: tuple[Floats, Floats | None],
+        part: Part,
+        delta: Floats,
+        hessian: Floats,
+        enough: float,
     ) -> bool:
         """Whether a point is proved to be the end; if so it becomes the model."""
         numbers = Numbers(state.scalars)
@@ -378,10 +421,10 @@ class Newton:
         own = list(self.outputs[i])
         return Part(self.outputs[i], w[:, own], None if b is None else b[own], float(Numbers(state.scalars).smoothing[i]))
 
-    def _moved(self, part: Part, delta: Floats) -> Part:
+    def _moved(self, part: Part, delta: Floats, whole: bool) -> Part:
         w, b = self.frame.away(delta)
         weights = part.weights + w
-        if self.frame.l1 > 0:
+        if self.frame.l1 > 0 and whole:
             # What the step makes 0 is 0, not a rounding of it.
             weights = np.where(np.abs(weights) <= 2 * _EPS * np.abs(w), 0.0, weights)
         return part._replace(weights=weights, bias=None if part.bias is None or b is None else part.bias + b)
@@ -454,6 +497,16 @@ def _near(piece: Piece, n_threads: int, *, part: Part, mean: Floats, width: floa
 
 def _joined(a: _Near, b: _Near) -> _Near:
     return (*(np.concatenate([mine, its]) for mine, its in zip(a[:3], b[:3], strict=True)), a[3] + b[3])
+
+
+def _shares(piece: Piece, n_threads: int, *, classes: int) -> Floats:
+    """Σ s, and for each class, or of each output, Σ s of the rows that have it."""
+    s = np.ones(len(piece.Y)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
+    if classes:
+        sums: Array = np.bincount(piece.Y[:, 0].astype(np.intp), weights=s, minlength=classes)
+    else:
+        sums = s @ piece.Y.astype(np.float64)
+    return np.concatenate([[s.sum()], sums])
 
 
 def _put(state: Any, part: Part) -> None:

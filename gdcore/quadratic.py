@@ -76,9 +76,7 @@ class Quadratic:
         """The objective of all outputs at W* and b*."""
         return float(self.bests.sum())
 
-    def of_outputs(
-        self, outputs: list[int], weights: Floats, bias: Floats | None
-    ) -> tuple[float, Floats, Floats | None]:
+    def of_outputs(self, outputs: list[int], weights: Floats, bias: Floats | None) -> tuple[float, Floats, Floats | None]:
         """Objective, ∇W and ∇b of some outputs, at weights of theirs."""
         away = weights - self.weights[:, outputs]
         bias_away = None if bias is None or self.bias is None else bias - self.bias[outputs]

@@ -125,6 +125,14 @@ class ConditionWarning(UserWarning):
     """The columns of X are so nearly dependent that the weights cannot be told apart."""
 
 
+class ConvergenceWarning(UserWarning):
+    """The epochs ended, or no step lowered the loss any more, before the loss was proved to be within tol of the best one."""
+
+
+class SeparationWarning(UserWarning):
+    """The classes are separated, so that there are no best weights: larger ones are always better."""
+
+
 class CheckpointWarning(UserWarning):
     """A checkpoint could not be written, or a run goes on from it on a machine whose bits differ."""
 
