@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gdcore import gap, limits, losses, optimizers, rows, schedules
-from gdcore.arguments import Options, integer, number, one_of
-from gdcore.backends import BACKENDS
+from gdcore.arguments import Options, integer, number
 from gdcore.backtracking import Backtracking
 from gdcore.closed import Closed
 from gdcore.metric import Metric
@@ -88,30 +87,16 @@ class Training(Problem):
     """One call of fit: a problem, how it descends, and the loop."""
 
     def __init__(self, X: Any, Y: Any, model: Linear | MLP | None, options: Options) -> None:
+        options = options.checked()
         self.auto = isinstance(options.lr, str)
-        if self.auto and options.lr != "auto":
-            raise TypeError(f"lr must be a number, found {options.lr!r}; 'auto' lets gdcore choose")
         # None: the stepper finds it
-        self.lr: float | None = None if self.auto else number(options.lr, "lr")
-        self.patience = None if options.patience is None else integer(options.patience, "patience", 1)
-        self.seed = integer(options.seed, "seed", 0, (1 << 63) - 1)
-        self.decimals = None if options.decimals is None else integer(options.decimals, "decimals", -30, 30)
-        one_of(options.backend, "backend", tuple(BACKENDS))
-        one_of(options.method, "method", ("auto", "stream", "gram", "exact"))
-        one_of(options.precondition, "precondition", ("auto", None, "diagonal", "gram"))
-        for name in ("callback", "schedule"):
-            if getattr(options, name) is not None and not callable(getattr(options, name)):
-                raise TypeError(f"{name} must be callable, found {getattr(options, name)!r}")
-        if not isinstance(options.progress, (bool, np.bool_)) and not callable(options.progress):
-            raise TypeError(f"progress must be True, False or a class like tqdm.tqdm, found {options.progress!r}")
-        if self.patience is not None and options.validation is None:
-            raise ValueError("patience needs validation=(Xv, Yv), the rows whose loss it watches")
+        self.lr: float | None = None if isinstance(options.lr, str) else options.lr
+        self.patience, self.seed, self.decimals = options.patience, options.seed, options.decimals
         super().__init__(X, Y, model, options)
         self._choose_optimizer()
-        if options.tol is not None:
-            self.tol: float | None = number(options.tol, "tol")
-        else:
-            self.tol = self._default_tol() if self.auto and not self.batches else None
+        self.tol: float | None = options.tol
+        if options.tol is None and self.auto and not self.batches:
+            self.tol = self._default_tol()
         self.each = options.callback is not None or self.validation is not None
 
     def _choose_optimizer(self) -> None:

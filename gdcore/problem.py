@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore import cluster, gap, losses, rows, threads
-from gdcore.arguments import integer, number
+from gdcore.arguments import integer
 from gdcore.backends import BACKENDS
 from gdcore.mlp import MLP
 from gdcore.models import Linear
@@ -38,7 +38,7 @@ class Problem:
     def __init__(self, X: Any, Y: Any, model: Linear | MLP | None, options: Options) -> None:
         self.options = options
         self.loss_function = losses.get(options.loss)
-        self.l1, self.l2 = number(options.l1, "l1"), number(options.l2, "l2")
+        self.l1, self.l2 = options.l1, options.l2
         self.n_threads = threads.resolve(options.n_threads)
         self._take_data(X, Y, model)
         self.linear = isinstance(self.model, Linear)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-import math
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from gdcore.arguments import number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -107,11 +108,7 @@ class Checkpoint:
             self.path = os.fsdecode(path)
         except TypeError:
             raise TypeError(f"checkpoint must be a path or a gdcore.Checkpoint, found {path!r}") from None
-        if isinstance(seconds, (bool, np.bool_)) or not isinstance(seconds, (int, float, np.integer, np.floating)):
-            raise TypeError(f"seconds must be a number, found {seconds!r}")
-        if not 0 <= seconds < math.inf:
-            raise ValueError(f"seconds must be finite and not negative, found {seconds!r}")
-        self.seconds = float(seconds)
+        self.seconds = number(seconds, "seconds")
 
     def __repr__(self) -> str:
         return f"Checkpoint({self.path!r}, seconds={self.seconds!r})"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore import cluster, losses, metric, rows, threads
+from gdcore.arguments import number, one_of, yes_or_no
 from gdcore.backends import BACKENDS
 from gdcore.moments import Moments, check
 from gdcore.tables import Table, fold, loss_sums, moments_of
@@ -203,10 +204,8 @@ class Spectrum:
         >>> gdcore.spectrum(celsius).epochs_to(0.001 / 32, lr=0.0001)    # b: from 32 away to 0.001 away
         163038
         """
-        if not (isinstance(tol, (int, float)) and 0 < tol < 1):
-            raise ValueError(f"tol must lie between 0 and 1, both excluded, found {tol!r}")
-        if lr is not None and not (isinstance(lr, (int, float)) and lr > 0):
-            raise ValueError(f"lr must be a number above 0, found {lr!r}")
+        tol = number(tol, "tol", above=0, below=1)
+        lr = None if lr is None else number(lr, "lr", above=0)
         if self.smallest is None or self.lr_best is None:
             return None
         if lr is None:
@@ -325,12 +324,8 @@ best; worst columns 0 (100%))
     chosen = losses.get(loss)
     if chosen.curvature is None:
         raise ValueError(f"{chosen.name} has no curvature bound, and so no spectrum: its slope jumps")
-    if not isinstance(bias, (bool, np.bool_)):
-        raise TypeError(f"bias must be True or False, found {bias!r}")
-    if not (isinstance(l2, (int, float)) and math.isfinite(l2) and l2 >= 0):
-        raise ValueError(f"l2 must be a finite number of at least 0, found {l2!r}")
-    if backend not in BACKENDS:
-        raise ValueError(f"backend {backend!r} is unknown; there is {', '.join(map(repr, BACKENDS))}")
+    bias, l2 = yes_or_no(bias, "bias"), number(l2, "l2")
+    one_of(backend, "backend", tuple(BACKENDS))
     s = None
     if cluster.lazy(X):
         X = cluster.Cluster(X, None, sample_weight, n_threads=n_threads)
@@ -340,7 +335,7 @@ best; worst columns 0 (100%))
     else:
         X = rows.table(X)
         s = None if sample_weight is None else rows.weights_of_rows(sample_weight, X)
-    return of(X, s, bool(bias), chosen, float(l2), backend, threads.resolve(n_threads))
+    return of(X, s, bias, chosen, l2, backend, threads.resolve(n_threads))
 
 
 def of(
