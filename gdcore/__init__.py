@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         CheckpointWarning,
         ConditionWarning,
         DivergenceError,
+        DivergenceWarning,
         Epoch,
         History,
         LearningRateWarning,
@@ -40,9 +41,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "MLP", "SGD", "Adagrad", "Adam", "AdamW", "Checkpoint", "CheckpointWarning", "ConditionWarning", "DivergenceError",
-    "Epoch", "History", "LearningRateWarning", "Linear", "Nesterov", "RMSprop", "Run", "Spectrum", "TableError",
-    "TableWarning", "check_gradient", "fit", "load", "losses", "open_table", "optimizers", "plots", "save", "schedules",
-    "spectrum", "train",
+    "DivergenceWarning", "Epoch", "History", "LearningRateWarning", "Linear", "Nesterov", "RMSprop", "Run", "Spectrum",
+    "TableError", "TableWarning", "check_gradient", "fit", "load", "losses", "open_table", "optimizers", "plots", "save",
+    "schedules", "spectrum", "train",
 ]  # fmt: skip
 
 _HOME = {
@@ -53,8 +54,8 @@ _HOME = {
     "models": ("Linear",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Nesterov", "RMSprop"),
     "run": (
-        "Checkpoint", "CheckpointWarning", "ConditionWarning", "DivergenceError", "Epoch", "History", "LearningRateWarning",
-        "Run",
+        "Checkpoint", "CheckpointWarning", "ConditionWarning", "DivergenceError", "DivergenceWarning", "Epoch", "History",
+        "LearningRateWarning", "Run",
     ),
     "sources": ("TableError",),
     "spectrum": ("Spectrum", "spectrum"),

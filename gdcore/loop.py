@@ -252,8 +252,11 @@ class Training(Problem):
             return Stream(self, searching=True)
         return Backtracking(self)
 
-    limit: float | None = None
+    limit: limits.Limit | None = None
     """Above it the learning rate diverges; None where that is not known."""
+
+    jump: tuple[int, float] | None = None
+    """The epoch that climbed above the ceiling or left the finite numbers, and its loss."""
 
     depth = 5
     """Of the caller's line, for warnings."""
@@ -289,12 +292,14 @@ class Training(Problem):
             self.state = state.copy()
         self.state.done = 0
         self.stepper.begin()
-        if not self.auto and not self.preconditioned:
+        self.begun = self.loss
+        if not self.auto:
             limits.warn(self, in_all)
         if stored is not None:
             self.loss, self.norm, self.ceiling = stored.loss, stored.norm, stored.ceiling
-        elif self.limit is not None and self.lr is not None and self.lr > self.limit:
-            self.ceiling = max(self.objective_of_zeros(), self.loss if math.isfinite(self.loss) else -math.inf)
+        elif self.limit is not None and self.lr is not None and self.lr > self.limit.lr:
+            start = self.objective_at(self.state.weights, self.state.bias) if math.isnan(self.begun) else self.begun
+            self.ceiling = max(self.objective_of_zeros(), start)
         status = "epochs"
         if stored is not None and stored.status in ("converged", "early_stopped"):
             status = stored.status
@@ -316,6 +321,8 @@ class Training(Problem):
             self.loss = self.objective_at(self.state.weights, self.state.bias)
             if self.tol is None:
                 self.norm = math.nan
+            if status == "epochs" and self.loss > self.ceiling:
+                status, self.jump = "diverged", (self.first + self.done, self.loss)
         if self.method != "stream" and not self.table:
             # The last loss and gradient are those of the rows themselves.
             self.passes, self.engine_now = (self.X, self.Y, self.sample_weight), self.engine
@@ -335,7 +342,9 @@ class Training(Problem):
                 stacklevel=4,
             )
         self.stepper = None  # it refers to this
-        return self._result(status)
+        result = self._result(status)
+        limits.ended(self, result)
+        return result
 
     def fresh_state(self, method: str) -> _State:
         """The state before the first epoch."""
@@ -357,6 +366,8 @@ class Training(Problem):
                 began, before = time.perf_counter(), self.done
                 # The formula does all epochs at once.
                 status = self.stepper.some_epochs(left if isinstance(self.stepper, Closed) else min(left, most))
+                if status == "epochs" and self.loss > self.ceiling:
+                    status, self.jump = "diverged", (self.first + self.done, self.loss)
                 if watchers:
                     took = max(time.perf_counter() - began, 1e-9)
                     most = max(1, min(EPOCHS_PER_CALL, _FASTER * most, int((self.done - before) * pause / took)))
@@ -490,9 +501,14 @@ class Training(Problem):
         return _Values(self.loss, self.gradient, self.bias_gradient, self.norm)
 
     def objective_of_zeros(self) -> float:
-        """Objective of the model whose parameters are all 0."""
-        weights, bias = self._final(np.zeros_like(self.state.weights), self.state.bias)
-        return self.objective_at(weights, None if bias is None else np.zeros_like(bias))
+        """Objective of the model whose parameters are all 0, and so are its predictions: X is not read, but a table's."""
+        if self.table:
+            weights, bias = self._final(np.zeros_like(self.state.weights), self.state.bias)
+            return self.objective_at(weights, None if bias is None else np.zeros_like(bias))
+        nothing = np.broadcast_to(np.zeros((), self.X.dtype), (self.n, 1))
+        weights = np.zeros((1, self.outputs), self.X.dtype)
+        value: float = self.backend.loss(nothing, self.Y, weights, None, self.sample_weight, self.n_threads, **self.objective)
+        return value
 
     # When to stop ----------------------------------------------------------------------------------------------------------
 

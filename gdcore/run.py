@@ -118,6 +118,10 @@ class LearningRateWarning(UserWarning):
     """The learning rate is past its limit: gradient descent will diverge."""
 
 
+class DivergenceWarning(UserWarning):
+    """The run has ended above the loss of the all-zero model: worse than no training."""
+
+
 class ConditionWarning(UserWarning):
     """The columns of X are so nearly dependent that the weights cannot be told apart."""
 

@@ -356,8 +356,9 @@ def of(
 
 
 def largest_eigenvalue(
-    X: Array | Table, sample_weight: Array | None, bias: bool, loss: losses.Loss, l2: float, backend: str, n_threads: int
-) -> tuple[float, float, Floats]:
+    X: Array | Table, sample_weight: Array | None, bias: bool, loss: losses.Loss, l2: float, backend: str, n_threads: int,
+    steps: int = _STEPS,
+) -> tuple[float, float, Floats]:  # fmt: skip
     """λmax of H, a bound on its error, and its direction, by Lanczos steps of one pass each.
 
     H·v is the gradient of mse with targets 0 at weights v, times c/2. The bound is that of the residual, ‖Hv − θv‖, plus
@@ -374,7 +375,7 @@ def largest_eigenvalue(
         result[:d] += l2 * v[:d]
         return result
 
-    return lanczos(product, d + bias, float(np.finfo(X.dtype).eps))
+    return lanczos(product, d + bias, float(np.finfo(X.dtype).eps), steps)
 
 
 def hessian_times(
@@ -403,7 +404,7 @@ def _without_targets(piece: Piece, n_threads: int, carried: Floats | None = None
     return loss_sums(piece._replace(Y=zeros), n_threads, carried, **how)
 
 
-def lanczos(times: Callable[[Floats], Floats], size: int, eps: float) -> tuple[float, float, Floats]:
+def lanczos(times: Callable[[Floats], Floats], size: int, eps: float, steps: int = _STEPS) -> tuple[float, float, Floats]:
     """The largest eigenvalue of a symmetric matrix given by its products, a bound on its error, and its direction."""
     v = np.random.default_rng(0).normal(size=size)
     v /= np.linalg.norm(v)
@@ -412,7 +413,7 @@ def lanczos(times: Callable[[Floats], Floats], size: int, eps: float) -> tuple[f
     betas: list[float] = []
     theta = residual = math.inf
     vector = v
-    for step in range(min(_STEPS, size)):
+    for step in range(min(steps, size)):
         product = times(basis[-1])
         alphas.append(float(product @ basis[-1]))
         for _ in range(2):  # against all: rounding brings back what was taken off once

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import math
 import os
+import re
 import signal
 import sys
 import threading
@@ -756,9 +757,14 @@ def test_divergence_is_an_error_with_the_last_finite_run(backend, dtype, bias, l
     run = caught.value.run
     assert 1 < run.epochs < 10_000
     message = str(caught.value)
-    assert f"climbed above that of the all-zero model in epoch {run.epochs + 1} at lr = {lr:g};" in message
-    assert f"{run.loss:.6g}" in message
-    assert f"The limit is {lr / 1.1:.6g}: column " in message
+    assert f"climbed above that of the all-zero model in epoch {run.epochs + 1} at lr = {lr:g}; it is " in message
+    # The loss there is that of one more step.
+    next_loss = float(re.search(r"it is (\S+) there", message)[1])
+    w, b = run.model.weights.astype(float), 0.0 if run.model.bias is None else float(run.model.bias)
+    r = X @ w + b - Y
+    w, b = w - lr * 2 * X.T.astype(float) @ r / len(X), b - lr * 2 * r.mean() * bias
+    assert next_loss == pytest.approx(np.mean((X @ w + b - Y) ** 2), rel=1e-3)
+    assert f"there, after {run.loss:.6g}. The limit is {lr / 1.1:.6g}: " in message
     assert isinstance(caught.value, ArithmeticError)
     zeros = float(np.mean(np.square(Y, dtype=np.float64)))
     assert (run.history.loss <= zeros * (1 + 1e-6)).all()
@@ -780,7 +786,9 @@ def test_divergence_is_an_error_with_the_last_finite_run(backend, dtype, bias, l
 @pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])
 def test_a_loss_that_leaves_the_finite_numbers_is_an_error(backend, optimizer):
     X, Y = problem()
-    with pytest.raises(DivergenceError, match=r"left the finite numbers in epoch 1; its last value was") as caught:
+    with pytest.raises(
+        DivergenceError, match=r"left the finite numbers in epoch 1 at lr = .*; its last finite value was .*, after epoch 0"
+    ) as caught:
         fit(X, Y, loss="mae", lr=1e308, epochs=10, optimizer=optimizer, backend=backend)
     assert (caught.value.run.epochs, caught.value.run.model.weights.any()) == (0, False)
 

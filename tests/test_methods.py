@@ -439,6 +439,7 @@ def test_resuming_gram_and_exact_is_going_on(method, bias):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.filterwarnings("ignore::gdcore.DivergenceWarning")
 def test_resuming_gram_with_every_optimizer(name):
     X, Y = trainable("mse")
     lr = 0.3 * gdcore.spectrum(X).lr_limit if OPTIMIZERS[name].lr is None else 0.01
