@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gdcore import gap, limits, losses, optimizers, rows, schedules
+from gdcore import dependence, gap, limits, losses, optimizers, rows, schedules
 from gdcore.arguments import Options, integer, number
 from gdcore.backtracking import Backtracking
 from gdcore.closed import Closed
@@ -65,10 +65,15 @@ class _State:
         self.waited = 0
         self.compared = 0  # the last epoch whose validation loss was compared with the best
 
-    def copy(self) -> _State:
+    def copy(self, dtype: Any = None) -> _State:
+        """A copy; in another dtype where the epochs of another method, over second moments or over rows, go on in that."""
         other = _State.__new__(_State)
-        other.weights, other.bias = self.weights.copy(), None if self.bias is None else self.bias.copy()
-        other.memory = None if self.memory is None else self.memory.copy()
+        own = self.weights.dtype
+        dtype = own if dtype is None else dtype
+        other.weights, other.bias = self.weights.astype(dtype), None if self.bias is None else self.bias.astype(dtype)
+        other.memory = self.memory
+        if self.memory is not None:
+            other.memory = self.memory.astype(dtype if self.memory.dtype == own else self.memory.dtype)
         other.steps, other.best, other.waited = self.steps.copy(), self.best, self.waited
         other.scalars, other.origin, other.done = self.scalars.copy(), self.origin, self.done
         other.quick, other.judged, other.compared = self.quick, self.judged, self.compared
@@ -186,13 +191,13 @@ class Training(Problem):
             if no_closed is not None:
                 raise ValueError(f"method 'exact' is not for this: {no_closed}")
             if not self._trusted():
-                return self._doubted()
+                raise ValueError(f"method 'exact' is not for this: {self._doubt()}")
             return Method("exact", f"{epochs:,} epochs by formula")
         if wish == "gram":
             if no_gram is not None:
                 raise ValueError(f"method 'gram' is not for this: {no_gram}")
             if not self._trusted():
-                return self._doubted()
+                raise ValueError(f"method 'gram' is not for this: {self._doubt()}")
             return Method("gram", f"epochs of {self.d}² multiply-adds instead of {self.n:,} · {self.d}")
         if wish == "stream":
             return Method("stream", "as asked")
@@ -217,14 +222,14 @@ class Training(Problem):
         if stream < 1e8 or stream < 2 * min(gram, math.inf if no_closed else exact):
             return Method("stream", "it costs least")
         if not self._trusted():
-            return self._doubted()
+            return Method("stream", self._doubt())
         if no_closed is None and exact < gram:
             return Method("exact", f"{epochs:,} epochs by formula cost {stream / exact:,.0f} times less than one by one")
         return Method("gram", f"{epochs:,} epochs cost {stream / gram:,.0f} times less than over {self.n:,} rows")
 
-    def _doubted(self) -> Method:
+    def _doubt(self) -> str:
         condition = max(self.spectrum.condition or 0.0, self.quadratic.metric.condition)
-        return Method("stream", f"the Gram matrix's condition, {condition:.2g}, is past what float64 carries")
+        return f"the Gram matrix's condition, {condition:.2g}, is past what float64 carries"
 
     def _rate(self) -> float:
         """lr="auto" of an optimizer without a metric."""
@@ -250,6 +255,11 @@ class Training(Problem):
             return Stream(self)
         if self.batches or self.optimizer.slots or self.decimals is not None:
             return Stream(self, searching=True)
+        if self.schedule is not None:
+            raise ValueError(
+                "schedule is a factor on a learning rate, and with lr='auto' a network's is found by trying in every epoch: "
+                "give a number for lr"
+            )
         return Backtracking(self)
 
     limit: limits.Limit | None = None
@@ -288,8 +298,8 @@ class Training(Problem):
         self.loss = self.norm = math.nan
         self._plan(epochs, asked, kept)
         self.state = self.fresh_state(self.method)
-        if state is not None and state.weights.dtype == self.state.weights.dtype:
-            self.state = state.copy()
+        if state is not None:
+            self.state = state.copy(self.state.weights.dtype)
         self.state.done = 0
         self.stepper.begin()
         self.begun = self.loss
@@ -338,6 +348,15 @@ class Training(Problem):
             warnings.warn(
                 f"the columns of X are so nearly dependent (condition {condition:.2g}, scaled) that {self.X.dtype} cannot "
                 "tell the weights apart: nothing is proved of them; drop columns, or give l2 a value",
+                ConditionWarning,
+                stacklevel=4,
+            )
+        elif self.preconditioned and self.squared and self.d <= GRAM_COLUMNS and self.quadratic.metric.null.shape[1]:
+            found = dependence.dependent(self.moments.of_columns(), self.has_bias)
+            which = dependence.told(found, self.has_bias, self.X.names if self.table else None)
+            warnings.warn(
+                f"{len(found)} of {self.d} columns of X depend on others: {which}. Other weights fit as well as "
+                "these; drop columns, or give l2 a value",
                 ConditionWarning,
                 stacklevel=4,
             )
@@ -643,10 +662,19 @@ class Training(Problem):
         if unknown:
             raise TypeError(f"resume() got an unexpected keyword argument {min(unknown)!r}")
         later = Training(X, Y, run.model, self.options._replace(**changes))
-        same = later.X.dtype == self.X.dtype and later.optimizer.rule == self.optimizer.rule
+        if later.X.dtype != self.X.dtype:
+            raise TypeError(
+                f"the run that shall go on is of {self.X.dtype}, but X is {later.X.dtype}: give X.astype('{self.X.dtype}'), "
+                "or begin anew with fit(X, Y, run.model)"
+            )
+        if later.optimizer.rule != self.optimizer.rule:
+            raise ValueError(
+                f"the run that shall go on went by {self.optimizer!r}, whose state {later.optimizer!r} cannot go on with: "
+                "begin anew with fit(X, Y, run.model, optimizer=...)"
+            )
         later.depth = 6
         keep = later.options.method == "auto" and "method" not in changes
-        return later.run(epochs, run.history, self.state if same else None, self.method if keep else None)
+        return later.run(epochs, run.history, self.state, self.method if keep else None)
 
 
 def history_of(pieces: list[tuple[Array, Array]]) -> History:

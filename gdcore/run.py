@@ -123,7 +123,7 @@ class DivergenceWarning(UserWarning):
 
 
 class ConditionWarning(UserWarning):
-    """The columns of X are so nearly dependent that the weights cannot be told apart."""
+    """The columns of X are dependent, or so nearly that the weights cannot be told apart."""
 
 
 class CheckpointWarning(UserWarning):
@@ -219,16 +219,21 @@ class Run:
         return int(self.history.epoch[-1]) if len(self.history) else 0
 
     def resume(self, X: Any, Y: Any, epochs: int = 1000, **options: Any) -> Run:
-        """Goes on where this run stopped: ``fit(a)`` and then ``resume(b)`` equals ``fit(a + b)`` bit for bit.
+        """Goes on where this run stopped, by the same method.
+
+        ``fit(a)`` and then ``resume(b)`` equals ``fit(a + b)`` bit for bit, where that goes by the same method. With
+        method="auto" the number of epochs has a say in which is the cheapest: `method` tells which it was. Who wants the
+        bits of one long run gives both the same ``method``.
 
         Parameters
         ----------
         X, Y : arrays
-            As given to `fit`.
+            As given to `fit`, X of the same dtype.
         epochs : int
             How many more.
         **options
-            Options of `fit` that shall change; the others, sample_weight and validation included, stay as they were.
+            Options of `fit` that shall change, but for the optimizer; the others, sample_weight and validation included, stay
+            as they were.
 
         Returns
         -------

@@ -577,6 +577,17 @@ def test_fit_refuses_unknown_options(name):
         fit(X, Y, lr=0.1, epochs=1, **{name: 1})
 
 
+def test_resume_refuses_another_dtype_and_another_optimizer():
+    X, Y = problem()
+    run = fit(X, Y, lr=0.01, epochs=5, optimizer="adam")
+    with pytest.raises(TypeError, match=r"is of float64, but X is float32: give X.astype\('float64'\)"):
+        run.resume(X.astype(np.float32), Y, epochs=1)
+    for other in ("sgd", gdcore.Adam((0.9, 0.99)), None):
+        with pytest.raises(ValueError, match=r"went by Adam\(.*, whose state .* cannot go on with"):
+            run.resume(X, Y, epochs=1, optimizer=other)
+    assert_same_bits(run.resume(X, Y, epochs=5, optimizer=gdcore.Adam()), fit(X, Y, lr=0.01, epochs=10, optimizer="adam"))
+
+
 def test_resume_checks_its_data_as_fit_does():
     X, Y = problem()
     run = fit(X, Y, lr=0.1, epochs=3)
