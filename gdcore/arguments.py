@@ -27,7 +27,7 @@ class Options(NamedTuple):
     l1: float
     l2: float
     sample_weight: Any
-    validation: tuple[Any, Any] | Table | None
+    validation: tuple[Any, ...] | Table | None
     schedule: Callable[[int], float] | None
     precondition: str | None
     method: str

@@ -469,9 +469,10 @@ class Training(Problem):
 
     def validate(self, column: Array) -> None:
         """The validation loss of the epoch whose column of history that is."""
-        Xv, Yv = self.validation or (None, None)
+        assert self.validation is not None
+        Xv, Yv, sv = self.validation
         value = self.engine.loss(
-            Xv, Yv, *self._final(self.state.weights, self.state.bias), None, self.n_threads, **self.objective
+            Xv, Yv, *self._final(self.state.weights, self.state.bias), sv, self.n_threads, **self.objective
         )
         if self.patience is not None:
             self.state.keep_best(int(column[5]), float(value))

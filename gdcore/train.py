@@ -38,7 +38,7 @@ def fit(
     l1: float = 0.0,
     l2: float = 0.0,
     sample_weight: Any = None,
-    validation: tuple[Any, Any] | Table | None = None,
+    validation: tuple[Any, ...] | Table | None = None,
     schedule: Callable[[int], float] | None = None,
     precondition: str | None = "auto",
     method: str = "auto",
@@ -84,8 +84,9 @@ def fit(
         Penalties l1·‖W‖₁, by its proximal step, and (l2/2)·‖W‖²; never on a bias.
     sample_weight : array (n,), optional
         Weights s ≥ 0 of the rows; the loss is then Σ sᵢℓᵢ / Σ sᵢ.
-    validation : (Xv, Yv), optional
-        Rows that do not train; their loss, without penalties, after each epoch is in ``history.validation_loss``.
+    validation : (Xv, Yv) or (Xv, Yv, sv), optional
+        Rows that do not train, with weights sv where they have some; their loss, without penalties, after each epoch is in
+        ``history.validation_loss``.
     schedule : callable, optional
         The factor on lr in epoch 0, 1, … since the first start (a resumed run goes on counting): see `gdcore.schedules`.
         Not for networks with lr="auto" and all rows, whose lr is found by trying.

@@ -394,6 +394,21 @@ def test_validation_rows_do_not_train(make):
     assert beside.history_.validation_loss[-1] == pytest.approx(loss)
 
 
+@pytest.mark.parametrize("make", [GDRegressor, GDClassifier])
+def test_rows_that_are_held_out_keep_their_weights(make):
+    """Rows of weight 0 say nothing, whether they train or are held out."""
+    X, y = regression(n=200) if make is GDRegressor else classes(n=200)
+    s = np.where(np.arange(200) % 2, 1.0, 0.0)
+    spoiled = X.copy()
+    spoiled[s == 0] += 10
+    options = {"early_stopping": True, "lr": 0.05, "epochs": 30, "random_state": 0, "validation_fraction": 0.5}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        plain, other = (make(**options).fit(table, y, sample_weight=s) for table in (X, spoiled))
+    np.testing.assert_allclose(plain.history_.validation_loss, other.history_.validation_loss, rtol=1e-12)
+    np.testing.assert_array_equal(plain.coef_, other.coef_)
+
+
 def test_the_validation_fraction_is_held_out():
     X, y = regression(n=40)
     model = GDRegressor(early_stopping=True, random_state=0)

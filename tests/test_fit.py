@@ -983,3 +983,33 @@ def test_control_c_at_any_line_leaves_whole_epochs(backend, look, how):
     assert (run.status, run.epochs) == ("epochs", 3)
     assert places > 5
     assert broken == []
+
+
+# -------------------------------------------------------------------------------------------------- weights in validation
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("loss", ["mse", "mae", "huber"])
+def test_validation_rows_have_weights(backend, loss):
+    X, Y = problem()
+    Xv, Yv = problem(seed=1)
+    sv = np.random.default_rng(2).uniform(0, 3, len(Xv))
+    sv[:5] = 0
+    run = fit(X, Y, loss=loss, lr=0.02, epochs=4, validation=(Xv, Yv, sv), backend=backend)
+    r = Xv @ run.model.weights + run.model.bias - Yv
+    each = {"mse": r**2, "mae": np.abs(r), "huber": np.where(np.abs(r) <= 1, r**2 / 2, np.abs(r) - 0.5)}[loss]
+    assert run.history.validation_loss[-1] == pytest.approx(np.average(each, weights=sv), rel=1e-12)
+    plain = fit(X, Y, loss=loss, lr=0.02, epochs=4, validation=(Xv, Yv), backend=backend)
+    assert bits(plain.model.weights) == bits(run.model.weights)
+    assert run.history.validation_loss[-1] != plain.history.validation_loss[-1]
+
+
+def test_weights_of_validation_rows_are_copies_of_rows():
+    X, Y = problem()
+    Xv, Yv = problem(seed=1)
+    counts = np.arange(len(Xv)) % 4
+    options = {"lr": 0.2, "epochs": 200, "patience": 3}
+    weighted = fit(X, Y, validation=(Xv, Yv, counts), **options)
+    repeated = fit(X, Y, validation=(np.repeat(Xv, counts, axis=0), np.repeat(Yv, counts)), **options)
+    assert (weighted.status, weighted.epochs) == (repeated.status, repeated.epochs)
+    np.testing.assert_allclose(weighted.history.validation_loss, repeated.history.validation_loss, rtol=1e-12)
