@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         ConditionWarning,
         ConvergenceWarning,
         DivergenceError,
+        DivergenceWarning,
         Epoch,
         History,
         LearningRateWarning,
@@ -42,9 +43,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "MLP", "SGD", "Adagrad", "Adam", "AdamW", "Checkpoint", "CheckpointWarning", "ConditionWarning", "ConvergenceWarning",
-    "DivergenceError", "Epoch", "History", "LearningRateWarning", "Linear", "Nesterov", "RMSprop", "Run", "SeparationWarning", "Spectrum",
-    "TableError",     "TableWarning", "check_gradient", "fit", "load", "losses", "open_table", "optimizers", "plots", "save", "schedules",
-    "spectrum", "train",
+    "DivergenceError", "DivergenceWarning", "Epoch", "History", "LearningRateWarning", "Linear", "Nesterov", "RMSprop", "Run",
+    "SeparationWarning", "Spectrum", "TableError", "TableWarning", "check_gradient", "fit", "load", "losses", "open_table",
+    "optimizers", "plots", "save", "schedules", "spectrum", "train",
 ]  # fmt: skip
 
 _HOME = {
@@ -55,8 +56,8 @@ _HOME = {
     "models": ("Linear",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Nesterov", "RMSprop"),
     "run": (
-        "Checkpoint", "CheckpointWarning", "ConditionWarning", "ConvergenceWarning", "DivergenceError", "Epoch", "History",
-        "LearningRateWarning", "Run", "SeparationWarning",
+        "Checkpoint", "CheckpointWarning", "ConditionWarning", "ConvergenceWarning", "DivergenceError", "DivergenceWarning",
+        "Epoch", "History", "LearningRateWarning", "Run", "SeparationWarning",
     ),
     "sources": ("TableError",),
     "spectrum": ("Spectrum", "spectrum"),

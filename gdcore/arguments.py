@@ -27,7 +27,7 @@ class Options(NamedTuple):
     l1: float
     l2: float
     sample_weight: Any
-    validation: tuple[Any, Any] | Table | None
+    validation: tuple[Any, ...] | Table | None
     schedule: Callable[[int], float] | None
     precondition: str | None
     method: str
@@ -41,11 +41,50 @@ class Options(NamedTuple):
     n_threads: int | None
     progress: Any
 
+    def checked(self) -> Options:
+        """The same with every argument looked at once; ValueError or TypeError names the first that cannot be."""
+        for name, names in _CHOICES.items():
+            one_of(getattr(self, name), name, names)
+        for name in ("callback", "schedule"):
+            if getattr(self, name) is not None and not callable(getattr(self, name)):
+                raise TypeError(f"{name} must be callable, found {getattr(self, name)!r}")
+        if not isinstance(self.progress, (bool, np.bool_)) and not callable(self.progress):
+            raise TypeError(f"progress must be True, False or a class like tqdm.tqdm, found {self.progress!r}")
+        if isinstance(self.lr, str) and self.lr != "auto":
+            raise TypeError(f"lr must be a number, found {self.lr!r}; 'auto' lets gdcore choose")
+        if self.patience is not None and self.validation is None:
+            raise ValueError("patience needs validation=(Xv, Yv), the rows whose loss it watches")
+        return self._replace(
+            lr=self.lr if isinstance(self.lr, str) else number(self.lr, "lr"),
+            l1=number(self.l1, "l1"),
+            l2=number(self.l2, "l2"),
+            tol=None if self.tol is None else number(self.tol, "tol"),
+            batch_size=None if self.batch_size is None else integer(self.batch_size, "batch_size", 1),
+            patience=None if self.patience is None else integer(self.patience, "patience", 1),
+            decimals=None if self.decimals is None else integer(self.decimals, "decimals", -30, 30),
+            seed=integer(self.seed, "seed", 0, (1 << 63) - 1),
+            shuffle=yes_or_no(self.shuffle, "shuffle"),
+        )
 
-def number(value: Any, name: str) -> float:
-    """A finite number of at least 0, or an error that names the argument."""
-    if type(value) is float and 0 <= value < math.inf:
-        return value
+
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "backend": ("kernel", "reference"),
+    "method": ("auto", "stream", "gram", "exact"),
+    "precondition": ("auto", None, "diagonal", "gram"),
+}
+
+
+def number(value: Any, name: str, above: float | None = None, below: float | None = None) -> float:
+    """A finite number of at least 0, or above and below others, as Python's float; an error names the argument.
+
+    Whatever is one number is taken: Python's and NumPy's, arrays of no dimension.
+
+    >>> number(np.float32(0.5), "lr")
+    0.5
+    >>> number(1, "tau", above=0, below=1)
+    Traceback (most recent call last):
+    ValueError: tau must be above 0 and below 1, found 1
+    """
     try:
         if isinstance(value, (bool, str, np.bool_)) or np.ndim(value) != 0 or np.iscomplexobj(value):
             raise TypeError
@@ -54,9 +93,23 @@ def number(value: Any, name: str) -> float:
         number = math.inf
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, found {value!r}") from None
-    if not (math.isfinite(number) and number >= 0):
-        raise ValueError(f"{name} must be finite and not negative, found {value!r}")
+    low = number >= 0 if above is None else number > above
+    if not (math.isfinite(number) and low and (below is None or number < below)):
+        raise ValueError(f"{name} must be {_range(above, below)}, found {value!r}")
     return number
+
+
+def _range(above: float | None, below: float | None) -> str:
+    if below is None:
+        return "finite and not negative" if above is None else f"finite and above {above:g}"
+    return f"at least 0 and below {below:g}" if above is None else f"above {above:g} and below {below:g}"
+
+
+def yes_or_no(value: Any, name: str) -> bool:
+    """True or False, or an error that names the argument."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, found {value!r}")
+    return bool(value)
 
 
 def integer(value: Any, name: str, low: int, high: int | None = None) -> int:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gdcore import container, fingerprints
+from gdcore.arguments import yes_or_no
 from gdcore.container import FileError
 from gdcore.loop import history_of
 from gdcore.run import Checkpoint, CheckpointWarning, History, Method
@@ -35,13 +36,12 @@ _JOIN = 512  # pieces of history that are joined at once: for so long other thre
 
 def keeper(checkpoint: Any, resume: Any) -> Keeper | None:
     """Who keeps a run's checkpoint, from the arguments of `fit`."""
-    if not isinstance(resume, (bool, np.bool_)):
-        raise TypeError(f"resume must be True or False, found {resume!r}")
+    resume = yes_or_no(resume, "resume")
     if checkpoint is None:
         if resume:
             raise ValueError("resume=True needs checkpoint=, the file to go on from")
         return None
-    return Keeper(checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint), bool(resume))
+    return Keeper(checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint), resume)
 
 
 class Stored(NamedTuple):

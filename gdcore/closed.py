@@ -48,6 +48,8 @@ class Closed:
         columns[0], columns[1] = self.epochs.course(points - t.first + self.since, self.start)
         bad = np.flatnonzero(~(columns[0] <= t.ceiling) | ~np.isfinite(columns[1]))
         finished = int(bad[0]) if len(bad) else len(points)
+        if len(bad):
+            t.jump = int(points[finished]), float(columns[0, finished])
         status = "diverged" if len(bad) else "epochs"
         if finished:
             last = int(points[finished - 1]) - t.first

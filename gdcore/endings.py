@@ -7,18 +7,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gdcore.run import ConvergenceWarning, SeparationWarning
+from gdcore import dependence
+from gdcore.run import ConditionWarning, ConvergenceWarning, SeparationWarning
 
 if TYPE_CHECKING:
     from gdcore._types import Floats
     from gdcore.loop import Training
+    from gdcore.metric import Metric
 
 _NAMED = 5  # columns at most
 _PART = 0.1  # of the largest: columns that take so much part in a separation are named
 
 
-def warn(t: Training, status: str, stalled: bool, separating: list[Floats], depth: int) -> None:
-    """Warns of classes that are separated, and of a run that wanted to converge and has not."""
+def warn(t: Training, status: str, stalled: bool, metric: Metric | None, separating: list[Floats]) -> None:
+    """Warns of columns that depend on others, of separated classes, and of a run that wanted to converge and has not.
+
+    ``metric`` is that of the columns' second moments, where the descent had it.
+    """
+    depth = t.depth - 1
+    if metric is not None and t.l1 == 0 and t.l2 == 0 and t.done:
+        _dependent(t, metric, depth + 1)
     if separating:
         warnings.warn(
             f"the classes are separated, {_columns(t, separating)}: there are no best weights, for larger ones are always "
@@ -36,6 +44,26 @@ def warn(t: Training, status: str, stalled: bool, separating: list[Floats], dept
         ConvergenceWarning,
         stacklevel=depth,
     )
+
+
+def _dependent(t: Training, metric: Metric, depth: int) -> None:
+    """Weights of dependent columns are one choice of many; of nearly dependent ones they are rounding."""
+    if not metric.clear or (t.squared and not t.clear):
+        warnings.warn(
+            f"the columns of X are so nearly dependent (condition {metric.condition:.2g}, scaled) that {t.X.dtype} cannot "
+            "tell the weights apart: nothing is proved of them; drop columns, or give l2 a value",
+            ConditionWarning,
+            stacklevel=depth,
+        )
+    elif metric.null.shape[1]:
+        found = dependence.dependent(t.moments.of_columns(), t.has_bias)
+        which = dependence.told(found, t.has_bias, t.X.names if t.table else None)
+        warnings.warn(
+            f"{len(found)} of {t.d} columns of X depend on others: {which}. Other weights fit as well as "
+            "these; drop columns, or give l2 a value",
+            ConditionWarning,
+            stacklevel=depth,
+        )
 
 
 def _columns(t: Training, separating: list[Floats]) -> str:

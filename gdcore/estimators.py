@@ -105,7 +105,7 @@ class _Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
             share, labels = self.validation_fraction, None if loss.targets == "real" else Y
             train, rest = train_test_split(np.arange(len(X)), test_size=share, random_state=seed, stratify=labels)
-            held = X[rest], Y[rest]
+            held = X[rest], Y[rest], None if s is None else s[rest]
             X, Y, s = X[train], Y[train], None if s is None else s[train]
         with self._watch(*given) as callback, nullcontext() if far else _finite(X):
             run = fit(
@@ -238,7 +238,8 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, _Descent):  # type: ignore[m
         As for `gdcore.fit`.
     early_stopping : bool
         Stop when the validation loss has not fallen for ``patience`` epochs, and keep the weights that were best on it. The
-        validation rows are fit's ``X_val``, else a share ``validation_fraction`` of X (the other rows are then copied).
+        validation rows are fit's ``X_val``, else a share ``validation_fraction`` of X, which keep their weights (the other
+        rows are then copied).
     random_state : int, RandomState or None
         For batches and the choice of validation rows.
     n_threads : int, optional

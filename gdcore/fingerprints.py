@@ -39,6 +39,7 @@ def configuration(t: Any) -> dict[str, str]:
     """The options that the result of a `gdcore.loop.Training` depends on, each as text, by their names in `fit`."""
     o, loss = t.options, t.loss_function
     drawn = t.batches and bool(o.shuffle)
+    validation = None if t.validation is None else t.validation[2]
     return {
         "model": _model(t),
         "loss": f"{loss.name}({loss.parameter!r})" if loss.parameter else loss.name,
@@ -47,7 +48,8 @@ def configuration(t: Any) -> dict[str, str]:
         "batch_size": repr(t.batch_size if t.batches else None),
         "l1": repr(t.l1),
         "l2": repr(t.l2),
-        "sample_weight": "None" if t.sample_weight is None else f"{len(t.sample_weight)} values {_hash(t.sample_weight)}",
+        "sample_weight": _weights(t.sample_weight),
+        "the weights of the validation data": _weights(validation),
         "schedule": _schedule(o.schedule),
         "precondition": repr(t.precondition),
         "method": repr(o.method),
@@ -58,6 +60,10 @@ def configuration(t: Any) -> dict[str, str]:
         "decimals": repr(t.decimals),
         "backend": repr(o.backend),
     }
+
+
+def _weights(s: Array | None) -> str:
+    return "None" if s is None else f"{len(s)} values {_hash(s)}"
 
 
 def _model(t: Any) -> str:
@@ -99,7 +105,7 @@ def data(t: Any, method: str) -> dict[str, Any]:
     """Of the rows that a `gdcore.loop.Training` learns from, and of those that validate, as JSON can keep it."""
     validation = None
     if t.validation is not None:
-        Xv, Yv = t.validation
+        Xv, Yv, _ = t.validation
         validation = of_rows(Xv, Yv, t.n_threads)
     columns = t.d + t.outputs
     if t.table and method != "stream" and engine_for(columns, t.options.backend) is BACKENDS["kernel"]:

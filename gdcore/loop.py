@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gdcore import endings, gap, limits, losses, optimizers, rows, schedules
-from gdcore.arguments import Options, integer, number, one_of
-from gdcore.backends import BACKENDS
+from gdcore.arguments import Options, integer, number
 from gdcore.backtracking import Backtracking
 from gdcore.closed import Closed
 from gdcore.metric import Metric
@@ -23,7 +22,7 @@ from gdcore.nesterov import BAND, SMOOTHING, Nesterov
 from gdcore.newton import Newton, Numbers
 from gdcore.problem import GRAM_COLUMNS, Problem
 from gdcore.quadratic import rows_like
-from gdcore.run import ConditionWarning, DivergenceError, Epoch, History, Method, Run
+from gdcore.run import DivergenceError, Epoch, History, Method, Run
 from gdcore.spectrum import Spectrum
 from gdcore.stream import EPOCHS_PER_CALL, Solved, Stream
 
@@ -68,10 +67,15 @@ class _State:
         self.waited = 0
         self.compared = 0  # the last epoch whose validation loss was compared with the best
 
-    def copy(self) -> _State:
+    def copy(self, dtype: Any = None) -> _State:
+        """A copy; in another dtype where the epochs of another method, over second moments or over rows, go on in that."""
         other = _State.__new__(_State)
-        other.weights, other.bias = self.weights.copy(), None if self.bias is None else self.bias.copy()
-        other.memory = None if self.memory is None else self.memory.copy()
+        own = self.weights.dtype
+        dtype = own if dtype is None else dtype
+        other.weights, other.bias = self.weights.astype(dtype), None if self.bias is None else self.bias.astype(dtype)
+        other.memory = self.memory
+        if self.memory is not None:
+            other.memory = self.memory.astype(dtype if self.memory.dtype == own else self.memory.dtype)
         other.steps, other.best, other.waited = self.steps.copy(), self.best, self.waited
         other.scalars, other.origin, other.done = self.scalars.copy(), self.origin, self.done
         other.quick, other.judged, other.compared = self.quick, self.judged, self.compared
@@ -90,30 +94,16 @@ class Training(Problem):
     """One call of fit: a problem, how it descends, and the loop."""
 
     def __init__(self, X: Any, Y: Any, model: Linear | MLP | None, options: Options) -> None:
+        options = options.checked()
         self.auto = isinstance(options.lr, str)
-        if self.auto and options.lr != "auto":
-            raise TypeError(f"lr must be a number, found {options.lr!r}; 'auto' lets gdcore choose")
         # None: the stepper finds it
-        self.lr: float | None = None if self.auto else number(options.lr, "lr")
-        self.patience = None if options.patience is None else integer(options.patience, "patience", 1)
-        self.seed = integer(options.seed, "seed", 0, (1 << 63) - 1)
-        self.decimals = None if options.decimals is None else integer(options.decimals, "decimals", -30, 30)
-        one_of(options.backend, "backend", tuple(BACKENDS))
-        one_of(options.method, "method", ("auto", "stream", "gram", "exact"))
-        one_of(options.precondition, "precondition", ("auto", None, "diagonal", "gram"))
-        for name in ("callback", "schedule"):
-            if getattr(options, name) is not None and not callable(getattr(options, name)):
-                raise TypeError(f"{name} must be callable, found {getattr(options, name)!r}")
-        if not isinstance(options.progress, (bool, np.bool_)) and not callable(options.progress):
-            raise TypeError(f"progress must be True, False or a class like tqdm.tqdm, found {options.progress!r}")
-        if self.patience is not None and options.validation is None:
-            raise ValueError("patience needs validation=(Xv, Yv), the rows whose loss it watches")
+        self.lr: float | None = None if isinstance(options.lr, str) else options.lr
+        self.patience, self.seed, self.decimals = options.patience, options.seed, options.decimals
         super().__init__(X, Y, model, options)
         self._choose_optimizer()
-        if options.tol is not None:
-            self.tol: float | None = number(options.tol, "tol")
-        else:
-            self.tol = self.default_tol() if self.auto and not self.batches else None
+        self.tol: float | None = options.tol
+        if options.tol is None and self.auto and not self.batches:
+            self.tol = self.default_tol()
         self.each = options.callback is not None or self.validation is not None
 
     def _choose_optimizer(self) -> None:
@@ -210,13 +200,13 @@ class Training(Problem):
             if no_closed is not None:
                 raise ValueError(f"method 'exact' is not for this: {no_closed}")
             if not self._trusted():
-                return self._doubted()
+                raise ValueError(f"method 'exact' is not for this: {self._doubt()}")
             return Method("exact", f"{epochs:,} epochs by formula")
         if wish == "gram":
             if no_gram is not None:
                 raise ValueError(f"method 'gram' is not for this: {no_gram}")
             if not self._trusted():
-                return self._doubted()
+                raise ValueError(f"method 'gram' is not for this: {self._doubt()}")
             return Method("gram", f"epochs of {self.d}² multiply-adds instead of {self.n:,} · {self.d}")
         if wish == "stream":
             return Method("stream", "as asked")
@@ -241,14 +231,14 @@ class Training(Problem):
         if stream < 1e8 or stream < 2 * min(gram, math.inf if no_closed else exact):
             return Method("stream", "it costs least")
         if not self._trusted():
-            return self._doubted()
+            return Method("stream", self._doubt())
         if no_closed is None and exact < gram:
             return Method("exact", f"{epochs:,} epochs by formula cost {stream / exact:,.0f} times less than one by one")
         return Method("gram", f"{epochs:,} epochs cost {stream / gram:,.0f} times less than over {self.n:,} rows")
 
-    def _doubted(self) -> Method:
+    def _doubt(self) -> str:
         condition = max(self.spectrum.condition or 0.0, self.quadratic.metric.condition)
-        return Method("stream", f"the Gram matrix's condition, {condition:.2g}, is past what float64 carries")
+        return f"the Gram matrix's condition, {condition:.2g}, is past what float64 carries"
 
     def _rate(self) -> float:
         """lr="auto" of an optimizer without a metric."""
@@ -274,10 +264,18 @@ class Training(Problem):
             return Stream(self)
         if self.batches or self.optimizer.slots or self.decimals is not None:
             return Stream(self, searching=True)
+        if self.schedule is not None:
+            raise ValueError(
+                "schedule is a factor on a learning rate, and with lr='auto' a network's is found by trying in every epoch: "
+                "give a number for lr"
+            )
         return Backtracking(self)
 
-    limit: float | None = None
+    limit: limits.Limit | None = None
     """Above it the learning rate diverges; None where that is not known."""
+
+    jump: tuple[int, float] | None = None
+    """The epoch that climbed above the ceiling or left the finite numbers, and its loss."""
 
     depth = 5
     """Of the caller's line, for warnings."""
@@ -309,16 +307,18 @@ class Training(Problem):
         self.loss = self.norm = math.nan
         self._plan(epochs, asked, kept)
         self.state = self.fresh_state(self.method)
-        if state is not None and state.weights.dtype == self.state.weights.dtype:
-            self.state = state.copy()
+        if state is not None:
+            self.state = state.copy(self.state.weights.dtype)
         self.state.done = 0
         self.stepper.begin()
-        if not self.auto and not self.preconditioned:
+        self.begun = self.loss
+        if not self.auto:
             limits.warn(self, in_all)
         if stored is not None:
             self.loss, self.norm, self.ceiling = stored.loss, stored.norm, stored.ceiling
-        elif self.limit is not None and self.lr is not None and self.lr > self.limit:
-            self.ceiling = max(self.objective_of_zeros(), self.loss if math.isfinite(self.loss) else -math.inf)
+        elif self.limit is not None and self.lr is not None and self.lr > self.limit.lr:
+            start = self.objective_at(self.state.weights, self.state.bias) if math.isnan(self.begun) else self.begun
+            self.ceiling = max(self.objective_of_zeros(), start)
         status = "epochs"
         if stored is not None and stored.status in ("converged", "early_stopped"):
             status = stored.status
@@ -341,6 +341,8 @@ class Training(Problem):
             self.loss = self.objective_at(self.state.weights, self.state.bias)
             if self.tol is None:
                 self.norm = math.nan
+            if status == "epochs" and self.loss > self.ceiling:
+                status, self.jump = "diverged", (self.first + self.done, self.loss)
         if self.method != "stream" and not self.table:
             # The last loss and gradient are those of the rows themselves.
             self.passes, self.engine_now = (self.X, self.Y, self.sample_weight), self.engine
@@ -351,20 +353,13 @@ class Training(Problem):
             self.anchors = None
             self.stepper = None
             raise DivergenceError(message, self._result("epochs"))
-        unclear = self.preconditioned and self.precondition == "gram" and not self.stepper.metric.clear
-        if unclear or (self.preconditioned and self.squared and self.d <= GRAM_COLUMNS and not self.clear):
-            condition = self.stepper.metric.condition
-            warnings.warn(
-                f"the columns of X are so nearly dependent (condition {condition:.2g}, scaled) that {self.X.dtype} cannot "
-                "tell the weights apart: nothing is proved of them; drop columns, or give l2 a value",
-                ConditionWarning,
-                stacklevel=4,
-            )
         self.anchors = self.stepper.parts(self.state) if self.newton else None
+        metric = self.stepper.metric if self.preconditioned and self.precondition == "gram" else None
         separating = list(self.stepper.separating.values()) if self.newton else []
         self.stepper = None  # it refers to this
         run = self._result(status)
-        endings.warn(self, status, stalled, separating, self.depth)
+        limits.ended(self, run)
+        endings.warn(self, status, stalled, metric, separating)
         return run
 
     def fresh_state(self, method: str) -> _State:
@@ -390,6 +385,8 @@ class Training(Problem):
                 began, before = time.perf_counter(), self.done
                 # The formula does all epochs at once.
                 status = self.stepper.some_epochs(left if isinstance(self.stepper, Closed) else min(left, most))
+                if status == "epochs" and self.loss > self.ceiling:
+                    status, self.jump = "diverged", (self.first + self.done, self.loss)
                 if watchers:
                     took = max(time.perf_counter() - began, 1e-9)
                     most = max(1, min(EPOCHS_PER_CALL, _FASTER * most, int((self.done - before) * pause / took)))
@@ -474,9 +471,10 @@ class Training(Problem):
 
     def validate(self, column: Array) -> None:
         """The validation loss of the epoch whose column of history that is."""
-        Xv, Yv = self.validation or (None, None)
+        assert self.validation is not None
+        Xv, Yv, sv = self.validation
         value = self.engine.loss(
-            Xv, Yv, *self._final(self.state.weights, self.state.bias), None, self.n_threads, **self.objective
+            Xv, Yv, *self._final(self.state.weights, self.state.bias), sv, self.n_threads, **self.objective
         )
         if self.patience is not None:
             self.state.keep_best(int(column[5]), float(value))
@@ -525,9 +523,14 @@ class Training(Problem):
         return _Values(self.loss, self.gradient, self.bias_gradient, self.norm)
 
     def objective_of_zeros(self) -> float:
-        """Objective of the model whose parameters are all 0."""
-        weights, bias = self._final(np.zeros_like(self.state.weights), self.state.bias)
-        return self.objective_at(weights, None if bias is None else np.zeros_like(bias))
+        """Objective of the model whose parameters are all 0, and so are its predictions: X is not read, but a table's."""
+        if self.table:
+            weights, bias = self._final(np.zeros_like(self.state.weights), self.state.bias)
+            return self.objective_at(weights, None if bias is None else np.zeros_like(bias))
+        nothing = np.broadcast_to(np.zeros((), self.X.dtype), (self.n, 1))
+        weights = np.zeros((1, self.outputs), self.X.dtype)
+        value: float = self.backend.loss(nothing, self.Y, weights, None, self.sample_weight, self.n_threads, **self.objective)
+        return value
 
     # When to stop ----------------------------------------------------------------------------------------------------------
 
@@ -667,10 +670,19 @@ class Training(Problem):
         if unknown:
             raise TypeError(f"resume() got an unexpected keyword argument {min(unknown)!r}")
         later = Training(X, Y, run.model, self.options._replace(**changes))
-        same = later.X.dtype == self.X.dtype and later.optimizer.rule == self.optimizer.rule
+        if later.X.dtype != self.X.dtype:
+            raise TypeError(
+                f"the run that shall go on is of {self.X.dtype}, but X is {later.X.dtype}: give X.astype('{self.X.dtype}'), "
+                "or begin anew with fit(X, Y, run.model)"
+            )
+        if later.optimizer.rule != self.optimizer.rule:
+            raise ValueError(
+                f"the run that shall go on went by {self.optimizer!r}, whose state {later.optimizer!r} cannot go on with: "
+                "begin anew with fit(X, Y, run.model, optimizer=...)"
+            )
         later.depth = 6
         keep = later.options.method == "auto" and "method" not in changes
-        return later.run(epochs, run.history, self.state if same else None, self.method if keep else None)
+        return later.run(epochs, run.history, self.state, self.method if keep else None)
 
 
 def history_of(pieces: list[tuple[Array, Array]]) -> History:

@@ -9,11 +9,11 @@ The formulas themselves stand in the two backends, forward beside backward; here
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gdcore.arguments import number
 from gdcore.backends import BACKENDS
 
 if TYPE_CHECKING:
@@ -107,12 +107,11 @@ def huber(delta: float = 1.0) -> Loss:
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         δ is not a positive number.
     """
-    if not (isinstance(delta, (int, float)) and math.isfinite(delta) and delta > 0):
-        raise ValueError(f"delta must be a finite number above 0, found {delta!r}")
-    return Loss("huber", "real", "Σ ½r², or δ(|r| − ½δ) past δ", "clip(r, −δ, δ)", 1.0, float(delta))
+    delta = number(delta, "delta", above=0)
+    return Loss("huber", "real", "Σ ½r², or δ(|r| − ½δ) past δ", "clip(r, −δ, δ)", 1.0, delta)
 
 
 def quantile(tau: float = 0.5) -> Loss:
@@ -126,12 +125,11 @@ def quantile(tau: float = 0.5) -> Loss:
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         τ is not between 0 and 1.
     """
-    if not (isinstance(tau, (int, float)) and 0 < tau < 1):
-        raise ValueError(f"tau must lie between 0 and 1, both excluded, found {tau!r}")
-    return Loss("quantile", "real", "Σ max(−τr, (1 − τ)r)", "1 − τ where r > 0, −τ where r < 0, 0 at 0", None, float(tau))
+    tau = number(tau, "tau", above=0, below=1)
+    return Loss("quantile", "real", "Σ max(−τr, (1 − τ)r)", "1 − τ where r > 0, −τ where r < 0, 0 at 0", None, tau)
 
 
 def logistic() -> Loss:

@@ -6,8 +6,9 @@ stand in the two backends.
 
 from __future__ import annotations
 
-import math
 from typing import Any
+
+from gdcore.arguments import number, yes_or_no
 
 
 class Optimizer:
@@ -49,9 +50,10 @@ class SGD(Optimizer):
     """
 
     def __init__(self, momentum: float = 0.0, nesterov: bool = False) -> None:
+        momentum, nesterov = number(momentum, "momentum"), yes_or_no(nesterov, "nesterov")
         if nesterov and momentum == 0:
             raise ValueError("nesterov needs a momentum above 0, found momentum 0")
-        super().__init__(momentum=_at_least_zero(momentum, "momentum"), nesterov=bool(nesterov))
+        super().__init__(momentum=momentum, nesterov=nesterov)
         self.slots = 1 if momentum else 0
 
 
@@ -67,9 +69,9 @@ class Adagrad(Optimizer):
 
     def __init__(self, lr_decay: float = 0.0, initial_accumulator_value: float = 0.0, eps: float = 1e-10) -> None:
         super().__init__(
-            lr_decay=_at_least_zero(lr_decay, "lr_decay"),
-            initial_accumulator_value=_at_least_zero(initial_accumulator_value, "initial_accumulator_value"),
-            eps=_at_least_zero(eps, "eps"),
+            lr_decay=number(lr_decay, "lr_decay"),
+            initial_accumulator_value=number(initial_accumulator_value, "initial_accumulator_value"),
+            eps=number(eps, "eps"),
         )
 
     @property
@@ -90,10 +92,10 @@ class RMSprop(Optimizer):
 
     def __init__(self, alpha: float = 0.99, eps: float = 1e-8, momentum: float = 0.0, centered: bool = False) -> None:
         super().__init__(
-            alpha=_below_one(alpha, "alpha"),
-            eps=_at_least_zero(eps, "eps"),
-            momentum=_at_least_zero(momentum, "momentum"),
-            centered=bool(centered),
+            alpha=number(alpha, "alpha", below=1),
+            eps=number(eps, "eps"),
+            momentum=number(momentum, "momentum"),
+            centered=yes_or_no(centered, "centered"),
         )
 
 
@@ -108,7 +110,7 @@ class Adam(Optimizer):
     lr = 1e-3
 
     def __init__(self, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> None:
-        super().__init__(betas=_betas(betas), eps=_at_least_zero(eps, "eps"))
+        super().__init__(betas=_betas(betas), eps=number(eps, "eps"))
 
 
 class AdamW(Optimizer):
@@ -122,9 +124,7 @@ class AdamW(Optimizer):
     lr = 1e-3
 
     def __init__(self, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 1e-2) -> None:
-        super().__init__(
-            betas=_betas(betas), eps=_at_least_zero(eps, "eps"), weight_decay=_at_least_zero(weight_decay, "weight_decay")
-        )
+        super().__init__(betas=_betas(betas), eps=number(eps, "eps"), weight_decay=number(weight_decay, "weight_decay"))
 
 
 class Nesterov(Optimizer):
@@ -175,19 +175,7 @@ def get(optimizer: Any) -> Optimizer:
     return names[optimizer.lower()]()
 
 
-def _at_least_zero(value: float, name: str) -> float:
-    if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
-        raise ValueError(f"{name} must be a finite number of at least 0, found {value!r}")
-    return float(value)
-
-
-def _below_one(value: float, name: str) -> float:
-    if _at_least_zero(value, name) >= 1:
-        raise ValueError(f"{name} must be at least 0 and below 1, found {value!r}")
-    return float(value)
-
-
 def _betas(betas: tuple[float, float]) -> tuple[float, float]:
     if not (isinstance(betas, (tuple, list)) and len(betas) == 2):
         raise ValueError(f"betas must be two numbers, found {betas!r}")
-    return _below_one(betas[0], "betas[0]"), _below_one(betas[1], "betas[1]")
+    return number(betas[0], "betas[0]", below=1), number(betas[1], "betas[1]", below=1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore import cluster, gap, losses, rows, threads
-from gdcore.arguments import integer, number
+from gdcore.arguments import integer
 from gdcore.backends import BACKENDS
 from gdcore.mlp import MLP
 from gdcore.models import Linear
@@ -40,7 +40,7 @@ class Problem:
     def __init__(self, X: Any, Y: Any, model: Linear | MLP | None, options: Options) -> None:
         self.options = options
         self.loss_function = losses.get(options.loss)
-        self.l1, self.l2 = number(options.l1, "l1"), number(options.l2, "l2")
+        self.l1, self.l2 = options.l1, options.l2
         self.n_threads = threads.resolve(options.n_threads)
         self._take_data(X, Y, model)
         self.linear = isinstance(self.model, Linear)
@@ -89,17 +89,18 @@ class Problem:
         self.validation = None if options.validation is None else self._validation(options.validation)
         self.objective: dict[str, Any] = {"loss": self.loss_function.name, "parameter": self.loss_function.parameter}
 
-    def _validation(self, validation: Any) -> tuple[Any, Any]:
+    def _validation(self, validation: Any) -> tuple[Any, Any, Any]:
         if isinstance(validation, Table):
             if not self.table or validation.names != self.X.names:
                 raise ValueError("a validation table goes with a table of the same columns")
-            return validation, validation
+            return validation, validation, None
         try:
-            Xv, Yv = validation
+            Xv, Yv, *rest = validation
+            (sv,) = rest or (None,)
         except (TypeError, ValueError):
-            raise TypeError("validation must be a pair (Xv, Yv)") from None
+            raise TypeError("validation must be a pair (Xv, Yv), or three with the rows' weights, (Xv, Yv, sv)") from None
         if cluster.lazy(Xv):
-            return self._far_validation(Xv, Yv)
+            return self._far_validation(Xv, Yv, sv)
         Xv = rows.table(Xv, "validation X")
         Yv = rows.targets(Yv, Xv, "validation Y", "validation X")
         if Xv.shape[1] != self.X.shape[1]:
@@ -109,13 +110,14 @@ class Problem:
         rows.check_finite(Xv, "validation X")
         rows.check_finite(Yv, "validation Y")
         rows.labels(Yv, self.loss_function.targets, _classes(self.model, self.loss_function), "validation Y")
-        dtype = self.X.dtype
-        return rows.cast(Xv, dtype, "validation X"), rows.cast(Yv, dtype, "validation Y").reshape(len(Yv), -1)
+        Xv = rows.cast(Xv, self.X.dtype, "validation X")
+        Yv = rows.cast(Yv, self.X.dtype, "validation Y").reshape(len(Yv), -1)
+        return Xv, Yv, None if sv is None else rows.weights_of_rows(sv, Xv, "validation ")
 
-    def _far_validation(self, Xv: Any, Yv: Any) -> tuple[Any, Any]:
+    def _far_validation(self, Xv: Any, Yv: Any, sv: Any) -> tuple[Any, Any, Any]:
         if not (self.table and self.X.far):
             raise TypeError("validation X is Dask's, but X is not: give validation as arrays, Xv.compute() and Yv.compute()")
-        found = cluster.Cluster(Xv, Yv, None, self.loss_function.targets, self.options.n_threads, "validation ")
+        found = cluster.Cluster(Xv, Yv, sv, self.loss_function.targets, self.options.n_threads, "validation ")
         if found.names != self.X.names or found.dtype != self.X.dtype or found.target_shape != self.target_shape:
             wanted, has = _looks(self.X), _looks(found)
             raise ValueError(f"validation has {has}, but the training data have {wanted}")
@@ -123,7 +125,7 @@ class Problem:
         classes = _classes(self.model, self.loss_function)
         if classes is not None and found.classes is not None and found.classes > classes:
             raise ValueError(f"validation Y has classes up to {found.classes - 1}, but the model has {classes} outputs")
-        return found, found
+        return found, found, None
 
     @property
     def n(self) -> int:

@@ -74,24 +74,25 @@ def targets(Y: Any, X: Array, name: str = "Y", table_name: str = "X") -> Array:
     return cast(Y, X.dtype, name)
 
 
-def weights_of_rows(sample_weight: Any, X: Array) -> Array:
-    """sample_weight in X's dtype: (n,), none negative, not all zero.
+def weights_of_rows(sample_weight: Any, X: Array, whose: str = "") -> Array:
+    """sample_weight in X's dtype: (n,), none negative, not all zero; errors call both ``whose``.
 
     Only their proportions matter: very large or small ones are divided by the largest, so that no sum overflows.
     """
-    s = floating(sample_weight, "sample_weight")
+    name = f"{whose}sample_weight"
+    s = floating(sample_weight, name)
     if s.shape != (len(X),):
-        raise ValueError(f"sample_weight must have shape ({len(X)},), one weight a row of X, found shape {s.shape}")
-    check_finite(s, "sample_weight")
+        raise ValueError(f"{name} must have shape ({len(X)},), one weight a row of {whose}X, found shape {s.shape}")
+    check_finite(s, name)
     if (s < 0).any():
         row = int(np.argmax(s < 0))
-        raise ValueError(f"sample_weight[{row}] is {s[row]}: weights must not be negative")
+        raise ValueError(f"{name}[{row}] is {s[row]}: weights must not be negative")
     largest = s.max()
     if largest == 0:
-        raise ValueError("sample_weight is zero for every row: at least one weight must be positive")
+        raise ValueError(f"{name} is zero for every row: at least one weight must be positive")
     if not 1e-6 < largest < 1e6:
         s = s / largest
-    return cast(s, X.dtype, "sample_weight")
+    return cast(s, X.dtype, name)
 
 
 def labels(Y: Array, targets: str, k: int | None, name: str = "Y") -> None:

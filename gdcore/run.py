@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-import math
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from gdcore.arguments import number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -107,11 +108,7 @@ class Checkpoint:
             self.path = os.fsdecode(path)
         except TypeError:
             raise TypeError(f"checkpoint must be a path or a gdcore.Checkpoint, found {path!r}") from None
-        if isinstance(seconds, (bool, np.bool_)) or not isinstance(seconds, (int, float, np.integer, np.floating)):
-            raise TypeError(f"seconds must be a number, found {seconds!r}")
-        if not 0 <= seconds < math.inf:
-            raise ValueError(f"seconds must be finite and not negative, found {seconds!r}")
-        self.seconds = float(seconds)
+        self.seconds = number(seconds, "seconds")
 
     def __repr__(self) -> str:
         return f"Checkpoint({self.path!r}, seconds={self.seconds!r})"
@@ -121,8 +118,12 @@ class LearningRateWarning(UserWarning):
     """The learning rate is past its limit: gradient descent will diverge."""
 
 
+class DivergenceWarning(UserWarning):
+    """The run has ended above the loss of the all-zero model: worse than no training."""
+
+
 class ConditionWarning(UserWarning):
-    """The columns of X are so nearly dependent that the weights cannot be told apart."""
+    """The columns of X are dependent, or so nearly that the weights cannot be told apart."""
 
 
 class ConvergenceWarning(UserWarning):
@@ -226,16 +227,21 @@ class Run:
         return int(self.history.epoch[-1]) if len(self.history) else 0
 
     def resume(self, X: Any, Y: Any, epochs: int = 1000, **options: Any) -> Run:
-        """Goes on where this run stopped: ``fit(a)`` and then ``resume(b)`` equals ``fit(a + b)`` bit for bit.
+        """Goes on where this run stopped, by the same method.
+
+        ``fit(a)`` and then ``resume(b)`` equals ``fit(a + b)`` bit for bit, where that goes by the same method. With
+        method="auto" the number of epochs has a say in which is the cheapest: `method` tells which it was. Who wants the
+        bits of one long run gives both the same ``method``.
 
         Parameters
         ----------
         X, Y : arrays
-            As given to `fit`.
+            As given to `fit`, X of the same dtype.
         epochs : int
             How many more.
         **options
-            Options of `fit` that shall change; the others, sample_weight and validation included, stay as they were.
+            Options of `fit` that shall change, but for the optimizer; the others, sample_weight and validation included, stay
+            as they were.
 
         Returns
         -------

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore import cluster, losses, metric, rows, threads
+from gdcore.arguments import number, one_of, yes_or_no
 from gdcore.backends import BACKENDS
 from gdcore.moments import Moments, check
 from gdcore.tables import Table, fold, loss_sums, moments_of
@@ -203,10 +204,8 @@ class Spectrum:
         >>> gdcore.spectrum(celsius).epochs_to(0.001 / 32, lr=0.0001)    # b: from 32 away to 0.001 away
         163038
         """
-        if not (isinstance(tol, (int, float)) and 0 < tol < 1):
-            raise ValueError(f"tol must lie between 0 and 1, both excluded, found {tol!r}")
-        if lr is not None and not (isinstance(lr, (int, float)) and lr > 0):
-            raise ValueError(f"lr must be a number above 0, found {lr!r}")
+        tol = number(tol, "tol", above=0, below=1)
+        lr = None if lr is None else number(lr, "lr", above=0)
         if self.smallest is None or self.lr_best is None:
             return None
         if lr is None:
@@ -325,12 +324,8 @@ best; worst columns 0 (100%))
     chosen = losses.get(loss)
     if chosen.curvature is None:
         raise ValueError(f"{chosen.name} has no curvature bound, and so no spectrum: its slope jumps")
-    if not isinstance(bias, (bool, np.bool_)):
-        raise TypeError(f"bias must be True or False, found {bias!r}")
-    if not (isinstance(l2, (int, float)) and math.isfinite(l2) and l2 >= 0):
-        raise ValueError(f"l2 must be a finite number of at least 0, found {l2!r}")
-    if backend not in BACKENDS:
-        raise ValueError(f"backend {backend!r} is unknown; there is {', '.join(map(repr, BACKENDS))}")
+    bias, l2 = yes_or_no(bias, "bias"), number(l2, "l2")
+    one_of(backend, "backend", tuple(BACKENDS))
     s = None
     if cluster.lazy(X):
         X = cluster.Cluster(X, None, sample_weight, n_threads=n_threads)
@@ -340,7 +335,7 @@ best; worst columns 0 (100%))
     else:
         X = rows.table(X)
         s = None if sample_weight is None else rows.weights_of_rows(sample_weight, X)
-    return of(X, s, bool(bias), chosen, float(l2), backend, threads.resolve(n_threads))
+    return of(X, s, bias, chosen, l2, backend, threads.resolve(n_threads))
 
 
 def of(
@@ -361,8 +356,9 @@ def of(
 
 
 def largest_eigenvalue(
-    X: Array | Table, sample_weight: Array | None, bias: bool, loss: losses.Loss, l2: float, backend: str, n_threads: int
-) -> tuple[float, float, Floats]:
+    X: Array | Table, sample_weight: Array | None, bias: bool, loss: losses.Loss, l2: float, backend: str, n_threads: int,
+    steps: int = _STEPS,
+) -> tuple[float, float, Floats]:  # fmt: skip
     """λmax of H, a bound on its error, and its direction, by Lanczos steps of one pass each.
 
     H·v is the gradient of mse with targets 0 at weights v, times c/2. The bound is that of the residual, ‖Hv − θv‖, plus
@@ -379,7 +375,7 @@ def largest_eigenvalue(
         result[:d] += l2 * v[:d]
         return result
 
-    return lanczos(product, d + bias, float(np.finfo(X.dtype).eps))
+    return lanczos(product, d + bias, float(np.finfo(X.dtype).eps), steps)
 
 
 def hessian_times(
@@ -408,7 +404,7 @@ def _without_targets(piece: Piece, n_threads: int, carried: Floats | None = None
     return loss_sums(piece._replace(Y=zeros), n_threads, carried, **how)
 
 
-def lanczos(times: Callable[[Floats], Floats], size: int, eps: float) -> tuple[float, float, Floats]:
+def lanczos(times: Callable[[Floats], Floats], size: int, eps: float, steps: int = _STEPS) -> tuple[float, float, Floats]:
     """The largest eigenvalue of a symmetric matrix given by its products, a bound on its error, and its direction."""
     v = np.random.default_rng(0).normal(size=size)
     v /= np.linalg.norm(v)
@@ -417,7 +413,7 @@ def lanczos(times: Callable[[Floats], Floats], size: int, eps: float) -> tuple[f
     betas: list[float] = []
     theta = residual = math.inf
     vector = v
-    for step in range(min(_STEPS, size)):
+    for step in range(min(steps, size)):
         product = times(basis[-1])
         alphas.append(float(product @ basis[-1]))
         for _ in range(2):  # against all: rounding brings back what was taken off once

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from gdcore.backtracking import search
 
@@ -53,14 +56,17 @@ class Stream:
         X, Y, s = t.passes
         common: dict[str, Any] = dict(
             sample_weight=s, decimals=t.decimals, n_threads=t.n_threads, l1=t.l1, l2=t.l2,
-            optimizer=t.optimizer.rule, state=state.memory, steps=state.steps, **t.objective,
+            optimizer=t.optimizer.rule, **t.objective,
         )  # fmt: skip
+        before = state.copy() if t.batches and t.ceiling < math.inf else None
         if t.batches:
             status = t.engine.descend_batches(
                 X, Y, state.weights, state.bias, float(columns[4, 0]), t.batch_size, columns[:3], counted,
-                order=t.order(int(columns[5, 0]) - 1), **common,
+                order=t.order(int(columns[5, 0]) - 1), state=state.memory, steps=state.steps, **common,
             )  # fmt: skip
-            if status == "epochs" and columns[0, 0] > t.ceiling:
+            if status == "epochs" and before is not None and columns[0, 0] > t.ceiling:
+                t.jump = int(columns[5, 0]), float(columns[0, 0])
+                t.state, counted[0] = before, 0
                 return "diverged"
             if status == "epochs" and t.tol is not None:
                 t.evaluate()
@@ -70,8 +76,10 @@ class Stream:
             tol = -1.0 if t.tol is None or self._proves() else t.tol
             status = t.engine_now.descend(
                 X, Y, state.weights, state.bias, t.gradient, t.bias_gradient, columns[4], columns.shape[1],
-                columns[:3], counted, tol=tol, ceiling=t.ceiling, **common,
+                columns[:3], counted, tol=tol, ceiling=t.ceiling, state=state.memory, steps=state.steps, **common,
             )  # fmt: skip
+            if status == "diverged":
+                self._look(columns[:, counted[0]], common)
             if counted[0]:
                 t.loss, t.norm = (float(v) for v in columns[:2, counted[0] - 1])
             if status == "epochs" and self._proves() and t.reached(None):
@@ -81,6 +89,17 @@ class Stream:
             status = "early_stopped" if stop and status == "epochs" else status
         result: str = status
         return result
+
+    def _look(self, column: Any, common: dict[str, Any]) -> None:
+        """Where the epoch that the backend has undone would have led: its loss, infinite or not."""
+        t, state = self.t, self.t.state.copy()
+        history, done = np.full((3, 1), math.inf), np.zeros(1, np.int64)
+        X, Y, _ = t.passes
+        t.engine_now.descend(
+            X, Y, state.weights, state.bias, *t.gradients(), float(column[4]), 1, history, done, state=state.memory,
+            steps=state.steps, **common,
+        )  # fmt: skip
+        t.jump = int(column[5]), float(history[0, 0])
 
     def undo(self) -> None:
         """After a signal: the lr that was found for an epoch that was not done is forgotten."""

@@ -38,7 +38,7 @@ def fit(
     l1: float = 0.0,
     l2: float = 0.0,
     sample_weight: Any = None,
-    validation: tuple[Any, Any] | Table | None = None,
+    validation: tuple[Any, ...] | Table | None = None,
     schedule: Callable[[int], float] | None = None,
     precondition: str | None = "auto",
     method: str = "auto",
@@ -84,10 +84,12 @@ def fit(
         Penalties l1·‖W‖₁, by its proximal step, and (l2/2)·‖W‖²; never on a bias.
     sample_weight : array (n,), optional
         Weights s ≥ 0 of the rows; the loss is then Σ sᵢℓᵢ / Σ sᵢ.
-    validation : (Xv, Yv), optional
-        Rows that do not train; their loss, without penalties, after each epoch is in ``history.validation_loss``.
+    validation : (Xv, Yv) or (Xv, Yv, sv), optional
+        Rows that do not train, with weights sv where they have some; their loss, without penalties, after each epoch is in
+        ``history.validation_loss``.
     schedule : callable, optional
         The factor on lr in epoch 0, 1, … since the first start (a resumed run goes on counting): see `gdcore.schedules`.
+        Not for networks with lr="auto" and all rows, whose lr is found by trying.
     precondition : {"auto", None, "diagonal", "gram"}
         The metric H of the steps W ← W − lr·H⁻¹∇ (`gdcore.metric`): "gram" the data's second moments, "diagonal" only the
         columns' spreads. "auto": with lr="auto", all rows and a linear model "gram" up to 2,048 columns, else "diagonal";
@@ -98,7 +100,8 @@ def fit(
         history has each of up to 10,000 epochs, of more 1,000 ever sparser ones. "auto" takes the cheapest, counting
         2·n·d multiply-adds an epoch, n·p²/8 for second moments of p = d + k + 1 columns, 2·p² for an epoch on them, 12·p³
         for eigenvectors, where streaming would take more than 10⁸ and twice the other's; never where ``decimals``,
-        ``callback`` or ``tol`` want every epoch as it is. ``run.method`` says which and why. A resumed run keeps it.
+        ``callback`` or ``tol`` want every epoch as it is. ``run.method`` says which and why. A resumed run keeps it, however
+        many epochs it goes on for. A method that is asked for and cannot be is an error.
     tol : float, optional
         Stop, with status "converged", when loss − best loss is proved to be at most tol·loss (``run.gap``: mse, and huber,
         logistic and softmax with l2); where nothing can be proved, when ½·∇ᵀH⁻¹∇ ≤ tol·loss in the metric of
@@ -143,16 +146,19 @@ def fit(
     ValueError, TypeError
         Naming the argument, what was found and what is wanted.
     DivergenceError
-        The loss left the finite numbers, or with an lr past its limit climbed above that of the all-zero model; the run up to
-        then is its ``.run``.
+        The loss left the finite numbers, or with an lr past its limit climbed above that of the all-zero model and that of the
+        start; the run up to then is its ``.run``.
 
     Warns
     -----
     LearningRateWarning
-        Before the first epoch, where the lr is past its limit 2/λmax. It is found exactly where that costs less than a
-        quarter of the epochs, else from some thousand rows.
+        Before the first epoch, where the lr is past its limit: 2/λmax, for batches 2/L_b, in a metric 2 (`gdcore.limits`).
+        It is found exactly where that costs less than a quarter of the epochs, else from some thousand rows.
+    DivergenceWarning
+        The run has ended above the loss of the all-zero model, and above that of its start, where no limit was known.
     ConditionWarning
-        The columns of X are so nearly dependent that their weights cannot be told apart.
+        With lr="auto" and mse: columns of X are sums of others, which it names, or so nearly that their weights cannot be told
+        apart.
     CheckpointWarning
         The checkpoint could not be written; training goes on without. Or it comes from another CPU or another version, whose
         last bits differ.

@@ -144,7 +144,8 @@ def test_several_targets_are_each_one_alone(bias):
 
 def test_more_columns_than_rows_interpolate():
     X, y = regression(n=10, d=30)
-    model = GDRegressor().fit(X, y)
+    with pytest.warns(gdcore.ConditionWarning, match="21 of 30 columns of X depend on others"):
+        model = GDRegressor().fit(X, y)
     np.testing.assert_allclose(model.predict(X), y, rtol=1e-8)
 
 
@@ -393,6 +394,21 @@ def test_validation_rows_do_not_train(make):
     assert beside.history_.validation_loss[-1] == pytest.approx(loss)
 
 
+@pytest.mark.parametrize("make", [GDRegressor, GDClassifier])
+def test_rows_that_are_held_out_keep_their_weights(make):
+    """Rows of weight 0 say nothing, whether they train or are held out."""
+    X, y = regression(n=200) if make is GDRegressor else classes(n=200)
+    s = np.where(np.arange(200) % 2, 1.0, 0.0)
+    spoiled = X.copy()
+    spoiled[s == 0] += 10
+    options = {"early_stopping": True, "lr": 0.05, "epochs": 30, "random_state": 0, "validation_fraction": 0.5}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        plain, other = (make(**options).fit(table, y, sample_weight=s) for table in (X, spoiled))
+    np.testing.assert_allclose(plain.history_.validation_loss, other.history_.validation_loss, rtol=1e-12)
+    np.testing.assert_array_equal(plain.coef_, other.coef_)
+
+
 def test_the_validation_fraction_is_held_out():
     X, y = regression(n=40)
     model = GDRegressor(early_stopping=True, random_state=0)
@@ -552,7 +568,7 @@ def test_frames_are_not_copied():
     plain, names = GDRegressor().fit(X, y), [f"column {i}" for i in range(8)]
     X = np.asfortranarray(X)
     for frame in (pandas.DataFrame(X, columns=names, copy=False), polars.from_numpy(X, schema=names, orient="row")):
-        GDRegressor().fit(frame[:5], y[:5])  # what is imported then is not counted
+        GDRegressor().fit(frame[:50], y[:50])  # what is imported then is not counted
         tracemalloc.start()
         model = GDRegressor().fit(frame, y)
         peak = tracemalloc.get_traced_memory()[1]

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import math
 import os
+import re
 import signal
 import sys
 import threading
@@ -576,6 +577,17 @@ def test_fit_refuses_unknown_options(name):
         fit(X, Y, lr=0.1, epochs=1, **{name: 1})
 
 
+def test_resume_refuses_another_dtype_and_another_optimizer():
+    X, Y = problem()
+    run = fit(X, Y, lr=0.01, epochs=5, optimizer="adam")
+    with pytest.raises(TypeError, match=r"is of float64, but X is float32: give X.astype\('float64'\)"):
+        run.resume(X.astype(np.float32), Y, epochs=1)
+    for other in ("sgd", gdcore.Adam((0.9, 0.99)), None):
+        with pytest.raises(ValueError, match=r"went by Adam\(.*, whose state .* cannot go on with"):
+            run.resume(X, Y, epochs=1, optimizer=other)
+    assert_same_bits(run.resume(X, Y, epochs=5, optimizer=gdcore.Adam()), fit(X, Y, lr=0.01, epochs=10, optimizer="adam"))
+
+
 def test_resume_checks_its_data_as_fit_does():
     X, Y = problem()
     run = fit(X, Y, lr=0.1, epochs=3)
@@ -756,9 +768,14 @@ def test_divergence_is_an_error_with_the_last_finite_run(backend, dtype, bias, l
     run = caught.value.run
     assert 1 < run.epochs < 10_000
     message = str(caught.value)
-    assert f"climbed above that of the all-zero model in epoch {run.epochs + 1} at lr = {lr:g};" in message
-    assert f"{run.loss:.6g}" in message
-    assert f"The limit is {lr / 1.1:.6g}: column " in message
+    assert f"climbed above that of the all-zero model in epoch {run.epochs + 1} at lr = {lr:g}; it is " in message
+    # The loss there is that of one more step.
+    next_loss = float(re.search(r"it is (\S+) there", message)[1])
+    w, b = run.model.weights.astype(float), 0.0 if run.model.bias is None else float(run.model.bias)
+    r = X @ w + b - Y
+    w, b = w - lr * 2 * X.T.astype(float) @ r / len(X), b - lr * 2 * r.mean() * bias
+    assert next_loss == pytest.approx(np.mean((X @ w + b - Y) ** 2), rel=1e-3)
+    assert f"there, after {run.loss:.6g}. The limit is {lr / 1.1:.6g}: " in message
     assert isinstance(caught.value, ArithmeticError)
     zeros = float(np.mean(np.square(Y, dtype=np.float64)))
     assert (run.history.loss <= zeros * (1 + 1e-6)).all()
@@ -780,7 +797,9 @@ def test_divergence_is_an_error_with_the_last_finite_run(backend, dtype, bias, l
 @pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])
 def test_a_loss_that_leaves_the_finite_numbers_is_an_error(backend, optimizer):
     X, Y = problem()
-    with pytest.raises(DivergenceError, match=r"left the finite numbers in epoch 1; its last value was") as caught:
+    with pytest.raises(
+        DivergenceError, match=r"left the finite numbers in epoch 1 at lr = .*; its last finite value was .*, after epoch 0"
+    ) as caught:
         fit(X, Y, loss="mae", lr=1e308, epochs=10, optimizer=optimizer, backend=backend)
     assert (caught.value.run.epochs, caught.value.run.model.weights.any()) == (0, False)
 
@@ -964,3 +983,33 @@ def test_control_c_at_any_line_leaves_whole_epochs(backend, look, how):
     assert (run.status, run.epochs) == ("epochs", 3)
     assert places > 5
     assert broken == []
+
+
+# -------------------------------------------------------------------------------------------------- weights in validation
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("loss", ["mse", "mae", "huber"])
+def test_validation_rows_have_weights(backend, loss):
+    X, Y = problem()
+    Xv, Yv = problem(seed=1)
+    sv = np.random.default_rng(2).uniform(0, 3, len(Xv))
+    sv[:5] = 0
+    run = fit(X, Y, loss=loss, lr=0.02, epochs=4, validation=(Xv, Yv, sv), backend=backend)
+    r = Xv @ run.model.weights + run.model.bias - Yv
+    each = {"mse": r**2, "mae": np.abs(r), "huber": np.where(np.abs(r) <= 1, r**2 / 2, np.abs(r) - 0.5)}[loss]
+    assert run.history.validation_loss[-1] == pytest.approx(np.average(each, weights=sv), rel=1e-12)
+    plain = fit(X, Y, loss=loss, lr=0.02, epochs=4, validation=(Xv, Yv), backend=backend)
+    assert bits(plain.model.weights) == bits(run.model.weights)
+    assert run.history.validation_loss[-1] != plain.history.validation_loss[-1]
+
+
+def test_weights_of_validation_rows_are_copies_of_rows():
+    X, Y = problem()
+    Xv, Yv = problem(seed=1)
+    counts = np.arange(len(Xv)) % 4
+    options = {"lr": 0.2, "epochs": 200, "patience": 3}
+    weighted = fit(X, Y, validation=(Xv, Yv, counts), **options)
+    repeated = fit(X, Y, validation=(np.repeat(Xv, counts, axis=0), np.repeat(Yv, counts)), **options)
+    assert (weighted.status, weighted.epochs) == (repeated.status, repeated.epochs)
+    np.testing.assert_allclose(weighted.history.validation_loss, repeated.history.validation_loss, rtol=1e-12)

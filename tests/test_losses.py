@@ -255,13 +255,15 @@ def test_labels_that_a_loss_does_not_take(loss, Y, model, words):
 
 @pytest.mark.parametrize("delta", [0, -1.0, float("nan"), float("inf"), "1", None])
 def test_huber_wants_a_positive_delta(delta):
-    with pytest.raises(ValueError, match=r"delta must be .*found " + re.escape(repr(delta))):
+    error = TypeError if delta is None or isinstance(delta, str) else ValueError
+    with pytest.raises(error, match=r"delta must be .*found " + re.escape(repr(delta))):
         huber(delta=delta)
 
 
 @pytest.mark.parametrize("tau", [0, 1, -0.1, 1.1, float("nan"), "0.5", None])
 def test_quantile_wants_tau_between_0_and_1(tau):
-    with pytest.raises(ValueError, match=r"tau must .*found " + re.escape(repr(tau))):
+    error = TypeError if tau is None or isinstance(tau, str) else ValueError
+    with pytest.raises(error, match=r"tau must be .*found " + re.escape(repr(tau))):
         quantile(tau=tau)
 
 

@@ -339,15 +339,46 @@ def test_a_small_table_streams():
 
 @pytest.mark.parametrize("method", ["gram", "exact"])
 @pytest.mark.parametrize("off", [1e-7, 1e-8])
-def test_what_float64_cannot_carry_streams_and_says_so(method, off):
+def test_what_float64_cannot_carry_is_an_error_that_says_so(method, off):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 3))
     X[:, 2] = X[:, 0] + off * X[:, 2]
     Y = rng.normal(size=200)
-    run = fit(X, Y, lr=0.1, epochs=50, method=method)
-    assert run.method == "stream"
-    assert "condition" in run.method.why
-    assert bits(run) == bits(fit(X, Y, lr=0.1, epochs=50, method="stream"))
+    with pytest.raises(ValueError, match=f"method '{method}' is not for this: the Gram matrix's condition, .*, is past what"):
+        fit(X, Y, lr=0.1, epochs=50, method=method)
+
+
+def test_a_list_of_epochs_is_not_dropped():
+    X = np.array([[1e8], [1e8 + 1], [1e8 + 2]])
+    with pytest.raises(ValueError, match="method 'exact' is not for this: the Gram matrix's condition"):
+        fit(X, [1.0, 2, 4], lr=1e-17, epochs=[1, 10**9], method="exact")
+
+
+def test_a_resumed_run_keeps_its_method_and_with_it_the_bits():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 20))
+    Y = X[:, 0] + rng.normal(size=2000)
+    part = fit(X, Y, lr=0.01, epochs=100)
+    assert part.method == "stream"
+    assert fit(X, Y, lr=0.01, epochs=2000).method == "exact"  # it costs least for so many
+    both = part.resume(X, Y, epochs=1900)
+    whole = fit(X, Y, lr=0.01, epochs=2000, method="stream")
+    assert both.method == "stream"
+    assert bits(both) == bits(whole)
+    exact = fit(X, Y, lr=0.01, epochs=100, method="exact").resume(X, Y, epochs=1900)
+    assert flat(exact.model).tobytes() == flat(fit(X, Y, lr=0.01, epochs=2000).model).tobytes()
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_momentum_is_not_forgotten_where_the_method_changes(dtype):
+    X, Y = trainable("mse")
+    X, Y = X.astype(dtype), Y.astype(dtype)
+    options = {"lr": 0.1 * gdcore.spectrum(X).lr_limit, "optimizer": SGD(0.9)}
+    whole = fit(X, Y, epochs=40, method="stream", **options)
+    for first, then in (("stream", "gram"), ("gram", "stream")):
+        run = fit(X, Y, epochs=20, method=first, **options).resume(X, Y, 20, method=then)
+        assert run.method == then
+        np.testing.assert_allclose(flat(run.model), flat(whole.model), rtol=1e-9 if dtype == np.float64 else 1e-3)
 
 
 @pytest.mark.parametrize("method", ["gram", "exact"])
@@ -439,6 +470,7 @@ def test_resuming_gram_and_exact_is_going_on(method, bias):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.filterwarnings("ignore::gdcore.DivergenceWarning")
 def test_resuming_gram_with_every_optimizer(name):
     X, Y = trainable("mse")
     lr = 0.3 * gdcore.spectrum(X).lr_limit if OPTIMIZERS[name].lr is None else 0.01

@@ -209,6 +209,16 @@ def test_other_errors():
     assert np.isfinite(flat(diverged.value.run.model)).all()
 
 
+def test_a_schedule_acts_or_is_refused():
+    X = np.linspace(-1, 1, 20)[:, None]
+    with pytest.raises(ValueError, match=r"schedule is a factor on a learning rate, .* give a number for lr"):
+        fit(X, X[:, 0] ** 2, MLP([1, 4, 1], seed=1), epochs=3, schedule=lambda epoch: 0.0)
+    start = MLP([1, 4, 1], seed=1)
+    for options in ({"lr": 0.1}, {"batch_size": 5}):
+        run = fit(X, X[:, 0] ** 2, start, epochs=3, schedule=lambda epoch: 0.0, **options)
+        assert flat(run.model).tobytes() == flat(start).tobytes()
+
+
 class Numpy:
     """NumPy, whose new arrays lie where they are told to."""
 

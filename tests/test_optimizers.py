@@ -142,8 +142,52 @@ BAD = [
 @pytest.mark.parametrize("kind, name", BAD)
 @pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, "1", None])
 def test_bad_parameters_are_named(kind, name, value):
-    with pytest.raises(ValueError, match=rf"{name} must be .*found {re.escape(repr(value))}"):
+    error = ValueError if isinstance(value, float) else TypeError
+    with pytest.raises(error, match=rf"{name} must be .*found {re.escape(repr(value))}"):
         kind(**{name: value})
+
+
+def test_numbers_of_numpy_are_numbers():
+    """Each hyperparameter takes NumPy's scalars, and is then Python's number."""
+    half = np.float32(0.5)
+    made = [
+        SGD(half), SGD(half, nesterov=np.True_), Adagrad(half, half, half), RMSprop(half, half, half, np.False_),
+        Adam((half, half), half), AdamW((half, half), half, half),
+    ]  # fmt: skip
+    for optimizer in made:
+        for value in optimizer.parameters.values():
+            assert all(type(number) in (float, bool) for number in (value if isinstance(value, tuple) else (value,)))
+    assert SGD(half).parameters == SGD(0.5).parameters
+    assert schedules.step(np.int64(4), half) == schedules.step(4, 0.5)
+    assert schedules.cosine(np.int32(4), np.float64(0.5)) == schedules.cosine(4, 0.5)
+    assert schedules.inverse(half) == schedules.inverse(0.5)
+    assert (gdcore.losses.huber(half).parameter, gdcore.losses.quantile(half).parameter) == (0.5, 0.5)
+    X, Y = data()
+    assert gdcore.spectrum(X, l2=half).largest == gdcore.spectrum(X, l2=0.5).largest
+    assert gdcore.spectrum(X).epochs_to(half, half / 100) == gdcore.spectrum(X).epochs_to(0.5, 0.005)
+    one = fit(X, Y, lr=half / 16, l2=half, tol=half, epochs=np.int64(3), batch_size=np.int16(7), shuffle=np.False_)
+    assert (
+        flat(one.model).tobytes() == flat(fit(X, Y, lr=1 / 32, l2=0.5, epochs=3, batch_size=7, shuffle=False).model).tobytes()
+    )
+
+
+@pytest.mark.parametrize(
+    "make, error, text",
+    [
+        (lambda: schedules.step(0), ValueError, "step_size must be at least 1, found 0"),
+        (lambda: schedules.step(2.5), TypeError, "step_size must be an integer, found 2.5"),
+        (lambda: schedules.step(2, math.nan), ValueError, "gamma must be finite and not negative, found nan"),
+        (lambda: schedules.cosine(0), ValueError, "epochs must be at least 1, found 0"),
+        (lambda: schedules.cosine(5, -1), ValueError, "end must be finite and not negative, found -1"),
+        (lambda: schedules.inverse(-1), ValueError, "k must be finite and not negative, found -1"),
+        (lambda: SGD(0.9, nesterov="no"), TypeError, "nesterov must be True or False, found 'no'"),
+        (lambda: RMSprop(centered=1), TypeError, "centered must be True or False, found 1"),
+        (lambda: fit([[1.0]], [1.0], lr=0.1, shuffle="no"), TypeError, "shuffle must be True or False, found 'no'"),
+    ],
+)
+def test_what_is_not_one_is_named(make, error, text):
+    with pytest.raises(error, match=re.escape(text)):
+        make()
 
 
 @pytest.mark.parametrize("kind", [Adam, AdamW])
@@ -154,7 +198,7 @@ def test_bad_betas_are_named(kind, betas):
 
 
 def test_other_bad_optimizers():
-    with pytest.raises(ValueError, match="alpha must be at least 0 and below 1"):
+    with pytest.raises(ValueError, match="alpha must be at least 0 and below 1, found"):
         RMSprop(alpha=1.0)
     with pytest.raises(ValueError, match="nesterov needs a momentum above 0"):
         SGD(nesterov=True)
