@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     Path = str | os.PathLike[str]
 
 
+MOST_EPOCHS = 1 << 53
+"""Of a run since its first start: their numbers are whole ones in float64 up to there."""
+
+
 class History:
     """Arrays of one value an epoch.
 
