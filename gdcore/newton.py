@@ -99,14 +99,19 @@ class Newton:
         fresh = bool(np.isinf(numbers.met).all())
         if fresh:
             state.memory[0] = _flat(state.weights, state.bias)
-        if self.kinked and not numbers.smoothing.all():
+        if self.loss.flat and not numbers.smoothing.all():
             numbers.smoothing[:] = 1.0  # any width will do to see how large the residuals are
-            numbers.smoothing[:] = [width_of_share(local, 0.5) for local in self._measured(self.parts(state))]
+            numbers.smoothing[:] = [self._first_width(local) for local in self._measured(self.parts(state))]
         self.locals = self._measured(self.parts(state))
         if fresh:
             numbers.met[:] = [local.objective for local in self.locals]
         self._tell(state)
         t.check_start()
+
+    def _first_width(self, local: Local) -> float:
+        """h within which about half of the rows are; δ of huber where that is not far below."""
+        width = width_of_share(local, 0.5)
+        return width if self.kinked or width > 4 * self.loss.parameter else self.loss.parameter
 
     def _guesses(self) -> Floats:
         """The loss of the best constants, by which classes' losses are measured: one that separates them ends at 0.
@@ -198,8 +203,8 @@ class Newton:
                 _put(state, trial)
                 if found.objective <= numbers.met[i] + (noise if gains.get(i, math.inf) <= noise else 0.0):
                     self._meet(state, i, trial, found.objective)
-            if i not in gains and self.kinked:
-                numbers.smoothing[i] = width_of_share(locals_[i], 0.5)
+            if i not in gains and self.loss.flat:
+                numbers.smoothing[i] = self._first_width(locals_[i])
                 [locals_[i]] = self._measured([self._part(state, i)])
             elif i in gains:
                 self._judge(state, i, locals_[i], taken)
@@ -240,7 +245,7 @@ class Newton:
         noise = self._noise(local, part)
         before, numbers.gain[i] = numbers.gain[i], gain
         stuck = numbers.share[i] == 0
-        if self.kinked:
+        if self.kinked or part.smoothing > self.loss.parameter * self.loss.flat:
             self._narrow(state, i, local, (step.delta, gain, noise), stuck)
             return
         if numbers.met[i] <= noise:
@@ -306,10 +311,14 @@ class Newton:
         if numbers.met[i] <= noise:
             numbers.ended[i], numbers.gap[i] = Numbers.PROVED, numbers.met[i]  # no loss is below 0
             return
-        if n <= few and math.isnan(numbers.gap[i]) and self._corner(state, i, part, math.inf, typical, enough):
+        if self.kinked and n <= few and math.isnan(numbers.gap[i]) and self._corner(state, i, part, math.inf, typical, enough):
             return
         extra = local.smoothed - local.objective
-        if gain > max(_CLOSE * extra, noise) and not stuck:
+        if gain > max(_CLOSE * abs(extra), noise) and not stuck:
+            return
+        if not self.kinked:
+            numbers.smoothing[i] = max(self.loss.parameter, _next_width(local, part.smoothing, p / n))
+            numbers.damping[i], numbers.share[i], numbers.gain[i] = 0.0, 1.0, math.nan
             return
         width = 2.0 ** (int(np.argmax(np.cumsum(local.sizes) > few / n)) - 1 - LOWEST) if n > few else math.inf
         if width >= 4 * part.smoothing and self._corner(state, i, part, width, typical, enough):
