@@ -69,7 +69,9 @@ class Loss(NamedTuple):
         return self.name in ("mae", "quantile", "huber")
 
     def sides(self) -> tuple[float, float]:
-        """∂ℓ/∂ŷ of mae and quantile left and right of the target."""
+        """∂ℓ/∂ŷ of mae and quantile left and right of the target, of huber far left and right of it."""
+        if self.name == "huber":
+            return -self.parameter, self.parameter
         return (-1.0, 1.0) if self.name == "mae" else (-self.parameter, 1 - self.parameter)
 
     def bound(self, smoothing: float = 0.0) -> float:

@@ -311,17 +311,17 @@ class Newton:
         if numbers.met[i] <= noise:
             numbers.ended[i], numbers.gap[i] = Numbers.PROVED, numbers.met[i]  # no loss is below 0
             return
-        if self.kinked and n <= few and math.isnan(numbers.gap[i]) and self._corner(state, i, part, math.inf, typical, enough):
+        if n <= few and math.isnan(numbers.gap[i]) and self._corner(state, i, part, math.inf, typical, enough):
             return
         extra = local.smoothed - local.objective
         if gain > max(_CLOSE * abs(extra), noise) and not stuck:
             return
+        width = 2.0 ** (int(np.argmax(np.cumsum(local.sizes) > few / n)) - 1 - LOWEST) if n > few else math.inf
+        if width >= 4 * part.smoothing and self._corner(state, i, part, width, typical, enough):
+            return
         if not self.kinked:
             numbers.smoothing[i] = max(self.loss.parameter, _next_width(local, part.smoothing, p / n))
             numbers.damping[i], numbers.share[i], numbers.gain[i] = 0.0, 1.0, math.nan
-            return
-        width = 2.0 ** (int(np.argmax(np.cumsum(local.sizes) > few / n)) - 1 - LOWEST) if n > few else math.inf
-        if width >= 4 * part.smoothing and self._corner(state, i, part, width, typical, enough):
             return
         if extra <= enough:
             if gain > max(_EXACT * extra, noise) and not stuck:
@@ -361,6 +361,11 @@ class Newton:
         point = new, None if part.bias is None or b is None else part.bias + b
         if not np.isfinite(new).all():
             return False
+        if not self.kinked:
+            # A corner of δ·|r|, near which huber's minimum lies.
+            there = part._replace(weights=point[0], bias=point[1], smoothing=self.loss.parameter)
+            Numbers(state.scalars).gap[i] = math.inf
+            return self._goes_on_from(state, i, there, self._measured([there])[0].objective)
         # Of the rows only those that fit lie within so little of their target.
         left = np.abs(A @ moved - y)[: len(r)]
         left[active[active < len(r)]] = np.inf
@@ -372,12 +377,20 @@ class Newton:
         [local] = self._measured([there])
         step = self._step(local, there, 0.0)
         if not step.bounded or not self._ends(state, i, point, there, step.delta, local.hessian, enough):
-            if local.objective < Numbers(state.scalars).met[i]:
-                self._meet(state, i, there, local.objective)
-                _put(state, there)
+            self._goes_on_from(state, i, there._replace(smoothing=part.smoothing), local.objective)
             return False
         _put(state, there)
         Numbers(state.scalars).smoothing[i] = there.smoothing
+        return True
+
+    def _goes_on_from(self, state: Any, i: int, part: Part, objective: float) -> bool:
+        """Whether weights are better than the model's, and so become them."""
+        numbers = Numbers(state.scalars)
+        if not objective < numbers.met[i]:
+            return False
+        self._meet(state, i, part, objective)
+        _put(state, part)
+        numbers.smoothing[i], numbers.damping[i], numbers.share[i], numbers.gain[i] = part.smoothing, 0.0, 1.0, math.nan
         return True
 
     def _ends(
