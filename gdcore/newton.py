@@ -45,6 +45,7 @@ _LEAST_SHARE = 1e-9  # of a step
 _NARROWER = 0.25  # of the rows within h are within the next h
 _CLOSE = 0.1  # of what smoothing costs: a smoothed problem that has less to gain is solved well enough to go on
 _EXACT = 1e-9  # of what smoothing costs: solved so well that a proof can be made of its slopes
+_ROUGH = 1e-7  # of the terms of a prediction: residuals so small say nothing of how wide h should be
 _UNBOUNDED = 1e300  # what a model without a minimum has to gain
 _FEW, _CHEAP = 50, 2000  # p times the one and the other: of so many rows corners are looked for
 _FITS = 64 * _EPS  # of the terms of a prediction: a row that fits is so near its target
@@ -101,16 +102,19 @@ class Newton:
             state.memory[0] = _flat(state.weights, state.bias)
         if self.loss.flat and not numbers.smoothing.all():
             numbers.smoothing[:] = 1.0  # any width will do to see how large the residuals are
-            numbers.smoothing[:] = [self._first_width(local) for local in self._measured(self.parts(state))]
+            numbers.smoothing[:] = [
+                self._first_width(local, part)
+                for local, part in zip(self._measured(self.parts(state)), self.parts(state), strict=True)
+            ]
         self.locals = self._measured(self.parts(state))
         if fresh:
             numbers.met[:] = [local.objective for local in self.locals]
         self._tell(state)
         t.check_start()
 
-    def _first_width(self, local: Local) -> float:
-        """h within which about half of the rows are; δ of huber where that is not far below."""
-        width = width_of_share(local, 0.5)
+    def _first_width(self, local: Local, part: Part) -> float:
+        """h within which about half of the rows are, if these do not fit but for rounding; δ of huber where it is not far below."""
+        width = max(width_of_share(local, 0.5), _ROUGH * self.frame.terms(part.weights, part.bias))
         return width if self.kinked or width > 4 * self.loss.parameter else self.loss.parameter
 
     def _guesses(self) -> Floats:
@@ -160,7 +164,7 @@ class Newton:
     def at_start(self) -> str:
         """The status before an epoch: "converged" where it is proved of the weights as they are."""
         state = self.t.state.copy()
-        if not self.kinked:
+        if not self.loss.flat:
             for i in range(len(self.outputs)):
                 if Numbers(state.scalars).ended[i] == Numbers.OPEN:
                     self._judge(state, i, self.locals[i], True)
@@ -204,7 +208,7 @@ class Newton:
                 if found.objective <= numbers.met[i] + (noise if gains.get(i, math.inf) <= noise else 0.0):
                     self._meet(state, i, trial, found.objective)
             if i not in gains and self.loss.flat:
-                numbers.smoothing[i] = self._first_width(locals_[i])
+                numbers.smoothing[i] = self._first_width(locals_[i], self._part(state, i))
                 [locals_[i]] = self._measured([self._part(state, i)])
             elif i in gains:
                 self._judge(state, i, locals_[i], taken)
@@ -260,6 +264,8 @@ class Newton:
             return
         weights, bias = self._model(state, i)
         proof = self._prove((weights, bias), part, step.delta, local.hessian)
+        if proof.moves and not proof.separates and not stuck and gain > _EPS * self.guesses[i]:
+            return  # nothing is left to gain, and yet rows move: classes are about to be separated
         gap = min(proof.objective, math.inf if proof.gap is None else proof.gap)  # no loss is below 0
         if gap <= enough + 2 * proof.rounding:
             numbers.ended[i], numbers.gap[i] = Numbers.PROVED, gap
@@ -305,8 +311,9 @@ class Newton:
         delta, gain, noise = step
         n, p = self.t.n, self.frame.plain.shape[0]
         typical, tol = _typical(local), self._tol()
+        scale = typical + self.frame.penalty(part.weights)
         smallest = part.smoothing <= 4 * _EPS * (self.frame.terms(part.weights, part.bias) + typical)
-        enough = tol * typical + noise
+        enough = tol * scale + noise
         few = _FEW * p + _CHEAP
         if numbers.met[i] <= noise:
             numbers.ended[i], numbers.gap[i] = Numbers.PROVED, numbers.met[i]  # no loss is below 0
@@ -354,7 +361,7 @@ class Newton:
         y = np.append(-r, -weights if frame.l1 > 0 else [])
         c = slope[: len(scale)] / total / scale + frame.l2 * (weights @ penalised)
         q = frame.l2 * np.sum(penalised**2, axis=0)
-        moved, active = minimised(A, y, own, other, c, q, np.zeros(len(scale)), 20 * len(scale) + 2 * len(y) + 50)
+        moved, active, multipliers = minimised(A, y, own, other, c, q, np.zeros(len(scale)), 20 * len(scale) + 2 * len(y) + 50)
         w, b = frame.away((moved / scale)[None])
         new = part.weights + w
         new[active[active >= len(r)] - len(r)] = 0.0
@@ -371,12 +378,24 @@ class Newton:
         left[active[active < len(r)]] = np.inf
         fits = _FITS * (frame.terms(*point) + typical)
         near = float(np.min(left[left > fits], initial=np.inf))
-        most = math.sqrt(_EPS) if frame.l2 > 0 else 1.0  # l2 bends what is a corner without it: h costs h² then
-        h = max(fits, min(near / 2, width, most * typical))
+        # l2 bends what is a corner without it: h costs h² then
+        h = max(fits, min(near / 2, width, math.sqrt(_EPS) * typical if frame.l2 > 0 else math.inf))
+        if not np.isfinite(h):
+            h = max(fits, typical)
         there = part._replace(weights=point[0], bias=point[1], smoothing=h)
         [local] = self._measured([there])
         step = self._step(local, there, 0.0)
-        if not step.bounded or not self._ends(state, i, point, there, step.delta, local.hessian, enough):
+        delta = step.delta
+        if len(multipliers) == len(active):
+            # The step that makes the slopes of the active rows those of the minimum, found from these rows themselves.
+            own = active < len(r)
+            rows = active[own]
+            wanted = (multipliers[own] * total / s[rows] - (low + high) / 2) * 2 * h / (high - low)
+            fitted = (A @ moved - y)[rows]
+            delta = (np.linalg.lstsq(A[rows], wanted - fitted, rcond=None)[0] / scale)[None] if len(rows) else 0 * delta
+        elif not step.bounded:
+            delta = 0 * delta
+        if not self._ends(state, i, point, there, delta, local.hessian, enough):
             self._goes_on_from(state, i, there._replace(smoothing=part.smoothing), local.objective)
             return False
         _put(state, there)
