@@ -129,6 +129,7 @@ def _more(found: _Sums, W: Floats, hessian: Floats, frame: Frame, steep: bool) -
         left = np.column_stack([left, found.slopes / found.total])
         size = np.column_stack([size, found.steepness / found.total])
         free = np.column_stack([free, np.ones(len(free), bool)])
+    size = np.broadcast_to(size.max(axis=0), size.shape)
     if not np.any(np.abs(left[free]) > _ZERO * size[free]):
         return None
     places = np.flatnonzero(free.ravel())
@@ -145,8 +146,9 @@ def _concluded(found: _Sums, W: Floats, delta: Floats, scale: float, frame: Fram
     """The proof, and the number that the α have to be multiplied by for it."""
     objective = _objective(found, W, frame)
     sums, slopes, size = found.products, found.slopes, found.sizes / found.total
+    size = np.broadcast_to(size.max(axis=1, keepdims=True), size.shape)  # of the output that has most of it
     if frame.bias:
-        if np.any(np.abs(slopes) > _ZERO * found.steepness):
+        if np.any(np.abs(slopes) > _ZERO * found.steepness.max()):
             return Proof(None, objective), 1.0
         sums = sums - np.outer(found.centre, slopes / found.total)  # what is left of Σ s·α is taken off each α
     v = -sums / found.total

@@ -45,6 +45,7 @@ _LEAST_SHARE = 1e-9  # of a step
 _NARROWER = 0.25  # of the rows within h are within the next h
 _CLOSE = 0.1  # of what smoothing costs: a smoothed problem that has less to gain is solved well enough to go on
 _EXACT = 1e-9  # of what smoothing costs: solved so well that a proof can be made of its slopes
+_LEEWAY = 1000.0
 _ROUGH = 1e-7  # of the terms of a prediction: residuals so small say nothing of how wide h should be
 _UNBOUNDED = 1e300  # what a model without a minimum has to gain
 _FEW, _CHEAP = 50, 2000  # p times the one and the other: of so many rows corners are looked for
@@ -95,7 +96,7 @@ class Newton:
         columns = t.moments.of_columns()
         self.frame = Frame(columns, t.state.bias is not None, t.l1, t.l2)
         self.metric = Metric([columns], [self.loss.curvature or 1.0], t.l2, t.state.bias is not None, "gram")
-        self.guesses = np.zeros(len(self.outputs)) if self.loss.targets == "real" else self._guesses()
+        self.guesses, self.absent = self._guesses() if self.loss.targets != "real" else (np.zeros(k), np.zeros(k, bool))
         state, numbers = t.state, Numbers(t.state.scalars)
         fresh = bool(np.isinf(numbers.met).all())
         if fresh:
@@ -117,10 +118,11 @@ class Newton:
         width = max(width_of_share(local, 0.5), _ROUGH * self.frame.terms(part.weights, part.bias))
         return width if self.kinked or width > 4 * self.loss.parameter else self.loss.parameter
 
-    def _guesses(self) -> Floats:
-        """The loss of the best constants, by which classes' losses are measured: one that separates them ends at 0.
+    def _guesses(self) -> tuple[Floats, Array]:
+        """Of each part the loss of the best constants, and whether a class has no rows.
 
-        Where all rows are of one class it is the loss of weights of 0.
+        By it classes' losses are measured: one that separates them ends at 0. Where all rows are of one class it is the loss of
+        weights of 0.
         """
         t, k = self.t, self.t.state.weights.shape[1]
         shares = t._fold(functools.partial(_shares, classes=k if self.loss.targets == "classes" else 0))
@@ -128,8 +130,10 @@ class Newton:
         rest = 1 - shares if self.loss.targets != "classes" else np.ones(k)
         with np.errstate(divide="ignore", invalid="ignore"):
             terms = -np.where(shares > 0, shares * np.log(shares), 0.0) - np.where(rest > 0, rest * np.log(rest), 0.0)
-        losses = np.array([terms.sum()]) if self.loss.targets == "classes" else terms
-        return np.where(losses > 0, losses, math.log(max(2, k if self.loss.targets == "classes" else 2)))
+        absent = shares * (1 - shares if self.loss.targets != "classes" else 1.0) <= 0
+        if self.loss.targets == "classes":
+            terms, absent = np.array([terms.sum()]), np.array([absent.any()])
+        return np.where(terms > 0, terms, math.log(k if self.loss.targets == "classes" else 2)), absent
 
     def some_epochs(self, left: int) -> str:
         """Some epochs; the status."""
@@ -201,7 +205,7 @@ class Newton:
                 taken = found.objective < before.objective
                 numbers.gain[i] = math.nan
             else:
-                taken = self._taken(before, found, trial, gains[i], noise, numbers, i)
+                taken = self._taken(before, found, parts[i], trial, gains[i], noise, numbers, i)
             if taken:
                 locals_[i] = found
                 _put(state, trial)
@@ -218,7 +222,9 @@ class Newton:
                     [locals_[i]] = self._measured([self._part(state, i)])
         return state, locals_
 
-    def _taken(self, before: Local, found: Local, trial: Part, gain: float, noise: float, numbers: Numbers, i: int) -> bool:
+    def _taken(
+        self, before: Local, found: Local, part: Part, trial: Part, gain: float, noise: float, numbers: Numbers, i: int
+    ) -> bool:
         """Whether the step to ``trial`` is taken; the damping of the next one follows."""
         fall = before.smoothed - found.smoothed
         taken = bool(np.isfinite(found.smoothed) and np.isfinite(found.gradient).all()) and fall >= _SHARE * gain
@@ -228,7 +234,8 @@ class Newton:
                 numbers.share[i] = 0.0  # no step is known to be better
                 return False
         if not taken and numbers.damping[i] == 0:
-            numbers.share[i] = numbers.share[i] / 4 if numbers.share[i] > _LEAST_SHARE else 0.0
+            shorter = self._crossing(before, found, part, trial) * numbers.share[i]
+            numbers.share[i] = shorter if shorter > _LEAST_SHARE else 0.0
         elif not taken:
             numbers.damping[i] *= 8
             if numbers.damping[i] > _MOST_DAMPING:
@@ -240,6 +247,18 @@ class Newton:
         elif fall < 0.25 * gain and gain > noise:
             numbers.damping[i] *= 2
         return taken
+
+    def _crossing(self, before: Local, found: Local, part: Part, trial: Part) -> float:
+        """Where on the way to ``trial`` the tangents of both ends meet, between a millionth and a half of it: of a kink, there."""
+        w, b = trial.weights - part.weights, 0.0 if trial.bias is None or part.bias is None else trial.bias - part.bias
+        slopes = []
+        for local, there, side in ((before, part, 1.0), (found, trial, -1.0)):
+            slope = float(np.sum(local.gradient * w)) + (0.0 if local.bias_gradient is None else float(local.bias_gradient @ b))
+            l1 = np.where(there.weights == 0, side * np.abs(w), np.sign(there.weights) * w)
+            slopes.append(slope + self.frame.l1 * float(np.sum(l1)))
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            meet = np.divide(found.smoothed - slopes[1] - before.smoothed, slopes[0] - slopes[1])
+        return float(np.clip(meet, 1e-6, 0.5)) if np.isfinite(meet) else 0.25
 
     def _judge(self, state: Any, i: int, local: Local, taken: bool) -> None:
         """Whether a part has ended, by proof where there is one; or of mae and quantile, whether h becomes smaller."""
@@ -267,12 +286,18 @@ class Newton:
         if proof.moves and not proof.separates and not stuck and gain > _EPS * self.guesses[i]:
             return  # nothing is left to gain, and yet rows move: classes are about to be separated
         gap = min(proof.objective, math.inf if proof.gap is None else proof.gap)  # no loss is below 0
+        if stuck:
+            enough *= self._leeway()
         if gap <= enough + 2 * proof.rounding:
             numbers.ended[i], numbers.gap[i] = Numbers.PROVED, gap
-            if proof.separates:
-                self.separating[i] = step.delta
+            if proof.separates or (part.bias is not None and self.absent[i]):
+                self.separating[i] = step.delta if proof.separates else 0 * step.delta
         elif stuck:
             numbers.ended[i] = Numbers.STUCK
+
+    def _leeway(self) -> float:
+        """So many times tol, where none was asked for, is enough where rounding ends the descent."""
+        return _LEEWAY if self.t.options.tol is None else 1.0
 
     def _tol(self) -> float:
         return float(self.t.default_tol() if self.t.tol is None else self.t.tol)
@@ -330,7 +355,9 @@ class Newton:
             numbers.smoothing[i] = max(self.loss.parameter, _next_width(local, part.smoothing, p / n))
             numbers.damping[i], numbers.share[i], numbers.gain[i] = 0.0, 1.0, math.nan
             return
-        if extra <= enough:
+        if smallest or (extra <= enough):
+            if smallest:
+                enough *= self._leeway()
             if gain > max(_EXACT * extra, noise) and not stuck:
                 return
             if self._ends(state, i, (part.weights, part.bias), part, delta, local.hessian, enough):
