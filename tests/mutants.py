@@ -1,12 +1,13 @@
-"""Wrong backends, made on purpose: each must make the comparison in equivalence.py fail.
+"""Wrong backends, made on purpose: each must make a comparison in equivalence.py or formulas.py fail.
 
     python tests/mutants.py
 
 builds all of them and prints which were noticed; test_mutation.py does the same. A mutant is the source of a backend in
-which one expression stands replaced. The kernel is compiled once with all its mutants inside, and `mutate(number)` says
-which of them runs; 0 is none, the kernel as it is.
+which one expression stands replaced. The kernel is compiled once with all its mutants inside, with the flags that it ships
+with, and `mutate(number)` says which of them runs; 0 is none, the kernel as it is.
 """
 
+import ast
 import importlib.util
 import re
 import shlex
@@ -18,10 +19,13 @@ import tempfile
 from pathlib import Path
 
 import equivalence
+import formulas
 
-from gdcore.backends import reference
+from gdcore.backends import kernel, reference
 
 KERNEL = Path(__file__).parent.parent / "gdcore" / "backends" / "kernel.pyx"
+
+CHECKS = {"equivalence": equivalence.check, **formulas.CHECKS}
 
 # Where, and what is then replaced there: regular expressions in which a blank stands for any white space. The kernel's
 # are whole expressions: the first group, or all of it.
@@ -30,13 +34,130 @@ REFERENCE_MUTANTS = [
     (r"value, total\], np\.sum\(", {"sign of ∇b": (r"np\.", "-np."), "a factor in ∇b": (r"np\.", "2 * np.")}),
     (r"else state\[ 0 \] parameters -= lr \* along", {"minus of the update": ("-=", "+=")}),
 ]
-KERNEL_MUTANTS = [
-    (
-        r"\b2 \* s\[ q \] \* r\b",
-        {"sign": (r"2 \*", "-2 *"), "factor 2": (r"2 \*", ""), "sample weight": (r"s\[ q \] \*", "")},
-    ),
-    (r"return < floating > \( (weight - lr \* gradient) \)", {"minus of the update": ("-", "+")}),
-]
+
+
+def within(function, expression, before=""):
+    """An expression, behind ``before``, in the body of one of the kernel's functions: the first that looks like it."""
+    return rf"\b{function}\((?:(?!\ncdef )[\s\S])*?{before}({expression})"
+
+
+# By the check that must notice them.
+KERNEL_MUTANTS = {
+    "equivalence": [
+        (
+            r"\b2 \* s\[ q \] \* r\b",
+            {"sign": (r"2 \*", "-2 *"), "factor 2": (r"2 \*", ""), "sample weight": (r"s\[ q \] \*", "")},
+        ),
+        (r"return < floating > \( (weight - lr \* gradient) \)", {"minus of the update": ("-", "+")}),
+    ],
+    "losses": [
+        (within("mse", r"s\[ q \] \* r \* r"), {"mse: the square": (r"\* r \* r", "* r")}),
+        (within("mae", r"fabs\( r \)"), {"mae: the absolute value": (r"fabs\( r \)", "r")}),
+        (
+            within("mae", r"s\[ q \] if r > h [^\n]*"),
+            {
+                "mae: the sign below": (r"-s", "s"),
+                "mae: where the slope ends": (r"r > h", "r > 2 * h"),
+                "mae: the smoothed slope": (r"\* steep", ""),
+                "mae: its weight": (r"s\[ q \] \* r \* steep", "r * steep"),
+            },
+        ),
+        (within("mae", r"1 / h if h > 0 else 0"), {"mae: the width": (r"1 / h", "2 / h")}),
+        (
+            within("huber", r"delta if r > delta [^\n]*"),
+            {
+                "huber: the sign below": (r"-delta if", "delta if"),
+                "huber: where it turns": (r"r > delta", "r > 2 * delta"),
+                "huber: where it turns below": (r"r < -delta", "r < -2 * delta"),
+            },
+        ),
+        (within("huber", r"r - clipped / 2"), {"huber: the half": (r"/ 2", ""), "huber: the minus": ("-", "+")}),
+        (within("huber", r"s\[ q \] \* clipped(?=\s*\n)"), {"huber: weight of the slope": (r"s\[ q \] \*", "")}),
+        (
+            within("quantile", r"\( 1 - tau \) \* r if r > 0 else -tau \* r"),
+            {
+                "quantile: τ above": (r"\( 1 - tau \)", "tau"),
+                "quantile: τ below": (r"-tau", "-(1 - tau)"),
+                "quantile: the sign below": (r"-tau", "tau"),
+            },
+        ),
+        (
+            within("quantile", r"s\[ q \] \* \( 1 - tau \) if r > h [^\n]*"),
+            {
+                "quantile: the slope above": (r"\( 1 - tau \)", "tau"),
+                "quantile: the slope below": (r"-s\[ q \] \* tau", "-s[q] * (1 - tau)"),
+                "quantile: its sign": (r"-s\[ q \] \* tau", "s[q] * tau"),
+                "quantile: the middle": (r"\+ middle", ""),
+                "quantile: the smoothed slope": (r"\* steep", ""),
+            },
+        ),
+        (within("quantile", r"1 / \( 2 \* h \) if h > 0 else 0"), {"quantile: the width": (r"2 \* h", "h")}),
+        (
+            within("logistic", r"\( 1 - target \) \* x if x > 0 else -target \* x"),
+            {
+                "logistic: the value above": (r"1 - target", "target"),
+                "logistic: the value below": (r"-target", "target"),
+            },
+        ),
+        (within("logistic", r"log1p_unit\( e \)"), {"logistic: the logarithm": (r"log1p_unit\( e \)", "e")}),
+        (
+            within("logistic", r"s\[ q \] \* \( \( 1 - target \) [^\n]*"),
+            {
+                "logistic: the weight of the slope": (r"s\[ q \] \*", ""),
+                "logistic: the slope above": (r"- target \* e", "+ target * e"),
+                "logistic: the slope below": (r"e - target", "e + target"),
+                "logistic: the quotient": (r"/ \( 1 \+ e \)", "/ (1 + e * e)"),
+            },
+        ),
+        (within("softmax", r"v if not v < top\[ q \] else top\[ q \]"), {"softmax: the largest": (r"v if [\s\S]*", "top[q]")}),
+        (within("softmax", r"log\( whole\[ q \] \) \+ top\[ q \]"), {"softmax: the value": (r"\+ top\[ q \]", "")}),
+        (within("softmax", r"s\[ q \] / whole\[ q \]"), {"softmax: the weight of the slope": (r"s\[ q \] /", "1 /")}),
+        (within("softmax", r"s\[ q \]", r"\* whole\[ q \] - "), {"softmax: the class itself": (r"s\[ q \]", "0")}),
+        (within("exp_negative", r"1\.0 / 120\b"), {"e^−a: a term": ("120", "121")}),
+        (within("exp_negative", r"0\.6931471805599453"), {"e^−a: ln 2": ("0.6931471805599453", "0.69314718056")}),
+        (within("log1p_unit", r"1\.0 / 9\b"), {"log(1 + e): a term": ("9", "10")}),
+        (within("log1p_unit", r"e / \( 2 \+ e \)"), {"log(1 + e): its argument": (r"2 \+ e", "2 - e")}),
+        (within("settle_", r"l2 / 2 \* squares"), {"l2 of the objective": (r"/ 2", "")}),
+        (within("settle_", r"l1 \* size"), {"l1 of the objective": ("l1", "l2")}),
+        (within("settle_", r"l2 \* w\[ j \]"), {"l2 of the gradient": (r"l2 \*", "l2 / 2 *")}),
+        (within("norm_of", r"max\( fabs\( v \) - l1 , 0\.0 \)"), {"the norm at 0": ("- l1", "+ l1")}),
+        (within("norm_of", r"l1 if w\[ j \] > 0 else -l1"), {"the norm's sign": ("-l1", "l1")}),
+    ],
+    "moments": [
+        (
+            within("take_column", r"root\[ i \] \* \( v - shift \)"),
+            {"the shift": ("- shift", ""), "the weight of a product": (r"root\[ i \] \*", "")},
+        ),
+        (within("take_column", r"v \* v\b"), {"the length of a row": (r"v \* v", "v")}),
+        (within("moments_chunk", r"sqrt\( s \)"), {"the root of the weight": (r"sqrt\( s \)", "s")}),
+        (within("moments_chunk", r"s\b", r"sums\[ 1 \] \+= "), {"the sum of the weights": ("s", "1")}),
+        (within("moments_chunk", r"root\[ i \] > 0\b", "if "), {"rows without weight": (">", ">=")}),
+        (within("moments_chunk", r"root\[ i \] \* column\[ i \]"), {"the weight of a sum": (r"root\[ i \] \*", "")}),
+        (within("products_of", r"a\[ i \] \* c3\[ i \]"), {"a product": ("c3", "c2")}),
+        (within("products_of", r"b\[ i \] \* c1\[ i \]"), {"a product below": (r"b", "a")}),
+    ],
+    "optimizers": [
+        (within("follow", r"a \* s0\[ j \] \+ g if step > 1 else g"), {"momentum: its first step": ("> 1", "> 2")}),
+        (within("follow", r"g \+ a \* v if flag else v"), {"Nesterov's momentum": (r"g \+ a \* v", "a * v")}),
+        (within("follow", r"1 \+ \( step - 1 \) \* a"), {"adagrad: the decay": ("step - 1", "step")}),
+        (within("follow", r"s0\[ j \] \+ g \* g"), {"adagrad: the sum": (r"g \* g", "g")}),
+        (within("follow", r"rate \* g / \( sqrt\( v \) \+ eps \)"), {"adagrad: eps": (r"\+ eps", "")}),
+        (within("follow", r"a \* s0\[ j \] \+ \( 1 - a \) \* g \* g"), {"rmsprop: α": (r"1 - a", "a")}),
+        (within("follow", r"\( 1 - a \) \* \( g - s2\[ j \] \)"), {"rmsprop: the centre": ("1 - a", "a")}),
+        (within("follow", r"g / \( sqrt\( v \) \+ eps \)", "m = "), {"rmsprop: eps": (r"\+ eps", "")}),
+        (within("follow", r"v - m \* m"), {"rmsprop: the variance": (r"- m \* m", "")}),
+        (within("follow", r"b \* s1\[ j \] \+ m\b"), {"rmsprop: momentum": (r"b \*", "")}),
+        (within("follow", r"lr / \( 1 - pow\( a , step \) \)"), {"adam: the first moment's bias": ("step", "step + 1")}),
+        (within("follow", r"sqrt\( 1 - pow\( b , step \) \)"), {"adam: the second moment's bias": ("step", "step + 1")}),
+        (within("follow", r"\( 1 - a \) \* \( g - s0\[ j \] \)"), {"adam: β₁": ("1 - a", "a")}),
+        (within("follow", r"b \* s1\[ j \] \+ \( 1 - b \) \* g \* g"), {"adam: β₂": ("1 - b", "b")}),
+        (within("follow", r"sqrt\( v \) / root \+ eps"), {"adam: eps": (r"\+ eps", "")}),
+        (within("follow", r"1 - lr \* rule\.decay"), {"adamw: the decay": ("-", "+")}),
+        (within("shrink", r"fabs\( w\[ j \] \) - threshold"), {"l1: the threshold": ("-", "+")}),
+        (within("shrink", r"v if w\[ j \] > 0 else -v"), {"l1: the sign": ("-v", "v")}),
+        (within("rounded", r"rint\( value \* scale \)"), {"decimals": (r"value \* scale", "value * scale + 0.5")}),
+    ],
+}
 
 DIRECTIVES = ("boundscheck=False", "wraparound=False", "initializedcheck=False", "cdivision=True", "binding=True")
 
@@ -104,23 +225,36 @@ def linker():
 
 
 def kernel_sources(name=KERNEL.name):
-    """The kernel's source and the files it includes: {name: text}."""
-    text = (KERNEL.parent / name).read_text()
+    """The kernel's source and the files it includes, without their comments, in which formulas stand too: {name: text}."""
+    text = re.sub(r"(^|[ \t]+)#( .*)?$", "", (KERNEL.parent / name).read_text(), flags=re.MULTILINE)
     sources = {name: text}
     for included in re.findall(r"""^\s*include\s+["'](.+?)["']""", text, re.MULTILINE):
         sources |= kernel_sources(included)
     return sources
 
 
+def kernel_names():
+    """The kernel's mutants in the order of their numbers, from 1 on: (check, what is wrong)."""
+    return [(check, name) for check, table in KERNEL_MUTANTS.items() for _, mutants in table for name in mutants]
+
+
+def shipped_flags():
+    """What setup.py compiles the running variant with."""
+    setup = ast.parse((KERNEL.parent.parent.parent / "setup.py").read_text())
+    known = {node.targets[0].id: node.value for node in setup.body if isinstance(node, ast.Assign)}
+    variant = "kernel" if kernel.variant() == "baseline" else f"kernel_{kernel.variant()}"
+    return [*ast.literal_eval(known["OPTIMISE"]), *ast.literal_eval(known["VARIANTS"])[variant]]
+
+
 def kernel_mutants(folder):
-    """The kernel compiled with its mutants inside, and their names in the order of their numbers, from 1 on."""
+    """The kernel compiled with its mutants inside."""
     sources, names = kernel_sources(), []
-    for pattern, mutants in KERNEL_MUTANTS:
+    for pattern, mutants in [row for table in KERNEL_MUTANTS.values() for row in table]:
         file, place = find(pattern, sources)
         original = expression = place[place.re.groups]
         for name, mutant in mutants.items():
             names.append(name)
-            expression = f"({mutated(original, mutant)} if mutant == {len(names)} else {expression})"
+            expression = f"(({mutated(original, mutant)}) if mutant == {len(names)} else ({expression}))"
         sources[file] = put(sources[file], place, expression)
     sources[KERNEL.name] += "\n\ncdef int mutant = 0\n\n\ndef mutate(int number):\n    global mutant\n    mutant = number\n"
     for file, text in sources.items():
@@ -129,8 +263,8 @@ def kernel_mutants(folder):
     run([sys.executable, "-m", "cython", "-3", *options, KERNEL.name], folder)
     built = Path(folder) / ("kernel" + sysconfig.get_config_var("EXT_SUFFIX"))
     include = "-I" + sysconfig.get_path("include")
-    run([*linker(), "-O1", "-w", "-fPIC", "-pthread", include, "kernel.c", "-lm", "-o", built.name], folder)
-    return load(built, "kernel"), names
+    run([*linker(), *shipped_flags(), "-w", "-fPIC", "-pthread", include, "kernel.c", "-lm", "-o", built.name], folder)
+    return load(built, "kernel")
 
 
 def run(command, folder):
@@ -139,32 +273,34 @@ def run(command, folder):
         raise RuntimeError(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
 
 
-def noticed(backend):
-    """Whether the comparison fails."""
+def noticed(backend, check="equivalence"):
+    """What a comparison that fails says, or None."""
     try:
-        equivalence.check(backend)
+        CHECKS[check](backend)
     except AssertionError as error:
         return str(error)
     return None
 
 
 def main():
-    survivors = 0
+    wrong = 0
     with tempfile.TemporaryDirectory() as folder:
-        cases = [(f"reference, {name}", module, None) for name, module in reference_mutants(folder).items()]
+        cases = [(f"reference, {name}", module, None, "equivalence") for name, module in reference_mutants(folder).items()]
         reason = why_no_kernel()
         if reason:
             print("no mutants of the kernel:", reason)
         else:
-            kernel, names = kernel_mutants(folder)
-            cases += [(f"kernel, {name}", kernel, number) for number, name in enumerate(["nothing", *names])]
-        for name, module, number in cases:
+            module = kernel_mutants(folder)
+            cases += [(f"kernel, {check}, nothing", module, 0, check) for check in CHECKS]
+            cases += [(f"kernel, {name}", module, number, check) for number, (check, name) in enumerate(kernel_names(), 1)]
+        for name, module, number, check in cases:
             if number is not None:
                 module.mutate(number)
-            found, healthy = noticed(module), name.endswith("nothing")
-            survivors += (found is None) != healthy
+            found, healthy = noticed(module, check), name.endswith("nothing")
+            wrong += (found is None) != healthy
             print(f"{name}: {found or 'passes'}")
-    return 1 if survivors else 0
+    print(f"{len(cases)} cases, {wrong} not as they should be")
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":
