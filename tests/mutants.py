@@ -5,10 +5,17 @@
 builds all of them and prints which were noticed; test_mutation.py does the same. A mutant is the source of a backend in
 which one expression stands replaced. The kernel is compiled once with all its mutants inside, with the flags that it ships
 with, and `mutate(number)` says which of them runs; 0 is none, the kernel as it is.
+
+    python tests/mutants.py --library [WORDS]
+
+does the same for the mathematics above the backends: copies of the package in which one expression of a module stands
+replaced, each of which must make the tests beside it fail. WORDS choose those whose names have them. test_mutation.py runs a
+few of them.
 """
 
 import ast
 import importlib.util
+import os
 import re
 import shlex
 import shutil
@@ -17,6 +24,7 @@ import sys
 import sysconfig
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import equivalence
 import formulas
@@ -159,6 +167,61 @@ KERNEL_MUTANTS = {
     ],
 }
 
+
+class Wrong(NamedTuple):
+    """A mutant of the library: an expression of one of its modules, what stands in its place, and the tests that notice."""
+
+    name: str
+    module: str
+    pattern: str
+    """Must be found exactly once in the module; a blank stands for any white space."""
+    replacement: str
+    tests: tuple[str, ...]
+    """pytest's arguments, files relative to this folder."""
+    quick: bool = False
+    """Whether test_mutation.py runs it."""
+
+
+MOMENTS = ("test_formulas.py", "-k", "library")
+CURVATURES = ("test_spectrum.py", "-k", "curvature or eigenvalues or hessian")
+LIBRARY_MUTANTS = [
+    Wrong("moments: the shift", "moments.py", r"squares - np\.outer\( rest , first \)", "squares", MOMENTS, quick=True),
+    Wrong("moments: the mean of two tables", "moments.py", r"self\.mean \+ away \* share", "self.mean + away", MOMENTS),
+    Wrong(
+        "moments: the scatter of two tables",
+        "moments.py",
+        r"squares \* \( self\.total \* share \)",
+        "squares * share",
+        MOMENTS,
+    ),
+    Wrong(
+        "moments: the longest row",
+        "moments.py",
+        r"max\( self\.largest_row , other\.largest_row \)",
+        "self.largest_row",
+        MOMENTS,
+    ),
+    Wrong("moments: the covariance without a bias", "moments.py", r"\+ np\.outer\( self\.mean , self\.mean \)", "", MOMENTS),
+    Wrong("moments: rows in blocks", "moments.py", r"\( x - mean \) \*\* 2", "x**2", MOMENTS),
+    Wrong(
+        "spectrum: the limit", "spectrum.py", r"return 2 / top if", "return 1 / top if", ("test_spectrum.py", "-k", "limit")
+    ),
+    Wrong(
+        "spectrum: the best lr",
+        "spectrum.py",
+        r"return 2 / both if",
+        "return 1 / both if",
+        ("test_spectrum.py", "-k", "epochs_to or shares"),
+    ),
+    Wrong(
+        "spectrum: l2", "spectrum.py", r"\+ self\.l2 \* np\.eye\( d \)", "", ("test_spectrum.py", "-k", "l2 or eigenvalues")
+    ),
+    Wrong("logistic: the curvature", "losses.py", r'"σ\(ŷ\) − y", 0\.25', '"σ(ŷ) − y", 0.125', CURVATURES, quick=True),
+    Wrong("softmax: the curvature", "losses.py", r'− onehot\(y\)", 0\.5', '− onehot(y)", 0.25', CURVATURES),
+    Wrong("huber: the curvature", "losses.py", r'"clip\(r, −δ, δ\)", 1\.0', '"clip(r, −δ, δ)", 0.5', CURVATURES),
+    Wrong("mse: the curvature", "losses.py", r'"2r", 2\.0', '"2r", 1.0', CURVATURES),
+]
+
 DIRECTIVES = ("boundscheck=False", "wraparound=False", "initializedcheck=False", "cdivision=True", "binding=True")
 
 
@@ -282,6 +345,59 @@ def noticed(backend, check="equivalence"):
     return None
 
 
+def library_copy(folder):
+    """A copy of the package as it stands, its compiled kernels with it."""
+    package = KERNEL.parent.parent
+    return Path(shutil.copytree(package, Path(folder) / "gdcore", ignore=shutil.ignore_patterns("__pycache__", "*.c")))
+
+
+def tests_fail(copy, tests):
+    """Whether the tests fail on a copy of the package; that they run at all, and on the copy, is made sure of."""
+    environment = {**os.environ, "PYTHONPATH": str(copy.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+    where = [str(Path(__file__).parent / test) if test.endswith(".py") else test for test in tests]
+    here = f"assert gdcore.__path__ == [{str(copy)!r}], gdcore.__path__"
+    program = f"import sys, gdcore, pytest; {here}; sys.exit(pytest.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, "-q", "-x", "-p", "no:cacheprovider", *where]
+    try:
+        done = subprocess.run(command, cwd=copy.parent, env=environment, capture_output=True, text=True, timeout=300)
+    except subprocess.TimeoutExpired:
+        return True
+    if done.returncode not in (0, 1):  # 5: no test was found
+        raise RuntimeError(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
+    return done.returncode == 1
+
+
+def library_noticed(wrong, copy):
+    """Whether the tests of a mutant of the library fail on it; the copy is then as it was."""
+    path = copy / wrong.module
+    source = path.read_text()
+    _, place = find(wrong.pattern, {wrong.module: source})
+    mutant = source[: place.start()] + wrong.replacement + source[place.end() :]
+    compile(mutant, str(path), "exec")
+    path.write_text(mutant)
+    try:
+        return tests_fail(copy, wrong.tests)
+    finally:
+        path.write_text(source)
+
+
+def main_library(words):
+    chosen = [wrong for wrong in LIBRARY_MUTANTS if all(word in wrong.name for word in words)]
+    bad = 0
+    with tempfile.TemporaryDirectory() as folder:
+        copy = library_copy(folder)
+        for tests in dict.fromkeys(wrong.tests for wrong in chosen):
+            failed = tests_fail(copy, tests)
+            bad += failed
+            print(f"nothing, {' '.join(tests)}: {'fails' if failed else 'passes'}", flush=True)
+        for wrong in chosen:
+            found = library_noticed(wrong, copy)
+            bad += not found
+            print(f"{wrong.name}: {'noticed' if found else 'passes'}", flush=True)
+    print(f"{len(chosen)} mutants, {bad} not as they should be")
+    return 1 if bad else 0
+
+
 def main():
     wrong = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -304,4 +420,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main_library(sys.argv[2:]) if sys.argv[1:2] == ["--library"] else main())

@@ -1,8 +1,8 @@
-"""The comparison that the backends pass is one that a wrong gradient does not pass."""
+"""The comparisons that the backends pass, and the tests that the library passes, are such that a wrong one does not pass."""
 
 import mutants
 import pytest
-from mutants import CHECKS, KERNEL_MUTANTS, REFERENCE_MUTANTS
+from mutants import CHECKS, KERNEL_MUTANTS, LIBRARY_MUTANTS, REFERENCE_MUTANTS
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +49,14 @@ def test_a_changed_source_is_noticed():
             mutants.find(pattern, {"kernel.pyx": text})
     file, place = mutants.find(pattern, {"kernel.pyx": "", "losses.pxi": "    r  =  2*s[ q ]  * r"})
     assert (file, place[0]) == ("losses.pxi", "2*s[ q ]  * r")
+
+
+@pytest.mark.parametrize("wrong", LIBRARY_MUTANTS, ids=lambda wrong: wrong.name)
+def test_every_mutant_of_the_library_finds_its_place(wrong):
+    mutants.find(wrong.pattern, {wrong.module: (mutants.KERNEL.parent.parent / wrong.module).read_text()})
+
+
+@pytest.mark.parametrize("wrong", [wrong for wrong in LIBRARY_MUTANTS if wrong.quick], ids=lambda wrong: wrong.name)
+def test_a_wrong_library_is_noticed(wrong, tmp_path):
+    """Two of them; `python tests/mutants.py --library` runs all."""
+    assert mutants.library_noticed(wrong, mutants.library_copy(tmp_path))
