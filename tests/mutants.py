@@ -356,15 +356,15 @@ def tests_fail(copy, tests):
     environment = {**os.environ, "PYTHONPATH": str(copy.parent), "PYTHONDONTWRITEBYTECODE": "1"}
     where = [str(Path(__file__).parent / test) if test.endswith(".py") else test for test in tests]
     here = f"assert gdcore.__path__ == [{str(copy)!r}], gdcore.__path__"
-    program = f"import sys, gdcore, pytest; {here}; sys.exit(pytest.main(sys.argv[1:]))"
+    program = f"import sys, gdcore, pytest; {here}; sys.exit(10 + pytest.main(sys.argv[1:]))"
     command = [sys.executable, "-c", program, "-q", "-x", "-p", "no:cacheprovider", *where]
     try:
         done = subprocess.run(command, cwd=copy.parent, env=environment, capture_output=True, text=True, timeout=300)
     except subprocess.TimeoutExpired:
         return True
-    if done.returncode not in (0, 1):  # 5: no test was found
+    if done.returncode not in (10, 11):  # 15: no test was found; 1: no tests were run
         raise RuntimeError(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
-    return done.returncode == 1
+    return done.returncode == 11
 
 
 def library_noticed(wrong, copy):
