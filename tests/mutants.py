@@ -117,7 +117,7 @@ KERNEL_MUTANTS = {
                 "logistic: the quotient": (r"/ \( 1 \+ e \)", "/ (1 + e * e)"),
             },
         ),
-        (within("softmax", r"v if not v < top\[ q \] else top\[ q \]"), {"softmax: the largest": (r"v if [\s\S]*", "top[q]")}),
+        (within("softmax", r"v if [^\n]*v < top\[ q \] else top\[ q \]"), {"softmax: the largest": (r"v <", "v >")}),
         (within("softmax", r"log\( whole\[ q \] \) \+ top\[ q \]"), {"softmax: the value": (r"\+ top\[ q \]", "")}),
         (within("softmax", r"s\[ q \] / whole\[ q \]"), {"softmax: the weight of the slope": (r"s\[ q \] /", "1 /")}),
         (within("softmax", r"s\[ q \]", r"\* whole\[ q \] - "), {"softmax: the class itself": (r"s\[ q \]", "0")}),
