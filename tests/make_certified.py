@@ -174,7 +174,7 @@ def anes96():
             ["-.0932846", "1.3469616", "-.01790407", ".21693885", ".08095841", "-7.0604782"],
             ["-.14088069", "2.0700801", "-.00943265", ".3219257", ".10889408", "-12.105751"],
         ],
-        "published_log_likelihood": "-1461.922747312",
+        "published_log_likelihood": "-1461.922747",
         "certified_by": "Newton's steps with a gradient in extended precision",
         "certified": np.roll(newton(X, counts), -1, axis=0).T.tolist(),
     }

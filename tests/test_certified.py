@@ -145,7 +145,7 @@ def test_multinomial_coefficients(backend):
     assert run.status == "converged"
     agrees(against_the_first(run.model.weights.T, run.model.bias), facts("anes96"))
     printed = float(facts("anes96")["published_log_likelihood"])
-    assert -944 * run.loss == pytest.approx(printed, rel=1e-12)
+    assert -944 * run.loss == pytest.approx(printed, abs=1e-6)
 
 
 def test_multinomial_coefficients_of_the_estimator():
