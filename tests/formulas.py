@@ -34,10 +34,11 @@ def loss_of(loss: str, raw: Array, Y: Array, parameter: float, h: float) -> tupl
     raw, Y = exact(raw), exact(Y)
     if loss == "softmax":
         labels = Y.astype(int)
-        odds = np.exp(raw - np.take_along_axis(raw, labels, axis=1))
+        top = raw.max(axis=1, keepdims=True)
+        odds = np.exp(raw - top)
         slope = odds / odds.sum(axis=1, keepdims=True)
         np.put_along_axis(slope, labels, np.take_along_axis(slope, labels, axis=1) - 1, axis=1)
-        return np.log(odds.sum(axis=1)), slope
+        return np.log(odds.sum(axis=1)) + (top - np.take_along_axis(raw, labels, axis=1))[:, 0], slope
     if loss == "logistic":
         # log(1 + e^ŷ) − yŷ, by the way that loses no digits: log(1 + e^−|ŷ|) + (1 − y)·ŷ above 0, −y·ŷ below.
         value = np.log1p(np.exp(-np.abs(raw))) + np.where(raw > 0, (1 - Y) * raw, -Y * raw)

@@ -222,6 +222,16 @@ def test_the_mean_beside_the_quantiles(load):
     agrees(np.append(model.intercept_, model.coef_), facts(load.__name__), "mean")
 
 
+@pytest.mark.parametrize("load, delta", [(engel, 50), (stackloss, 2)], ids=["engel", "stackloss"])
+def test_hubers_loss_on_the_same_rows(load, delta):
+    X, y = load()
+    run = gdcore.fit(X, y, loss=gdcore.losses.huber(delta=delta))
+    assert run.status == "converged"
+    agrees(with_intercept_first(run.model), facts(load.__name__), f"huber {delta}")
+    model = GDRegressor(loss="huber", delta=delta).fit(X, y)
+    agrees(np.append(model.intercept_, model.coef_), facts(load.__name__), f"huber {delta}")
+
+
 @pytest.mark.parametrize(
     "tau, l1, intercept, slopes",
     [

@@ -83,7 +83,8 @@ def test_no_model_is_better_by_more_than_the_gap(name, penalties, bias):
     l1, l2 = penalties
     rng = np.random.default_rng(1)
     best = solved(name, penalties, bias).model
-    models = [best] + [moved(best, size, rng) for size in (1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 0.1, 1.0)]
+    sizes = (1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0, 1000.0)
+    models = [best] + [moved(best, size, rng) for size in sizes for _ in range(2)]
     values = [objective(name, model, penalties) for model in models]
     least = min(values)
     for model, value in zip(models, values, strict=True):
