@@ -41,8 +41,9 @@ def loss_of(loss: str, raw: Array, Y: Array, parameter: float, h: float) -> tupl
         return np.log(odds.sum(axis=1)) + (top - np.take_along_axis(raw, labels, axis=1))[:, 0], slope
     if loss == "logistic":
         # log(1 + e^ŷ) − yŷ, by the way that loses no digits: log(1 + e^−|ŷ|) + (1 − y)·ŷ above 0, −y·ŷ below.
-        value = np.log1p(np.exp(-np.abs(raw))) + np.where(raw > 0, (1 - Y) * raw, -Y * raw)
-        return value.sum(axis=1), np.where(raw > 0, (1 - Y) - 1 / (1 + np.exp(raw)), 1 / (1 + np.exp(-raw)) - Y)
+        e = np.exp(-np.abs(raw))
+        value = np.log1p(e) + np.where(raw > 0, (1 - Y) * raw, -Y * raw)
+        return value.sum(axis=1), np.where(raw > 0, (1 - Y) - e / (1 + e), e / (1 + e) - Y)
     r = raw - Y
     if loss == "mse":
         value, slope = r**2, 2 * r

@@ -252,6 +252,7 @@ def test_scikit_learns_toy_quantiles(tau, l1, intercept, slopes):
         assert slopes[0] - 1e-6 <= weights[0] <= slopes[1] + 1e-6
 
 
+@pytest.mark.filterwarnings("ignore::gdcore.ConditionWarning")  # that such a column is there
 @pytest.mark.parametrize("tau, wanted", [(0.05, 1), (0.24, 3), (0.5, 6), (0.77, 9), (0.99, 11)])
 @pytest.mark.parametrize("X", [np.zeros((11, 1)), np.full((11, 2), 7.0)], ids=["zeros", "sevens"])
 def test_constant_columns_leave_the_quantile_of_the_targets(X, tau, wanted):
@@ -261,6 +262,7 @@ def test_constant_columns_leave_the_quantile_of_the_targets(X, tau, wanted):
     np.testing.assert_allclose(model.predict(X), wanted, rtol=1e-8)
 
 
+@pytest.mark.filterwarnings("ignore::gdcore.ConditionWarning")
 def test_weights_move_the_quantile():
     """Seven in ten of the weight lies on 5, the fifth of nine targets: every quantile from 0.2 to 0.8 is there."""
     y, weights = np.arange(1.0, 10.0), np.where(np.arange(9) == 4, 18.0, 1.0)

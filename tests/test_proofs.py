@@ -77,13 +77,11 @@ def test_what_is_converged_is_proved(name, penalties, bias):
     assert float(objective(name, run.model, penalties)) == pytest.approx(run.loss, rel=1e-12)
 
 
-@pytest.mark.parametrize("name, penalties, bias", ALL)
-def test_no_model_is_better_by_more_than_the_gap(name, penalties, bias):
+def judge(name, penalties, bias, sizes):
     X, Y, s = problem(name)
     l1, l2 = penalties
     rng = np.random.default_rng(1)
     best = solved(name, penalties, bias).model
-    sizes = (1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0, 1000.0)
     models = [best] + [moved(best, size, rng) for size in sizes for _ in range(2)]
     values = [objective(name, model, penalties) for model in models]
     least = min(values)
@@ -93,3 +91,14 @@ def test_no_model_is_better_by_more_than_the_gap(name, penalties, bias):
         if run.gap is not None:
             assert run.gap >= float(value - least) - SLACK * run.loss
         assert run.status != "converged" or value - least <= 1e-7 * value
+
+
+@pytest.mark.parametrize("name, penalties, bias", ALL)
+def test_no_model_is_better_by_more_than_the_gap(name, penalties, bias):
+    judge(name, penalties, bias, (1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 0.1, 1.0))
+
+
+@pytest.mark.parametrize("name, penalties, bias", ALL)
+def test_far_off_neither(name, penalties, bias):
+    """Where probabilities are smaller than any float64."""
+    judge(name, penalties, bias, (10.0, 100.0, 1000.0, 1e5))
