@@ -184,6 +184,17 @@ class Wrong(NamedTuple):
 
 MOMENTS = ("test_formulas.py", "-k", "library")
 CURVATURES = ("test_spectrum.py", "-k", "curvature or eigenvalues or hessian")
+
+
+def near(words):
+    """Proofs at models that are not very far off."""
+    return ("test_proofs.py", "-k", f"not far_off and ({words})")
+
+
+def digits(words):
+    return ("test_certified.py", "-k", words)
+
+
 LIBRARY_MUTANTS = [
     Wrong("moments: the shift", "moments.py", r"squares - np\.outer\( rest , first \)", "squares", MOMENTS, quick=True),
     Wrong("moments: the mean of two tables", "moments.py", r"self\.mean \+ away \* share", "self.mean + away", MOMENTS),
@@ -220,6 +231,94 @@ LIBRARY_MUTANTS = [
     Wrong("softmax: the curvature", "losses.py", r'− onehot\(y\)", 0\.5', '− onehot(y)", 0.25', CURVATURES),
     Wrong("huber: the curvature", "losses.py", r'"clip\(r, −δ, δ\)", 1\.0', '"clip(r, −δ, δ)", 0.5', CURVATURES),
     Wrong("mse: the curvature", "losses.py", r'"2r", 2\.0', '"2r", 1.0', CURVATURES),
+    Wrong("proofs: mse", "certificate.py", r"\( r - c \* alpha / 2 \) \*\* 2", "((r - c * alpha / 2) ** 2 / 4)", near("mse")),
+    Wrong("proofs: huber", "certificate.py", r"\( a - r \) \*\* 2 / 2", "(a - r) ** 2 / 4", near("huber")),
+    Wrong("proofs: huber past δ", "certificate.py", r"\( r - \( k \+ a \) / 2 \)", "(r - (k + a) / 2) / 4", near("huber")),
+    Wrong(
+        "proofs: mae and quantile",
+        "certificate.py",
+        r"\( side - c \* alpha \) \* r",
+        "(side - c * alpha) * r / 4",
+        near("mae or quantile"),
+    ),
+    Wrong(
+        "proofs: logistic",
+        "certificate.py",
+        r"divergence\( mine , p \) \+ divergence\( rest , q \)",
+        "divergence(mine, p)",
+        near("logistic"),
+    ),
+    Wrong(
+        "proofs: softmax",
+        "certificate.py",
+        r"divergence\( mine , q \)\.sum\( axis=1 \)",
+        "divergence(mine, q).sum(axis=1) / 4",
+        near("softmax"),
+    ),
+    Wrong("proofs: the divergence", "certificate.py", r"u \* u \* \( 0\.5", "u * u * (0.125", near("logistic or softmax")),
+    Wrong(
+        "proofs: l2",
+        "certificate.py",
+        r"\( l2 \* W - shrunk \) \*\* 2 \) \) / \( 2 \* l2 \)",
+        "(l2 * W - shrunk) ** 2)) / (8 * l2)",
+        near("l2"),
+    ),
+    Wrong(
+        "proofs: l1",
+        "certificate.py",
+        r"float\( np\.sum\( l1 \* np\.abs\( W \) - W \* held \) \) if l1 > 0 else 0\.0",
+        "0.0",
+        near("l1"),
+    ),
+    Wrong(
+        "proofs: the domain", "certificate.py", r"high / top if top > high else 1\.0", "1.0", near("mae or quantile or huber")
+    ),
+    Wrong(
+        "proofs: probabilities",
+        "certificate.py",
+        r"min\( ones\.min\( initial=0\.0 \) , zeros\.min\( initial=0\.0 \) \) >= 0",
+        "True",
+        near("logistic"),
+    ),
+    Wrong(
+        "proofs: mse by its metric", "gap.py", r"return max\( total , 0\.0 \) / 2", "return max(total, 0.0) / 4", near("mse")
+    ),
+    Wrong("second derivative: logistic", "losses.py", r"c = e / \( 1 \+ e \) \*\* 2", "c = e / (1 + e)", digits("logit")),
+    Wrong(
+        "second derivative: softmax",
+        "losses.py",
+        r"if a == b else p\[ : , b \]",
+        "if a == b else 0 * p[:, b]",
+        near("softmax"),
+    ),
+    Wrong("Hessian: l2", "curvature.py", r"\+= self\.l2", "+= 2 * self.l2", digits("glmnet")),
+    Wrong("Hessian: between classes", "curvature.py", r"counted if a == b else -counted", "counted", near("softmax")),
+    Wrong("gradient: l2", "curvature.py", r"gradient \+ frame\.l2 \* W", "gradient", near("l2")),
+    Wrong(
+        "gradient: about the means",
+        "curvature.py",
+        r"gradient - np\.outer\( self\.mean , bias_gradient \)",
+        "gradient",
+        near("bias"),
+    ),
+    Wrong("step: the bias", "curvature.py", r"delta\[ : , -1 \] - self\.mean @ w", "delta[:, -1]", near("bias")),
+    Wrong("lasso: the sign", "lasso.py", r"q\[ support \] - l1 \* signs", "q[support] + l1 * signs", near("l1")),
+    Wrong(
+        "stop: tol",
+        "newton.py",
+        r"enough = self\._tol\( \) \* max",
+        "enough = 1e6 * self._tol() * max",
+        digits("logit or multinomial"),
+    ),
+    Wrong("step: any is taken", "newton.py", r"fall >= _SHARE \* gain", "True", digits("logit or multinomial")),
+    Wrong(
+        "quadratic: the bias",
+        "quadratic.py",
+        r"level \+ rest / total - mean @ self\.weights",
+        "level + rest / total",
+        near("mse"),
+    ),
+    Wrong("metric: about the means", "metric.py", r"g - self\.means\.T \* gb", "g", near("mse")),
 ]
 
 DIRECTIVES = ("boundscheck=False", "wraparound=False", "initializedcheck=False", "cdivision=True", "binding=True")
