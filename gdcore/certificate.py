@@ -66,14 +66,10 @@ class _Sums(NamedTuple):
     """Of that sum, where η is rounded as the terms are that it is the sum of."""
     slopes: Floats
     """Σ s·α (k,)."""
-    steepness: Floats
-    """Σ s·|α| (k,)."""
+    squares: Floats
+    """Σ s·α² (k,)."""
     products: Floats
     """Σ s·α·z (d, k)."""
-    sizes: Floats
-    """Σ s·|α|·|z| (d, k)."""
-    centre: Floats
-    """Σ s·z (d,)."""
     scale: float
     """The largest c ≤ 1 with c·α in the domain of ℓ* in all rows."""
     towards: float
@@ -118,8 +114,8 @@ def _more(found: _Sums, W: Floats, hessian: Floats, frame: Frame, steep: bool) -
     is where that is known, and not only where it has to be.
     """
     d = len(W)
-    left = (found.products - np.outer(found.centre, found.slopes / found.total)).T / found.total
-    size, free = found.sizes.T / found.total, np.zeros(left.shape, bool)
+    left = found.products.T / found.total
+    size, free = _sizes(found, frame).T, np.zeros(left.shape, bool)
     if frame.l1 == 0 and frame.l2 == 0:
         free[:] = True
     elif steep:
@@ -127,7 +123,7 @@ def _more(found: _Sums, W: Floats, hessian: Floats, frame: Frame, steep: bool) -
         free = (W != 0).T
     if frame.bias:
         left = np.column_stack([left, found.slopes / found.total])
-        size = np.column_stack([size, found.steepness / found.total])
+        size = np.column_stack([size, _steepness(found)])
         free = np.column_stack([free, np.ones(len(free), bool)])
     size = np.broadcast_to(size.max(axis=0), size.shape)
     if not np.any(np.abs(left[free]) > _ZERO * size[free]):
@@ -138,6 +134,17 @@ def _more(found: _Sums, W: Floats, hessian: Floats, frame: Frame, steep: bool) -
     return more.reshape(left.shape)
 
 
+def _steepness(found: _Sums) -> Floats:
+    """About the size of α (k,)."""
+    result: Floats = np.sqrt(found.squares / found.total)
+    return result
+
+
+def _sizes(found: _Sums, frame: Frame) -> Floats:
+    """What Σ s·|α|·|z|/Σs is at most (d, k), by the inequality of Cauchy and Schwarz: its rounding is so many times ε."""
+    return np.outer(np.sqrt(frame.spread), _steepness(found))
+
+
 def _objective(found: _Sums, W: Floats, frame: Frame) -> float:
     return found.loss / found.total + frame.penalty(W)
 
@@ -145,13 +152,13 @@ def _objective(found: _Sums, W: Floats, frame: Frame) -> float:
 def _concluded(found: _Sums, W: Floats, delta: Floats, scale: float, frame: Frame) -> tuple[Proof, float]:
     """The proof, and the number that the α have to be multiplied by for it."""
     objective = _objective(found, W, frame)
-    sums, slopes, size = found.products, found.slopes, found.sizes / found.total
+    slopes, size = found.slopes, _sizes(found, frame)
     size = np.broadcast_to(size.max(axis=1, keepdims=True), size.shape)  # of the output that has most of it
     if frame.bias:
-        if np.any(np.abs(slopes) > _ZERO * found.steepness.max()):
+        # What is left of Σ s·α is taken off each α, which changes Σ s·α·z by nothing, as Σ s·z = 0.
+        if np.any(np.abs(slopes) > _ZERO * found.total * _steepness(found).max()):
             return Proof(None, objective), 1.0
-        sums = sums - np.outer(found.centre, slopes / found.total)  # what is left of Σ s·α is taken off each α
-    v = -sums / found.total
+    v = -found.products / found.total
     l1, l2 = frame.l1, frame.l2
     wanted = found.scale
     held = np.clip(v, -l1, l1)  # where nothing else is possible: what rounding has left beyond is held back
@@ -184,35 +191,35 @@ def _summed(
     piece: Piece, n_threads: int, *, loss: Loss, point: tuple[Floats, Floats | None], part: Part, delta: Floats, damping: float,
     mean: Floats, bias: bool, scale: float,
 ) -> _Sums:  # fmt: skip
-    x = np.ascontiguousarray(piece.X, np.float64)  # in one memory order, for the same bits
     own = list(part.outputs) if loss.targets != "classes" else [0]
     y = np.ascontiguousarray(piece.Y[:, own], np.float64)
-    s = np.ones(len(x)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
+    s = np.ones(len(y)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
+    z = np.subtract(piece.X, mean, order="C", dtype=np.float64)  # in one memory order, for the same bits
     used = s > 0
     if not used.all():
-        x, y, s = x[used], y[used], s[used]
-    z = x - mean
+        z, y, s = z[used], y[used], s[used]
     W, b = point
+    k = W.shape[1]
     step, lift = (delta[:, :-1].T, delta[:, -1]) if bias else (delta.T, 0.0)
-    before = x @ part.weights + (0.0 if part.bias is None else part.bias)
-    eta = x @ W + (0.0 if b is None else b)
-    dual = _DUALS[loss.name](before, z @ step + lift, y, loss.parameter, part.smoothing, damping)
-    c = scale
-    value, terms, steep = dual.at(eta, y, c)
-    size = np.abs(x) @ np.abs(W) + (0.0 if b is None else np.abs(b))
+    # η = x·W + b = z·W + b',  b' = b + μ·W
+    ahead = z @ np.column_stack([part.weights, step, W])
+    before = ahead[:, :k] + (mean @ part.weights + (0.0 if part.bias is None else part.bias))
+    eta = ahead[:, 2 * k :] + (mean @ W + (0.0 if b is None else b))
+    dual = _DUALS[loss.name](before, ahead[:, k : 2 * k] + lift, y, loss.parameter, part.smoothing, damping)
+    value, terms, steep = dual.at(eta, y, scale)
+    # A row's terms are at most ‖x‖·‖W‖.
+    size = np.sqrt(np.einsum("ij,ij->i", z, z))[:, None] * np.sqrt(np.sum(W * W, axis=0)) + np.abs(mean) @ np.abs(W)
+    size += 0.0 if b is None else np.abs(b)
     weighted = s[:, None] * dual.alpha
-    fits = dual.largest()
     return _Sums(
         float(s.sum()),
         float(s @ value),
         float(s @ terms),
-        (len(W) + 2) * _EPS * float(s @ (np.abs(steep - c * dual.alpha) * size).sum(axis=1)),
+        (len(W) + 2) * _EPS * float(s @ (np.abs(steep - scale * dual.alpha) * size).sum(axis=1)),
         weighted.sum(axis=0),
-        np.abs(weighted).sum(axis=0),
+        np.sum(weighted * dual.alpha, axis=0),
         z.T @ weighted,
-        np.abs(z).T @ np.abs(weighted),
-        s @ z,
-        fits,
+        dual.largest(),
         *dual.push,
     )
 
@@ -294,8 +301,8 @@ def _logistic(before: Floats, step: Floats, y: Floats, _: float, __: float, damp
     def at(eta: Floats, y: Floats, c: float) -> tuple[Floats, Floats, Floats]:
         p, q = sigmoid(eta), sigmoid(-eta)
         mine, rest = (ones, zeros) if c == 1 else (y + c * alpha, 1 - y - c * alpha)
-        terms = divergence(mine, p) + divergence(rest, q)
         e = np.exp(-np.abs(eta))
+        terms = divergence(mine, p, np.minimum(eta, 0) - np.log1p(e)) + divergence(rest, q, np.minimum(-eta, 0) - np.log1p(e))
         value = np.log1p(e) + np.where(eta > 0, (1 - y) * eta, -y * eta)
         return value.sum(axis=1), terms.sum(axis=1), np.where(y == 0, p, np.where(y == 1, -q, p - y))
 
@@ -320,8 +327,8 @@ def _softmax(before: Floats, ahead: Floats, y: Floats, _: float, __: float, damp
         slope = q.copy()
         slope[own] = -np.where(np.arange(q.shape[1]) == y, 0.0, q).sum(axis=1)
         top = eta.max(axis=1)
-        value = top + np.log(np.exp(eta - top[:, None]).sum(axis=1)) - eta[own]
-        return value, divergence(mine, q).sum(axis=1), slope
+        whole = top + np.log(np.exp(eta - top[:, None]).sum(axis=1))
+        return whole - eta[own], divergence(mine, q, eta - whole[:, None]).sum(axis=1), slope
 
     towards = ahead[own][:, None] - ahead
     push = float(towards.max(initial=0.0)), float(-towards.min(initial=0.0))
@@ -347,15 +354,18 @@ def shares(raw: Floats) -> Floats:
     return result
 
 
-def divergence(p: Floats, q: Floats) -> Floats:
-    """p·log(p/q) − p + q ≥ 0, without cancellation where p is near q, which is almost everywhere."""
+def divergence(p: Floats, q: Floats, log_q: Floats) -> Floats:
+    """p·log(p/q) − p + q ≥ 0, without cancellation where p is near q, which is almost everywhere.
+
+    ``log_q`` is the logarithm of q, which tells of a q that is too small for a number.
+    """
     safe = np.maximum(q, 1e-300)
     u = (p - q) / safe
     with np.errstate(over="ignore"):
         terms: Floats = safe * u * u * (0.5 + np.abs(u))
     far = np.abs(u) > 1e-5
     if far.any():
-        u, safe = u[far], safe[far]
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            terms[far] = np.where(u <= -1, safe, safe * ((1 + u) * np.log1p(np.maximum(u, -1)) - u))
+        p, q, log_q = p[far], q[far], log_q[far]
+        log_p = np.log(np.maximum(p, 1e-300))
+        terms[far] = np.where(p > 0, p * (log_p - log_q) - p + q, q)
     return terms

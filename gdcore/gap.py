@@ -225,7 +225,9 @@ def _logistic(raw: Floats, Y: Array, _: float, mix: _Mix) -> tuple[Floats, Float
     moved, moved_rest = (sigmoid(raw + mix.shift), sigmoid(-raw - mix.shift)) if mix.shift.any() else (p, rest)
     mixed = moved + mix.share * (mix.other - moved)
     mixed_rest = moved_rest + mix.share * (1 - mix.other - moved_rest)
-    return (divergence(mixed, p) + divergence(mixed_rest, rest)).sum(axis=1), mixed - Y
+    smaller = np.log1p(np.exp(-np.abs(raw)))
+    terms = divergence(mixed, p, np.minimum(raw, 0) - smaller) + divergence(mixed_rest, rest, np.minimum(-raw, 0) - smaller)
+    return terms.sum(axis=1), mixed - Y
 
 
 def _softmax(raw: Floats, Y: Array, _: float, mix: _Mix) -> tuple[Floats, Floats]:
@@ -235,7 +237,9 @@ def _softmax(raw: Floats, Y: Array, _: float, mix: _Mix) -> tuple[Floats, Floats
     mixed = moved + mix.share * (mix.other - moved) if mix.share else moved
     alpha = mixed.copy()
     alpha[np.arange(len(Y)), Y[:, 0].astype(np.intp)] -= 1
-    return divergence(mixed, p).sum(axis=1), alpha
+    top = raw.max(axis=1, keepdims=True)
+    log_p = raw - top - np.log(np.exp(raw - top).sum(axis=1, keepdims=True))
+    return divergence(mixed, p, log_p).sum(axis=1), alpha
 
 
 _PAIRS = {"huber": _huber, "logistic": _logistic, "softmax": _softmax}

@@ -73,7 +73,7 @@ def _flat_way(B: Floats, left: Floats, w: Floats) -> Floats:
     """The way along what of the slope B does not reach, where B is 0 or nearly so: to the minimum, or past a 0 of w."""
     along = left / np.where(np.diag(B) > 0, np.diag(B), np.inf)
     bend = float(along @ B @ along)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         past = 2 * float(np.where(along * w < 0, -w / along, 0.0).max(initial=0.0))
     result: Floats = along * (min(float(left @ along) / bend, past) if bend > 0 else past)
     return result

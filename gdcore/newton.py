@@ -253,7 +253,9 @@ class Newton:
         w, b = trial.weights - part.weights, 0.0 if trial.bias is None or part.bias is None else trial.bias - part.bias
         slopes = []
         for local, there, side in ((before, part, 1.0), (found, trial, -1.0)):
-            slope = float(np.sum(local.gradient * w)) + (0.0 if local.bias_gradient is None else float(local.bias_gradient @ b))
+            slope = float(np.sum(local.gradient * w)) + (
+                0.0 if local.bias_gradient is None else float(local.bias_gradient @ b)
+            )
             l1 = np.where(there.weights == 0, side * np.abs(w), np.sign(there.weights) * w)
             slopes.append(slope + self.frame.l1 * float(np.sum(l1)))
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
