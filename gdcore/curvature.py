@@ -166,6 +166,10 @@ class Frame:
         Where the Hessian is 0 in a direction in which the gradient is not, the model has no minimum: the step then is one with
         a little damping.
         """
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # far from the best weights: such a step is not taken
+            return self._step(local, weights, curvature, damping, backend)
+
+    def _step(self, local: Local, weights: Floats, curvature: float, damping: float, backend: Any) -> Step:
         k = weights.shape[1]
         g = self.slope(local.gradient, local.bias_gradient).ravel()
         H = local.hessian + damping * self.bound(k, curvature) if damping else local.hessian
@@ -175,7 +179,7 @@ class Frame:
             delta = -solution(H, g)
             gain = -float(g @ delta) - float(delta @ H @ delta) / 2
         if damping == 0 and self._unbounded(H, g, delta, weights, k):
-            return self.step(local, weights, curvature, _LITTLE, backend)._replace(bounded=False)
+            return self._step(local, weights, curvature, _LITTLE, backend)._replace(bounded=False)
         return Step(delta.reshape(k, -1), gain, True)
 
     def _unbounded(self, H: Floats, g: Floats, delta: Floats, weights: Floats, k: int) -> bool:

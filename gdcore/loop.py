@@ -145,7 +145,7 @@ class Training(Problem):
     def default_tol(self) -> float:
         """tol where none is given."""
         if self.loss_function.curvature is None and self.linear:
-            return 1e-8 if self.d <= GRAM_COLUMNS else 1e-4
+            return 1e-8 if self.newton else 1e-4
         return 1e-10 if self.X.dtype == np.float64 else 1e-6
 
     # How it descends ----------------------------------------------------------------------------------------------------
