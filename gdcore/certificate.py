@@ -161,15 +161,14 @@ def _concluded(found: _Sums, W: Floats, delta: Floats, scale: float, frame: Fram
     v = -found.products / found.total
     l1, l2 = frame.l1, frame.l2
     wanted = found.scale
-    held = np.clip(v, -l1, l1)  # where nothing else is possible: what rounding has left beyond is held back
-    if l2 == 0 and np.any(np.abs(v - held) > _ZERO * size):
-        steepest = float(np.max(np.abs(v)))
-        wanted = min(wanted, l1 / steepest)
+    if l2 == 0 and np.any(np.abs(scale * v) > l1 + _ZERO * size):
+        wanted = min(wanted, l1 / float(np.max(np.abs(v))))
     if not wanted > 0:
         return Proof(None, objective), 1.0
     if wanted < scale:
         return Proof(None, objective), wanted * (1 - 4 * _EPS)
-    v, held = scale * v, scale * held
+    v = scale * v
+    held = np.clip(v, -l1, l1)  # what rounding has left beyond what is possible without l2 is held back
     rounding = found.rounding / found.total + 8 * _EPS * float(np.sum(np.abs(W) * size))
     if l2 > 0:
         shrunk = np.sign(v) * np.maximum(np.abs(v) - l1, 0)
