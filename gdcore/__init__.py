@@ -29,7 +29,9 @@ if TYPE_CHECKING:
         DivergenceError,
         Epoch,
         History,
+        LabelWarning,
         LearningRateWarning,
+        PrecisionWarning,
         Run,
     )
     from gdcore.sources import TableError
@@ -40,9 +42,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "MLP", "SGD", "Adagrad", "Adam", "AdamW", "Checkpoint", "CheckpointWarning", "ConditionWarning", "DivergenceError",
-    "Epoch", "History", "LearningRateWarning", "Linear", "Nesterov", "RMSprop", "Run", "Spectrum", "TableError",
-    "TableWarning", "check_gradient", "fit", "load", "losses", "open_table", "optimizers", "plots", "save", "schedules",
-    "spectrum", "train",
+    "Epoch", "History", "LabelWarning", "LearningRateWarning", "Linear", "Nesterov", "PrecisionWarning", "RMSprop", "Run",
+    "Spectrum", "TableError", "TableWarning", "check_gradient", "fit", "load", "losses", "open_table", "optimizers", "plots",
+    "save", "schedules", "spectrum", "train",
 ]  # fmt: skip
 
 _HOME = {
@@ -53,8 +55,8 @@ _HOME = {
     "models": ("Linear",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Nesterov", "RMSprop"),
     "run": (
-        "Checkpoint", "CheckpointWarning", "ConditionWarning", "DivergenceError", "Epoch", "History", "LearningRateWarning",
-        "Run",
+        "Checkpoint", "CheckpointWarning", "ConditionWarning", "DivergenceError", "Epoch", "History", "LabelWarning",
+        "LearningRateWarning", "PrecisionWarning", "Run",
     ),
     "sources": ("TableError",),
     "spectrum": ("Spectrum", "spectrum"),

@@ -125,6 +125,14 @@ class ConditionWarning(UserWarning):
     """The columns of X are so nearly dependent that the weights cannot be told apart."""
 
 
+class PrecisionWarning(UserWarning):
+    """An integer is too large for float64 to hold it as it is."""
+
+
+class LabelWarning(UserWarning):
+    """The labels leave out a class: the model has an output for it that no row trains."""
+
+
 class CheckpointWarning(UserWarning):
     """A checkpoint could not be written, or a run goes on from it on a machine whose bits differ."""
 
