@@ -244,10 +244,11 @@ cdef Crew recruit(Job job, const floating[:, :] X, const floating[:, :] Y, const
     t.wide = sizeof(floating) == 8
     t.n, t.d, t.k = X.shape[0], X.shape[1], w.shape[0]
     t.first, t.last = 0, t.n
-    t.x, t.x_row, t.x_column = <const char*>&X[0, 0], X.strides[0], X.strides[1]
-    t.w, t.b = &w[0, 0], &b[0]
+    filled(t)
     fits("weights", w.shape[1], t.d, w.shape[0], t.k)
     fits("bias", b.shape[0], t.k)
+    t.x, t.x_row, t.x_column = <const char*>&X[0, 0], X.strides[0], X.strides[1]
+    t.w, t.b = &w[0, 0], &b[0]
     if objective is not None:
         t.loss, t.parameter, t.smoothing = objective.loss, objective.parameter, objective.smoothing
         fits("Y", Y.shape[0], t.n, Y.shape[1], 1 if t.loss == SOFTMAX else t.k)
@@ -282,6 +283,14 @@ cdef int fits(str name, Py_ssize_t rows, Py_ssize_t wanted_rows, Py_ssize_t colu
         found = f"({rows},)" if columns < 0 else f"({rows}, {columns})"
         wanted = f"({wanted_rows},)" if columns < 0 else f"({wanted_rows}, {wanted_columns})"
         raise ValueError(f"{name} has shape {found}, wanted {wanted} beside the other arrays")
+    return 0
+
+
+cdef int filled(Pass* t) except -1:
+    # ValueError where there is nothing to go over.
+    if t.n < 1 or t.d < 1 or t.k < 1:
+        found = f"{t.n} rows, {t.d} columns, {t.k} outputs"
+        raise ValueError(f"there is nothing to go over: {found}; wanted at least one of each")
     return 0
 
 
@@ -636,6 +645,7 @@ cdef _read(const floating[:] elements, int n_threads):
     t.job = READ
     t.wide = sizeof(floating) == 8
     t.n, t.d, t.k = elements.shape[0], 1, 1
+    filled(t)
     t.x, t.x_row, t.x_column = <const char*>&elements[0], elements.strides[0], elements.strides[0]
     crew.held = elements
     crew.start(n_threads)
@@ -655,16 +665,16 @@ cdef _moments(const floating[:, :] X, const floating[:, :] Y, const floating[:] 
     t.job = MOMENTS
     t.wide = sizeof(floating) == 8
     t.n, t.d, t.k, t.last = X.shape[0], X.shape[1], 1, X.shape[0]
+    filled(t)
     t.x, t.x_row, t.x_column = <const char*>&X[0, 0], X.strides[0], X.strides[1]
     if Y is not None:
-        t.y, t.y_row, t.y_column, t.y_columns = <const char*>&Y[0, 0], Y.strides[0], Y.strides[1], Y.shape[1]
-    if sample_weight is not None:
-        t.s, t.s_row = <const char*>&sample_weight[0], sample_weight.strides[0]
-    fits("shift", shift.shape[0], t.d + t.y_columns)
-    if Y is not None:
-        fits("Y", Y.shape[0], t.n, Y.shape[1], t.y_columns)
+        fits("Y", Y.shape[0], t.n, Y.shape[1], Y.shape[1])
+        t.y_row, t.y_column, t.y_columns = Y.strides[0], Y.strides[1], Y.shape[1]
+        t.y = <const char*>&Y[0, 0] if t.y_columns else NULL
     if sample_weight is not None:
         fits("sample_weight", sample_weight.shape[0], t.n)
+        t.s, t.s_row = <const char*>&sample_weight[0], sample_weight.strides[0]
+    fits("shift", shift.shape[0], t.d + t.y_columns)
     t.shift = &shift[0]
     crew.held = (X, Y, sample_weight, shift)
     crew.start(n_threads)

@@ -171,9 +171,6 @@ cdef class Crew:
         cdef int i
         if n_threads < 1:
             raise ValueError(f"n_threads must be at least 1, found {n_threads}")
-        if t.n < 1 or t.d < 1 or t.k < 1:
-            found = f"{t.n} rows, {t.d} columns, {t.k} outputs"
-            raise ValueError(f"there is nothing to go over: {found}; wanted at least one of each")
         cut(t)
         team.work = t
         team.size = <int>min(<Py_ssize_t>n_threads, t.chunks)
