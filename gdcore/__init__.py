@@ -31,7 +31,9 @@ if TYPE_CHECKING:
         DivergenceWarning,
         Epoch,
         History,
+        LabelWarning,
         LearningRateWarning,
+        PrecisionWarning,
         Run,
         SeparationWarning,
     )
@@ -43,9 +45,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "MLP", "SGD", "Adagrad", "Adam", "AdamW", "Checkpoint", "CheckpointWarning", "ConditionWarning", "ConvergenceWarning",
-    "DivergenceError", "DivergenceWarning", "Epoch", "History", "LearningRateWarning", "Linear", "Nesterov", "RMSprop", "Run",
-    "SeparationWarning", "Spectrum", "TableError", "TableWarning", "check_gradient", "fit", "load", "losses", "open_table",
-    "optimizers", "plots", "save", "schedules", "spectrum", "train",
+    "DivergenceError", "DivergenceWarning", "Epoch", "History", "LabelWarning", "LearningRateWarning", "Linear", "Nesterov",
+    "PrecisionWarning", "RMSprop", "Run", "SeparationWarning", "Spectrum", "TableError", "TableWarning", "check_gradient", "fit",
+    "load", "losses", "open_table", "optimizers", "plots", "save", "schedules", "spectrum", "train",
 ]  # fmt: skip
 
 _HOME = {
@@ -57,7 +59,7 @@ _HOME = {
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Nesterov", "RMSprop"),
     "run": (
         "Checkpoint", "CheckpointWarning", "ConditionWarning", "ConvergenceWarning", "DivergenceError", "DivergenceWarning",
-        "Epoch", "History", "LearningRateWarning", "Run", "SeparationWarning",
+        "Epoch", "History", "LabelWarning", "LearningRateWarning", "PrecisionWarning", "Run", "SeparationWarning",
     ),
     "sources": ("TableError",),
     "spectrum": ("Spectrum", "spectrum"),

@@ -8,6 +8,7 @@ import numpy as np
 
 from gdcore import losses, rows
 from gdcore.backends import BACKENDS
+from gdcore.problem import check_model
 
 if TYPE_CHECKING:
     from gdcore._types import Array
@@ -48,6 +49,11 @@ def check_gradient(
     float
         About 1e-9 for a correct formula.
 
+    Raises
+    ------
+    ValueError, TypeError
+        X, Y and the model do not go together, as `fit` says it.
+
     Examples
     --------
     >>> import gdcore
@@ -56,7 +62,9 @@ def check_gradient(
     """
     chosen = losses.get(loss)
     X = rows.table(X).astype(np.float64)
-    Y = rows.targets(Y, X).reshape(len(X), -1)
+    Y = rows.targets(Y, X)
+    check_model(model, X, Y, chosen)
+    Y = Y.reshape(len(X), -1)
     s = None if sample_weight is None else rows.weights_of_rows(sample_weight, X)
     engine = model.engine(BACKENDS[backend], X.dtype)
     weights, bias = model.parameters(X.dtype)

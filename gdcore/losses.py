@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gdcore import rows
 from gdcore.arguments import number
 from gdcore.backends import BACKENDS
 
@@ -36,10 +37,22 @@ class Loss(NamedTuple):
     """δ or τ; 0 where there is none."""
 
     def at(self, raw: Any, y: float) -> tuple[float, Any]:
-        """ℓ and ∂ℓ/∂ŷ of one row: a number ŷ, or for softmax the k numbers of ``raw``."""
-        column = np.array(raw, np.float64).reshape(-1, 1)
+        """ℓ and ∂ℓ/∂ŷ of one row: a number ŷ, or for softmax the k numbers of ``raw``.
+
+        >>> softmax().at([0.0, 0.0], y=5)
+        Traceback (most recent call last):
+        ValueError: y is 5.0: softmax wants classes 0 … 1, for raw has 2 numbers
+        """
+        column, target = np.array(raw, np.float64), np.array(y, np.float64)
+        if column.ndim > (self.targets == "classes") or (self.targets == "classes" and column.shape < (2,)):
+            wanted = "(k,), two or more numbers" if self.targets == "classes" else "() (a number)"
+            raise ValueError(f"raw must have shape {wanted} for {self.name}, found {column.shape}")
+        if target.ndim:
+            raise ValueError(f"y must be a number, found shape {target.shape}")
+        rows.labels(target, self.targets, column.size, "y", f"{self.name} wants", "raw has {k} numbers")
+        column = column.reshape(-1, 1)
         out = np.empty_like(column)
-        value, _ = BACKENDS["kernel"].derivatives_of(column, np.array([[float(y)]]), None, out, self.name, self.parameter)
+        value, _ = BACKENDS["kernel"].derivatives_of(column, target.reshape(1, 1), None, out, self.name, self.parameter)
         return value, out[:, 0] if np.ndim(raw) else float(out[0, 0])
 
     def second(self, raw: Any, Y: Any, smoothing: float = 0.0) -> Callable[[int, int], Any]:

@@ -201,7 +201,8 @@ class Network:
         # forward   A = φ(Z)
         # backward  ∂loss/∂Z = D ∘ φ'(Z), φ' by its value A
         if self.activation == "relu":
-            D *= A > 0
+            # Not D *= A > 0: what NumPy needs for two dtypes at once it takes where it cannot raise MemoryError.
+            np.copyto(D, 0, where=A <= 0)
         elif self.activation == "tanh":
             D *= 1 - A * A
         elif self.activation == "sigmoid":
@@ -371,7 +372,7 @@ class Network:
         )  # fmt: skip
 
     def _with_l2(self, gradient: Array, weights: Array, l2: float) -> Array:
-        return gradient + self.dtype.type(l2) * weights * self.penalised if l2 else gradient
+        return np.add(gradient, self.dtype.type(l2) * weights, out=gradient.copy(), where=self.penalised) if l2 else gradient
 
     def penalties(self, weights: Array, l1: float, l2: float) -> float:
         """(l2/2)·‖W‖² + l1·‖W‖₁ over all layers' weights."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from gdcore.mlp import MLP
 from gdcore.models import Linear
 from gdcore.moments import Moments, check
 from gdcore.quadratic import Quadratic
+from gdcore.run import LabelWarning
 from gdcore.spectrum import MOST_COLUMNS, Spectrum, of
 from gdcore.tables import Piece, Piecewise, Table, fold, moments_of
 
@@ -86,6 +88,9 @@ class Problem:
         self.sample_weight = None
         if options.sample_weight is not None and not self.table:
             self.sample_weight = rows.weights_of_rows(options.sample_weight, self.X)
+            if not self.sample_weight.all():
+                # Of a row without weight the loss does not tell what is not finite.
+                rows.check_finite(self.Y.reshape(self.n, *self.target_shape), "Y")
         self.validation = None if options.validation is None else self._validation(options.validation)
         self.objective: dict[str, Any] = {"loss": self.loss_function.name, "parameter": self.loss_function.parameter}
 
@@ -279,6 +284,8 @@ def _model_of_table(model: Any, X: Table, loss: losses.Loss) -> Linear:
             raise ValueError("softmax wants a table whose target is classes")
         if X.target_shape:
             raise ValueError(f"softmax wants Y of shape (n,), classes, found {('n', *X.target_shape)}".replace("'", ""))
+        if model is None and not X.labels and X.classes > max(2, len(X)):
+            raise ValueError(f"the table says that there are {X.classes:,} classes: its {len(X):,} rows cannot hold so many")
         wanted = (max(2, X.classes),)
         if isinstance(model, Linear) and model.outputs and model.outputs[0] > wanted[0]:
             wanted = model.outputs  # classes that no row has
@@ -293,11 +300,34 @@ def _model_of_table(model: Any, X: Table, loss: losses.Loss) -> Linear:
 
 def _starting_model(model: Linear | MLP | None, X: Array, Y: Array, loss: losses.Loss) -> Linear | MLP:
     if model is None:
-        rows.labels(Y, loss.targets, None)
-        outputs = Y.shape[1:] if loss.targets != "classes" else (max(2, int(Y.max()) + 1),)
-        model = Linear.zeros(X, outputs)
+        model = Linear.zeros(X, _outputs(Y, loss))
     if not isinstance(model, (Linear, MLP)):
         raise TypeError(f"model must be a gdcore.Linear, a gdcore.MLP or None, found {type(model).__name__}")
+    check_model(model, X, Y, loss)
+    return model
+
+
+def _outputs(Y: Array, loss: losses.Loss) -> tuple[int, ...]:
+    """What a model has to predict for each row; classes are counted, and those between them that no row has are told of."""
+    rows.labels(Y, loss.targets, None)
+    if loss.targets != "classes" or Y.ndim != 1:
+        return Y.shape[1:]
+    k = rows.classes(Y)
+    counts = np.bincount(Y.astype(np.intp))
+    absent = np.flatnonzero(counts == 0)
+    if len(absent) and np.count_nonzero(counts) > 1:
+        which = ", ".join(map(str, absent[:5])) + (", …" if len(absent) > 5 else "")
+        warnings.warn(
+            f"no row of Y has class {which}, but the model has an output for each of 0 … {k - 1}: number the classes 0 … "
+            "k − 1, or give the model that is meant",
+            LabelWarning,
+            stacklevel=7,
+        )
+    return (k,)
+
+
+def check_model(model: Linear | MLP, X: Array, Y: Array, loss: losses.Loss) -> None:
+    """ValueError where a model, checked rows and a loss do not go together."""
     model.check_columns(X)
     if loss.targets == "classes":
         if Y.ndim != 1:
@@ -307,7 +337,6 @@ def _starting_model(model: Linear | MLP | None, X: Array, Y: Array, loss: losses
     else:
         check_outputs(model, X, Y)
     rows.labels(Y, loss.targets, _classes(model, loss))
-    return model
 
 
 def _classes(model: Linear | MLP, loss: losses.Loss) -> int | None:

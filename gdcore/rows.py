@@ -7,10 +7,16 @@ finite tells, and `check_finite` then finds the place.
 
 from __future__ import annotations
 
+import itertools
 import math
+import sys
+import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from gdcore.run import PrecisionWarning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,10 +25,14 @@ if TYPE_CHECKING:
 
 _SCAN_ELEMENTS = 1 << 20
 _NATIVE = (np.dtype(np.float64), np.dtype(np.float32))
+_EXACT = 1 << 53  # up to it float64 holds every integer
+_HERE = str(Path(__file__).parent)
 
 
 def floating(value: Any, name: str) -> Array:
     """``value`` as a float32 or float64 array, without a copy where it is one.
+
+    Always an array of our own, a view of the caller's: nobody else can change its shape, strides or dtype.
 
     >>> floating([1, 2], "X").dtype
     dtype('float64')
@@ -30,18 +40,21 @@ def floating(value: Any, name: str) -> Array:
     Traceback (most recent call last):
     TypeError: X has dtype <U1: wanted float32 or float64 (integers and booleans become float64)
     """
-    if type(value) is np.ndarray and value.dtype in _NATIVE and value.flags.aligned:
-        array: Array = value
-        return array
+    if type(value) is np.ndarray:
+        array: Array = value[...]
+        if array.dtype in _NATIVE and array.flags.aligned:
+            return array
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
         raise TypeError(f"{name} is sparse ({type(value).__name__}): gdcore takes dense arrays, for example {name}.toarray()")
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array: decide what masked values mean first, for example {name}.filled(0)")
     try:
-        array = np.asarray(value)
+        array = np.asarray(value)[...]
     except ValueError as error:
         raise ValueError(f"{name} is not a rectangular table of numbers: {error}") from None
     if array.dtype.kind in "iub":
+        if array.dtype.itemsize == 8:
+            _warn_of_rounding(array, name)
         array = array.astype(np.float64)
     if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
         raise TypeError(f"{name} has dtype {array.dtype}: wanted float32 or float64 (integers and booleans become float64)")
@@ -53,6 +66,40 @@ def floating(value: Any, name: str) -> Array:
     if not array.flags.aligned:
         raise ValueError(f"{name} lies at addresses that are not multiples of its item size: copy it with np.array({name})")
     return array
+
+
+def _warn_of_rounding(array: Array, name: str) -> None:
+    """Warns of an integer that float64 does not hold."""
+    if not array.size or -_EXACT <= int(array.min()) <= int(array.max()) <= _EXACT:
+        return
+    first = array.reshape(-1) if array.ndim == 0 else array
+    start = 0
+    for block in blocks(first):
+        size = np.abs(block).view(np.uint64)  # |−2⁶³| is 2⁶³ in these bits
+        lowest = np.maximum(size & (~size + np.uint64(1)), np.uint64(1))
+        rounded = size // lowest > _EXACT
+        if rounded.any():
+            row, *column = (int(i) for i in np.argwhere(rounded)[0])
+            value = int(block[(row, *column)])
+            where = f"{name}{[start + row, *column]}" if array.ndim else name
+            warnings.warn(
+                f"{where} is {value}, which float64 rounds to {int(float(value))}: subtract a number from the whole column, "
+                "or leave it out where it is no more than a name",
+                PrecisionWarning,
+                stacklevel=_outside(),
+            )
+            return
+        start += len(block)
+
+
+def _outside() -> int:
+    """What ``stacklevel`` has to be for a warning to stand at the line that called into gdcore."""
+    frame = sys._getframe(1)
+    for level in itertools.count(1):
+        if frame.f_back is None or not frame.f_code.co_filename.startswith(_HERE):
+            return level
+        frame = frame.f_back
+    raise AssertionError
 
 
 def table(X: Any, name: str = "X") -> Array:
@@ -95,8 +142,15 @@ def weights_of_rows(sample_weight: Any, X: Array, whose: str = "") -> Array:
     return cast(s, X.dtype, name)
 
 
-def labels(Y: Array, targets: str, k: int | None, name: str = "Y") -> None:
-    """Checks that Y holds what a classifier's loss needs: 0 and 1, or classes 0 … k − 1.
+def labels(
+    Y: Array,
+    targets: str,
+    k: int | None,
+    name: str = "Y",
+    who: str = "this loss wants",
+    why: str = "the model has {k} outputs",
+) -> None:
+    """Checks that Y holds what a classifier's loss needs: 0 and 1, or classes 0 … k − 1; ``why`` says where k comes from.
 
     >>> labels(np.array([0.0, 2.0]), "binary", None)
     Traceback (most recent call last):
@@ -112,10 +166,26 @@ def labels(Y: Array, targets: str, k: int | None, name: str = "Y") -> None:
         wanted = "classes 0, 1, 2, …"
         if k is not None:
             wrong |= k <= Y
-            wanted = f"classes 0 … {k - 1}, for the model has {k} outputs"
-    if wrong.any():
+            wanted = f"classes 0 … {k - 1}, for {why.format(k=k)}"
+    if np.any(wrong):
         place = [int(i) for i in np.argwhere(wrong)[0]]
-        raise ValueError(f"{name}{place} is {Y[tuple(place)]}: this loss wants {wanted}")
+        raise ValueError(f"{name}{place or ''} is {Y[tuple(place)]}: {who} {wanted}")
+
+
+def classes(Y: Array, least: int = 2) -> int:
+    """How many classes the checked labels Y number, but for ``least``; ValueError where they number more than there are rows.
+
+    >>> classes(np.array([0.0, 2.0, 1.0]))
+    3
+    >>> classes(np.array([0.0, 7.0, 1.0]))
+    Traceback (most recent call last):
+    ValueError: Y[1] is 7: 3 rows cannot hold so many classes; number the classes 0 … k − 1
+    """
+    row = int(np.argmax(Y))
+    many = int(Y[row]) + 1
+    if many > max(least, len(Y)):
+        raise ValueError(f"Y[{row}] is {many - 1}: {len(Y)} rows cannot hold so many classes; number the classes 0 … k − 1")
+    return max(least, many)
 
 
 def check_finite(array: Array, name: str) -> None:

@@ -138,6 +138,14 @@ class SeparationWarning(UserWarning):
     """The classes are separated, so that there are no best weights: larger ones are always better."""
 
 
+class PrecisionWarning(UserWarning):
+    """An integer is too large for float64 to hold it as it is."""
+
+
+class LabelWarning(UserWarning):
+    """The labels leave out a class: the model has an output for it that no row trains."""
+
+
 class CheckpointWarning(UserWarning):
     """A checkpoint could not be written, or a run goes on from it on a machine whose bits differ."""
 

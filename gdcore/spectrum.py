@@ -29,6 +29,7 @@ MOST_COLUMNS = 8000
 """Above so many columns d × d numbers are too many: λmax by Lanczos steps, and nothing else."""
 
 _EPS = float(np.finfo(np.float64).eps)
+_INSIDE, _OUTSIDE = 1e-12, 1e-9  # shares of the means that certainly are rounding, and certainly are not
 _STEPS = 40  # of Lanczos, at most
 
 
@@ -40,7 +41,8 @@ class Spectrum:
     largest : float
         λmax.
     smallest : float or None
-        The smallest eigenvalue that is not zero.
+        The smallest eigenvalue that is not zero. It, and what follows from it, is None where H is not known (very many
+        columns), or where rounding hides which eigenvalues are zero (`clear` is then False).
     condition : float or None
         λmax/λmin: about so many epochs make one digit, divided by 2.3/2.
     rank : int or None
@@ -91,40 +93,74 @@ class Spectrum:
 
     @functools.cached_property
     def eigenvalues(self) -> Floats | None:
-        """All eigenvalues of H, the smallest first; what is zero but for rounding is 0."""
-        if self.moments is None:
+        """All eigenvalues of H, the smallest first, those that are zero as 0; None where H is not known or not `clear`.
+
+        Squares of the singular values of a factor of H whose rows are sorted by their length: each has nearly all its digits,
+        however small it is beside the largest one.
+        """
+        if not self.clear:
             return None
-        values = self._eigen[0].copy()
-        centred = self._centred
-        if centred.rank < len(centred.matrix) or not centred.clear:
-            values[values < 4 * len(values) * _EPS * values[-1]] = 0
-        else:
-            values[0] = self._least(centred.matrix)
-        return np.maximum(values, 0)
+        rank, factor = self._rank, self._factor
+        values = np.zeros(len(factor))
+        if rank:
+            graded = factor[np.argsort(-np.linalg.norm(factor, axis=1), kind="stable")]
+            found = np.linalg.svd(np.linalg.qr(graded.T, mode="r"), compute_uv=False)
+            values[len(values) - rank :] = found[:rank][::-1] ** 2
+            values[-1] = self.largest
+        return values
 
     @functools.cached_property
-    def _centred(self) -> metric.Inverse:
+    def _split(self) -> tuple[Floats, Floats, metric.Inverse]:
+        """A = c·C + l2·I, C the covariance of the columns; their means; and A⁻¹."""
         assert self.moments is not None
-        C, _ = metric.covariance(self.moments.of_columns(), self.bias)
-        return metric.inverse(self.curvature * C + self.l2 * np.eye(len(C)))
+        m = self.moments.of_columns()
+        C, mean = metric.covariance(m, True)
+        A = self.curvature * C + self.l2 * np.eye(len(C))
+        return A, mean, metric.inverse(A)
 
-    def _least(self, inverse: Floats) -> float:
-        # 1/λmax(H⁻¹), from the centred matrix, whose small eigenvalues the means do not drown.
-        if not self.bias:
-            return 1 / float(np.linalg.eigvalsh(inverse)[-1])
-        assert self.moments is not None
-        d = len(inverse)
-        mean = self.moments.mean[:d]
-        whole = np.empty((d + 1, d + 1))
-        whole[:d, :d] = inverse
-        whole[d, :d] = whole[:d, d] = -inverse @ mean
-        whole[d, d] = 1 / self.curvature + mean @ inverse @ mean
-        return 1 / float(np.linalg.eigvalsh(whole)[-1])
+    @functools.cached_property
+    def _rank(self) -> int | None:
+        """A's rank, and 1 for the bias; without one for the means, where they stand out of what the columns span."""
+        A, mean, found = self._split
+        if not found.clear:
+            return None
+        if self.bias or found.rank == len(A):
+            return found.rank + self.bias
+        lengths = np.sqrt(np.diag(A))
+        if (mean[lengths == 0] != 0).any():
+            return found.rank + 1
+        scaled = float(np.linalg.norm(mean / np.where(lengths > 0, lengths, 1.0)))
+        share = float(np.linalg.norm(found.null.T @ mean)) / scaled if scaled > 0 else 0.0
+        return None if _INSIDE < share < _OUTSIDE else found.rank + (share >= _OUTSIDE)
+
+    @property
+    def _factor(self) -> Floats:
+        """F such that FFᵀ has H's eigenvalues.
+
+        With A = RRᵀ, H = F₀F₀ᵀ for F₀ = [R, √c·μ], and with the bias [[R, √c·μ], [0, √c]]. Large means would drown the rest,
+        but that their direction can be turned into one coordinate, and this one and the bias so that only one of both has it.
+        """
+        A, mean, found = self._split
+        R = _root(A, found.rank)
+        d, size = len(A), float(np.linalg.norm(mean))
+        if size > 0:
+            # Householder's reflection that leaves of μ its last coordinate alone
+            v = mean / size
+            v[-1] += math.copysign(1, v[-1])
+            R = R - np.outer(v, (2 / (v @ v)) * (v @ R))
+        F = np.zeros((d + self.bias, R.shape[1] + 1))
+        F[:d, :-1] = R
+        whole = math.hypot(size, self.bias)
+        F[d - 1, -1] = math.sqrt(self.curvature) * whole
+        if self.bias:
+            F[d, :-1] = R[d - 1] / whole
+            F[d - 1, :-1] *= size / whole
+        return F
 
     @property
     def clear(self) -> bool:
-        """Whether float64 can tell which eigenvalues of the centred, scaled matrix are zero."""
-        return self.moments is not None and self._centred.clear
+        """Whether float64 can tell which eigenvalues are zero."""
+        return self.moments is not None and self._rank is not None
 
     @property
     def size(self) -> int:
@@ -149,7 +185,7 @@ class Spectrum:
 
     @property
     def rank(self) -> int | None:
-        return None if self.eigenvalues is None else int((self.eigenvalues > 0).sum())
+        return self._rank if self.moments is not None else None
 
     @property
     def condition(self) -> float | None:
@@ -252,8 +288,9 @@ class Spectrum:
 
     def __repr__(self) -> str:
         if self.smallest is None:
-            bound = f" (at most {self.error:.2g} more)"
-            return f"Spectrum(largest {self.largest:.4g}{bound}, lr limit {self.lr_limit:.4g}; the rest is not known)"
+            bound = f" (at most {self.error:.2g} more)" if self.error else ""
+            rest = "not known" if self.moments is None else "lost in rounding"
+            return f"Spectrum(largest {self.largest:.4g}{bound}, lr limit {self.lr_limit:.4g}; the rest is {rest})"
         deficient = f", rank {self.rank} of {self.size}" if self.rank != self.size else ""
         epochs = self.epochs_to(1e-3)
         return (
@@ -267,6 +304,20 @@ class Spectrum:
         from gdcore import plots
 
         return plots.spectrum(self, ax=ax)
+
+
+def _root(A: Floats, rank: int) -> Floats:
+    """R (d, rank) with RRᵀ = A, whose rows are as long as A's diagonal says: small ones lose nothing beside large ones."""
+    scale = np.sqrt(np.diag(A))
+    scale = np.where(scale > 0, scale, 1.0)
+    S = A / scale / scale[:, None]
+    if rank == len(S):
+        root = np.linalg.cholesky(S)
+    else:
+        values, vectors = np.linalg.eigh(S)
+        root = vectors[:, len(S) - rank :] * np.sqrt(values[len(S) - rank :])
+    rows: Floats = scale[:, None] * root
+    return rows
 
 
 def spectrum(
@@ -300,7 +351,8 @@ def spectrum(
     Returns
     -------
     Spectrum
-        With more than 8,000 columns only λmax is known, by up to 40 passes.
+        With more than 8,000 columns only λmax is known, by up to 40 passes; nor is more known where columns are so nearly
+        dependent that rounding hides it.
 
     Raises
     ------

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gdcore import losses, rows
 from gdcore.backends import BACKENDS, loops
 from gdcore.moments import Moments, engine_for, first_means
 
@@ -77,6 +78,24 @@ class Table:
         """All rows in their order, in blocks of any size; values are finite, or an error names the place."""
         raise NotImplementedError
 
+    def _checked(self) -> Iterator[Piece]:
+        """`blocks`, each of which has what the attributes say; views, whose shapes nobody can change."""
+        start, k = 0, self.target_shape[0] if self.target_shape else 1
+        for block in self.blocks():
+            X, Y, s = block
+            m = len(X)
+            parts: list[tuple[str, Any, tuple[int, ...]]] = [("X", X, (m, len(self.names))), ("Y", Y, (m, k))]
+            if (s is not None) != self.weighted:
+                has = "no sample_weight" if s is None else "sample_weight"
+                raise ValueError(f"the rows from {start} on have {has}, but the table says weighted = {self.weighted}")
+            for name, array, wanted in parts if s is None else [*parts, ("sample_weight", s, (m,))]:
+                found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+                if found != f"{self.dtype} {wanted}":
+                    says = f"but the table says {self.dtype} {wanted}"
+                    raise ValueError(f"{name} of the rows from {start} on is {found}, {says}")
+            yield Piece(X[...], Y[...], None if s is None else s[...])
+            start += m
+
     @property
     def shape(self) -> tuple[int, int]:
         """(n, d); counts the rows, by reading them, where their number is not known yet."""
@@ -84,7 +103,7 @@ class Table:
 
     def __len__(self) -> int:
         if self.rows is None:
-            self.rows = sum(len(block.X) for block in self.blocks())
+            self.rows = sum(len(block.X) for block in self._checked())
         return self.rows
 
     def pieces(self, multiple: int) -> Iterator[Piece]:
@@ -93,28 +112,28 @@ class Table:
         least, most = -(-_LEAST_BYTES // row) * multiple, max(1, PIECE_BYTES // row) * multiple
         kept: list[Piece] = []
         have = total = 0  # fewer than ``least`` rows are kept back
-        for block in self.blocks():
-            rows, start = len(block.X), 0
-            total += rows
-            if kept and have + rows >= least:
+        for block in self._checked():
+            many, start = len(block.X), 0
+            total += many
+            if kept and have + many >= least:
                 start = least - have
                 yield _joined([*kept, _part(block, 0, start)])
                 kept, have = [], 0
-            whole = start + (rows - start) // least * least if not kept else start
+            whole = start + (many - start) // least * least if not kept else start
             for low in range(start, whole, most):  # without a copy
                 yield _part(block, low, min(low + most, whole))
-            if whole < rows:
-                kept.append(_part(block, whole, rows))
-                have += rows - whole
+            if whole < many:
+                kept.append(_part(block, whole, many))
+                have += many - whole
         if kept:
             yield _joined(kept)
         self.rows = total
 
-    def cut(self, rows: int) -> Iterator[Piece]:
+    def cut(self, size: int) -> Iterator[Piece]:
         """All rows in their order, in pieces of just so many rows, however they come; the last may be smaller."""
-        for piece in self.pieces(rows):
-            for start in range(0, len(piece.X), rows):
-                yield _part(piece, start, min(start + rows, len(piece.X)))
+        for piece in self.pieces(size):
+            for start in range(0, len(piece.X), size):
+                yield _part(piece, start, min(start + size, len(piece.X)))
 
     def fold(
         self,
@@ -130,21 +149,25 @@ class Table:
 
     def moments(self, n_threads: int, backend: str, target: bool) -> Moments:
         """`Moments.of` all rows, with the target's where ``target`` says so."""
-        sums = shift = None
-        engine: Any = None
-        with np.errstate(over="ignore", invalid="ignore"):
-            for piece in self.pieces(_whole(self, target, backend)):
+        d, k = len(self.names), (self.target_shape or (1,))[0] if target else 0
+        engine = engine_for(d + k, backend)
+        multiple = int(engine.whole_rows(np.empty((1, d)), np.empty((1, k)) if k else None, moments=True))
+
+        def measure(shift: Floats | None) -> tuple[Floats, Floats]:
+            sums = None
+            for piece in self.pieces(multiple):
                 y, s = piece.Y if target else None, piece.sample_weight
                 if shift is None:
                     if s is not None and not s.any():
                         continue
                     shift = first_means(piece.X, y, s)
-                    engine = engine_for(len(shift), backend)
                 sums = engine.moments(piece.X, y, s, shift, n_threads, sums)
             if sums is None or shift is None:
                 none = "sample_weight is zero for every row: at least one weight must be positive"
                 raise ValueError(none if self.rows else "the table has no rows")
-            return Moments.settled(sums, shift, len(self.names), len(self))
+            return sums, shift
+
+        return Moments.measured(measure, d, lambda: len(self))
 
     def keep(self) -> None:
         """Says that passes will follow: rows that are far stay in memory where they are."""
@@ -158,7 +181,7 @@ class Table:
 
     def read(self) -> Piece:
         """All rows as arrays, for what needs them at once: networks and mini-batches."""
-        blocks = list(self.blocks())
+        blocks = list(self._checked())
         self.rows = sum(len(block.X) for block in blocks)
         return _joined(blocks)
 
@@ -216,9 +239,9 @@ def _cut(X: Array, Y: Array | None, sample_weight: Array | None, multiple: int |
     d = max(1, X.shape[1])
     step = _step(d) if multiple is None else max(1, PIECE_BYTES // (8 * d * multiple)) * multiple
     for start in range(0, len(X), step):
-        rows = slice(start, start + step)
-        y = np.empty((len(X[rows]), 0)) if Y is None else Y[rows]
-        yield Piece(X[rows], y, None if sample_weight is None else sample_weight[rows])
+        part = slice(start, start + step)
+        y = np.empty((len(X[part]), 0)) if Y is None else Y[part]
+        yield Piece(X[part], y, None if sample_weight is None else sample_weight[part])
 
 
 def _step(columns: int) -> int:
@@ -245,12 +268,6 @@ def columns_of(X: Array | Table, sample_weight: Array | None, n_threads: int) ->
 
 def _each_column(piece: Piece, n_threads: int) -> Moments:
     return Moments.of_each_column(piece.X, piece.sample_weight)
-
-
-def _whole(X: Table, target: bool, backend: str) -> int:
-    d, k = len(X.names), (X.target_shape or (1,))[0] if target else 0
-    y = np.empty((1, k)) if k else None
-    return int(engine_for(d + k, backend).whole_rows(np.empty((1, d)), y, moments=True))
 
 
 class Piecewise:
@@ -332,6 +349,8 @@ class Piecewise:
 def loss_sums(piece: Piece, n_threads: int, carried: Floats | None = None, *, backend: str, **how: Any) -> Floats:
     """A part of a `fold`: a backend's ``partial``."""
     weights, bias = how.pop("weights"), how.pop("bias")
+    targets = losses.get(how.get("loss", "mse")).targets
+    rows.labels(piece.Y, targets, weights.shape[1], "in a piece of the table Y")
     sums: Floats = BACKENDS[backend].partial(
         piece.X, piece.Y, weights, bias, piece.sample_weight, n_threads, carried=carried, **how
     )

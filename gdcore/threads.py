@@ -37,11 +37,11 @@ def resolve(n_threads: int | None) -> int:
         if asked < 1:
             raise ValueError(f"n_threads must be at least 1 or None, found {n_threads!r}")
         return min(asked, _MOST)
-    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if first.isdigit() and int(first) > 0:
-        return int(first)
+    digits = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip().lstrip("0")
+    if digits.isdecimal():
+        return min(int(digits[:8]), _MOST)  # of more digits it is above the most as well
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cpus, _quota(cpus)))
+    return max(1, min(cpus, _quota(cpus), _MOST))
 
 
 @cache

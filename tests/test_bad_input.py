@@ -15,6 +15,7 @@ import pytest
 
 import gdcore
 from gdcore import Linear, fit
+from gdcore.tables import Piece, Table
 
 RNG = np.random.default_rng(0)
 N, D, K = 20, 3, 2
@@ -618,3 +619,172 @@ def test_nothing_is_left_over_by_a_refused_call():
     assert run.epochs == 3
     wanted = fit(X, Y, lr=0.1, epochs=5)
     assert run.resume(X, Y, epochs=2).model.weights.tobytes() == wanted.model.weights.tobytes()
+
+
+# --------------------------------------------------------------------------------- labels, shapes and integers that mislead
+
+
+@pytest.mark.parametrize(
+    ("call", "patterns"),
+    {
+        "one past": (lambda: gdcore.losses.softmax().at([0.0, 0.0], y=2), [r"y is 2\.0", r"0 … 1", "2 numbers"]),
+        "far past": (lambda: gdcore.losses.softmax().at([0.0, 0.0], y=10**9), ["y is 1000000000"]),
+        "negative": (lambda: gdcore.losses.softmax().at([0.0, 0.0], y=-1), [r"y is -1\.0"]),
+        "between": (lambda: gdcore.losses.softmax().at([0.0, 0.0], y=0.5), [r"y is 0\.5"]),
+        "NaN": (lambda: gdcore.losses.softmax().at([0.0, 0.0], y=np.nan), ["y is nan"]),
+        "one number": (lambda: gdcore.losses.softmax().at(0.0, y=0), ["raw", r"\(k,\)", r"\(\)"]),
+        "a table": (lambda: gdcore.losses.softmax().at(np.zeros((2, 2)), y=0), ["raw", r"\(2, 2\)"]),
+        "several for one": (lambda: gdcore.losses.mse().at([0.0, 1.0], y=0), ["raw", "a number", r"\(2,\)"]),
+        "several y": (lambda: gdcore.losses.mse().at(0.0, y=[0.0, 1.0]), ["y must be a number", r"\(2,\)"]),
+        "binary": (lambda: gdcore.losses.logistic().at(0.0, y=2), [r"y is 2\.0", "logistic wants 0 or 1"]),
+    }.values(),
+)
+def test_a_loss_at_what_it_is_not_for(call, patterns):
+    assert_refused(call, (), ValueError, patterns)
+
+
+@pytest.mark.parametrize(
+    ("model", "x", "y", "loss", "patterns"),
+    {
+        "labels": (Linear(np.ones((3, 2)), np.zeros(2)), X, np.full(N, 1e9), "softmax", [r"Y\[0\]", "0 … 1"]),
+        "Y too wide": (Linear(np.ones(3)), X, np.ones((N, 2000)), "mse", ["Y", r"\(20, 2000\)", r"\(20,\)"]),
+        "Y too narrow": (Linear(np.ones((3, 500))), X, np.ones(N), "mse", ["Y", r"\(20,\)", r"\(20, 500\)"]),
+        "X too wide": (Linear(np.ones(3)), np.ones((N, 4)), np.ones(N), "mse", ["4 columns", "3"]),
+        "two for classes": (Linear(np.ones((3, 2))), X, np.ones((N, 1)), "softmax", [r"\(n,\)", r"\(20, 1\)"]),
+        "binary": (Linear(np.ones(3)), X, np.full(N, 2.0), "logistic", [r"Y\[0\] is 2\.0", "0 or 1"]),
+    }.values(),
+)
+def test_check_gradient_checks_as_fit_does(model, x, y, loss, patterns):
+    assert_refused(gdcore.check_gradient, (model, x, y, loss), ValueError, patterns)
+
+
+@pytest.mark.parametrize("label", [50.0, 1e9, 2.0**53, 1e300])
+def test_more_classes_than_rows(label):
+    Y = np.arange(50.0) % 2
+    Y[7] = label
+    x = np.arange(150.0).reshape(50, 3)
+    pattern = rf"Y\[7\] is {int(label)}: 50 rows cannot hold so many classes; number the classes 0 … k − 1"
+    assert_refused(fit, (x, Y), ValueError, [pattern], loss="softmax", epochs=1)
+
+
+def test_a_class_between_that_no_row_has():
+    Y = np.arange(N) % 3 + 1
+    with pytest.warns(gdcore.LabelWarning, match=r"no row of Y has class 0, .*0 … 3") as heard:
+        run = fit(X, Y, loss="softmax", epochs=1, lr=0.1)
+    assert run.model.weights.shape == (3, 4)
+    assert [warning.filename for warning in heard] == [__file__]
+    # A model that is given says how many classes are meant.
+    fit(X, Y, run.model, loss="softmax", epochs=1, lr=0.1)
+
+
+class Mine(Table):
+    """A table of one piece, as its author made it."""
+
+    def __init__(self, piece, **says):
+        self.piece = piece
+        self.names = ["a", "b"]
+        vars(self).update(says)
+
+    def blocks(self):
+        yield Piece(np.ones((8, 2)), np.zeros((8, 1)), np.ones(8) if self.weighted else None)
+        yield self.piece
+
+
+PIECES = {
+    "columns": (Piece(np.ones((8, 3)), np.ones((8, 1)), None), {}, ["X of the rows from 8", r"\(8, 3\)", r"\(8, 2\)"]),
+    "one column": (Piece(np.ones(8), np.ones((8, 1)), None), {}, ["X", r"\(8,\)"]),
+    "dtype": (Piece(np.ones((8, 2), np.float32), np.ones((8, 1)), None), {}, ["X", "float32", "float64"]),
+    "Y's dtype": (Piece(np.ones((8, 2)), np.ones((8, 1), int), None), {}, ["Y", "int64", "float64"]),
+    "a list": (Piece([[1.0, 2.0]], np.ones((1, 1)), None), {}, ["X", "list"]),
+    "targets": (Piece(np.ones((8, 2)), np.ones((8, 400)), None), {}, ["Y", r"\(8, 400\)", r"\(8, 1\)"]),
+    "targets without an axis": (Piece(np.ones((8, 2)), np.ones(8), None), {}, ["Y", r"\(8,\)", r"\(8, 1\)"]),
+    "rows": (Piece(np.ones((8, 2)), np.ones((7, 1)), None), {}, ["Y", r"\(7, 1\)"]),
+    "weights": (Piece(np.ones((8, 2)), np.ones((8, 1)), np.ones(7)), {"weighted": True}, ["sample_weight", r"\(7,\)"]),
+    "weights missing": (Piece(np.ones((8, 2)), np.ones((8, 1)), None), {"weighted": True}, ["from 8 on", "no sample_weight"]),
+    "weights not told of": (Piece(np.ones((8, 2)), np.ones((8, 1)), np.ones(8)), {}, ["sample_weight", "weighted = False"]),
+}
+
+
+@pytest.mark.parametrize("loss", ["mse", "mae"])
+@pytest.mark.parametrize(("piece", "says", "patterns"), PIECES.values(), ids=list(PIECES))
+def test_a_piece_that_is_not_what_its_table_says(loss, piece, says, patterns):
+    assert_refused(fit, (Mine(piece, **says),), ValueError, patterns, loss=loss, epochs=2)
+    assert_refused(Mine(piece, **says).read, (), ValueError, patterns)
+
+
+@pytest.mark.parametrize("label", [3.0, 1e9, -1.0, 0.5])
+def test_a_table_with_a_label_that_is_none(label):
+    mine = Mine(Piece(np.ones((8, 2)), np.full((8, 1), label), None), classes=3)
+    patterns = [r"piece of the table Y\[[08], 0\]", re.escape(str(label)), "classes 0 … 2"]
+    assert_refused(fit, (mine,), ValueError, patterns, loss="softmax", epochs=2)
+    assert_refused(fit, (mine,), ValueError, ["Y", re.escape(str(label)), "0 or 1"], loss="logistic", epochs=2)
+
+
+def test_a_table_that_says_more_classes_than_it_has_rows():
+    mine = Mine(Piece(np.ones((8, 2)), np.ones((8, 1)), None), classes=10**12)
+    assert_refused(fit, (mine,), ValueError, ["1,000,000,000,000 classes", "16 rows"], loss="softmax", epochs=2)
+
+
+@pytest.mark.parametrize("shape", [(40000, 1), (20, 2000)])
+@pytest.mark.parametrize("options", [{}, {"batch_size": 100}, {"loss": "logistic"}], ids=str)
+def test_what_a_callback_does_to_the_shape_of_its_array_changes_nothing(shape, options):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2000, 20))
+    y = (x[:, 0] > 0).astype(float)
+    wanted = fit(x.copy(), y.copy(), lr=1e-3, epochs=5, callback=lambda epoch: None, **options)
+
+    def callback(epoch):
+        x.shape, y.shape = shape, (len(y), 1)
+
+    run = fit(x, y, lr=1e-3, epochs=5, callback=callback, **options)
+    assert x.shape == shape
+    assert run.model.weights.tobytes() == wanted.model.weights.tobytes()
+    assert run.history.loss.tobytes() == wanted.history.loss.tobytes()
+
+
+@pytest.mark.parametrize("label", [1e9, -1.0, 3.0, np.nan])
+@pytest.mark.parametrize("backend", ["kernel", "reference"])
+def test_labels_that_a_callback_spoils_end_the_run(backend, label):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(64, 3)), np.arange(64.0) % 3
+
+    def spoil(epoch):
+        y[:] = label
+
+    with pytest.raises(gdcore.DivergenceError):
+        fit(x, y, loss="softmax", lr=0.1, epochs=3, callback=spoil, backend=backend)
+
+
+def test_a_value_without_weight_has_to_be_finite_too():
+    s = np.ones(N)
+    s[5] = 0
+    for what in (np.nan, np.inf):
+        assert_refused(fit, (X, changed(Y, 5, what)), ValueError, [r"Y\[5\]"], sample_weight=s, **STEPS)
+        assert_refused(fit, (changed(X, (5, 1), what), Y), ValueError, [r"X\[5, 1\]"], sample_weight=s, **STEPS)
+
+
+BIG_INTEGERS = {
+    "int64": (np.int64, 2**53 + 1, 2**53),
+    "negative": (np.int64, -(2**53) - 3, -(2**53) - 4),
+    "largest": (np.int64, 2**63 - 1, 2**63),
+    "uint64": (np.uint64, 2**64 - 1, 2**64),
+}
+
+
+@pytest.mark.parametrize(("dtype", "value", "rounded"), BIG_INTEGERS.values(), ids=list(BIG_INTEGERS))
+def test_an_integer_that_float64_rounds_is_told_of(dtype, value, rounded):
+    for order in "CF":
+        x = np.zeros((400_000, 3), dtype, order=order)
+        x[399_999, 1] = value
+        with pytest.warns(gdcore.PrecisionWarning, match=rf"X\[399999, 1\] is {value}, .* {rounded}:") as heard:
+            assert gdcore.rows.table(x)[399_999, 1] == float(value)
+        assert [warning.filename for warning in heard] == [__file__]
+    with pytest.warns(gdcore.PrecisionWarning, match=rf"Y\[1\] is {value},"):
+        fit([[0.0], [1.0], [2.0]], np.array([1, value, 2], dtype), lr=0.1, epochs=0)
+
+
+def test_integers_that_float64_holds_are_taken_in_silence():
+    powers = [2**k for k in range(63)]
+    for column in (powers, [-p for p in powers], [-(2**63), 2**53, -(2**53), 2**53 + 2, 3 * 2**60]):
+        x = np.array(column, np.int64)[:, None]
+        assert gdcore.rows.table(x)[:, 0].tolist() == [float(v) for v in column]

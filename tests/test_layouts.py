@@ -8,6 +8,7 @@ from equivalence import DTYPES, Problem, many_rows, problem
 import gdcore
 from gdcore.backends import kernel
 from gdcore.losses import LOSSES
+from gdcore.moments import Moments
 
 LAYOUTS = (*equivalence.layouts(np.zeros((1, 1))), "one row, broadcast", "one column, broadcast", "read-only")
 cases = pytest.mark.parametrize("d, k", [(3, 1), (20, 1), (40, 1), (3, 2), (40, 2)])
@@ -133,3 +134,19 @@ def test_default_fit(loss, options):
         run = gdcore.fit(laid_out(X, name), Y, loss=loss, epochs=10, **options)
         assert run.model.weights.tobytes() == wanted.model.weights.tobytes(), name
         assert run.history.loss.tobytes() == wanted.history.loss.tobytes(), name
+
+
+@dtypes
+@pytest.mark.parametrize("d", [40, 511, 520])
+def test_second_moments(dtype, d):
+    """From 512 columns on they are NumPy's and BLAS's work."""
+    rng = np.random.default_rng(0)
+    X, Y, s = rng.normal(1, 1, (700, d)).astype(dtype), rng.normal(size=(700, 2)).astype(dtype), rng.uniform(size=700)
+    s = s.astype(dtype)
+    wanted, columns = Moments.of(X, Y, s), Moments.of_each_column(X, s)
+    for name, other in equivalence.layouts(X).items():
+        found = Moments.of(other, equivalence.layouts(Y)[name], s)
+        assert (found.mean.tobytes(), found.scatter.tobytes()) == (wanted.mean.tobytes(), wanted.scatter.tobytes()), name
+        assert found.largest_row == wanted.largest_row, name
+        found = Moments.of_each_column(other, s)
+        assert (found.mean.tobytes(), found.scatter.tobytes()) == (columns.mean.tobytes(), columns.scatter.tobytes()), name

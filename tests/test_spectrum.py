@@ -11,6 +11,7 @@ from gdcore import spectrum
 from gdcore.backends import BACKENDS
 from gdcore.losses import LOSSES, huber
 from gdcore.moments import Moments
+from gdcore.tables import Piece, Table
 
 CURVED = [name for name in LOSSES if LOSSES[name]().curvature is not None]
 FLAT = [name for name in LOSSES if LOSSES[name]().curvature is None]
@@ -511,3 +512,146 @@ def test_spectra_of_different_problems_do_not_add_up():
         s + spectrum(np.ones((3, 2)))
     with pytest.raises(TypeError):
         s + 1
+
+
+# ------------------------------------------------------------------------------------------- far columns and rare weights
+
+
+def signs(d):
+    """Eight rows of d ≤ 7 columns of ±1 that are uncorrelated, with means 0."""
+    H = np.array([[1.0]])
+    for _ in range(3):
+        H = np.block([[H, H], [H, -H]])
+    return H[:, 1 : d + 1]
+
+
+@pytest.mark.parametrize("offset", [0.0, 10.0, 1e5, 1e7, 1e8, 1e12, -1e8])
+@pytest.mark.parametrize("bias", [True, False])
+def test_means_drown_no_eigenvalue(bias, offset):
+    """Four uncorrelated columns of variance 1, all with one mean m: H is 2·(I + m²·11ᵀ), beside m·1 and 1 for the bias.
+
+    Three eigenvalues are 2, at right angles to 1; the others are 2·(1 + 4m²), or with the bias those of a matrix of trace
+    2·(2 + 4m²) and determinant 4.
+    """
+    s, trace = spectrum(signs(4) + offset, bias), 4 * offset**2 + 1 + bias
+    largest = trace + math.sqrt(max(trace**2 - 4, 0)) if bias else 2 * trace
+    wanted = sorted([2, 2, 2, *([largest, 4 / largest] if bias else [largest])])
+    assert (s.rank, s.size, s.clear) == (4 + bias, 4 + bias, True)
+    np.testing.assert_allclose(s.eigenvalues, wanted, rtol=1e-7 if bias else 1e-12)
+    assert s.condition == pytest.approx(wanted[-1] / wanted[0], rel=1e-7)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3, 1e7])
+@pytest.mark.parametrize("bias", [True, False])
+def test_spreads_drown_no_eigenvalue(bias, offset):
+    """With spreads over eight decades; their product is the determinant: 2ᵈ·Π σ², times 2, without bias times 1 + Σ m²/σ²."""
+    spreads = np.array([1e-4, 1e-2, 1, 100, 1e4])
+    X, means = signs(5) * spreads + offset, np.full(5, offset)
+    spreads = np.sqrt(np.mean((X - offset) ** 2, axis=0))  # as they are stored
+    s = spectrum(X, bias)
+    assert (s.rank, s.clear) == (5 + bias, True)
+    determinant = np.sum(np.log(2 * spreads**2)) + (math.log(2) if bias else math.log1p(np.sum((means / spreads) ** 2)))
+    assert np.sum(np.log(s.eigenvalues)) == pytest.approx(determinant, abs=1e-4)
+
+
+@pytest.mark.parametrize("offset", [1e5, 1e8])
+@pytest.mark.parametrize("bias", [True, False])
+def test_far_columns_that_are_dependent(bias, offset):
+    X = signs(4)
+    s = spectrum(np.column_stack([X + offset, X[:, 0] - X[:, 1]]), bias)
+    # The last column is the difference of the first two, and so are the means.
+    assert (s.rank, s.size) == (4 + bias, 5 + bias)
+    assert s.eigenvalues[0] == 0
+    assert s.eigenvalues[1] > 0
+    # A column that is 1 in every row is dependent with the bias, and without one it is what the bias would be.
+    s = spectrum(np.column_stack([X + offset, np.ones(8)]), bias)
+    assert (s.rank, s.size) == (5, 5 + bias)
+    assert s.eigenvalues[-5] == pytest.approx(spectrum(X + offset).smallest * (1 + bias), rel=0.01)
+
+
+def test_what_rounding_hides_is_not_told():
+    X = np.random.default_rng(0).normal(size=(50, 2))
+    s = spectrum(np.column_stack([X, X[:, 0] + 3e-7 * X[:, 1] ** 2]))
+    assert not s.clear
+    assert (s.rank, s.smallest, s.condition, s.lr_best, s.eigenvalues, s.epochs_to(1e-3)) == (None,) * 6
+    assert s.lr_limit == 2 / s.largest
+    assert "lost in rounding" in repr(s)
+
+
+def exact_moments(X, Y, s):
+    """Mean and covariance in extended precision, in two passes."""
+    Z = np.column_stack([X, Y]).astype(np.longdouble)
+    w = (s / s.sum()).astype(np.longdouble)[:, None]
+    mean = (w * Z).sum(axis=0)
+    return mean, (w * (Z - mean)).T @ (Z - mean)
+
+
+@pytest.mark.parametrize("d", [1, 3, 520])
+@pytest.mark.parametrize("first", [1024, 40, 0])
+def test_moments_where_the_first_rows_have_next_to_no_weight(backend, d, first):
+    """Their means are no estimate of the columns' means: they are zeros, and the other rows are at 1e8."""
+    engine = next(key for key, module in BACKENDS.items() if module is backend)
+    rng = np.random.default_rng([d, first])
+    n = 3000 if d < 100 else 1300
+    X = 1e8 + rng.normal(size=(n, d))
+    Y = 3 * (X[:, :1] - 1e8) + rng.normal(size=(n, 1))
+    X[:first], Y[:first] = 0, 0
+    s = np.where(np.arange(n) < first, 1e-18, rng.uniform(0.5, 1, n))
+    m = Moments.of(X, Y, s, 2, engine)
+    some = [*range(min(d, 3)), d]  # columns
+    mean, covariance = exact_moments(X[:, :3], Y, s)
+    np.testing.assert_allclose(m.mean[some], mean.astype(float), rtol=1e-14, atol=1e-7)
+    found = (m.scatter / m.total)[np.ix_(some, some)]
+    np.testing.assert_allclose(found, covariance.astype(float), rtol=0, atol=1e-9 * float(covariance.max()))
+
+
+def test_weights_over_eighteen_decades_train_the_right_slope():
+    rng = np.random.default_rng(0)
+    n = 3000
+    x, s = 1e8 + rng.normal(size=n), 10.0 ** rng.permutation(np.linspace(-18, 0, n))
+    y = 3 * (x - 1e8) + rng.normal(size=n)
+    order = np.argsort(s)
+    x, y, s = x[order], y[order], s[order]
+    _, covariance = exact_moments(x[:, None], y, s)
+    run = gdcore.fit(x[:, None], y, sample_weight=s)
+    assert run.model.weights[0] == pytest.approx(float(covariance[0, 1] / covariance[0, 0]), rel=1e-6)
+
+
+def test_a_table_in_pieces_has_the_bits_of_its_rows_where_the_pass_is_made_again():
+    rng = np.random.default_rng(0)
+    n, d = 60_000, 40
+    X = 1e8 + rng.normal(size=(n, d))
+    s = rng.uniform(size=n)
+    X[:20_000], s[:200], s[200:20_000] = 0, 0, 1e-18
+
+    class Cut(Table):
+        weighted, passes = True, 0
+
+        def __init__(self, seed):
+            self.names, self.seed, self.target_shape = [str(i) for i in range(d)], seed, (0,)
+
+        def blocks(self):
+            self.passes += 1
+            low, rng = 0, np.random.default_rng(self.seed)
+            while low < n:
+                high = low + int(rng.integers(1, 30_000))
+                yield Piece(X[low:high], np.empty((len(X[low:high]), 0)), s[low:high])
+                low = high
+
+    wanted = Moments.of(X, None, s)
+    for seed in range(3):
+        table = Cut(seed)
+        for n_threads in (1, 3):
+            found = table.moments(n_threads, "kernel", False)
+            assert (found.mean.tobytes(), found.scatter.tobytes()) == (wanted.mean.tobytes(), wanted.scatter.tobytes())
+        assert table.passes == 4  # twice two
+
+
+def test_a_piece_without_weight_is_not_there():
+    X, s = table(60, 3), np.where(np.arange(60) < 20, 0.0, 1.0)
+    X[:20] = 1e200
+    parts = [Moments.of_each_column(X[part], s[part]) for part in (slice(20), slice(20, 40), slice(40, 60))]
+    whole = parts[0] + parts[1] + parts[2]
+    np.testing.assert_allclose(whole.mean, X[20:].mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(whole.scatter / whole.total, X[20:].var(axis=0), rtol=1e-12)
+    assert whole.largest_row == pytest.approx((X[20:] ** 2).sum(axis=1).max())

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from equivalence import many_rows, problem, stable_lr, start
 
+from gdcore import fit, threads
 from gdcore.backends import kernel, reference
 
 TASKS = Path("/proc/self/task")
@@ -351,3 +352,26 @@ def test_an_exception_of_a_handler_leaves_a_pass(alarm, call, n_threads):
         getattr(kernel, call)(*arguments, n_threads=n_threads)
     assert time.monotonic() - began < 10
     assert eventually(lambda: native_threads() == before)
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [("3", 3), (" 2 ,1", 2), ("0004", 4), ("1024", 1024), ("1025", 1024), ("99999999999", 1024), ("9" * 5000, 1024)],
+)
+def test_every_source_of_a_thread_count_has_the_same_most(monkeypatch, said, wanted):
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert threads.resolve(None) == wanted
+    assert threads.resolve(10**30) == 1024
+
+
+@pytest.mark.parametrize("said", ["", "0", "000", "-1", "many", "\N{SUPERSCRIPT TWO}", "1.5"])
+def test_what_is_no_count_of_threads_says_nothing(monkeypatch, said):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    wanted = threads.resolve(None)
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert threads.resolve(None) == wanted
+
+
+def test_a_fit_with_a_count_past_every_int(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "99999999999")
+    assert fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0]).status == "converged"

@@ -30,7 +30,12 @@
 # creating one costs 20 µs, and there is nothing to deadlock in a forked child, no second pool beside OpenBLAS or OpenMP,
 # and no spinning between calls.
 #
-# float32. Products, and sums within a block (at most 128 rows), are float32; sums over blocks are kept in float64.
+# float32. Products, and sums within a block (at most 128 rows, or 1,024 columns of one row), are float32; sums over blocks
+# and over longer rows are kept in float64.
+#
+# Nothing outside. What Python hands over is memory of some shape and strides, taken once a call; the shapes are compared with
+# each other (`fits`) before a pointer is used. Numbers that are indices are looked at where they are read, for the arrays that
+# hold them may change at any time: a class that is none gives a loss of NaN, an order that leaves the rows is refused.
 from cpython.exc cimport PyErr_Occurred
 from libc.math cimport NAN, fabs, isfinite, log, pow, rint, sqrt
 from libc.stdlib cimport free, malloc
@@ -53,6 +58,9 @@ cdef extern from *:
       #define gdcore_cpu_has_avx2() 0
       #define gdcore_cpu_has_avx512() 0
     #endif
+    /* Flags that one thread raises and others look at: no order is wanted, only that no look is torn or left out. */
+    static inline int gdcore_raised(const int* flag) { return __atomic_load_n(flag, __ATOMIC_RELAXED); }
+    static inline void gdcore_raise(int* flag) { __atomic_store_n(flag, 1, __ATOMIC_RELAXED); }
     #if defined(__AVX512F__)
       #define GDCORE_VARIANT "avx512"
     #elif defined(__AVX2__)
@@ -75,6 +83,8 @@ cdef extern from *:
     int CLOCK_MONOTONIC
     int CLOCK_REALTIME
     void gdcore_prefetch(const void* address) noexcept nogil
+    int gdcore_raised(const int* flag) noexcept nogil
+    void gdcore_raise(int* flag) noexcept nogil
     int gdcore_cpu_has_avx2() noexcept nogil
     int gdcore_cpu_has_avx512() noexcept nogil
     int clock_gettime(int clock, timespec* t) noexcept nogil
@@ -104,6 +114,7 @@ cdef enum:
     PANEL_STRIDE = 136      # its columns lie this far apart: off the powers of two, which share cache sets
     LANES = 16              # rows are padded to a multiple of this, a whole number of vectors
     TILE = 64               # columns between two rounds of prefetching
+    LONG = 1024             # columns of a row whose products may be summed in float32
     AHEAD = 2048            # bytes that each of four streams is prefetched ahead; one stream alone: twice this
     SPAN = 1 << 17          # bytes between two streams
     BLOCK = 1 << 13         # bytes of rows whose residuals are made together
@@ -157,7 +168,7 @@ cdef struct Pass:
 cdef struct Scratch:
     # A thread's own buffers, carved from one allocation, each on its own cache lines.
     double* sums                    # (width,): the sums of the chunk at work
-    double* room                    # (3, block), for softmax
+    double* room                    # (4, block), for softmax
     void* raw                       # (k, block): Ŷ, then ∂ℓ/∂Ŷ
     void* behind                    # (k, block): ∂ℓ/∂Ŷ of the block before
     void* y                         # (k, block): where the targets are copied to
@@ -190,7 +201,7 @@ cdef struct Team:
     Py_ssize_t round                # passes begun so far
     Py_ssize_t next_chunk
     int busy                        # helpers at work
-    bint quit, stop                 # stop: a signal came, leave the pass
+    int quit, stop                  # flags; stop: a signal came, leave the pass
     double checked                  # when signals were last looked for
     Py_ssize_t unchecked            # the calling thread's multiply-adds since then, carried from pass to pass
 
@@ -233,10 +244,21 @@ cdef Crew recruit(Job job, const floating[:, :] X, const floating[:, :] Y, const
     t.wide = sizeof(floating) == 8
     t.n, t.d, t.k = X.shape[0], X.shape[1], w.shape[0]
     t.first, t.last = 0, t.n
+    filled(t)
+    fits("weights", w.shape[1], t.d, w.shape[0], t.k)
+    fits("bias", b.shape[0], t.k)
     t.x, t.x_row, t.x_column = <const char*>&X[0, 0], X.strides[0], X.strides[1]
     t.w, t.b = &w[0, 0], &b[0]
     if objective is not None:
         t.loss, t.parameter, t.smoothing = objective.loss, objective.parameter, objective.smoothing
+        fits("Y", Y.shape[0], t.n, Y.shape[1], 1 if t.loss == SOFTMAX else t.k)
+    if sample_weight is not None:
+        fits("sample_weight", sample_weight.shape[0], t.n)
+    if out is not None:
+        fits("out", out.shape[0], t.n, out.shape[1], t.k)
+    if order is not None:
+        fits("order", order.shape[0], t.n)
+        within(order, t.n)
     if Y is not None:
         t.y, t.y_row, t.y_column, t.y_columns = <const char*>&Y[0, 0], Y.strides[0], Y.strides[1], Y.shape[1]
     if sample_weight is not None:
@@ -253,6 +275,41 @@ cdef Crew recruit(Job job, const floating[:, :] X, const floating[:, :] Y, const
     crew.held = (X, Y, sample_weight, w, b, out, order)
     crew.start(n_threads)
     return crew
+
+
+cdef int fits(str name, Py_ssize_t rows, Py_ssize_t wanted_rows, Py_ssize_t columns=-1, Py_ssize_t wanted_columns=-1) except -1:
+    # ValueError where an array's shape is not the one wanted beside the others.
+    if rows != wanted_rows or columns != wanted_columns:
+        found = f"({rows},)" if columns < 0 else f"({rows}, {columns})"
+        wanted = f"({wanted_rows},)" if columns < 0 else f"({wanted_rows}, {wanted_columns})"
+        raise ValueError(f"{name} has shape {found}, wanted {wanted} beside the other arrays")
+    return 0
+
+
+cdef int filled(Pass* t) except -1:
+    # ValueError where there is nothing to go over.
+    if t.n < 1 or t.d < 1 or t.k < 1:
+        found = f"{t.n} rows, {t.d} columns, {t.k} outputs"
+        raise ValueError(f"there is nothing to go over: {found}; wanted at least one of each")
+    return 0
+
+
+cdef int within(const Py_ssize_t[::1] order, Py_ssize_t n) except -1:
+    # ValueError where an order has what is no row.
+    cdef Py_ssize_t i = 0
+    with nogil:
+        while i < order.shape[0] and 0 <= order[i] < n:
+            i += 1
+    if i < order.shape[0]:
+        raise ValueError(f"order[{i}] is {order[i]}, which is none of the {n} rows")
+    return 0
+
+
+cdef required(dict arrays):
+    # TypeError where an array is None: a memoryview may be, and has no memory then.
+    for name, array in arrays.items():
+        if array is None:
+            raise TypeError(f"{name} is None: wanted an array")
 
 
 cdef int raise_signal() except -1:
@@ -321,8 +378,7 @@ cdef _predict(const floating[:, :] X, const floating[:, :] weights, bias, floati
 cdef carry(Crew crew, const double[::1] carried):
     cdef Pass* t = &crew.work
     if carried is not None:
-        if carried.shape[0] != t.width:
-            raise ValueError(f"carried has {carried.shape[0]} sums, wanted {t.width}")
+        fits("carried", carried.shape[0], t.width)
         t.carried = &carried[0]
         crew.held = (crew.held, carried)
 
@@ -360,7 +416,8 @@ cdef _settled(double[::1] sums, const floating[:, :] weights, bias, Objective ob
     cdef Pass t
     cdef double value
     memset(&t, 0, sizeof(Pass))
-    t.job, t.wide, t.d, t.k = GRADIENT, sizeof(floating) == 8, weights.shape[0], weights.shape[1]
+    t.job, t.wide, t.d, t.k = GRADIENT, sizeof(floating) == 8, w.shape[1], w.shape[0]
+    fits("sums", sums.shape[0], 2 + t.k + t.k * t.d)
     t.w, t.sums = &w[0, 0], &sums[0]
     value = settle(&t, objective)
     dtype = "f4" if sizeof(floating) == 4 else "f8"
@@ -372,6 +429,8 @@ cdef _settled(double[::1] sums, const floating[:, :] weights, bias, Objective ob
 cdef _step(floating[::1] parameters, const floating[::1] gradient, double lr, Rule rule, floating[:, ::1] state,
            double number):
     cdef floating* kept = &state[0, 0] if state is not None and state.shape[0] else NULL
+    fits("gradient", gradient.shape[0], parameters.shape[0])
+    remembers(&rule, 0 if state is None else state.shape[0], 0 if state is None else state.shape[1], parameters.shape[0])
     follow(&rule, &parameters[0], &gradient[0], kept, parameters.shape[0], parameters.shape[0], lr, number)
 
 
@@ -381,11 +440,16 @@ cdef _derivatives_of(const floating[:, ::1] raw, const floating[:, ::1] Y, const
     cdef Py_ssize_t k = raw.shape[0], n = raw.shape[1], q
     cdef floating[::1] b = np.zeros(k, "f4" if sizeof(floating) == 4 else "f8")
     cdef const floating[::1] s = np.ones(n, "f4" if sizeof(floating) == 4 else "f8") if sample_weight is None else sample_weight
-    cdef double[::1] room = np.empty(3 * n if loss == "softmax" else 1)
+    cdef double[::1] room = np.empty(4 * n if loss == "softmax" else 1)
     cdef double[::1] slope = np.zeros(k)
     cdef double sums[1]
     cdef double total = 0
     sums[0] = 0
+    if n < 1 or k < 1:
+        raise ValueError(f"raw is empty: found shape ({k}, {n}), wanted (k, n)")
+    fits("Y", Y.shape[0], 1 if loss == "softmax" else k, Y.shape[1], n)
+    fits("sample_weight", s.shape[0], n)
+    fits("out", out.shape[0], k, out.shape[1], n)
     for q in range(n):
         total += s[q]
     memcpy(&out[0, 0], &raw[0, 0], k * n * sizeof(floating))
@@ -396,7 +460,19 @@ cdef _derivatives_of(const floating[:, ::1] raw, const floating[:, ::1] Y, const
 
 cdef double _gradient_norm(floating[::1] w, floating[::1] g, const floating[::1] bias_gradient, double l1):
     cdef Py_ssize_t biases = 0 if bias_gradient is None else bias_gradient.shape[0]
+    fits("gradient", g.shape[0], w.shape[0])
     return norm_of(&w[0], &g[0], w.shape[0], &bias_gradient[0] if biases else NULL, biases, l1)
+
+
+cdef Py_ssize_t room_in(double[:, ::1] history, const Py_ssize_t[::1] done, Py_ssize_t epochs) except -1:
+    # How many columns of a history are filled; ValueError where there is no room for so many epochs after them.
+    cdef Py_ssize_t first
+    fits("done", done.shape[0], 1)
+    first = done[0]
+    if epochs < 0 or not 0 <= first <= history.shape[1] - epochs or history.shape[0] != 3:
+        found = f"({history.shape[0]}, {history.shape[1]})"
+        raise ValueError(f"history has shape {found}, wanted (3, …) with room for {epochs} epochs after {first}")
+    return first
 
 
 cdef class Parameters:
@@ -407,6 +483,8 @@ cdef class Parameters:
 
     def __init__(self, weights, bias, state, steps):
         k = weights.shape[1]
+        if bias is not None and bias.shape != (k,):
+            raise ValueError(f"bias has shape {bias.shape}, wanted ({k},) beside weights of shape {weights.shape}")
         self.flat = np.concatenate([weights.T.ravel(), np.zeros(k, weights.dtype) if bias is None else bias])
         self.before = np.empty_like(self.flat)
         self.state = np.zeros((0, self.flat.size), self.flat.dtype) if state is None else state
@@ -434,7 +512,8 @@ cdef _descend(const floating[:, :] X, const floating[:, :] Y, weights, bias, con
     cdef floating[::1] g = along.flat
     cdef floating[::1] made = along.before
     cdef floating* next_g = &made[0]
-    cdef Py_ssize_t k = weights.shape[1], size = flat.shape[0] - k, steps_done = own.steps, j, epoch, first = done[0]
+    cdef Py_ssize_t k = weights.shape[1], size = flat.shape[0] - k, steps_done = own.steps, j, epoch
+    cdef Py_ssize_t first = room_in(history, done, epochs)
     cdef Crew crew = recruit[floating](GRADIENT, X, Y, sample_weight, own.flat[:size].reshape(k, -1), own.flat[size:], None,
                                        objective, n_threads)
     cdef Pass* t = &crew.work
@@ -444,6 +523,11 @@ cdef _descend(const floating[:, :] X, const floating[:, :] Y, weights, bias, con
     cdef bint has_bias = bias is not None
     cdef int outcome = FINISHED
     cdef double value, norm, now, then = seconds()
+    fits("gradient", gradient.shape[0], weights.shape[0], gradient.shape[1], k)
+    fits("gradient and bias_gradient", g.shape[0], flat.shape[0])
+    remembers(&rule, kept.shape[0], kept.shape[1], flat.shape[0])
+    if lr.shape[0] < epochs:
+        raise ValueError(f"lr has {lr.shape[0]} numbers, wanted {epochs}, one for each epoch")
     with nogil:
         for epoch in range(first, first + epochs):
             memcpy(&before[0], &flat[0], bytes)
@@ -496,6 +580,8 @@ cdef _batches(const floating[:, :] X, const floating[:, :] Y, weights, bias, con
     cdef floating[::1] g = np.zeros_like(own.flat)
     cdef floating[:, ::1] kept = own.state
     cdef Py_ssize_t k = weights.shape[1], size = flat.shape[0] - k, steps_done = own.steps, j, n = X.shape[0]
+    if not 1 <= batch <= n:
+        raise ValueError(f"batch_size must be 1 … {n}, the number of rows, found {batch}")
     cdef Crew crew = recruit[floating](GRADIENT, X, Y, sample_weight, own.flat[:size].reshape(k, -1), own.flat[size:], None,
                                        objective, n_threads, order, batch)
     cdef Pass* t = &crew.work
@@ -503,6 +589,8 @@ cdef _batches(const floating[:, :] X, const floating[:, :] Y, weights, bias, con
     cdef bint has_bias = bias is not None
     cdef int outcome = FINISHED
     cdef double value = 0, total = 0, then = seconds()
+    remembers(&rule, kept.shape[0], kept.shape[1], flat.shape[0])
+    room_in(history, done, 1)
     own.before[:] = own.flat
     own.state_before[:] = own.state
     with nogil:
@@ -557,6 +645,7 @@ cdef _read(const floating[:] elements, int n_threads):
     t.job = READ
     t.wide = sizeof(floating) == 8
     t.n, t.d, t.k = elements.shape[0], 1, 1
+    filled(t)
     t.x, t.x_row, t.x_column = <const char*>&elements[0], elements.strides[0], elements.strides[0]
     crew.held = elements
     crew.start(n_threads)
@@ -576,11 +665,16 @@ cdef _moments(const floating[:, :] X, const floating[:, :] Y, const floating[:] 
     t.job = MOMENTS
     t.wide = sizeof(floating) == 8
     t.n, t.d, t.k, t.last = X.shape[0], X.shape[1], 1, X.shape[0]
+    filled(t)
     t.x, t.x_row, t.x_column = <const char*>&X[0, 0], X.strides[0], X.strides[1]
     if Y is not None:
-        t.y, t.y_row, t.y_column, t.y_columns = <const char*>&Y[0, 0], Y.strides[0], Y.strides[1], Y.shape[1]
+        fits("Y", Y.shape[0], t.n, Y.shape[1], Y.shape[1])
+        t.y_row, t.y_column, t.y_columns = Y.strides[0], Y.strides[1], Y.shape[1]
+        t.y = <const char*>&Y[0, 0] if t.y_columns else NULL
     if sample_weight is not None:
+        fits("sample_weight", sample_weight.shape[0], t.n)
         t.s, t.s_row = <const char*>&sample_weight[0], sample_weight.strides[0]
+    fits("shift", shift.shape[0], t.d + t.y_columns)
     t.shift = &shift[0]
     crew.held = (X, Y, sample_weight, shift)
     crew.start(n_threads)
@@ -599,6 +693,9 @@ def lasso(A, q, w, l1, sweeps=1000, tol=1e-14):
     cdef double[::1] ax = A @ w
     cdef double penalty = l1, old, v, moved, size, least = tol
     cdef Py_ssize_t d = x.shape[0], i, j, _, most = sweeps
+    fits("A", a.shape[0], d, a.shape[1], d)
+    fits("q", right.shape[0], d)
+    fits("A @ w", ax.shape[0], d)
     with nogil:
         for _ in range(most):
             moved = size = 0
@@ -640,6 +737,7 @@ def read(X, n_threads=1):
 
 
 def moments(X, Y, sample_weight, shift, n_threads=1, carried=None):
+    required({"shift": shift})
     if X.dtype == "f8":
         return _moments[double](X, Y, sample_weight, shift, n_threads, carried)
     return _moments[float](X, Y, sample_weight, shift, n_threads, carried)
@@ -653,11 +751,14 @@ def whole_rows(X, Y=None, outputs=1, moments=False):
     t.n, t.d, t.k = 1, X.shape[1], outputs
     t.y_columns = 0 if Y is None else Y.shape[1]
     t.x_column = X.strides[1]
+    if t.d < 1 or t.k < 1:
+        raise ValueError(f"X has {t.d} columns and the model {t.k} outputs: wanted at least one of each")
     cut(&t)
     return t.chunk_rows
 
 
 def predict(X, weights, bias, out, n_threads=1):
+    required({"weights": weights, "out": out})
     if X.dtype == "f8":
         _predict[double](X, weights, bias, out, n_threads)
     else:
@@ -665,6 +766,7 @@ def predict(X, weights, bias, out, n_threads=1):
 
 
 def partial(X, Y, weights, bias, sample_weight=None, n_threads=1, loss="mse", parameter=0.0, smoothing=0.0, carried=None):
+    required({"Y": Y, "weights": weights})
     objective = Objective(loss, parameter, 0.0, 0.0, smoothing)
     if X.dtype == "f8":
         return _partial[double](X, Y, weights, bias, sample_weight, n_threads, objective, carried)
@@ -679,6 +781,7 @@ def settled(sums, weights, bias, l1=0.0, l2=0.0):
 
 
 def loss(X, Y, weights, bias, sample_weight=None, n_threads=1, loss="mse", parameter=0.0, l1=0.0, l2=0.0):
+    required({"Y": Y, "weights": weights})
     objective = Objective(loss, parameter, l1, l2)
     if X.dtype == "f8":
         return _loss[double](X, Y, weights, bias, sample_weight, n_threads, objective)
@@ -702,6 +805,7 @@ def gradient_norm(weights, gradient, bias_gradient, l1=0.0):
 
 
 def permutation(out, seed, epoch):
+    required({"out": out})
     cdef Py_ssize_t[::1] order = out
     cdef unsigned long long z = (<unsigned long long>seed * 0x9E3779B97F4A7C15u) ^ <unsigned long long>epoch, r
     cdef Py_ssize_t i, j
@@ -718,6 +822,7 @@ def permutation(out, seed, epoch):
 
 
 def derivatives_of(raw, Y, sample_weight, out, loss="mse", parameter=0.0, smoothing=0.0):
+    required({"Y": Y, "out": out})
     if raw.dtype == "f8":
         return _derivatives_of[double](raw, Y, sample_weight, out, loss, parameter, smoothing)
     return _derivatives_of[float](raw, Y, sample_weight, out, loss, parameter, smoothing)
@@ -730,6 +835,7 @@ def update(weights, gradient, lr, decimals=None):
 
 
 def step(parameters, gradient, lr, optimizer, state, number, decimals=None):
+    required({"gradient": gradient})
     if parameters.dtype == "f8":
         _step[double](parameters, gradient, lr, rule_of(optimizer, decimals), state, number)
     else:
@@ -739,6 +845,7 @@ def step(parameters, gradient, lr, optimizer, state, number, decimals=None):
 def descend(X, Y, weights, bias, gradient, bias_gradient, lr, epochs, history, done, sample_weight=None, tol=-1.0,
             decimals=None, n_threads=1, loss="mse", parameter=0.0, l1=0.0, l2=0.0, optimizer=("sgd", PLAIN), state=None,
             steps=None, ceiling=np.inf):
+    required({"Y": Y, "history": history, "done": done, "lr": lr})
     objective = Objective(loss, parameter, l1, l2)
     rule = rule_of(optimizer, decimals)
     if not isinstance(lr, np.ndarray):
@@ -754,6 +861,7 @@ def descend(X, Y, weights, bias, gradient, bias_gradient, lr, epochs, history, d
 
 def descend_batches(X, Y, weights, bias, lr, batch_size, history, done, order=None, sample_weight=None, decimals=None,
                     n_threads=1, loss="mse", parameter=0.0, l1=0.0, l2=0.0, optimizer=("sgd", PLAIN), state=None, steps=None):
+    required({"Y": Y, "history": history, "done": done})
     objective = Objective(loss, parameter, l1, l2)
     rule = rule_of(optimizer, decimals)
     if X.dtype == "f8":

@@ -1,7 +1,8 @@
 # The losses, forward and backward, on a block of m predictions; included by kernel.pyx.
 #
 # Each function takes raw (m,) = XW, the targets y (m,), the sample weights s (m,) and the bias b of one output. It turns
-# raw into ∂ℓ/∂ŷ, ŷ = raw + b, and adds Σ s·ℓ to sums[0] and Σ ∂ℓ/∂ŷ to slope[0]. Padding has s = 0.
+# raw into ∂ℓ/∂ŷ, ŷ = raw + b, and adds Σ s·ℓ to sums[0] and Σ ∂ℓ/∂ŷ to slope[0]. A row with s = 0, as padding has it, counts
+# nothing, whatever overflows in it: its residual is taken to be 0, for 0·∞ is NaN.
 
 cdef enum LossKind:
     MSE, MAE, HUBER, QUANTILE, LOGISTIC, SOFTMAX
@@ -16,6 +17,7 @@ cdef inline void mse(Py_ssize_t m, floating* raw, const floating* y, const float
     for q in range(m):
         # forward   ℓ = s·(ŷ − y)²
         r = raw[q] + b - y[q]
+        r = r if s[q] != 0 else 0
         loss += s[q] * r * r
         # backward  ∂ℓ/∂ŷ = 2·s·(ŷ − y)
         r = 2 * s[q] * r
@@ -32,7 +34,8 @@ cdef inline void mae(Py_ssize_t m, floating* raw, const floating* y, const float
     for q in range(m):
         # forward   ℓ = s·|ŷ − y|
         r = raw[q] + b - y[q]
-        loss += s[q] * fabs(r)
+        r = r if s[q] != 0 else 0
+        loss += s[q] * (r if r > 0 else -r)
         # backward  ∂ℓ/∂ŷ = s·sign(ŷ − y), 0 at 0; smoothed with width h: s·clip(r/h, −1, 1)
         r = s[q] if r > h else (-s[q] if r < -h else s[q] * r * steep)
         total += r
@@ -48,8 +51,9 @@ cdef inline void huber(Py_ssize_t m, floating* raw, const floating* y, const flo
     for q in range(m):
         # forward   ℓ = s·½r² where |r| ≤ δ, else s·δ(|r| − ½δ); with c = clip(r, −δ, δ) both are s·c·(r − ½c)
         r = raw[q] + b - y[q]
+        r = r if s[q] != 0 else 0
         clipped = delta if r > delta else (-delta if r < -delta else r)
-        loss += s[q] * clipped * (r - clipped / 2)
+        loss += s[q] * clipped * (r - <floating>0.5 * clipped)
         # backward  ∂ℓ/∂ŷ = s·clip(r, −δ, δ)
         r = s[q] * clipped
         total += r
@@ -66,6 +70,7 @@ cdef inline void quantile(Py_ssize_t m, floating* raw, const floating* y, const 
     for q in range(m):
         # forward   ℓ = s·max(−τr, (1 − τ)r)
         r = raw[q] + b - y[q]
+        r = r if s[q] != 0 else 0
         loss += s[q] * ((1 - tau) * r if r > 0 else -tau * r)
         # backward  ∂ℓ/∂ŷ = s·(1 − τ) where r > 0, −s·τ where r < 0, 0 at 0; smoothed: s·(clip(r/2h, −½, ½) + ½ − τ)
         r = s[q] * (1 - tau) if r > h else (-s[q] * tau if r < -h else s[q] * (r * steep + middle))
@@ -82,6 +87,7 @@ cdef inline void logistic(Py_ssize_t m, floating* raw, const floating* y, const 
     for q in range(m):
         # forward   ℓ = s·(log(1 + e^ŷ) − yŷ) = s·(log(1 + e) + (1 − y)·ŷ for ŷ > 0, −y·ŷ else), e = e^−|ŷ|: never overflows
         x = <double>raw[q] + <double>b
+        x = x if s[q] != 0 else 0
         target = y[q]
         e = exp_negative(fabs(x))
         loss += s[q] * (log1p_unit(e) + ((1 - target) * x if x > 0 else -target * x))
@@ -95,23 +101,28 @@ cdef inline void logistic(Py_ssize_t m, floating* raw, const floating* y, const 
 
 cdef inline void softmax(Py_ssize_t m, Py_ssize_t k, floating* raw, const floating* y, const floating* s, const floating* b,
                          double* room, double* sums, double* slope) noexcept nogil:
-    # All k outputs at once: raw (k, m), y (m,) classes 0 … k − 1, b (k,), room (3, m), slope (k,).
+    # All k outputs at once: raw (k, m), y (m,) classes 0 … k − 1, b (k,), room (4, m), slope (k,). What is no such class is
+    # never an index: the loss is then NaN, and the slopes are those of class 0.
     cdef double *top = room
     cdef double *whole = room + m
     cdef double *of_class = room + 2 * m
+    cdef Py_ssize_t *place = <Py_ssize_t*>(room + 3 * m)
     cdef double loss = 0, e, total
     cdef floating v
     cdef Py_ssize_t q, c
     # forward   ℓ = s·(logsumexp(ŷ) − ŷ_y) = s·(log Σ e^(ŷ − max ŷ) + max ŷ − ŷ_y)
-    for q in range(m):
-        top[q] = raw[q] + b[0]
-        of_class[q] = raw[<Py_ssize_t>y[q] * m + q] + b[<Py_ssize_t>y[q]]
-        whole[q] = 0
     for c in range(k):
         for q in range(m):
             v = raw[c * m + q] + b[c]
+            v = v if s[q] != 0 else 0
             raw[c * m + q] = v
-            top[q] = v if not v < top[q] else top[q]
+            top[q] = v if c == 0 or not v < top[q] else top[q]
+    for q in range(m):
+        v = y[q]
+        c = <Py_ssize_t>v if 0 <= v < k else 0
+        place[q] = c * m + q
+        of_class[q] = raw[c * m + q] if v == c else <floating>NAN
+        whole[q] = 0
     for c in range(k):
         for q in range(m):
             e = exp_negative(top[q] - raw[c * m + q])
@@ -124,12 +135,12 @@ cdef inline void softmax(Py_ssize_t m, Py_ssize_t k, floating* raw, const floati
         whole[q] = s[q] / whole[q]
     # backward  ∂ℓ/∂ŷ = s·(softmax(ŷ) − onehot(y))
     for q in range(m):
-        of_class[q] = raw[<Py_ssize_t>y[q] * m + q] * whole[q] - s[q]
+        of_class[q] = raw[place[q]] * whole[q] - s[q]
     for c in range(k):
         for q in range(m):
             raw[c * m + q] = <floating>(raw[c * m + q] * whole[q])
     for q in range(m):
-        raw[<Py_ssize_t>y[q] * m + q] = <floating>of_class[q]
+        raw[place[q]] = <floating>of_class[q]
     for c in range(k):
         total = 0
         for q in range(m):

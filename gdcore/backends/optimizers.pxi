@@ -67,6 +67,22 @@ cdef Rule rule_of(optimizer, decimals):
     return rule
 
 
+cdef int remembers(Rule* rule, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t size) except -1:
+    # ValueError where a state does not hold what a rule keeps of `size` parameters.
+    cdef Py_ssize_t wanted
+    if rule.kind == SGD:
+        wanted = 0 if rule.a == 0 else 1
+    elif rule.kind == ADAGRAD:
+        wanted = 1
+    elif rule.kind == RMSPROP:
+        wanted = 3 if rule.flag else 2 if rule.b > 0 else 1
+    else:
+        wanted = 2
+    if rows < wanted or (wanted > 0 and columns != size):
+        raise ValueError(f"state has shape ({rows}, {columns}), wanted at least {wanted} rows of {size} numbers")
+    return 0
+
+
 cdef inline void follow(Rule* rule, floating* w, const floating* gradient, floating* state, Py_ssize_t stride, Py_ssize_t size,
                         double lr, double step) noexcept nogil:
     # Step number `step` (from 1) of `size` parameters w along their gradient. state: rows of `stride`, as many as the kind

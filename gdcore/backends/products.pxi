@@ -12,18 +12,29 @@ cdef inline void prefetch4(const void* f0, const void* f1, const void* f2, const
 
 cdef inline void dot4(const floating* q0, const floating* q1, const floating* q2, const floating* q3,
                       const floating* w, Py_ssize_t d, floating* out) noexcept nogil:
-    # out (4,) = the four rows (d,) · w (d,)
-    cdef floating a0 = 0, a1 = 0, a2 = 0, a3 = 0
-    cdef Py_ssize_t j
-    for j in range(d):
-        a0 += q0[j] * w[j]
-        a1 += q1[j] * w[j]
-        a2 += q2[j] * w[j]
-        a3 += q3[j] * w[j]
-    out[0] = a0
-    out[1] = a1
-    out[2] = a2
-    out[3] = a3
+    # out (4,) = the four rows (d,) · w (d,); sums over more than LONG columns are made in double
+    cdef floating a0, a1, a2, a3
+    cdef double b0 = 0, b1 = 0, b2 = 0, b3 = 0
+    cdef Py_ssize_t j, m, left = d
+    while left > 0:
+        m = min(left, <Py_ssize_t>LONG)
+        a0 = a1 = a2 = a3 = 0
+        for j in range(m):
+            a0 += q0[j] * w[j]
+            a1 += q1[j] * w[j]
+            a2 += q2[j] * w[j]
+            a3 += q3[j] * w[j]
+        b0 += a0
+        b1 += a1
+        b2 += a2
+        b3 += a3
+        q0 += m; q1 += m; q2 += m; q3 += m
+        w += m
+        left -= m
+    out[0] = <floating>b0
+    out[1] = <floating>b1
+    out[2] = <floating>b2
+    out[3] = <floating>b3
 
 
 cdef inline void axpy4(const floating* p0, const floating* p1, const floating* p2, const floating* p3,
@@ -41,7 +52,8 @@ cdef inline void step4(const floating* q0, const floating* q1, const floating* q
                        const floating* r, const floating* w, double* g, Py_ssize_t d, floating* out) noexcept nogil:
     # dot4 of the rows q and axpy4 of the rows p, which came a block earlier, in one loop, while the rows f are asked for.
     cdef floating r0 = r[0], r1 = r[1], r2 = r[2], r3 = r[3]
-    cdef floating a0, a1, a2, a3, b0 = 0, b1 = 0, b2 = 0, b3 = 0
+    cdef floating a0, a1, a2, a3
+    cdef double b0 = 0, b1 = 0, b2 = 0, b3 = 0
     cdef Py_ssize_t j, m, left = d
     while left > 0:
         m = min(left, <Py_ssize_t>TILE)
@@ -63,7 +75,7 @@ cdef inline void step4(const floating* q0, const floating* q1, const floating* q
         w += m
         g += m
         left -= m
-    out[0] = b0
-    out[1] = b1
-    out[2] = b2
-    out[3] = b3
+    out[0] = <floating>b0
+    out[1] = <floating>b1
+    out[2] = <floating>b2
+    out[3] = <floating>b3

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     Rule = tuple[str, dict[str, Any]]
 
+_LONG = 1024  # columns of a row whose products may be summed in X's dtype, as in the kernel
+_PANEL = 128  # rows that the kernel's second moments go by
+
 PLAIN: dict[str, Any] = {"momentum": 0.0, "nesterov": False}
 
 
@@ -32,8 +35,9 @@ def read(X: Array, n_threads: int = 1) -> float:
 
 
 def predict(X: Array, weights: Array, bias: Array | None, out: Array, n_threads: int = 1) -> None:
-    """Forward: Ŷ (n, k) = XW + b, written to ``out``."""
-    out[:] = X @ weights
+    """Forward: Ŷ (n, k) = XW + b, written to ``out``. Rows longer than 1,024 are summed in float64."""
+    parts = [X[:, j : j + _LONG] @ weights[j : j + _LONG] for j in range(0, X.shape[1], _LONG)]
+    out[:] = parts[0] if len(parts) == 1 else np.sum(parts, axis=0, dtype=np.float64)
     if bias is not None:
         out += bias
 
@@ -56,10 +60,15 @@ def moments(
     step = whole_rows(X, Y, moments=True)
     for low in range(0, len(X), step):
         rows = slice(low, low + step)
-        x = X[rows].astype(np.float64)
-        z = (x if Y is None else np.hstack([x, Y[rows]])) - shift
+        # In one memory order: NumPy and BLAS add up the rows of another in another order.
+        z = np.empty((len(X[rows]), p))
+        z[:, : X.shape[1]] = X[rows]
+        lengths = np.einsum("ij,ij->i", z[:, : X.shape[1]], z[:, : X.shape[1]])
+        if Y is not None:
+            z[:, X.shape[1] :] = Y[rows]
+        z -= shift
         s = np.ones(len(z)) if sample_weight is None else sample_weight[rows].astype(np.float64)
-        lengths = np.einsum("ij,ij->i", x, x)[s > 0]
+        lengths = lengths[s > 0]
         out[0] = max(out[0], float(lengths.max())) if len(lengths) else out[0]
         out[1] += float(s.sum())
         out[2 : 2 + p] += s @ z
@@ -70,7 +79,8 @@ def moments(
 
 def whole_rows(X: Array, Y: Array | None = None, outputs: int = 1, moments: bool = False) -> int:
     """A table may come in pieces of a multiple of so many rows: its sums are then, to the bit, those of all rows at once."""
-    return max(64, (1 << 20) // int(X.shape[1] + (0 if Y is None else Y.shape[1])))
+    many = (1 << 20) // int(X.shape[1] + (0 if Y is None else Y.shape[1]))
+    return max(1, many // _PANEL) * _PANEL
 
 
 # ------------------------------------------------------------------------------------------------------------- the losses
@@ -121,8 +131,11 @@ def _softmax(raw: Array, Y: Array, _: float, __: float) -> tuple[Array, Array]:
     top = raw.max(axis=1, keepdims=True)
     e = np.exp(raw - top)
     whole = e.sum(axis=1, keepdims=True)
-    classes = Y.astype(np.intp)
+    # What is none of the classes is no index: the loss is NaN, and the slopes are those of class 0.
+    known = (Y >= 0) & (raw.shape[1] > Y) & (np.floor(Y) == Y)
+    classes = np.where(known, Y, 0).astype(np.intp)
     value = np.log(whole) + (top - np.take_along_axis(raw, classes, axis=1))
+    value[~known] = np.nan
     # backward  ∂ℓ/∂ŷ = softmax(ŷ) − onehot(y)
     slope = e / whole
     np.put_along_axis(slope, classes, np.take_along_axis(slope, classes, axis=1) - 1, axis=1)
@@ -161,10 +174,15 @@ def derivatives_of(
 ) -> tuple[float, float]:
     """Of predictions as they stand: writes s·∂ℓ/∂ŷ to ``out``, returns Σ s·ℓ and Σ s.
 
-    Transposed, unlike elsewhere: raw and out (k, n), Y (k, n) or (1, n) classes.
+    Transposed, unlike elsewhere: raw and out (k, n), Y (k, n) or (1, n) classes. A row with s = 0 counts nothing, whatever
+    overflows in it.
     """
+    s = np.ones(raw.shape[1], raw.dtype) if sample_weight is None else sample_weight
+    nothing = s == 0
+    if nothing.any():
+        raw = np.where(nothing, 0, raw)
+        Y = Y if loss == "softmax" else np.where(nothing, 0, Y)
     value, slope = _LOSSES[loss](raw.T, Y.T, parameter, smoothing)
-    s = np.ones(len(slope), raw.dtype) if sample_weight is None else sample_weight
     out[:] = (s[:, None] * slope).T
     return float(np.sum(s * value.sum(axis=1, dtype=np.float64))), float(np.sum(s, dtype=np.float64))
 

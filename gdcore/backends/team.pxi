@@ -11,13 +11,13 @@ cdef inline bint abandoned(Team* team, Scratch* own, Py_ssize_t work) noexcept n
     if own.unchecked > CLOCK_WORK:
         own.unchecked = 0
         look_for_signals(team, own.number)
-    return team.stop
+    return gdcore_raised(&team.stop)
 
 
 cdef void look_for_signals(Team* team, int number) noexcept nogil:
-    if number == 0 and not team.stop and seconds() - team.checked > 0.05:
+    if number == 0 and not gdcore_raised(&team.stop) and seconds() - team.checked > 0.05:
         if signalled():
-            team.stop = True
+            gdcore_raise(&team.stop)
         team.checked = seconds()
 
 
@@ -57,7 +57,7 @@ cdef void do_chunks(Team* team, int number) noexcept nogil:
         team.next_chunk += 1
         if team.size > 1:
             pthread_mutex_unlock(&team.mutex)
-        if chunk >= t.chunks or team.stop:
+        if chunk >= t.chunks or gdcore_raised(&team.stop):
             break
         low = t.first + chunk * t.chunk_rows
         high = min(low + t.chunk_rows, t.first + t.n)
@@ -91,11 +91,11 @@ cdef void* helper_main(void* argument) noexcept nogil:
     cdef Py_ssize_t seen = 0
     while True:
         pthread_mutex_lock(&team.mutex)
-        while team.round == seen and not team.quit:
+        while team.round == seen and not gdcore_raised(&team.quit):
             pthread_cond_wait(&team.begin, &team.mutex)
         seen = team.round
         pthread_mutex_unlock(&team.mutex)
-        if team.quit:
+        if gdcore_raised(&team.quit):
             return NULL
         do_chunks(team, (<Helper*>argument).number)
         pthread_mutex_lock(&team.mutex)
@@ -133,7 +133,7 @@ cdef int run_pass(Team* team) noexcept nogil:
                 look_for_signals(team, 0)
                 pthread_mutex_lock(&team.mutex)
         pthread_mutex_unlock(&team.mutex)
-    if team.stop:
+    if gdcore_raised(&team.stop):
         return INTERRUPTED
     if t.carried != NULL:
         if t.job == MOMENTS and not t.carried[0] <= t.sums[0]:
@@ -202,7 +202,7 @@ cdef class Crew:
         cdef int i
         if self.started:
             pthread_mutex_lock(&self.team.mutex)
-            self.team.quit = True
+            gdcore_raise(&self.team.quit)
             pthread_cond_broadcast(&self.team.begin)
             pthread_mutex_unlock(&self.team.mutex)
             for i in range(1, self.started):

@@ -84,7 +84,7 @@ cdef size_t carve(Pass* t, Scratch* own, char* memory) noexcept nogil:
         own.raw = memory + PANEL * sizeof(double)
         own.packed = memory + 2 * PANEL * sizeof(double)
         return own.packed - start + lines(PANEL_STRIDE * (t.d + t.y_columns) * sizeof(double))
-    memory += lines(3 * t.block * sizeof(double)) if t.loss == SOFTMAX else 0
+    memory += lines(4 * t.block * sizeof(double)) if t.loss == SOFTMAX else 0
     own.raw, own.behind, own.y, own.s = memory, memory + cell, memory + 2 * cell, memory + 3 * cell
     memory += 3 * cell + lines(t.block * item)
     own.rows, own.rows_behind = <void**>memory, <void**>(memory + lines(t.block * sizeof(void*)))
