@@ -188,7 +188,7 @@ CURVATURES = ("test_spectrum.py", "-k", "curvature or eigenvalues or hessian")
 
 def near(words):
     """Proofs at models that are not very far off."""
-    return ("test_proofs.py", "-k", f"not far_off and ({words})")
+    return ("test_gaps.py", "-k", f"not far_off and ({words})")
 
 
 def digits(words):
