@@ -477,7 +477,8 @@ def _on_face(kinked: _Kinked, theta: Any, r: Any, fitted: Any) -> Any:
 def no_minimum(problem: Problem) -> bool:
     """Whether a direction lowers logistic or softmax for ever: separated classes, or with a penalty a class that has no rows.
 
-    Such a direction has margins ≥ 0 in all rows and one above 0: a linear program finds the largest sum of margins.
+    Such a direction has margins ≥ 0 in all rows and one above 0: a linear program finds the largest sum of margins, in
+    orthogonal columns, for what only the difference of two nearly equal columns separates is separated as well.
     """
     if problem.loss not in ("logistic", "softmax"):
         return False
@@ -485,10 +486,13 @@ def no_minimum(problem: Problem) -> bool:
         return any(no_minimum(dataclasses.replace(problem, Y=problem.Y[:, c : c + 1], k=1)) for c in range(problem.k))
     standard = _Standard(problem)
     A = standard.A if not (problem.l1 or problem.l2) else standard.A[:, standard.A.shape[1] - int(problem.bias) :]
-    heavy, m = problem.p > 0, A.shape[1]
+    heavy = problem.p > 0
+    A, Y = A[heavy].astype(float), problem.Y[heavy]
+    U, sizes, _ = np.linalg.svd(A, full_matrices=False)
+    A = U[:, sizes > 1e-13 * sizes.max(initial=0)] * len(A) ** 0.5
+    m = A.shape[1]
     if not m:
         return False
-    A, Y = A[heavy].astype(float), problem.Y[heavy]
     if problem.loss == "logistic":
         margins = np.where(Y > 0.5, A, -A)
     else:
