@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import collections
-import multiprocessing
 import sys
 import warnings
 from typing import Any, NamedTuple
@@ -165,13 +164,6 @@ def judged(number: int) -> Verdict:
 # ----------------------------------------------------------------------------------------------------------------- the command
 
 
-def judge_all(these: list[int], jobs: int = 1) -> list[Verdict]:
-    if jobs == 1:
-        return [judged(number) for number in these]
-    with multiprocessing.Pool(jobs) as pool:
-        return pool.map(judged, these, chunksize=5)
-
-
 def report(verdicts: list[Verdict], examples: int = 5) -> str:
     lines = []
     for fault in FAULTS:
@@ -198,7 +190,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--examples", type=int, default=5, help="how many cases of each fault are printed")
     args = parser.parse_args(words)
     these = [args.only] if args.only is not None else differential.numbers(args.cases, args.seed, args.loss)
-    verdicts = judge_all(these, args.jobs)
+    verdicts = differential.judge_all(these, args.jobs, judged, tell=True)
     print(report(verdicts, args.examples))
     return int(any(verdict.faults for verdict in verdicts))
 

@@ -14,7 +14,7 @@ CASES = 60
 
 @pytest.fixture(scope="module")
 def verdicts():
-    return proofs.judge_all(differential.numbers(CASES, seed=1, loss=None))
+    return differential.judge_all(differential.numbers(CASES, seed=1, loss=None), judge=proofs.judged)
 
 
 @pytest.mark.parametrize("fault", proofs.FAULTS)
