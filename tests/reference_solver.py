@@ -27,11 +27,11 @@ Point = tuple[Any, Any]  # W (d, k), b (k,), long double; without a bias b is 0
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """X (n, d), Y (n, k), or (n, 1) labels for softmax; p the rows' shares of the weights, which sum to 1."""
+    """X (n, d), Y (n, k), or (n, 1) labels for softmax; s the rows' weights."""
 
     X: Any
     Y: Any
-    p: Any
+    s: Any
     loss: str
     parameter: float
     l1: Any
@@ -45,7 +45,12 @@ class Problem:
     ) -> Problem:
         s = np.ones(len(X), LD) if weights is None else np.asarray(weights, LD)
         Y = np.asarray(Y, LD).reshape(len(X), -1)
-        return cls(np.asarray(X, LD), Y, s / s.sum(), loss, parameter, LD(l1), LD(l2), bias, k)
+        return cls(np.asarray(X, LD), Y, s, loss, parameter, LD(l1), LD(l2), bias, k)
+
+    @functools.cached_property
+    def p(self) -> Any:
+        """The rows' shares of the weights, which sum to 1."""
+        return self.s / self.s.sum()
 
     def point(self, weights: Any, bias: Any) -> Point:
         """Parameters as (d, k) and (k,)."""
@@ -72,7 +77,8 @@ class Problem:
         A prediction is a sum of d + 1 products, each of parameters that are rounded themselves, from which the target is
         taken: at most d + 3 roundings by eps/2 of Σ|x||w| + |b| + |y|. ℓ is convex, so that predictions off by δ change it by
         at most the larger of ℓ(ŷ + δ) − ℓ(ŷ) and ℓ(ŷ − δ) − ℓ(ŷ), which holds at a kink and where the slope is 0 as well. For
-        softmax the worst is y's own prediction lower and the others higher. Summing adds roundings of the objective itself.
+        softmax the worst is y's own prediction lower and the others higher; its logsumexp(ŷ) − ŷ_y is besides a difference of
+        numbers of the size of ŷ. Summing adds roundings of the objective itself.
         """
         W, b = point
         raw = self.raw(point)
@@ -85,10 +91,13 @@ class Problem:
             signs = (np.ones_like(raw), -np.ones_like(raw))
             if self.loss != "logistic":
                 size = size + np.abs(self.Y)
-        off = (self.X.shape[1] + 3) * LD(eps) / 2 * size
+        unit = (self.X.shape[1] + 3) * LD(eps) / 2
+        off = unit * size
         there = rows_loss(raw, self.Y, self.loss, self.parameter)
         worst = np.maximum.reduce([rows_loss(raw + sign * off, self.Y, self.loss, self.parameter) for sign in signs])
-        return (self.p * (worst - there)).sum() + (self.X.shape[1] + 3) * LD(eps) / 2 * self.objective(point)
+        if self.loss == "softmax":
+            worst = worst + unit * (1 + np.abs(raw).max(axis=1))
+        return (self.p * (worst - there)).sum() + unit * self.objective(point)
 
     def constant(self) -> Any:
         """The lowest objective without weights: by the best bias alone where there is one, or its infimum."""
@@ -161,14 +170,18 @@ def _softmax(raw: Any) -> Any:
 
 
 STEPS = 100
+# What overflows is not finite, and so never the lowest.
+_quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")
 
 
+@_quiet
 def minimise(problem: Problem, known: Point) -> Point:
     """The lowest point found: of a known one, of what is below zeros, and where there is a kink near a program's solution."""
     start = _by_output(problem, _program) if problem.loss in (*KINKED, "huber") else problem.zeros
     return lowest(problem, [known, start, *improved(problem, [start])])
 
 
+@_quiet
 def improved(problem: Problem, starts: list[Point], steps: int = STEPS) -> list[Point]:
     """Each start, gone on from: down by Newton's method, or onto a nearby face of mae and quantile."""
     if problem.loss in KINKED:
@@ -338,7 +351,10 @@ def _direction(H: Any, theta: Any, slope: Any, face: Any, free: Any) -> Any:
             scale = np.sqrt(np.diag(inner))
             scale[scale == 0] = 1
             right = slope.ravel()[at].astype(float) / scale
-            direction[at] = np.linalg.lstsq(inner / scale / scale[:, None], -right, rcond=1e-15)[0] / scale
+            try:
+                direction[at] = np.linalg.lstsq(inner / scale / scale[:, None], -right, rcond=1e-15)[0] / scale
+            except np.linalg.LinAlgError:
+                return np.zeros_like(theta)  # not finite: no direction
         direction = direction.reshape(theta.shape)
         out = free & (theta == 0) & (direction * face < 0)
         if not out.any():
@@ -461,7 +477,8 @@ def _on_face(kinked: _Kinked, theta: Any, r: Any, fitted: Any) -> Any:
 def no_minimum(problem: Problem) -> bool:
     """Whether a direction lowers logistic or softmax for ever: separated classes, or with a penalty a class that has no rows.
 
-    Such a direction has margins ≥ 0 in all rows and one above 0: a linear program finds the largest sum of margins.
+    Such a direction has margins ≥ 0 in all rows and one above 0: a linear program finds the largest sum of margins, in
+    orthogonal columns, for what only the difference of two nearly equal columns separates is separated as well.
     """
     if problem.loss not in ("logistic", "softmax"):
         return False
@@ -469,10 +486,13 @@ def no_minimum(problem: Problem) -> bool:
         return any(no_minimum(dataclasses.replace(problem, Y=problem.Y[:, c : c + 1], k=1)) for c in range(problem.k))
     standard = _Standard(problem)
     A = standard.A if not (problem.l1 or problem.l2) else standard.A[:, standard.A.shape[1] - int(problem.bias) :]
-    heavy, m = problem.p > 0, A.shape[1]
+    heavy = problem.p > 0
+    A, Y = A[heavy].astype(float), problem.Y[heavy]
+    U, sizes, _ = np.linalg.svd(A, full_matrices=False)
+    A = U[:, sizes > 1e-13 * sizes.max(initial=0)] * len(A) ** 0.5
+    m = A.shape[1]
     if not m:
         return False
-    A, Y = A[heavy].astype(float), problem.Y[heavy]
     if problem.loss == "logistic":
         margins = np.where(Y > 0.5, A, -A)
     else:

@@ -70,13 +70,13 @@ def raw(loss, predictions):
     return predictions - predictions.mean(axis=1, keepdims=True) if loss == "softmax" else predictions
 
 
-def same(first, second, of_first, of_second, back=lambda predictions: predictions):
+def same(first, second, of_first, of_second, back=lambda predictions: predictions, near=NEAR):
     """Predictions of rows as each answer knows them; ``back`` makes the second's comparable."""
     wanted, found = first.predict(of_first), back(second.predict(of_second))
     assert second.status == first.status == "converged"
     assert found.shape == wanted.shape
     off = np.abs(found - wanted).max(axis=0) / wanted.std(axis=0)
-    assert np.all(off <= NEAR), f"predictions off by {off} of their spread"
+    assert np.all(off <= near), f"predictions off by {off} of their spread"
 
 
 # Promise: units of the columns of X change nothing -------------------------------------------------------------------------
@@ -100,6 +100,17 @@ def test_units_of_all_columns_with_penalties_in_these_units(loss, penalty, facto
     X, Y = data(loss)
     scaled = {name: value * factor ** {"l1": 1, "l2": 2}[name] for name, value in penalty.items()}
     same(answer("fit", loss, X, Y, **penalty), answer("fit", loss, factor * X, Y, **scaled), X, factor * X)
+
+
+@every_loss
+@pytest.mark.parametrize("factor", [1e-6, 1e6])
+def test_units_in_float32(loss, factor):
+    """Where 1e-6 of the scale is proved, predictions are a hundred times as far as in float64 from each other."""
+    X, Y = (part.astype(np.float32) for part in data(loss))
+    Z = X * np.array([factor, 1.0, 1 / factor, factor], np.float32)
+    second = factor if loss in REAL else 1.0
+    other = answer("fit", loss, Z, Y * np.float32(second), delta=DELTA * second)
+    same(answer("fit", loss, X, Y), other, X, Z, lambda predictions: predictions / second, near=100 * NEAR)
 
 
 @both_faces
