@@ -290,7 +290,7 @@ class Newton:
         gap = min(proof.objective, math.inf if proof.gap is None else proof.gap)  # no loss is below 0
         if stuck:
             enough *= self._leeway()
-        if gap <= enough + 2 * proof.rounding:
+        if gap <= enough + 2 * proof.rounding or (proof.separates and gain <= enough):
             numbers.ended[i], numbers.gap[i] = Numbers.PROVED, gap
             if proof.separates or (part.bias is not None and self.absent[i]):
                 self.separating[i] = step.delta if proof.separates else 0 * step.delta
