@@ -106,7 +106,7 @@ class Frame:
         self.mean: Floats = mean
         """μ, which the weights' coordinates are about; zeros without a bias."""
         self.shift: Floats = mean
-        self.spread = np.diag(C).copy()
+        self.spread = np.maximum(np.diag(C), 0.0)
         self.constant: Array = self.spread <= (16 * _EPS * mean) ** 2
         d = len(mean)
         self.plain = np.zeros((d + bias, d + bias))
