@@ -46,8 +46,8 @@ __version__ = "0.1.0"
 __all__ = [
     "MLP", "SGD", "Adagrad", "Adam", "AdamW", "Checkpoint", "CheckpointWarning", "ConditionWarning", "ConvergenceWarning",
     "DivergenceError", "DivergenceWarning", "Epoch", "History", "LabelWarning", "LearningRateWarning", "Linear", "Nesterov",
-    "PrecisionWarning", "RMSprop", "Run", "SeparationWarning", "Spectrum", "TableError", "TableWarning", "check_gradient", "fit",
-    "load", "losses", "open_table", "optimizers", "plots", "save", "schedules", "spectrum", "train",
+    "PrecisionWarning", "RMSprop", "Run", "SeparationWarning", "Spectrum", "TableError", "TableWarning", "check_gradient",
+    "fit", "load", "losses", "open_table", "optimizers", "plots", "save", "schedules", "spectrum", "train",
 ]  # fmt: skip
 
 _HOME = {

@@ -134,7 +134,8 @@ class Frame:
 
     def bound(self, k: int, curvature: float) -> Floats:
         """c·ZᵀZ/n of k outputs, each by itself."""
-        return np.kron(np.eye(k), curvature * self.plain)
+        whole: Floats = np.kron(np.eye(k), curvature * self.plain)
+        return whole
 
     def terms(self, weights: Floats, bias: Floats | None) -> float:
         """How large the terms are that a prediction is the sum of: its rounding is so many times ε."""
@@ -166,7 +167,9 @@ class Frame:
         Where the Hessian is 0 in a direction in which the gradient is not, the model has no minimum: the step then is one with
         a little damping.
         """
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # far from the best weights: such a step is not taken
+        with np.errstate(
+            over="ignore", invalid="ignore", divide="ignore"
+        ):  # far from the best weights: such a step is not taken
             return self._step(local, weights, curvature, damping, backend)
 
     def _step(self, local: Local, weights: Floats, curvature: float, damping: float, backend: Any) -> Step:
@@ -232,7 +235,7 @@ def _pairs(part: Part, loss: Loss) -> list[tuple[int, int]]:
 
 
 def _size(part: Part, loss: Loss) -> int:
-    d, k = part.weights.shape
+    d, k = len(part.weights), len(part.outputs)
     kinks = EXPONENTS if loss.flat else 0
     return 2 + k + k * d + 2 + kinks + len(_pairs(part, loss)) * (2 + d + d * d)
 
@@ -242,7 +245,7 @@ def _sums(piece: Piece, n_threads: int, *, backend: str, loss: Loss, parts: list
     kernel = BACKENDS[backend]
     X = piece.X.astype(np.float64, order="C") if piece.X.dtype != np.float64 else piece.X
     s = None if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
-    whole = []
+    whole: list[Any] = []
     for part in parts:
         own = list(part.outputs) if loss.targets != "classes" else [0]
         Y = np.ascontiguousarray(piece.Y[:, own], np.float64)

@@ -348,6 +348,8 @@ class Training(Problem):
             self.passes, self.engine_now = (self.X, self.Y, self.sample_weight), self.engine
             weights, bias = self._final(self.state.weights, self.state.bias)
             self.take(self.evaluated(weights, bias))
+        if self.newton and self.X.dtype != np.float64:
+            status = self._as_rounded(status)
         if status == "diverged":
             message = limits.diverged(self)
             self.anchors = None
@@ -361,6 +363,17 @@ class Training(Problem):
         limits.ended(self, run)
         endings.warn(self, status, stalled, metric, separating)
         return run
+
+    def _as_rounded(self, status: str) -> str:
+        """The loss is that of the weights in X's dtype; where rounding makes it worse than that of weights of 0, they become 0."""
+        self.loss = self.objective_at(*self._final(self.state.weights, self.state.bias))
+        zeros = self.objective_of_zeros()
+        if self.loss <= zeros * (1 + float(np.finfo(self.X.dtype).eps)) or not self.done:
+            return status
+        bias = self.state.bias
+        self.state.weights, self.state.bias = 0 * self.state.weights, None if bias is None else 0 * bias
+        self.loss = zeros
+        return "epochs" if status == "converged" else status
 
     def fresh_state(self, method: str) -> _State:
         """The state before the first epoch."""

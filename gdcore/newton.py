@@ -47,6 +47,8 @@ _CLOSE = 0.1  # of what smoothing costs: a smoothed problem that has less to gai
 _EXACT = 1e-9  # of what smoothing costs: solved so well that a proof can be made of its slopes
 _LEEWAY = 1000.0
 _SIXTEEN, _ROWS = 16, 64
+_NEAR = 0.01  # of the loss is left to gain, or less
+_DIGITS = 1e-21  # of the loss: when no more is left to gain, weights have ten digits
 _SLOW = 0.25  # of what there was to gain is left: a Hessian of some of the rows tells too little
 _ROUGH = 1e-7  # of the terms of a prediction: residuals so small say nothing of how wide h should be
 _UNBOUNDED = 1e300  # what a model without a minimum has to gain
@@ -99,7 +101,10 @@ class Newton:
         columns = t.moments.of_columns()
         self.frame = Frame(columns, t.state.bias is not None, t.l1, t.l2)
         self.metric = Metric([columns], [self.loss.curvature or 1.0], t.l2, t.state.bias is not None, "gram")
-        self.guesses, self.absent = self._guesses() if self.loss.targets != "real" else (np.zeros(k), np.zeros(k, bool))
+        self.guesses: Floats = np.zeros(k)
+        self.absent: Array = np.zeros(k, bool)
+        if self.loss.targets != "real":
+            self.guesses, self.absent = self._guesses()
         state, numbers = t.state, Numbers(t.state.scalars)
         fresh = bool(np.isinf(numbers.met).all())
         if fresh:
@@ -158,7 +163,8 @@ class Newton:
             done = int(counted[0])
             began = time.perf_counter()
             gradient = t.gradients() if t.each else None
-            state, found = self._epoch()
+            with np.errstate(all="ignore"):  # a step that leaves the finite numbers is not taken
+                state, found = self._epoch()
             # One assignment makes the epoch a whole one, wherever a signal strikes.
             t.state = state
             self.locals = found
@@ -271,8 +277,7 @@ class Newton:
             )
             l1 = np.where(there.weights == 0, side * np.abs(w), np.sign(there.weights) * w)
             slopes.append(slope + self.frame.l1 * float(np.sum(l1)))
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            meet = np.divide(found.smoothed - slopes[1] - before.smoothed, slopes[0] - slopes[1])
+        meet = np.divide(found.smoothed - slopes[1] - before.smoothed, slopes[0] - slopes[1])
         return float(np.clip(meet, 1e-6, 0.5)) if np.isfinite(meet) else 0.25
 
     def _judge(self, state: Any, i: int, local: Local, taken: bool) -> None:
@@ -286,7 +291,7 @@ class Newton:
         if self.kinked or part.smoothing > self.loss.parameter * self.loss.flat:
             self._narrow(state, i, local, (step.delta, gain, noise), stuck)
             return
-        if numbers.met[i] <= noise:
+        if numbers.met[i] <= noise and self.loss.targets == "real":
             numbers.ended[i], numbers.gap[i] = Numbers.PROVED, numbers.met[i]  # no loss is below 0
             return
         if step.bounded and numbers.damping[i] < _LEAST_DAMPING:
@@ -297,10 +302,11 @@ class Newton:
             near = min(size, delta)
             scale = min(scale, near * (size - near / 2) + self.frame.penalty(part.weights))
         enough = self._tol() * scale + noise
-        falls = not before <= gain * _PROGRESS and gain > _EPS**2 * noise
+        falls = not before <= gain * _PROGRESS and gain > _DIGITS * scale
         done = gain <= enough and not (self.t.options.tol is None and taken and falls)
         if numbers.stride[i] > 1:
-            if stuck or done or not taken or gain > _SLOW * before or numbers.met[i] <= enough:
+            slow = gain < _NEAR * scale and (not taken or gain > _SLOW * before)
+            if stuck or slow or gain <= enough or numbers.met[i] <= enough:
                 numbers.stride[i], numbers.share[i], numbers.gain[i] = 1.0, 1.0, math.nan
             return
         if not stuck and not done and not (numbers.met[i] <= enough and self.loss.targets != "real"):
@@ -315,7 +321,8 @@ class Newton:
         if gap <= enough + 2 * proof.rounding or (proof.separates and gain <= enough):
             numbers.ended[i], numbers.gap[i] = Numbers.PROVED, gap
             if proof.separates or (part.bias is not None and self.absent[i]):
-                self.separating[i] = step.delta if proof.separates else 0 * step.delta
+                away = step.delta if proof.moves else self.frame.slope(weights, bias)
+                self.separating[i] = away if proof.separates else 0 * step.delta
         elif stuck:
             numbers.ended[i] = Numbers.STUCK
 
