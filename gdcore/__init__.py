@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         History,
         LearningRateWarning,
         Run,
+        ScaleWarning,
     )
     from gdcore.sources import TableError
     from gdcore.spectrum import Spectrum, spectrum
@@ -41,9 +42,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "MLP", "SGD", "Adagrad", "Adam", "AdamW", "Checkpoint", "CheckpointWarning", "ConditionWarning", "DivergenceError",
-    "DivergenceWarning", "Epoch", "History", "LearningRateWarning", "Linear", "Nesterov", "RMSprop", "Run", "Spectrum",
-    "TableError", "TableWarning", "check_gradient", "fit", "load", "losses", "open_table", "optimizers", "plots", "save",
-    "schedules", "spectrum", "train",
+    "DivergenceWarning", "Epoch", "History", "LearningRateWarning", "Linear", "Nesterov", "RMSprop", "Run", "ScaleWarning",
+    "Spectrum", "TableError", "TableWarning", "check_gradient", "fit", "load", "losses", "open_table", "optimizers", "plots",
+    "save", "schedules", "spectrum", "train",
 ]  # fmt: skip
 
 _HOME = {
@@ -55,7 +56,7 @@ _HOME = {
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Nesterov", "RMSprop"),
     "run": (
         "Checkpoint", "CheckpointWarning", "ConditionWarning", "DivergenceError", "DivergenceWarning", "Epoch", "History",
-        "LearningRateWarning", "Run",
+        "LearningRateWarning", "Run", "ScaleWarning",
     ),
     "sources": ("TableError",),
     "spectrum": ("Spectrum", "spectrum"),

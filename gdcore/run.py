@@ -126,6 +126,10 @@ class ConditionWarning(UserWarning):
     """The columns of X are dependent, or so nearly that the weights cannot be told apart."""
 
 
+class ScaleWarning(UserWarning):
+    """Columns of X, or Y, are of sizes that gradient descent without a metric learns badly from."""
+
+
 class CheckpointWarning(UserWarning):
     """A checkpoint could not be written, or a run goes on from it on a machine whose bits differ."""
 
@@ -233,7 +237,7 @@ class Run:
             How many more.
         **options
             Options of `fit` that shall change, but for the optimizer; the others, sample_weight and validation included, stay
-            as they were.
+            as they were. ``model``: where to go on from in the place of this run's, with the optimizer's state as it is.
 
         Returns
         -------
