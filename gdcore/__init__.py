@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Checkpoint,
         CheckpointWarning,
         ConditionWarning,
+        ConvergenceWarning,
         DivergenceError,
         DivergenceWarning,
         Epoch,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         LearningRateWarning,
         Run,
         ScaleWarning,
+        SeparationWarning,
     )
     from gdcore.sources import TableError
     from gdcore.spectrum import Spectrum, spectrum
@@ -41,10 +43,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "MLP", "SGD", "Adagrad", "Adam", "AdamW", "Checkpoint", "CheckpointWarning", "ConditionWarning", "DivergenceError",
-    "DivergenceWarning", "Epoch", "History", "LearningRateWarning", "Linear", "Nesterov", "RMSprop", "Run", "ScaleWarning",
-    "Spectrum", "TableError", "TableWarning", "check_gradient", "fit", "load", "losses", "open_table", "optimizers", "plots",
-    "save", "schedules", "spectrum", "train",
+    "MLP", "SGD", "Adagrad", "Adam", "AdamW", "Checkpoint", "CheckpointWarning", "ConditionWarning", "ConvergenceWarning",
+    "DivergenceError", "DivergenceWarning", "Epoch", "History", "LearningRateWarning", "Linear", "Nesterov", "RMSprop", "Run",
+    "ScaleWarning", "SeparationWarning", "Spectrum", "TableError", "TableWarning", "check_gradient", "fit", "load", "losses",
+    "open_table", "optimizers", "plots", "save", "schedules", "spectrum", "train",
 ]  # fmt: skip
 
 _HOME = {
@@ -55,8 +57,8 @@ _HOME = {
     "models": ("Linear",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Nesterov", "RMSprop"),
     "run": (
-        "Checkpoint", "CheckpointWarning", "ConditionWarning", "DivergenceError", "DivergenceWarning", "Epoch", "History",
-        "LearningRateWarning", "Run", "ScaleWarning",
+        "Checkpoint", "CheckpointWarning", "ConditionWarning", "ConvergenceWarning", "DivergenceError", "DivergenceWarning",
+        "Epoch", "History", "LearningRateWarning", "Run", "ScaleWarning", "SeparationWarning",
     ),
     "sources": ("TableError",),
     "spectrum": ("Spectrum", "spectrum"),

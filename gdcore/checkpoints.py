@@ -1,6 +1,7 @@
 """Checkpoints of `gdcore.fit`: all that a run needs to go on after its process is gone, in one `gdcore.container`.
 
-Every so many seconds, between two epochs, the state is copied; a thread packs and writes the copy while training goes on.
+Every so many seconds, between two epochs, the state is copied; a thread packs and writes the copy while training goes on, and
+ends with it.
 What is stored is what `Run.resume` goes on from: parameters, the optimizer's memory, how the learning rate was found, the best
 model so far, the history. `gdcore.fingerprints` says whether it belongs to the run that wants to go on from it.
 """
@@ -10,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import queue
 import threading
 import time
 import warnings
@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gdcore import container, fingerprints
+from gdcore import container, fingerprints, rows, schema
+from gdcore.ahead import ending
 from gdcore.arguments import yes_or_no
 from gdcore.container import FileError
 from gdcore.loop import history_of
-from gdcore.run import Checkpoint, CheckpointWarning, History, Method
+from gdcore.run import MOST_EPOCHS, Checkpoint, CheckpointWarning, History, Method
 
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 FORMAT = container.Format("gdcore-checkpoint", "1", "checkpoint")
 _META = container.COMMON | {"status", "method", "why", "epoch", "configuration", "data", "environment"}
 _NUMBERS = ("loss", "norm", "ceiling", "quick", "best", "waited", "tol", "judged")  # of the array of this name, in order
+_STATUS = ("running", "epochs", "converged", "early_stopped", "interrupted")
+_CONFIGURATION = schema.mapping(schema.text)
 _PAUSE = 0.2  # seconds that a call of a backend takes at most, about, where somebody wants to look between two
 _JOIN = 512  # pieces of history that are joined at once: for so long other threads wait
 
@@ -69,16 +72,16 @@ class Keeper:
     """Keeps the checkpoint of one `gdcore.loop.Training`."""
 
     def __init__(self, checkpoint: Checkpoint, resume: bool) -> None:
-        self.path, self._every, self._resume = checkpoint.path, checkpoint.seconds, resume
+        self.name, self._every, self._resume = checkpoint.path, checkpoint.seconds, resume
+        self.path = os.path.abspath(checkpoint.path)  # once: the working folder may change
         self.seconds = min(_PAUSE, self._every / 4)
         """So often it wants to look."""
         self._thread: threading.Thread | None = None
-        self._copies: queue.SimpleQueue[tuple[Any, _Copy] | None] = queue.SimpleQueue()  # for the thread; None ends it
-        self._busy = False
         self._writing = threading.Lock()
         self._written = -1  # the epoch that the file has
-        self._failure: BaseException | None = None
-        self._warned = False
+        self._lost = False  # the file is another's now
+        self._news: dict[str, str] = {}  # what is to be warned of, by its kind
+        self._told: set[str] = set()  # kinds that were
         self._data: dict[str, Any] | None = None
 
     # Before the first epoch ------------------------------------------------------------------------------------------------
@@ -87,8 +90,9 @@ class Keeper:
         """What the file holds, if it is a checkpoint of this run; None where there is no file."""
         container.library()
         self._configuration = fingerprints.configuration(t)
-        if not os.path.exists(self.path):
-            folder = os.path.dirname(os.path.abspath(self.path))
+        self._own = container.Own(self.path)
+        if not self._own.there:
+            folder = os.path.dirname(self.path)
             if not os.path.isdir(folder):
                 raise FileNotFoundError(f"checkpoint cannot be written: there is no folder {folder}")
             return None
@@ -96,19 +100,20 @@ class Keeper:
             arrays, meta = container.read(FORMAT, self.path)
             if set(meta) != _META:
                 raise FileError("its metadata have a name missing or too many")
-            configuration, data = (container.json_of(meta[name], f"its {name}") for name in ("configuration", "data"))
+            configuration = container.json_of(meta["configuration"], "its configuration", _CONFIGURATION)
+            data = container.json_of(meta["data"], "its data", fingerprints.DATA, finite=False)
         except FileError as error:
-            raise FileError(f"{self.path} is there, and cannot be gone on from: {error}") from None
+            raise FileError(f"{self.name} is there, and cannot be gone on from: {error}") from None
         if not self._resume:
             raise ValueError(
-                f"{self.path} is there: the checkpoint of a run at epoch {meta['epoch'][:20]}, written {meta['saved'][:20]}; "
+                f"{self.name} is there: the checkpoint of a run at epoch {meta['epoch'][:20]}, written {meta['saved'][:20]}; "
                 "resume=True goes on from it; for a new run delete it, or give another path"
             )
         self._check(t, meta, configuration, data)
         try:
             stored = _stored(t, arrays, meta)
-        except (ValueError, TypeError, LookupError) as error:
-            raise FileError(f"{self.path} cannot be gone on from: it holds no state of this run: {error}") from None
+        except (ValueError, LookupError) as error:
+            raise FileError(f"{self.name} cannot be gone on from: it holds no state of this run: {error}") from None
         self._written = len(stored.history) and int(stored.history.epoch[-1])
         return stored
 
@@ -116,7 +121,7 @@ class Keeper:
         """ValueError where the file is of another run."""
         if changed := fingerprints.changes(configuration, self._configuration):
             raise ValueError(
-                f"{self.path} is the checkpoint of a run with other options: {'; '.join(changed)}. Go on with those that it "
+                f"{self.name} is the checkpoint of a run with other options: {'; '.join(changed)}. Go on with those that it "
                 "had, or give another path"
             )
         here = fingerprints.environment()
@@ -124,12 +129,12 @@ class Keeper:
         same = meta["environment"] == here
         if changed := fingerprints.data_changes(data, self._data, same):
             raise ValueError(
-                f"{self.path} is the checkpoint of a run on other data: {'; '.join(changed)}. Go on with the data that it "
+                f"{self.name} is the checkpoint of a run on other data: {'; '.join(changed)}. Go on with the data that it "
                 "had, or give another path"
             )
         if not same:
             warnings.warn(
-                f"{self.path} was written by {meta['environment'][:200]}; this is {here}: the run goes on, but its bits are "
+                f"{self.name} was written by {meta['environment'][:200]}; this is {here}: the run goes on, but its bits are "
                 "no longer those of one run",
                 CheckpointWarning,
                 stacklevel=5,
@@ -150,35 +155,36 @@ class Keeper:
         """Writes, if it is time to and no writing is still going on."""
         self._warn(6)
         now = time.monotonic()
-        if now < self._next or self._busy:
+        if now < self._next or self._busy or self._lost or ending(threading.current_thread()):
             return
         self._next = now + self._every
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="gdcore-checkpoint")
-            self._thread.start()
         copy = self._copy(t, "running")
-        self._busy = True
-        self._copies.put((t, copy))  # which does not wait for the thread to begin
+        # Not a daemon: the interpreter waits for what is being written.
+        self._thread = threading.Thread(target=self._try, args=(t, copy), name="gdcore-checkpoint", daemon=False)
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._news["alone"] = f"the training waits for each writing of the checkpoint: {error}"
+            self._try(t, copy)
 
     def finish(self, t: Any, status: str) -> None:
         """Writes the state that the run ended with; after `close`."""
         self._warn(5)
         if self._status is not None and not t.done and status in (self._status, "epochs"):
             return  # the file has it already
-        self._failure, self._warned = None, False
+        self._news.pop("failure", None)
+        self._told.discard("failure")
         self._try(t, self._copy(t, status))
         self._warn(5)
 
     def close(self, t: Any) -> None:
-        """Ends the thread, after a writing that is going on."""
-        self._copies.put(None)
-        if self._thread is not None and self._thread.is_alive():
+        """Waits for a writing that is going on."""
+        if self._busy and self._thread is not None:
             self._thread.join()
 
-    def _work(self) -> None:
-        while (copy := self._copies.get()) is not None:
-            self._try(*copy)
-            self._busy = False
+    @property
+    def _busy(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
 
     def _copy(self, t: Any, status: str) -> _Copy:
         # The pieces of history are not copied: those that are filled do not change.
@@ -188,23 +194,26 @@ class Keeper:
     def _try(self, t: Any, copy: _Copy) -> None:
         try:
             with self._writing:
-                if copy.epoch < self._written:
+                if copy.epoch < self._written or self._lost:
                     return
-                container.write(self.path, self._pack(t, copy))
+                container.write(self._own, self._pack(t, copy))
                 self._written = copy.epoch
+        except container.TakenError:
+            self._lost = True
+            self._news["lost"] = (
+                f"{self.name} is no longer the file that this run wrote: another run or program has replaced it. It is left "
+                f"as it is, and this run, at epoch {copy.epoch}, is kept nowhere; the training goes on"
+            )
         except Exception as error:  # whatever it is, it must not end the training, and is told
-            self._failure = error
+            there = f"the one there is of epoch {self._written}" if self._written >= 0 else "there is none"
+            told = f"the checkpoint was not written ({there}); the training goes on"
+            self._news["failure"] = f"{told}. {type(error).__name__}: {error}"
 
     def _warn(self, level: int) -> None:
-        if self._failure is None or self._warned:
-            return
-        self._warned = True
-        there = f"the one there is of epoch {self._written}" if self._written >= 0 else "there is none"
-        warnings.warn(
-            f"the checkpoint was not written ({there}); the training goes on. {type(self._failure).__name__}: {self._failure}",
-            CheckpointWarning,
-            stacklevel=level,
-        )
+        for kind, message in list(self._news.items()):
+            if kind not in self._told:
+                self._told.add(kind)
+                warnings.warn(message, CheckpointWarning, stacklevel=level)
 
     def _pack(self, t: Any, copy: _Copy) -> bytes:
         while self._joined < copy.pieces:
@@ -248,15 +257,20 @@ def _arrays(stored: Stored) -> dict[str, Array]:
 def _stored(t: Any, arrays: dict[str, Array], meta: dict[str, str]) -> Stored:
     """What `_arrays` made the arrays of; ValueError where they are not those of a run of this training."""
     method = Method(meta["method"], meta["why"])
-    if method not in ("stream", "gram", "exact"):
-        raise ValueError(f"its method {method[:20]!a} is unknown")
+    for name, known_ones in (("method", ("stream", "gram", "exact")), ("status", _STATUS)):
+        if meta[name] not in known_ones:
+            raise ValueError(f"its {name} {meta[name][:20]!a} is unknown")
     state = t.fresh_state(method)
     known = {f"history.{name}" for name in History.NAMES} | {"numbers"}
-    length = len(arrays["history.epoch"])
+    epochs = arrays["history.epoch"]
     for name in History.NAMES:
-        _like(arrays, f"history.{name}", np.empty(length, np.int64 if name == "epoch" else np.float64))
+        _like(arrays, f"history.{name}", np.empty(len(epochs), np.int64 if name == "epoch" else np.float64))
+    if len(epochs) and not (epochs[0] >= 1 and (np.diff(epochs) > 0).all() and epochs[-1] <= MOST_EPOCHS):
+        raise ValueError("the epochs of its history do not follow each other")
     _like(arrays, "numbers", np.empty(len(_NUMBERS)))
     number = dict(zip(_NUMBERS, arrays["numbers"].tolist(), strict=True))
+    if not 0 <= number["waited"] <= MOST_EPOCHS:
+        raise ValueError(f"the epochs that it has waited are {number['waited']}")
     for name in ("weights", "bias", "memory", "steps", "scalars"):
         if getattr(state, name) is not None:
             setattr(state, name, _like(arrays, name, getattr(state, name)))
@@ -266,11 +280,17 @@ def _stored(t: Any, arrays: dict[str, Array], meta: dict[str, str]) -> Stored:
         state.best = (number["best"], _like(arrays, "best.weights", state.weights), bias)
         known |= {"best.weights", "best.bias"} if bias is not None else {"best.weights"}
     if "origin.facts" in arrays:
-        facts, first, delta, u = (arrays[f"origin.{name}"] for name in ("facts", "first", "delta", "u"))
+        p = (t.d + t.has_bias, t.outputs)
+        facts = _like(arrays, "origin.facts", np.empty(arrays["origin.facts"].size))
+        first = _like(arrays, "origin.first", np.array(0))
+        delta, u = (_like(arrays, f"origin.{name}", np.empty(p)) for name in ("delta", "u"))
         state.origin = (facts, int(first), (delta, u))
         known |= {"origin.facts", "origin.first", "origin.delta", "origin.u"}
     if set(arrays) != known:
         raise ValueError(f"its arrays are {sorted(arrays)}, not {sorted(known)}"[:300])
+    for name in ("weights", "bias", "memory", "best.weights", "best.bias"):
+        if name in arrays:
+            rows.check_finite(arrays[name], name)
     state.quick, state.waited = number["quick"], int(number["waited"])
     state.judged = None if math.isnan(number["tol"]) else (number["tol"], bool(number["judged"]))
     history = History(**{name: arrays[f"history.{name}"].copy() for name in History.NAMES})

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gdcore import schema
 from gdcore.sources import arrow
 
 if TYPE_CHECKING:
@@ -151,14 +152,28 @@ class Encoding:
         return asdict(self, dict_factory=_plain)
 
     @classmethod
-    def of_card(cls, card: dict[str, Any]) -> Encoding:
-        """From `card`."""
+    def of_card(cls, card: Any) -> Encoding:
+        """From `card`; ValueError where it is no such thing."""
+        ENCODING(card, "its encoding")
         target = card["target"]
         return cls(
             [_column(column) for column in card["columns"]],
             None if target is None else Target(_column(target["column"]), tuple(target["labels"])),
             card["weights"], card["missing"], list(card["others"]),
         )  # fmt: skip
+
+
+_COLUMN = schema.record({
+    "name": schema.text, "kind": schema.one_of("number", "integer", "boolean", "category"),
+    "values": schema.listed(schema.text), "base": schema.optional(schema.text), "mean": schema.optional(schema.number),
+})  # fmt: skip
+ENCODING = schema.record({
+    "columns": schema.listed(_COLUMN),
+    "target": schema.optional(schema.record({"column": _COLUMN, "labels": schema.listed(schema.scalar)})),
+    "weights": schema.optional(schema.text), "missing": schema.one_of("error", "drop", "mean"),
+    "others": schema.listed(schema.text),
+})  # fmt: skip
+"""What `Encoding.card` gives."""
 
 
 def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

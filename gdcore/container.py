@@ -14,6 +14,7 @@ import errno
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import stat
@@ -21,6 +22,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from gdcore import schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,12 +36,14 @@ VALUES = 250_000  # commas and brackets in a JSON text: they bound the memory th
 COMMON = {"format", "version", "gdcore", "saved", "sha256"}
 """The metadata that every container has."""
 
+_DEPTH = 100  # lists and dicts within each other: what shows them need not go deeper
 _CHECKSUM = re.compile(rb'"sha256":"([0-9a-f]{64})"')
 _OTHERS = {
     b"PK\x03\x04": "a zip archive, as .npz and PyTorch's files are", b"\x80": "a Python pickle", b"\x93NUMPY": "a NumPy array",
     b"\x1f\x8b": "compressed with gzip", b"PAR1": "a Parquet table",
 }  # fmt: skip
 _BUFFER = 1 << 20
+_PERMISSIONS = 0o777  # to read, write and run; not to become somebody else
 
 
 class FileError(ValueError):
@@ -55,14 +60,65 @@ class Format:
 # Writing -----------------------------------------------------------------------------------------------------------------
 
 
-def write(path: Path, data: bytes) -> None:
+class Own:
+    """The path of a file that this program writes again and again: it is replaced only while it is as this program left it.
+
+    Parameters
+    ----------
+    path : str
+        What is there now is this program's.
+
+    Attributes
+    ----------
+    there : bool
+        Whether a file was there when this program last looked.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._left = self._former = _identity(path)
+
+    def __fspath__(self) -> str:
+        return self.path
+
+    @property
+    def there(self) -> bool:
+        return bool(self._left)
+
+    def replace(self, temporary: str, target: str) -> None:
+        """`os.replace`, or TakenError."""
+        if _identity(target) not in ((), self._left):
+            raise TakenError(f"{self.path} is no longer the file that was left there")
+        left = _identity(temporary)
+        os.replace(temporary, target)
+        self._left, self._former = left, self._left
+
+    def restored(self) -> None:
+        """What `replace` replaced is there again."""
+        self._left = self._former
+
+
+class TakenError(Exception):
+    """Another program has written where this one was going to."""
+
+
+def _identity(path: str) -> tuple[int, ...]:
+    """By what the file there is known as the same one; empty where there is none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def write(path: Path | Own, data: bytes) -> None:
     """Writes a file whole or not at all: see `replacing`."""
     with replacing(path) as file:
         file.write(data)
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[io.BufferedIOBase]:
+def replacing(path: Path | Own) -> Iterator[io.BufferedIOBase]:
     """A file to write to, which takes the place of ``path`` when the block ends; with an exception, nothing is changed.
 
     After a crash the old file is there, or the new one, never a part: a temporary file beside it is written and brought to
@@ -77,6 +133,8 @@ def replacing(path: Path) -> Iterator[io.BufferedIOBase]:
 
     Raises
     ------
+    TakenError
+        The path is an `Own`, and another program has written there; nothing is changed.
     OSError
         Of the kind that the system reported; it says whether what was there is unchanged, as nearly always. Those of the
         block's own are passed on as they are.
@@ -96,12 +154,13 @@ def replacing(path: Path) -> Iterator[io.BufferedIOBase]:
     stem = f"{folder}/.gdcore-{os.urandom(8).hex()}"
     temporary, former = stem + ".tmp", stem + ".old"
     replaced = theirs = False
+    own = path if isinstance(path, Own) else None
     raw: _Temporary | None = None
     try:
         old = os.stat(target) if os.path.exists(target) else None
         if old and not stat.S_ISREG(old.st_mode):
             raise OSError(errno.EISDIR if stat.S_ISDIR(old.st_mode) else errno.EINVAL, "a folder or a device is there")
-        raw = _Temporary(temporary, old and stat.S_IMODE(old.st_mode))
+        raw = _Temporary(temporary, old and old.st_mode & _PERMISSIONS)
         file = io.BufferedWriter(raw, _BUFFER)
         theirs = True
         yield file
@@ -114,13 +173,15 @@ def replacing(path: Path) -> Iterator[io.BufferedIOBase]:
             if old:
                 with contextlib.suppress(OSError):  # not every file system lets a file have two names
                     os.link(target, former)
-            os.replace(temporary, target)
+            (os if own is None else own).replace(temporary, target)
             replaced = True
             _sync_folder(directory)
         except OSError:
             if replaced:
                 os.replace(former, target) if old else os.unlink(target)
                 replaced = False
+                if own is not None:
+                    own.restored()
             raise
         finally:
             with contextlib.suppress(OSError):
@@ -149,11 +210,12 @@ class _Temporary(io.RawIOBase):
 
     def __init__(self, path: str, mode: int | None) -> None:
         self.name = path
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        # Who may not read the file that is replaced cannot open this one either, not for a moment.
+        first = 0o666 if mode is None else 0o600
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, first)
         if mode is not None:
             try:
-                if stat.S_IMODE(os.fstat(self._file).st_mode) != mode:
-                    os.fchmod(self._file, mode)
+                os.fchmod(self._file, mode)
             except BaseException:
                 self.abandon()
                 raise
@@ -271,7 +333,7 @@ def _header(kind: Format, start: bytes, size: int) -> tuple[int, dict[str, str]]
         other = f"too long in its header, {length} bytes" if HEADER < length <= size else other if size else "empty"
         raise FileError(f"it is {other}: this is no {kind.noun} file, or a damaged one")
     try:
-        entries = json_of(start[8:end].decode(), "its header")
+        entries = json_of(start[8:end].decode(), "its header", schema.anything, finite=False)
     except UnicodeDecodeError:
         raise FileError("its header is not UTF-8: the file is damaged") from None
     meta = entries.pop("__metadata__", None) if isinstance(entries, dict) else None
@@ -286,20 +348,36 @@ def _header(kind: Format, start: bytes, size: int) -> tuple[int, dict[str, str]]
     return end, meta
 
 
-def json_of(text: str, what: str) -> Any:
-    """What the JSON text holds, where no name comes twice in an object."""
+def json_of(text: str, what: str, wanted: schema.Check, finite: bool = True) -> Any:
+    """What the JSON text holds, where no name comes twice in an object and the schema lets it through.
+
+    ``finite``: NaN and infinity, which are no JSON but which Python writes and reads, are refused.
+    """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(made := dict(pairs)) != len(pairs):
             raise ValueError("a name comes twice")
         return made
 
+    def read(digits: str) -> float:
+        value = float(digits)
+        if finite and not math.isfinite(value):
+            raise ValueError(f"{digits[:20]} is not finite")
+        return value
+
     if sum(map(text.count, ",[{")) > VALUES:
         raise FileError(f"{what} has more than {VALUES} values")
     try:
-        return json.loads(text, object_pairs_hook=unique)
+        value = json.loads(text, object_pairs_hook=unique, parse_float=read, parse_constant=read)
     except (ValueError, RecursionError) as error:
         raise FileError(f"{what} is not valid JSON ({str(error)[:80]}): the file is damaged") from None
+    if schema.depth(value) > _DEPTH:
+        raise FileError(f"{what} has more than {_DEPTH} lists and objects within each other")
+    try:
+        wanted(value, what)
+    except ValueError as error:
+        raise FileError(str(error)) from None
+    return value
 
 
 def _digest(data: bytes, at: int) -> str:

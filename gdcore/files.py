@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore import container, losses, rows
+from gdcore import container, losses, rows, schema
 from gdcore.container import FileError
 from gdcore.mlp import ACTIVATIONS, MLP, Layer
 from gdcore.models import Linear
@@ -27,7 +27,11 @@ ENDING = ".safetensors"
 """Of model files, by custom."""
 _PARTS = ("weights", "bias")
 _REQUIRED = container.COMMON | {"kind", "loss"}
-_ATTRIBUTES = {"columns": list, "card": dict, "training": dict}
+_ATTRIBUTES = {
+    "columns": schema.listed(schema.text),
+    "card": schema.mapping(schema.anything),
+    "training": schema.mapping(schema.anything),
+}
 
 
 def save(model_or_run: Linear | MLP | Run, path: Path) -> None:
@@ -157,12 +161,12 @@ def _model(arrays: dict[str, Array], meta: dict[str, str]) -> Linear | MLP:
             if 0 in model.sizes or [len(layer.weights) for layer in model.layers] != model.sizes[:-1]:
                 raise ValueError(f"its layers do not fit together: {model.layers}")
         model.loss = _loss(meta["loss"], meta.get("parameter"))
-        for name, kind in _ATTRIBUTES.items():
+        for name, what in _ATTRIBUTES.items():
             if name in meta:
-                value = container.json_of(meta[name], name)
-                if type(value) is not kind or (kind is list and not all(type(column) is str for column in value)):
-                    raise ValueError(f"its {name} must be a {'list of strings' if kind is list else 'dict'}")
-                setattr(model, name, value)
+                setattr(model, name, container.json_of(meta[name], f"its {name}", what))
+        d, columns = len(arrays["weights" if linear else "layers.0.weights"]), getattr(model, "columns", None)
+        if columns is not None and len(columns) != d:
+            raise ValueError(f"its columns are {len(columns)} names, and it has weights for {d} columns")
     except (ValueError, TypeError) as error:
         raise FileError(f"it holds no model that works: {str(error)[:300]}") from None
     return model

@@ -5,6 +5,7 @@ Memory holds a few pieces, whatever the file's size. A thread decodes the next p
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import warnings
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore import losses
-from gdcore.ahead import ahead
+from gdcore.ahead import Reader, ahead
 from gdcore.columns import EXACT, KINDS, Column, Encoding, Numbers, matrix
 from gdcore.csvfile import MEND
 from gdcore.moments import Moments
@@ -201,6 +202,7 @@ class FileTable(Table):
         self.notes: list[str] = []
         self.progress: Callable[[int], Any] | None = None
         self.seen = Glance(target_only=True)
+        self._reader: Reader | None = None  # of the last pass
         self._warned = 0
         self._constant: dict[str, Any] | None = {}  # see `_note_constant`; None after the first pass
 
@@ -303,10 +305,13 @@ class FileTable(Table):
             glance.complete = True
 
     def pieces(self, multiple: int) -> Iterator[Piece]:
-        for piece in ahead(super().pieces(multiple)):
-            self._warn()
-            yield piece
-        self._warn()
+        return self._read_ahead(super().pieces(multiple), self._warn)
+
+    def _read_ahead(self, pieces: Iterator[Piece], each: Callable[[], Any] | None = None) -> Iterator[Piece]:
+        """A pass; what one before, that was left, still reads ends first: both note what they see."""
+        found = ahead(pieces, after=self._reader, each=each)
+        self._reader = found.reader
+        return found
 
     def read(self) -> Piece:
         whole = super().read()
@@ -368,9 +373,11 @@ class FileTable(Table):
         width = 8 * len(self.names)
         rows = max(1, _BYTES // width, min(_FEW, _WIDE // width))
         batches = self.source.batches(names)
-        for batch in batches if self.kept else ahead(batches):  # what is not kept is decoded, in a thread of its own
-            for start in range(0, batch.num_rows, rows):
-                yield batch.slice(start, rows)
+        # What is not kept is decoded, in a thread of its own.
+        with contextlib.nullcontext(batches) if self.kept else contextlib.closing(ahead(batches)) as found:
+            for batch in found:
+                for start in range(0, batch.num_rows, rows):
+                    yield batch.slice(start, rows)
 
     def _piece(self, numbers: list[Floats], rows: Array | None) -> Piece:
         if rows is not None:
@@ -488,7 +495,7 @@ class HeldOut(Table):
         yield from (test for _, test in self.table.both(train=False) if test is not None and len(test.X))
 
     def pieces(self, multiple: int) -> Iterator[Piece]:
-        return ahead(super().pieces(multiple))
+        return self.table._read_ahead(super().pieces(multiple))
 
 
 class Glance:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gdcore import schema
 from gdcore.backends import BACKENDS
 from gdcore.moments import engine_for
 from gdcore.tables import PIECE_BYTES, Piece, Table
@@ -99,6 +100,11 @@ def changes(old: dict[str, str], new: dict[str, str]) -> list[str]:
 
 
 # Rows --------------------------------------------------------------------------------------------------------------------
+
+
+_ROWS = schema.record({"rows": schema.text, "bits": schema.text, "numbers": schema.listed(schema.number, 3)})
+DATA = schema.record({"X and Y": _ROWS, "the validation data": schema.optional(_ROWS)})
+"""What `data` gives."""
 
 
 def data(t: Any, method: str) -> dict[str, Any]:

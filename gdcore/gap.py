@@ -1,17 +1,9 @@
-"""Proofs of convergence: a bound on loss − best loss that holds whatever the data are.
+"""Bounds on loss − best loss at any weights, where the descent has ended or not.
 
-mse. The loss is a quadratic with Hessian H, so loss − best = ½·∇ᵀH⁻¹∇ exactly; with an l1 penalty the smallest subgradient
-takes ∇'s place and it is a bound, for the objective is still 1-strongly convex in H's metric.
-
-Huber, logistic, softmax with an l2 penalty: the duality gap. Every α, one row of slopes for each row of X, with Σ s·α = 0
-where there is a bias, and v = −Σ s·α·xᵀ/Σ s, proves
-
-    objective − best ≤ Σ s·(ℓ(ŷ) + ℓ*(α) − α·ŷ)/Σ s  +  Σ (l2/2)·w² + l1·|w| + (|v| − l1)₊²/(2·l2) − v·w,
-
-ℓ* the convex conjugate of ℓ; no term is negative. The slopes ∂ℓ/∂ŷ themselves make the first sum 0, but with a bias they
-add up to ∇b, not to 0: near the best weights they are taken at a bias moved by a Newton step, which makes their sum 0 to
-second order; elsewhere they are mixed with as little of something else as repairs it. Without l1 and with ∇b = 0 the bound
-is that of strong convexity, ‖∇‖²/(2·l2).
+mse without l1: the loss is a quadratic with Hessian H, so loss − best = ½·∇ᵀH⁻¹∇ exactly. All others: `gdcore.certificate` at
+the weights, with the step that Newton's method would take; and far from the best weights, where that proves nothing,
+`duality_gap` for huber, logistic and softmax with l2: slopes ∂ℓ/∂ŷ that add up to 0 by as little of something else as that
+takes. Near the best weights they are taken at a bias moved by a Newton step.
 """
 
 from __future__ import annotations
@@ -21,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gdcore import certificate
 from gdcore.backends import BACKENDS
+from gdcore.certificate import divergence, shares, sigmoid
+from gdcore.curvature import Frame, Part, measured, width_of_share
 from gdcore.tables import fold
 
 if TYPE_CHECKING:
@@ -43,6 +38,46 @@ def subgradient(weights: Array, gradient: Array, l1: float) -> Floats:
     if l1 > 0:
         g = np.where(weights == 0, np.sign(g) * np.maximum(np.abs(g) - l1, 0), g + l1 * np.sign(weights))
     return g
+
+
+def bound(problem: Any, weights: Array, bias: Array | None, anchors: list[Part] | None = None) -> float | None:
+    """The smallest bound that is found for all outputs together; None where one has none.
+
+    ``anchors`` are where a descent stood when it ended, whose slopes prove most; None: it is looked for at the weights.
+    """
+    loss = problem.loss_function
+    frame = Frame(problem.moments.of_columns(), bias is not None, problem.l1, problem.l2)
+    rows = (problem.X, problem.Y, problem.sample_weight, problem.n_threads)
+    W, b = weights.astype(np.float64), None if bias is None else bias.astype(np.float64)
+    everything = [tuple(range(W.shape[1]))] if loss.targets == "classes" else [(c,) for c in range(W.shape[1])]
+    total = 0.0
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        for i, outputs in enumerate(everything):
+            own = list(outputs)
+            point = W[:, own], None if b is None else b[own]
+            here = Part(outputs, *point)
+            if anchors is not None:
+                starts = [anchors[i]]
+            elif loss.curvature is None:
+                [local] = measured(*rows, problem.options.backend, loss, [here._replace(smoothing=1.0)], frame)
+                starts = [here._replace(smoothing=width_of_share(local, share)) for share in (0.5, 0.1, 0.02)]
+            else:
+                starts = [here]
+            found = []
+            for start in starts:
+                [local] = measured(*rows, problem.options.backend, loss, [start], frame)
+                for damping in (0.0, 1.0):
+                    curvature = loss.bound(start.smoothing)
+                    step = frame.step(local, start.weights, curvature, damping, problem.backend)
+                    H = local.hessian + damping * frame.bound(len(own), curvature)
+                    proof = certificate.prove(*rows, loss, point, start, step.delta, H, damping, frame)
+                    if proof.gap is not None:
+                        found.append(proof.gap)
+                        break
+            if not found:
+                return None
+            total += min(found)
+    return total
 
 
 def decrement(metric: Metric, weights: Array, gradient: Array, bias_gradient: Array | None, l1: float) -> float:
@@ -114,7 +149,8 @@ def _curvature(piece: Piece, n_threads: int, *, weights: Array, bias: Array | No
         p = e / e.sum(axis=1, keepdims=True)
         hessian = np.diag(s @ p) - p.T @ (s[:, None] * p)
     else:
-        hessian = np.diag(s @ loss.curvatures(raw.astype(np.float64), piece.Y))
+        second = loss.second(raw.astype(np.float64), piece.Y)
+        hessian = np.diag([float(s @ second(c, c)) for c in range(raw.shape[1])])
     return np.concatenate([[s.sum()], hessian.ravel()])
 
 
@@ -185,47 +221,21 @@ def _huber(raw: Floats, Y: Array, delta: float, mix: _Mix) -> tuple[Floats, Floa
 
 def _logistic(raw: Floats, Y: Array, _: float, mix: _Mix) -> tuple[Floats, Floats]:
     # ℓ*(α) = p·log p + (1 − p)·log(1 − p), p = α + y;  ℓ + ℓ* − α·ŷ is the divergence of p from σ(ŷ)
-    p, rest = _sigmoid(raw), _sigmoid(-raw)
-    moved, moved_rest = (_sigmoid(raw + mix.shift), _sigmoid(-raw - mix.shift)) if mix.shift.any() else (p, rest)
+    p, rest = sigmoid(raw), sigmoid(-raw)
+    moved, moved_rest = (sigmoid(raw + mix.shift), sigmoid(-raw - mix.shift)) if mix.shift.any() else (p, rest)
     mixed = moved + mix.share * (mix.other - moved)
     mixed_rest = moved_rest + mix.share * (1 - mix.other - moved_rest)
-    return (_divergence(mixed, p) + _divergence(mixed_rest, rest)).sum(axis=1), mixed - Y
-
-
-def _sigmoid(raw: Floats) -> Floats:
-    e = np.exp(-np.abs(raw))
-    result: Floats = np.where(raw > 0, 1, e) / (1 + e)
-    return result
+    return (divergence(mixed, p) + divergence(mixed_rest, rest)).sum(axis=1), mixed - Y
 
 
 def _softmax(raw: Floats, Y: Array, _: float, mix: _Mix) -> tuple[Floats, Floats]:
     # ℓ*(α) = Σ p·log p, p = α + onehot(y);  ℓ + ℓ* − α·ŷ is the divergence of p from softmax(ŷ)
-    p = _shares(raw)
-    moved = _shares(raw + mix.shift) if mix.shift.any() else p
+    p = shares(raw)
+    moved = shares(raw + mix.shift) if mix.shift.any() else p
     mixed = moved + mix.share * (mix.other - moved) if mix.share else moved
     alpha = mixed.copy()
     alpha[np.arange(len(Y)), Y[:, 0].astype(np.intp)] -= 1
-    return _divergence(mixed, p).sum(axis=1), alpha
-
-
-def _shares(raw: Floats) -> Floats:
-    e = np.exp(raw - raw.max(axis=1, keepdims=True))
-    result: Floats = e / e.sum(axis=1, keepdims=True)
-    return result
-
-
-def _divergence(p: Floats, q: Floats) -> Floats:
-    """p·log(p/q) − p + q ≥ 0, without cancellation where p is near q, which is almost everywhere."""
-    safe = np.maximum(q, 1e-300)
-    u = (p - q) / safe
-    with np.errstate(over="ignore"):
-        terms = safe * u * u * (0.5 + np.abs(u))
-    far = np.abs(u) > 1e-5
-    if far.any():
-        u, safe = u[far], safe[far]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            terms[far] = np.where(u <= -1, safe, safe * ((1 + u) * np.log1p(np.maximum(u, -1)) - u))
-    return terms
+    return divergence(mixed, p).sum(axis=1), alpha
 
 
 _PAIRS = {"huber": _huber, "logistic": _logistic, "softmax": _softmax}

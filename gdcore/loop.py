@@ -6,12 +6,11 @@ import functools
 import itertools
 import math
 import time
-import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gdcore import dependence, gap, limits, losses, optimizers, rows, scales, schedules
+from gdcore import endings, gap, limits, losses, optimizers, rows, scales, schedules
 from gdcore.arguments import Options, integer, number
 from gdcore.backtracking import Backtracking
 from gdcore.closed import Closed
@@ -19,9 +18,10 @@ from gdcore.metric import Metric
 from gdcore.mlp import MLP
 from gdcore.models import Linear
 from gdcore.nesterov import BAND, SMOOTHING, Nesterov
+from gdcore.newton import Newton, Numbers
 from gdcore.problem import GRAM_COLUMNS, Problem
 from gdcore.quadratic import rows_like
-from gdcore.run import ConditionWarning, DivergenceError, Epoch, History, Method, Run
+from gdcore.run import DivergenceError, Epoch, History, Method, Run
 from gdcore.spectrum import Spectrum
 from gdcore.stream import EPOCHS_PER_CALL, Solved, Stream
 
@@ -53,7 +53,8 @@ class _State:
         self.weights, self.bias = model.parameters(dtype)
         slots = optimizer.slots
         # Nesterov's is kept in float64: its steps are made there, whatever X's dtype.
-        kept = np.float64 if isinstance(optimizer, optimizers.Nesterov) else dtype
+        own = isinstance(optimizer, (optimizers.Nesterov, optimizers.Newton))
+        kept = np.float64 if own else dtype
         self.memory = np.full((slots, model.state_size), optimizer.initial, kept) if slots else None
         self.steps = np.zeros(1, np.int64)
         self.scalars = np.zeros(8)
@@ -101,7 +102,7 @@ class Training(Problem):
         self._choose_optimizer()
         self.tol: float | None = options.tol
         if options.tol is None and self.auto and not self.batches:
-            self.tol = self._default_tol()
+            self.tol = self.default_tol()
         self.each = options.callback is not None or self.validation is not None
 
     def _choose_optimizer(self) -> None:
@@ -109,23 +110,27 @@ class Training(Problem):
         given, wish = self.options.optimizer, self.options.precondition
         whole = self.linear and not self.batches and self.decimals is None
         accelerate = self.auto and whole and given is None
-        self.optimizer = optimizers.Nesterov() if accelerate else optimizers.get(given)
+        self.newton = accelerate and wish in ("auto", "gram") and self.hessian_serves
+        self.newton = self.newton and not (self.squared and self.l1 == 0)  # its moments alone solve it
+        self.optimizer = optimizers.get(given)
+        if accelerate:
+            self.optimizer = optimizers.Newton() if self.newton else optimizers.Nesterov()
         accelerated = isinstance(self.optimizer, optimizers.Nesterov)
         plain = isinstance(self.optimizer, optimizers.SGD) and not self.optimizer.slots
         if accelerated and not whole:
             raise ValueError("optimizer 'nesterov' is for linear models, all rows at once, and no decimals")
         if wish == "auto":
             self.precondition = None
-            if self.auto and accelerated:
+            if self.auto and (accelerated or self.newton):
                 self.precondition = "gram" if self.d <= GRAM_COLUMNS else "diagonal"
         else:
             self.precondition = wish
-            if wish is not None and not (whole and (accelerated or plain)):
+            if wish is not None and not (whole and (accelerated or plain or self.newton)):
                 raise ValueError(
                     f"precondition={wish!r} is for linear models, all rows at once, no decimals, and the optimizers "
                     "'nesterov' and plain 'sgd'"
                 )
-        self.preconditioned = accelerated or self.precondition is not None
+        self.preconditioned = accelerated or self.newton or self.precondition is not None
         if self.preconditioned and self.loss_function.curvature is None and self.precondition is None:
             raise ValueError(
                 f"{self.loss_function.name} has no curvature bound: optimizer 'nesterov' needs precondition 'gram' or "
@@ -136,9 +141,10 @@ class Training(Problem):
         # In squared error's own metric a plain step already ends at the best weights.
         self.accelerate = accelerated and not (self.squared and self.precondition == "gram")
 
-    def _default_tol(self) -> float:
+    def default_tol(self) -> float:
+        """tol where none is given."""
         if self.loss_function.curvature is None and self.linear:
-            return 1e-4
+            return 1e-8 if self.d <= GRAM_COLUMNS else 1e-4
         return 1e-10 if self.X.dtype == np.float64 else 1e-6
 
     # How it descends ----------------------------------------------------------------------------------------------------
@@ -148,8 +154,10 @@ class Training(Problem):
         self.schedule: Callable[[int], float] | None = self.options.schedule
         self.ceiling = math.inf
         self.method = kept if kept is not None else self._method(epochs, asked)
-        if self.preconditioned:
-            self.stepper: Any = Nesterov(self, self.precondition, self.accelerate)
+        if self.newton:
+            self.stepper: Any = Newton(self)
+        elif self.preconditioned:
+            self.stepper = Nesterov(self, self.precondition, self.accelerate)
         elif self.auto and not self.linear:
             self.stepper = self._network()
         else:
@@ -323,7 +331,8 @@ class Training(Problem):
         if keeper is not None:
             keeper.begin(self, stored)
         status = self._descend(epochs, status, keeper)
-        if status == "stalled":
+        stalled = status == "stalled"
+        if stalled:
             status = "epochs"  # no step lowers the loss: rounding ends it
         if status == "diverged" and not self.done:
             self.check_start()  # the first epoch: the data may be to blame
@@ -342,35 +351,25 @@ class Training(Problem):
             self.take(self.evaluated(weights, bias))
         if status == "diverged":
             message = limits.diverged(self)
+            self.anchors = None
             self.stepper = None
             raise DivergenceError(message, self._result("epochs"))
-        unclear = self.preconditioned and self.precondition == "gram" and not self.stepper.metric.clear
-        if unclear or (self.preconditioned and self.squared and self.d <= GRAM_COLUMNS and not self.clear):
-            condition = self.stepper.metric.condition
-            warnings.warn(
-                f"the columns of X are so nearly dependent (condition {condition:.2g}, scaled) that {self.X.dtype} cannot "
-                "tell the weights apart: nothing is proved of them; drop columns, or give l2 a value",
-                ConditionWarning,
-                stacklevel=4,
-            )
-        elif self.preconditioned and self.squared and self.d <= GRAM_COLUMNS and self.quadratic.metric.null.shape[1]:
-            found = dependence.dependent(self.moments.of_columns(), self.has_bias)
-            which = dependence.told(found, self.has_bias, self.X.names if self.table else None)
-            warnings.warn(
-                f"{len(found)} of {self.d} columns of X depend on others: {which}. Other weights fit as well as "
-                "these; drop columns, or give l2 a value",
-                ConditionWarning,
-                stacklevel=4,
-            )
+        self.anchors = self.stepper.parts(self.state) if self.newton else None
+        metric = self.stepper.metric if self.preconditioned and self.precondition == "gram" else None
+        separating = list(self.stepper.separating.values()) if self.newton else []
         self.stepper = None  # it refers to this
-        result = self._result(status)
-        limits.ended(self, result)
-        return result
+        run = self._result(status)
+        limits.ended(self, run)
+        endings.warn(self, status, stalled, metric, separating)
+        return run
 
     def fresh_state(self, method: str) -> _State:
         """The state before the first epoch."""
         # The second moments are float64 whatever X is, and so are the epochs on them.
-        return _State(self.model, np.dtype(np.float64) if method == "gram" else self.X.dtype, self.optimizer)
+        state = _State(self.model, np.dtype(np.float64) if method == "gram" or self.newton else self.X.dtype, self.optimizer)
+        if self.newton:
+            state.scalars = Numbers.fresh(1 if self.loss_function.targets == "classes" else self.outputs)
+        return state
 
     def _descend(self, epochs: int, status: str, keeper: Keeper | None) -> str:
         """Epoch after epoch, until they are done or something ends them; the status."""
@@ -405,6 +404,8 @@ class Training(Problem):
     def _reached_at_start(self) -> bool:
         if self.state.judged is not None and self.state.judged[0] == self.tol:
             return bool(self.state.judged[1])  # a resumed run does not look again at what has been looked at
+        if isinstance(self.stepper, Newton):
+            return self.stepper.at_start() == "converged"
         if isinstance(self.stepper, Nesterov):
             scalars = self.state.scalars
             return self.reached(self.stepper.metric, scalars[SMOOTHING], scalars[BAND])
@@ -540,7 +541,7 @@ class Training(Problem):
 
     def smooth_enough(self, smoothing: float, band: float) -> bool:
         """Whether that is within tol."""
-        tol = self._default_tol() if self.tol is None else self.tol
+        tol = self.default_tol() if self.tol is None else self.tol
         return self.smoothing_cost(smoothing, band) <= max(tol, 1e-9) * self.loss / 2 + self._rounding
 
     @functools.cached_property
@@ -570,9 +571,13 @@ class Training(Problem):
         whole = self.linear and not self.batches
         if self.squared and whole and self.d <= GRAM_COLUMNS:
             quadratic = self.quadratic
-            if not self.clear:
+            if not self.clear and self.l1 == 0:
                 return False
             gap_now = gap.decrement(quadratic.metric, weights, self.gradient, self.bias_gradient, self.l1)
+            if self.l1 > 0 and gap_now <= self.tol * self.loss:
+                # What l1 makes of directions in which H is 0 only the rows tell.
+                proved = self._gap(weights, self.state.bias)
+                gap_now = math.inf if proved is None else proved
             before, self.state.quick = self.state.quick, gap_now
             floor = 16 * float(np.finfo(self.X.dtype).eps) ** 2 * quadratic.size
             if gap_now > self.tol * self.loss + floor:
@@ -655,8 +660,9 @@ class Training(Problem):
     def _facts(self, weights: Array, bias: Array | None) -> dict[str, Callable[[], Any]]:
         """What a run tells when it is asked, because it costs passes."""
         known = self.loss_function.curvature is not None and self.linear
+        anchors = self.anchors
         return {
-            "gap": lambda: self._gap_later(weights, bias),
+            "gap": lambda: self._gap_later(weights, bias, anchors),
             "spectrum": lambda: self.spectrum if known else None,
         }
 

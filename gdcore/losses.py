@@ -42,24 +42,29 @@ class Loss(NamedTuple):
         value, _ = BACKENDS["kernel"].derivatives_of(column, np.array([[float(y)]]), None, out, self.name, self.parameter)
         return value, out[:, 0] if np.ndim(raw) else float(out[0, 0])
 
-    def curvatures(self, raw: Any, Y: Any, smoothing: float = 0.0) -> Any:
-        """∂²ℓ/∂ŷ² (n, k) of predictions ``raw`` (n, k); of mae and quantile when smoothed.
+    def second(self, raw: Any, Y: Any, smoothing: float = 0.0) -> Callable[[int, int], Any]:
+        """Of predictions ``raw`` (n, k): a function of outputs a ≤ b that gives (n,) ∂²ℓ/∂ŷ_a∂ŷ_b, for a < b times −1.
 
-        For softmax 2·p(1 − p), p = softmax(ŷ): diag(p) − ppᵀ is the Laplacian of a graph, at most twice its diagonal.
+        Of mae and quantile it is that of the smoothed loss. Only softmax has any between two outputs: diag(p) − ppᵀ.
         """
-        if self.name == "mse":
-            return np.full(raw.shape, 2.0)
-        if self.name == "huber":
-            return (np.abs(raw - Y) <= self.parameter).astype(np.float64)
-        if self.name == "logistic":
-            e = np.exp(-np.abs(raw))
-            return e / (1 + e) ** 2
         if self.name == "softmax":
             e = np.exp(raw - raw.max(axis=1, keepdims=True))
             p = e / e.sum(axis=1, keepdims=True)
-            return 2 * p * (1 - p)
-        steep = 1 / smoothing if self.name == "mae" else 1 / (2 * smoothing)
-        return steep * (np.abs(raw - Y) <= smoothing)
+            return lambda a, b: p[:, a] * ((e.sum(axis=1) - e[:, a]) / e.sum(axis=1) if a == b else p[:, b])
+        if self.name == "mse":
+            return lambda a, b: np.full(len(raw), 2.0)
+        if self.name == "logistic":
+            e = np.exp(-np.abs(raw))
+            c = e / (1 + e) ** 2
+        elif self.name == "huber":
+            c = (np.abs(raw - Y) <= self.parameter).astype(np.float64)
+        else:
+            c = self.bound(smoothing) * (np.abs(raw - Y) <= smoothing)
+        return lambda a, b: c[:, a]
+
+    def sides(self) -> tuple[float, float]:
+        """∂ℓ/∂ŷ of mae and quantile left and right of the target."""
+        return (-1.0, 1.0) if self.name == "mae" else (-self.parameter, 1 - self.parameter)
 
     def bound(self, smoothing: float = 0.0) -> float:
         """The curvature bound; of mae and quantile that of the smoothed loss, 1/h and 1/(2h)."""

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gdcore.lasso import lasso
+
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats
     from gdcore.moments import Moments
@@ -156,7 +158,7 @@ class Metric:
                 new[:, c] = np.where(A > 0, np.sign(at[:, c]) * np.maximum(np.abs(at[:, c]) - threshold, 0), 0)
             else:
                 w = at[:, c].copy()
-                backend.lasso(A, A @ at[:, c], w, lr * l1)
+                lasso(A, A @ at[:, c], w, lr * l1, backend)
                 new[:, c] = w
         if bias is not None:
             # b' = b + μ·w is not penalised and stays

@@ -128,7 +128,7 @@ class AdamW(Optimizer):
 
 
 class Nesterov(Optimizer):
-    """Nesterov's acceleration with restart, for full batches: what ``lr="auto"`` picks by itself.
+    """Nesterov's acceleration with restart, for linear models and full batches.
 
     x' = w − lr·H⁻¹g, w ← x' + k/(k + 3)·(x' − x), H the metric that ``precondition`` names (none: the identity). Where the
     step goes uphill, g·(x' − x) > 0, k starts from 0 again (O'Donoghue and Candès 2015).
@@ -138,6 +138,18 @@ class Nesterov(Optimizer):
     """
 
     slots = 2
+
+
+class Newton(Optimizer):
+    """Newton's method, for linear models and full batches: what ``lr="auto"`` picks by itself (`gdcore.newton`).
+
+    w ← w − H⁻¹g with H the Hessian at w; a step that does not lower the objective is shortened.
+
+    >>> Newton()
+    Newton()
+    """
+
+    slots = 1
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {kind.__name__.lower(): kind for kind in (SGD, Adagrad, RMSprop, Adam, AdamW)}

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 GRAM_COLUMNS = 2048
 """Up to so many a d × d matrix is inverted without being asked for."""
+HESSIAN_SIZE = 2049
+"""d + 1, of softmax times k: up to it Hessians are made."""
 _SMALL = 1 << 16  # numbers in X up to which looking at the rows again costs nothing
 
 
@@ -203,18 +205,33 @@ class Problem:
             )
         return value
 
-    def _gap(self, weights: Array, bias: Array | None) -> float | None:
+    def _gap(self, weights: Array, bias: Array | None, anchors: list[Any] | None = None) -> float | None:
         """A proved bound on loss − best loss, at the cost of passes; None where nothing is proved."""
         if not self.linear or self.d > MOST_COLUMNS:
             return None
+        if self.squared and self.l1 == 0:
+            if not self.clear:
+                return None
+            _, gradient, bias_gradient = self.engine.loss_gradient(
+                self.X, self.Y, weights, bias, self.sample_weight, self.n_threads, l2=self.l2, **self.objective
+            )
+            return gap.decrement(self.quadratic.metric, weights, gradient, bias_gradient, 0.0)
+        bounds = [gap.bound(self, weights, bias, anchors)] if self.hessian_serves else []
+        if self.l2 > 0 and bounds in ([], [None]):
+            bounds.append(self._gap_by_slopes(weights, bias))
+        return min((bound for bound in bounds if bound is not None), default=None)
+
+    @property
+    def hessian_serves(self) -> bool:
+        """Whether the Hessian is small enough to be made."""
+        size = (self.d + 1) * (self.outputs if self.loss_function.targets == "classes" else 1)
+        return self.d <= GRAM_COLUMNS and size <= HESSIAN_SIZE
+
+    def _gap_by_slopes(self, weights: Array, bias: Array | None) -> float | None:
         state = self.engine.loss_gradient(
             self.X, self.Y, weights, bias, self.sample_weight, self.n_threads, l1=self.l1, l2=self.l2, **self.objective
         )
         _, gradient, bias_gradient = state
-        if self.squared:
-            if not self.clear:
-                return None
-            return gap.decrement(self.quadratic.metric, weights, gradient, bias_gradient, self.l1)
         bound = gap.duality_gap(
             self.X,
             self.Y,
@@ -232,11 +249,11 @@ class Problem:
             bound = min(bound, float(np.sum(smallest**2)) / (2 * self.l2))
         return bound
 
-    def _gap_later(self, weights: Array, bias: Array | None) -> float | None:
+    def _gap_later(self, weights: Array, bias: Array | None, anchors: list[Any] | None) -> float | None:
         """`_gap` after the run: several passes."""
         if self.table and not self.squared:
             self.X.keep()
-        value = self._gap(weights, bias)
+        value = self._gap(weights, bias, anchors)
         self._free()
         return value
 

@@ -31,8 +31,8 @@ class Quadratic:
     ----------
     weights, bias : float64 arrays (d, k) and (k,) or None
         W* and b*, where the objective is smallest.
-    best : float
-        The objective there.
+    bests : float64 array (k,)
+        The objective there, of each output.
     metric : Metric
         H.
     """
@@ -50,7 +50,7 @@ class Quadratic:
         self.bias: Floats | None = mean[d:] - mean[:d] @ self.weights if bias else None
         # ‖Y − Ŷ‖²/n + (l2/2)·‖W‖² = tr(C_yy − 2·C_yx·W + WᵀC_xx·W) + …, no cancellation but the data's own
         residual = G[d:, d:] - self.weights.T @ G[:d, d:] - G[d:, :d] @ self.weights + self.weights.T @ C @ self.weights
-        self.best = max(0.0, float(np.trace(residual)) + l2 / 2 * float(np.sum(self.weights**2)))
+        self.bests: Floats = np.maximum(np.diag(residual) + l2 / 2 * np.sum(self.weights**2, axis=0), 0.0)
         self.size = max(float(np.trace(G[d:, d:])), 0.0)
 
     def refine(self, fold: Callable[[Callable[..., Any]], Any], l2: float) -> None:
@@ -63,12 +63,30 @@ class Quadratic:
         mean = self.metric.means[0]
         level = np.zeros(self.weights.shape[1]) if self.bias is None else self.bias + mean @ self.weights
         sums = fold(functools.partial(_residuals, mean=mean, level=level, weights=self.weights))
-        total, squares, rest = float(sums[0]), float(sums[1]), sums[2 : 2 + len(level)]
-        slope = sums[2 + len(level) :].reshape(self.weights.shape)
-        self.best = squares / total + l2 / 2 * float(np.sum(self.weights**2))
+        k = len(level)
+        total, squares, rest = float(sums[0]), sums[1 : 1 + k], sums[1 + k : 1 + 2 * k]
+        slope = sums[1 + 2 * k :].reshape(self.weights.shape)
+        self.bests = squares / total + l2 / 2 * np.sum(self.weights**2, axis=0)
         self.weights = self.weights + self.metric.inverses[0] @ (2 * slope / total - l2 * self.weights)
         if self.bias is not None:
             self.bias = level + rest / total - mean @ self.weights
+
+    @property
+    def best(self) -> float:
+        """The objective of all outputs at W* and b*."""
+        return float(self.bests.sum())
+
+    def of_outputs(self, outputs: list[int], weights: Floats, bias: Floats | None) -> tuple[float, Floats, Floats | None]:
+        """Objective, ∇W and ∇b of some outputs, at weights of theirs."""
+        away = weights - self.weights[:, outputs]
+        bias_away = None if bias is None or self.bias is None else bias - self.bias[outputs]
+        metric = self.metric
+        gradient = metric.hessians[0] @ away
+        loss = float(self.bests[outputs].sum()) + metric.length(away, bias_away) / 2
+        if bias_away is None:
+            return loss, gradient, None
+        along = metric.curvatures[0] * (bias_away + metric.means[0] @ away)
+        return loss, gradient + np.outer(metric.means[0], along), along
 
     def missing(self, weights: Array, bias: Array | None) -> tuple[Floats, Floats | None]:
         """(W, b) − (W*, b*)."""
@@ -79,14 +97,9 @@ class Quadratic:
         self, X: Any, Y: Any, weights: Array, bias: Array | None, *rest: Any, l1: float = 0.0, **more: Any
     ) -> tuple[float, Array, Array | None]:
         """Objective and gradient H·((W, b) − (W*, b*)), as the backends give them, without X and Y."""
-        away, bias_away = self.missing(weights, bias)
-        metric = self.metric
-        gradient = metric.hessians[0] @ away
-        loss = self.best + metric.length(away, bias_away) / 2 + l1 * float(np.sum(np.abs(weights)))
-        if bias_away is None:
-            return loss, gradient, None
-        along = metric.curvatures[0] * (bias_away + metric.means[0] @ away)
-        return loss, gradient + np.outer(metric.means[0], along), along
+        outputs, b = list(range(self.weights.shape[1])), None if bias is None else bias.astype(np.float64)
+        loss, gradient, bias_gradient = self.of_outputs(outputs, weights.astype(np.float64), b)
+        return loss + l1 * float(np.sum(np.abs(weights))), gradient, bias_gradient
 
     def gap(self, weights: Array, bias: Array | None) -> float:
         """loss − best loss."""
@@ -94,12 +107,12 @@ class Quadratic:
 
 
 def _residuals(piece: Piece, n_threads: int, *, mean: Floats, level: Floats, weights: Floats) -> Floats:
-    """Σ s, Σ s·r², Σ s·r (k,), Σ s·(x − μ)ᵀr (d, k)."""
+    """Σ s, Σ s·r² (k,), Σ s·r (k,), Σ s·(x − μ)ᵀr (d, k)."""
     x = piece.X.astype(np.float64, order="C") - mean  # in one memory order, for the same bits
     r = piece.Y.astype(np.float64, order="C") - level - x @ weights
     s = np.ones(len(r)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
     weighted = s[:, None] * r
-    sums = [[s.sum(), np.sum(weighted * r)], weighted.sum(axis=0), (x.T @ weighted).ravel()]
+    sums = [[s.sum()], np.sum(weighted * r, axis=0), weighted.sum(axis=0), (x.T @ weighted).ravel()]
     return np.concatenate(sums)
 
 

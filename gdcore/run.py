@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     Path = str | os.PathLike[str]
 
 
+MOST_EPOCHS = 1 << 53
+"""Of a run since its first start: their numbers are whole ones in float64 up to there."""
+
+
 class History:
     """Arrays of one value an epoch.
 
@@ -128,6 +132,14 @@ class ConditionWarning(UserWarning):
 
 class ScaleWarning(UserWarning):
     """Columns of X, or Y, are of sizes that gradient descent without a metric learns badly from."""
+
+
+class ConvergenceWarning(UserWarning):
+    """The epochs ended, or no step lowered the loss any more, before the loss was proved to be within tol of the best one."""
+
+
+class SeparationWarning(UserWarning):
+    """The classes are separated, so that there are no best weights: larger ones are always better."""
 
 
 class CheckpointWarning(UserWarning):

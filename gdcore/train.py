@@ -169,6 +169,9 @@ def fit(
     mean of the batches' losses, each at the weights that it met, which costs no pass of its own; ``history.gradient_norm``
     is then NaN.
 
+    Daemon threads must not fit tables: where the program ends meanwhile, the interpreter stops such a thread anywhere, and
+    within pyarrow that aborts the process.
+
     Examples
     --------
     >>> import gdcore

@@ -756,6 +756,13 @@ def remade(good, change):
     return container.pack(container.Format(meta.pop("format"), meta.pop("version"), "checkpoint"), arrays, meta)
 
 
+def changed_data(meta, **changes):
+    """The stored facts of the data with changes to those of X and Y."""
+    data = json.loads(meta["data"])
+    data["X and Y"] |= changes
+    return json.dumps(data)
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -775,6 +782,21 @@ def remade(good, change):
         (lambda a, m: a.update(numbers=np.zeros(3)), "numbers has shape"),
         (lambda a, m: a.update({"history.loss": np.zeros(3)}), "history.loss has shape"),
         (lambda a, m: a.update({"origin.facts": np.zeros(3)}), "origin"),
+        (lambda a, m: m.update(status="happy"), "its status 'happy' is unknown"),
+        (lambda a, m: m.update(configuration="[]"), r"its configuration must be a dict, found \[\]"),
+        (lambda a, m: m.update(configuration='{"lr": 0.1}'), "its configuration: 'lr' must be a string, found 0.1"),
+        (lambda a, m: m.update(data="7"), "its data must be a dict, found 7"),
+        (lambda a, m: m.update(data="{}"), "its data lacks 'X and Y'"),
+        (lambda a, m: m.update(data='{"X and Y": 5, "the validation data": null}'), "its data: 'X and Y' must be a dict"),
+        (lambda a, m: m.update(data=changed_data(m, numbers=["1", 2, 3])), "must be a list of 3 numbers"),
+        (lambda a, m: m.update(data=changed_data(m, numbers=[1.0])), "must be a list of 3 numbers"),
+        (lambda a, m: m.update(data=changed_data(m, numbers=[10**400, 1, 1])), "must be a list of 3 numbers"),
+        (lambda a, m: m.update(data=changed_data(m, bits=None)), "'bits' must be a string, found None"),
+        (lambda a, m: m.update(data=changed_data(m, more=1)), "has the unknown name 'more'"),
+        (lambda a, m: a["numbers"].__setitem__(5, np.inf), "the epochs that it has waited are inf"),
+        (lambda a, m: a["history.epoch"].__setitem__(0, -1), "the epochs of its history"),
+        (lambda a, m: a["history.epoch"].__setitem__(slice(None), 1), "the epochs of its history"),
+        (lambda a, m: a["weights"].__setitem__((0, 0), np.nan), r"weights\[0, 0\] is nan"),
     ],
 )
 def test_what_is_no_state_is_refused(path, good, change, message):
@@ -902,6 +924,120 @@ def test_an_exception_of_the_callback_leaves_the_last_checkpoint(path):
     assert int(container.read(checkpoints.FORMAT, path)[1]["epoch"]) < 30
     wanted = fit(X, Y, lr=0.1, epochs=60, callback=lambda epoch: None)
     assert_same(fit(X, Y, lr=0.1, epochs=60, checkpoint=path, resume=True), wanted)
+
+
+# Where it is written, and by whom -------------------------------------------------------------------------------------------
+
+
+def test_a_relative_path_stays_where_it_was_at_the_start(tmp_path, monkeypatch):
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    monkeypatch.chdir(first)
+
+    def leave(epoch):
+        if epoch.epoch == 5:
+            os.chdir(second)
+        time.sleep(1e-3)
+
+    fit(X, Y, lr=0.1, epochs=20, checkpoint=Checkpoint("run.ckpt", 0), callback=leave)
+    assert (os.listdir(first), os.listdir(second)) == (["run.ckpt"], [])
+
+
+def between(epoch, work):
+    """A callback that works after that epoch, when what was written meanwhile is on the disk."""
+
+    def callback(found):
+        time.sleep(2e-3)
+        if found.epoch == epoch:
+            for thread in threading.enumerate():
+                if thread.name == "gdcore-checkpoint":
+                    thread.join()
+            work()
+
+    return callback
+
+
+@pytest.mark.parametrize("other", ["of another run", "of no run", "in its place from the start"])
+def test_what_another_has_written_is_left_as_it_is(path, other):
+    if other == "of another run":
+        fit(X, Y, lr=0.2, epochs=3, checkpoint=path)
+        foreign = path.read_bytes()
+        path.unlink()
+    else:
+        foreign = b"the user's own"
+
+    def replace():
+        container.write(path, foreign)
+
+    seconds = 1000.0 if "start" in other else 0
+    with pytest.warns(CheckpointWarning, match=r"run\.ckpt is no longer the file that this run wrote") as caught:
+        run = fit(X, Y, lr=0.1, epochs=30, checkpoint=Checkpoint(path, seconds), callback=between(10, replace))
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert path.read_bytes() == foreign
+    assert_same(run, fit(X, Y, lr=0.1, epochs=30, callback=lambda epoch: None))
+
+
+def test_a_file_that_was_deleted_is_written_anew(path):
+    fit(X, Y, lr=0.1, epochs=30, checkpoint=Checkpoint(path, 0), callback=between(10, path.unlink))
+    assert container.read(checkpoints.FORMAT, path)[1]["epoch"] == "30"
+
+
+def test_a_writing_that_was_undone_leaves_the_file_its_own(path, monkeypatch):
+    """The folder could not be brought to the disk: the old file is there again, and the next writing replaces it."""
+    fit(X, Y, lr=0.1, epochs=2, checkpoint=path)
+    real, failed = container.write, []
+
+    def once(file, data):
+        if not failed:
+            failed.append(1)
+            with monkeypatch.context() as patch:
+                patch.setattr(container, "os", System("fsync", 1, Error(errno.EIO)))
+                real(file, data)
+        real(file, data)
+
+    monkeypatch.setattr(container, "write", once)
+    with pytest.warns(CheckpointWarning, match="was not written"):
+        fit(
+            X, Y, lr=0.1, epochs=30, checkpoint=Checkpoint(path, 0), resume=True, callback=between(10, lambda: None)
+        )  # fmt: skip
+    assert container.read(checkpoints.FORMAT, path)[1]["epoch"] == "30"
+
+
+def test_without_threads_it_is_written_here(path, monkeypatch):
+    def none_left(thread):
+        raise RuntimeError("can't start new thread")
+
+    wanted = fit(X, Y, lr=0.1, epochs=30)
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    epochs, real = [], container.write
+
+    def noted(file, data):
+        real(file, data)
+        epochs.append(int(container.read(checkpoints.FORMAT, path)[1]["epoch"]))
+
+    monkeypatch.setattr(container, "write", noted)
+    with pytest.warns(CheckpointWarning, match="waits for each writing of the checkpoint: can't start") as caught:
+        run = fit(X, Y, lr=0.1, epochs=30, checkpoint=Checkpoint(path, 0), callback=lambda epoch: time.sleep(1e-4))
+    assert len(caught) == 1
+    assert epochs[0] < 30 == epochs[-1]
+    assert bits(run.model.weights) == bits(wanted.model.weights)
+
+
+def test_the_program_ends_while_a_daemon_thread_writes(python, tmp_path):
+    program = """
+import sys, threading, time
+import numpy as np, gdcore
+X = np.ones((50, 2))
+def forever():
+    gdcore.fit(X, X[:, 0], lr=1e-9, epochs=10**9, method="stream", checkpoint=gdcore.Checkpoint(sys.argv[1], 0))
+threading.Thread(target=forever, daemon=True).start()
+time.sleep(0.3)
+"""
+    for name in "abc":
+        assert python(program, tmp_path / name).returncode == 0
+        assert container.read(checkpoints.FORMAT, tmp_path / name)[1]["status"] == "running"
 
 
 def test_a_long_history_is_joined_piece_by_piece(path):

@@ -732,6 +732,67 @@ def test_a_learning_rate_past_the_limit(folder, gd):
     assert gd(*PRICE, "--lr", limit / 2, "--epochs", "3", "--quiet") == (0, "", "")
 
 
+def column(name="a", kind="number", values=(), base=None, mean=None):
+    return {"name": name, "kind": kind, "values": list(values), "base": base, "mean": mean}
+
+
+def encoding(columns, target=None, **changes):
+    return {"columns": columns, "target": target, "weights": None, "missing": "error", "others": ["c"]} | changes
+
+
+GOOD = [column(), column("b")]
+
+
+@pytest.mark.parametrize(
+    "card, said",
+    [
+        ("utf-8", "its encoding must be a dict, found 'utf-8'"),
+        ([], "its encoding must be a dict"),
+        ({"columns": [], "target": None}, "its encoding lacks 'weights'"),
+        (encoding([]), "its encoding makes 0 columns, and it has weights for 2"),
+        (encoding([column(), column()]), "its encoding has a column twice"),
+        (encoding([column(), 5]), "number 2 of them must be a dict, found 5"),
+        (encoding([column(), column("b", "magic")]), "'kind' must be one of 'number', 'integer', 'boolean', 'category'"),
+        (encoding([column(), column("b", "category", [1])]), "'values' must be a list of strings"),
+        (encoding(GOOD, missing="all"), "'missing' must be one of 'error', 'drop', 'mean', found 'all'"),
+        (encoding(GOOD, others=7), "'others' must be a list of strings, found 7"),
+        (encoding(GOOD, {"column": column("c"), "labels": [1, 2, 3]}), "its encoding has 3 labels, and it has 1 outputs"),
+        (encoding(GOOD, {"column": column("c"), "labels": [{}]}), "'labels' must be a list of strings, numbers and booleans"),
+    ],
+)
+def test_a_card_that_says_nothing_of_use_is_told_in_one_line(tmp_path, monkeypatch, gd, card, said):
+    monkeypatch.chdir(tmp_path)
+    Path("t.csv").write_text("a,b,c\n1,2,3\n3,4,7\n")
+    model = gdcore.Linear([1.0, 2.0], 3.0)
+    model.card = {"encoding": card}
+    gdcore.save(model, "m.safetensors")
+    status, _, error = gd("predict", "m.safetensors", "t.csv", "--out", "o.csv")
+    assert (status, error.count("\n")) == (2, 1)
+    assert error.startswith("gdcore: m.safetensors cannot predict a table: ")
+    assert said in error
+    assert not Path("o.csv").exists()
+    assert gd("inspect", "m.safetensors")[::2] == (0, "")
+    model.card = {"encoding": encoding(GOOD), "target": 7}
+    gdcore.save(model, "m.safetensors")
+    assert "its target must be a string, found 7" in gd("predict", "m.safetensors", "t.csv", "--out", "o.csv")[2]
+    model.card = {"encoding": encoding(GOOD)}
+    gdcore.save(model, "m.safetensors")
+    assert gd("predict", "m.safetensors", "t.csv", "--out", "o.csv")[::2] == (0, "")
+    assert Path("o.csv").read_text().split() == ['"prediction"', "8", "14"]
+
+
+@pytest.mark.parametrize("labels", [7, "yes", [[1]], {"a": 1}])
+def test_labels_that_are_none_are_told_in_one_line(tmp_path, monkeypatch, gd, labels):
+    monkeypatch.chdir(tmp_path)
+    model = gdcore.Linear([1.0, 2.0], 3.0)
+    model.card = {"labels": labels}
+    gdcore.save(model, "m.safetensors")
+    for more in ([], ["--json"]):
+        status, _, error = gd("inspect", "m.safetensors", *more)
+        assert (status, error.count("\n")) == (2, 1)
+        assert error.startswith("gdcore: m.safetensors: its card's labels must be a list")
+
+
 def test_a_mistake_of_ours_is_no_line(folder, gd, monkeypatch):
     from gdcore.commands import train
 

@@ -43,7 +43,7 @@ class System:
 
     def __getattr__(self, name):
         value = getattr(os, name)
-        if name not in ("open", "write", "fsync", "close", "replace", "link", "unlink", "fchmod", "fstat"):
+        if name not in ("open", "write", "fsync", "close", "replace", "link", "unlink", "fchmod"):
             return value
 
         def call(*arguments, **options):
@@ -102,14 +102,14 @@ STEPS = steps()
 
 
 def test_the_steps_are_in_order():
-    assert [name for name, _ in STEPS] == ["open", "fstat", "write", "fsync", "close", "open", "replace", "fsync", "close"]
+    assert [name for name, _ in STEPS] == ["open", "fchmod", "write", "fsync", "close", "open", "replace", "fsync", "close"]
 
 
 @pytest.mark.parametrize("exists", [True, False], ids=["old file", "no old file"])
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EACCES], ids=errno.errorcode.get)
 @pytest.mark.parametrize("function, number", STEPS[:-1])
 def test_every_step_failing_leaves_what_was_there(path, monkeypatch, function, number, code, exists):
-    if function == "fstat" and not exists:
+    if function == "fchmod" and not exists:
         return  # not called
     old, new = model_of("MLP tanh"), model_of("Linear(d)")
     if exists:
@@ -217,6 +217,55 @@ def test_permissions_links_and_folders(path):
     write(path, b"")
     assert path.read_bytes() == b""
     assert sorted(os.listdir(path.parent)) == sorted(["link", path.name, "ä" * 127])
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
+def test_nobody_else_can_open_the_temporary_file_before_it_has_its_permissions(path, monkeypatch, mode):
+    write(path, b"secret")
+    path.chmod(mode)
+    seen, real = [], os.fchmod
+
+    def noted(file, wanted):
+        seen.append(stat.S_IMODE(os.fstat(file).st_mode))
+        real(file, wanted)
+
+    monkeypatch.setattr(os, "fchmod", noted)
+    write(path, b"another secret")
+    assert seen == [0o600]
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_a_new_file_does_not_become_somebody_else(path):
+    write(path, b"old")
+    path.chmod(0o4755)
+    write(path, b"new")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o755
+
+
+def test_only_what_is_its_own_is_replaced(path):
+    own = container.Own(str(path))
+    write(own, b"one")
+    write(own, b"two")
+    path.unlink()
+    write(own, b"three")
+    write(path, b"another's")
+    with pytest.raises(container.TakenError, match="no longer the file"):
+        write(own, b"four")
+    assert path.read_bytes() == b"another's"
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_what_comes_while_a_file_is_written_is_not_replaced(path):
+    own = container.Own(str(path))
+
+    def block():
+        with replacing(own) as file:
+            file.write(b"mine")
+            write(path, b"another's")
+
+    with pytest.raises(container.TakenError):
+        block()
+    assert path.read_bytes() == b"another's"
 
 
 def current_umask():

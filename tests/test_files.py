@@ -147,6 +147,17 @@ def test_columns_and_card_come_back(path):
     assert not hasattr(load(path), "columns")
 
 
+@pytest.mark.parametrize("kind", ["Linear(d)", "MLP relu"])
+def test_as_many_columns_as_weights(path, kind):
+    model = model_of(kind)
+    model.columns = ["a", "b", "c"]
+    save(model, path)
+    assert load(path).columns == model.columns
+    model.columns = ["a", "b", "c", "d"]
+    with pytest.raises(ValueError, match="its columns are 4 names, and it has weights for 3 columns"):
+        save(model, path)
+
+
 def test_a_hundred_thousand_columns(path):
     model = gdcore.Linear(np.ones(100_000))
     model.columns = [f"column_{i}" for i in range(100_000)]
@@ -173,6 +184,10 @@ def test_only_models_are_saved(path, thing):
     with pytest.raises(TypeError, match=r"save takes a gdcore\.Linear, a gdcore\.MLP or the Run of one, found "):
         save(thing, path)
     assert not path.exists()
+
+
+def nested(depth):
+    return [nested(depth - 1)] if depth else []
 
 
 def circle():
@@ -203,6 +218,8 @@ def circle():
         ({"columns": "abc"}, "list of strings"),
         ({"columns": [1, 2, 3]}, "list of strings"),
         ({"columns": ("a", "b", "c")}, "JSON"),
+        ({"columns": ["a", "b"]}, "its columns are 2 names, and it has weights for 3 columns"),
+        ({"card": {"x": nested(101)}}, "more than 100 lists and objects within each other"),
     ],
 )
 def test_what_would_not_come_back_is_not_saved(path, change, message):
@@ -366,6 +383,10 @@ def hostile(tmp_path):
         "deep lists": (raw("[" * 200_000), "JSON"),
         "deep objects": (raw('{"a":' * 200_000 + "1" + "}" * 200_000), "JSON"),
         "deep inside an array's entry": (text_with('{"__metadata__":{META},"weights":' + "[" * 100_000), "JSON"),
+        "card with NaN": (file_with({"card": '{"a": NaN}'}), "card is not valid JSON .NaN is not finite"),
+        "card past all numbers": (file_with({"card": '{"a": [1e999]}'}), "card is not valid JSON .1e999 is not finite"),
+        "card that is deep": (file_with({"card": '{"a":' * 400 + "1" + "}" * 400}), "within each other"),
+        "columns of another number": (file_with({"columns": '["a"]'}), "1 names, and it has weights for 2 columns"),
         "deep card": (file_with({"card": '{"a":' * 100_000 + "1" + "}" * 100_000}), "card is not valid JSON"),
         "very many values": (raw("[" + "0," * million + "0]"), "more than"),
         "many empty objects": (raw("[" + "{}," * 120_000 + "{}]"), "gdcore model"),

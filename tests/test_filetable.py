@@ -523,3 +523,146 @@ def test_memory_stays_small(tmp_path, form):
     rows, size = peak(path, "y", "mse")
     assert abs(rows - 0.9 * n) < 5000
     assert size < 512 << 20, f"{size >> 20} MB"
+
+
+# Ctrl-C, and threads that cannot be started or that end --------------------------------------------------------------------
+
+LARGE = """
+import os, random, signal, sys, threading, time, warnings
+import numpy as np, pyarrow as pa, pyarrow.parquet as pq
+import gdcore, gdcore.sources
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+gdcore.sources.MEMORY = 1000  # as for a table larger than memory: every epoch decodes it
+warnings.simplefilter("ignore")
+X = np.random.default_rng(0).normal(size=(30_000, 6))
+pq.write_table(pa.table({f"c{i}": X[:, i] for i in range(6)} | {"y": X[:, 0]}), "t.parquet", row_group_size=10_000)
+"""
+
+INTERRUPTED = f"""
+{LARGE}
+lost, ended = [], []
+sys.unraisablehook = lambda found: lost.append(f"{{found.exc_value!r}} in {{found.object!r}}")
+moments = random.Random(7)
+gdcore.fit(gdcore.open_table("t.parquet", "y", loss="mse"))
+
+def strike(delay, answered):
+    time.sleep(delay)
+    os.kill(os.getpid(), signal.SIGINT)
+    if not answered.wait(30):
+        lost.append("not answered")
+        os.kill(os.getpid(), signal.SIGINT)
+
+for i in range(30):
+    answered = threading.Event()
+    striker = threading.Thread(target=strike, args=(moments.uniform(0, 0.12), answered))
+    try:
+        try:
+            striker.start()
+            table = gdcore.open_table("t.parquet", "y", loss=("mse", "huber", "mae")[i % 3])
+            run = gdcore.fit(table, lr=1e-9, epochs=10**6, method="stream")
+            assert run.status == "interrupted", run
+            ended.append("run")
+        except KeyboardInterrupt:
+            ended.append("raised")
+        answered.set()
+        striker.join()
+    except KeyboardInterrupt:  # it came as the last one was answered
+        answered.set()
+        striker.join()
+    until = time.monotonic() + 20
+    while threading.active_count() > 1 and time.monotonic() < until:
+        time.sleep(0.005)
+    left = [thread.name for thread in threading.enumerate()][1:]
+    assert not left, left
+assert not lost, lost
+print(len(ended), "run" in ended)
+"""
+
+
+def test_ctrl_c_leaves_no_thread_and_is_never_lost(python):
+    done = python(INTERRUPTED, timeout=300)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "30 True\n", "")
+
+
+def test_the_program_ends_while_a_daemon_thread_reads(python):
+    program = f"""
+{LARGE}
+def forever():
+    gdcore.fit(gdcore.open_table("t.parquet", "y", loss="huber"), lr=1e-9, epochs=10**6, method="stream")
+
+for _ in range(2):
+    threading.Thread(target=forever, daemon=True).start()
+time.sleep(float(sys.argv[1]))
+"""
+    for seconds in (0.2, 0.3, 0.4, 0.5):
+        assert python(program, seconds).returncode == 0
+
+
+def test_the_program_ends_while_a_table_is_read_half(python):
+    program = f"""
+{LARGE}
+pieces = gdcore.open_table("t.parquet", "y", loss="mse").pieces(1)
+next(pieces)
+"""
+    done = python(program)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_at_the_end_of_the_program_tables_are_still_read(python):
+    program = f"""
+import atexit
+{LARGE}
+atexit.register(lambda: print(gdcore.fit(gdcore.open_table("t.parquet", "y", loss="mse")).model.weights.round(6)[0]))
+"""
+    done = python(program)
+    assert (done.returncode, done.stdout) == (0, "1.0\n"), done.stderr
+
+
+def test_without_threads_tables_are_read_here(files, monkeypatch):
+    monkeypatch.setattr(sources, "MEMORY", 0)
+    options = {"target": "price", "features": NAMES, "test_size": 0.2, "seed": 1}
+    wanted = gdcore.fit(open_table(files["csv"], **options))
+
+    def none_left(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    table = open_table(files["csv"], **options)
+    pieces = table.pieces(1)
+    next(pieces)
+    pieces.close()
+    same(gdcore.fit(table), wanted)
+    assert table.held_out.seen.moments.rows + table.seen.moments.rows == N
+
+
+def test_a_pass_ends_the_one_before_that_was_left(files, monkeypatch):
+    """Both would note what they see in the same place."""
+    monkeypatch.setattr(sources, "MEMORY", 0)
+    monkeypatch.setattr(tables, "PIECE_BYTES", 1 << 16)
+    table = open_table(files["csv"], "price", features=NAMES)
+    left = table.pieces(1)
+    next(left)  # its thread waits for room
+    rows = sum(len(piece.X) for piece in table.pieces(1))
+    assert rows == table.seen.moments.rows == N
+    with pytest.raises(RuntimeError, match="another pass over the table has begun"):
+        list(left)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+def test_a_forked_process_is_told_that_nobody_reads(python):
+    program = f"""
+{LARGE}
+pieces = gdcore.open_table("t.parquet", "y", loss="mse").pieces(1)
+next(pieces)
+child = os.fork()
+if not child:
+    try:
+        list(pieces)
+    except RuntimeError as error:
+        os._exit(7 if "forked" in str(error) else 1)
+    os._exit(2)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), len(list(pieces)) > 0)
+"""
+    done = python(program)
+    assert (done.returncode, done.stdout) == (0, "7 True\n"), done.stderr

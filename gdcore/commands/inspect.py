@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore import files
+from gdcore import files, schema
 from gdcore.commands import results, words
 from gdcore.filetable import FileTable, open_table
 from gdcore.models import Linear
@@ -74,14 +74,16 @@ def _open(options: Namespace) -> tuple[FileTable, list[str]]:
 
 
 def _model(options: Namespace) -> int:
-    model: Any = files.load(options.data[0])
+    path = options.data[0]
+    model: Any = files.load(path)
     card, training = getattr(model, "card", None) or {}, getattr(model, "training", None) or {}
+    schema.optional(schema.listed(schema.scalar))(card.get("labels"), f"{path}: its card's labels")
     names = getattr(model, "columns", None)
     if options.json:
         facts = {"kind": type(model).__name__, "columns": names, "card": card, "training": training}
         print(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
         return 0
-    print(f"{options.data[0]}: {type(model).__name__}" + (f", loss {model.loss.name}" if model.loss else ""))
+    print(f"{path}: {type(model).__name__}" + (f", loss {model.loss.name}" if model.loss else ""))
     told = {name: card.get(name) for name in ("data", "target", "rows", "labels", "train", "test")} | training
     if not isinstance(model, Linear):
         told |= {"columns": names, "layers": f"{' → '.join(map(str, model.sizes))}, {model.activation}"}

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore import files
+from gdcore import files, schema
 from gdcore.columns import Encoding
 from gdcore.container import write
 from gdcore.filetable import FileTable, unknown
+from gdcore.models import Linear
 from gdcore.sources import Source, TableError, arrow, open_source
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ def run(options: Namespace) -> int:
         message = f"{empty:,} of {rows:,} rows have a missing value, and their prediction is empty"
         print(f"gdcore: warning: {message}", file=sys.stderr)
     if not options.quiet:
-        print(f"{rows:,} predictions of {model.card['target']}: {options.out}")
+        print(f"{rows:,} predictions of {model.card.get('target')}: {options.out}")
     return 0
 
 
@@ -55,7 +57,11 @@ def _encoding(model: Any, source: Source, options: Namespace) -> Encoding:
         raise TableError(
             f"{options.model} does not know its columns' names: it was saved from Python, where model.predict(X) predicts"
         )
-    encoding = Encoding.of_card(card["encoding"])
+    try:
+        encoding = Encoding.of_card(card["encoding"])
+        _check(encoding, card, model)
+    except ValueError as error:
+        raise ValueError(f"{options.model} cannot predict a table: {error}") from None
     wanted = {column.name: column for column in encoding.columns}
     known = {*wanted, *encoding.others, *options.exclude}
     lacks = [name for name in wanted if name not in source.kinds]
@@ -68,6 +74,21 @@ def _encoding(model: Any, source: Source, options: Namespace) -> Encoding:
     for name, column in wanted.items():
         source.read_as(name, column.kind)
     return encoding
+
+
+def _check(encoding: Encoding, card: dict[str, Any], model: Any) -> None:
+    """ValueError where what the card says does not go with the model."""
+    schema.optional(schema.text)(card.get("target"), "its target")
+    names = [column.name for column in encoding.columns]
+    if len(set(names)) < len(names):
+        raise ValueError("its encoding has a column twice")
+    weights = model.weights if isinstance(model, Linear) else model.layers[0].weights
+    if len(encoding.names) != len(weights):
+        raise ValueError(f"its encoding makes {len(encoding.names)} columns, and it has weights for {len(weights)}")
+    labels = len(encoding.target.labels) if encoding.target is not None else 0
+    outputs = math.prod(model.outputs)
+    if labels not in ((0, 2) if outputs == 1 else (outputs,)):
+        raise ValueError(f"its encoding has {labels} labels, and it has {outputs} outputs")
 
 
 def _more(names: list[str]) -> str:

@@ -1,0 +1,341 @@
+"""Proofs by duality: how far a loss is from the best one, whatever the data are.
+
+For every row of numbers α with ℓ*(α) finite, ℓ* the convex conjugate of ℓ, with Σ s·α = 0 where there is a bias, and with
+v = −Σ s·α·x/Σs,
+
+    objective(w) − best ≤ Σ s·(ℓ(η) + ℓ*(α) − α·η)/Σs + penalty(w) + penalty*(v) − v·w.
+
+No term is negative. penalty* is (|v| − l1)₊²/(2·l2) with l2; with l1 alone it is 0 where |v| ≤ l1 and infinite else; without a
+penalty it is 0 where v = 0 and infinite else.
+
+α are the slopes that a Newton step δ expects, α = ℓ'(η) + ℓ''(η)·zδ: as the step solves the model of the objective, they
+satisfy every condition on v, exactly; and the bound is that of a step of Newton's method, quadratic in what is left. Where some
+α leave the domain of ℓ* or v its bounds, all are multiplied by a number below 1: 0 satisfies every condition. The slopes of mae
+and quantile are the smoothed ones, within h.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gdcore.lasso import solution
+from gdcore.tables import fold
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gdcore._types import Array, Floats
+    from gdcore.curvature import Frame, Part
+    from gdcore.losses import Loss
+    from gdcore.tables import Piece
+
+_EPS = float(np.finfo(np.float64).eps)
+_PASSES = 4
+_FAR = 0.1  # of a linear predictor: a step of Newton's method that moves a row so far near the end moves it for ever
+_HARDLY = 1e-3
+_ZERO = 1e-11  # of the terms that v is the sum of: what v may be where it has to be 0
+
+
+class Proof(NamedTuple):
+    """At some weights."""
+
+    gap: float | None
+    """objective − best is at most this; None where the α do not satisfy the conditions."""
+    objective: float
+    rounding: float = 0.0
+    """What of the gap allows for rounding."""
+    separates: bool = False
+    """Whether the step moves no row away from its class, and some far towards it: then it may go on for ever."""
+
+
+class _Sums(NamedTuple):
+    """Of some rows."""
+
+    total: float
+    loss: float
+    """Σ s·ℓ(η)."""
+    gap: float
+    """Σ s·(ℓ(η) + ℓ*(c·α) − c·α·η)."""
+    rounding: float
+    """Of that sum, where η is rounded as the terms are that it is the sum of."""
+    slopes: Floats
+    """Σ s·α (k,)."""
+    steepness: Floats
+    """Σ s·|α| (k,)."""
+    products: Floats
+    """Σ s·α·z (d, k)."""
+    sizes: Floats
+    """Σ s·|α|·|z| (d, k)."""
+    centre: Floats
+    """Σ s·z (d,)."""
+    scale: float
+    """The largest c ≤ 1 with c·α in the domain of ℓ* in all rows."""
+    towards: float
+    away: float
+    """How far the step moves a row at most towards its class, and away from it."""
+
+
+def prove(
+    X: Any, Y: Any, sample_weight: Any, n_threads: int, loss: Loss, point: tuple[Floats, Floats | None], part: Part,
+    delta: Floats, hessian: Floats, damping: float, frame: Frame,
+) -> Proof:  # fmt: skip
+    """The bound at ``point``, from the step ``delta`` (k, p) in (w, b') that Newton's method would take from ``part``.
+
+    ``hessian`` is that of the step, damping included: what rounding has left of conditions Σ s·α·z = 0 another step takes away.
+    """
+    sums = functools.partial(_summed, loss=loss, point=point, part=part, damping=damping, mean=frame.mean, bias=frame.bias)
+    scale, proof = 1.0, Proof(None, np.inf)
+    for _ in range(_PASSES):
+        found: _Sums = fold(X, Y, sample_weight, functools.partial(sums, delta=delta, scale=scale), n_threads, _together)
+        proof, wanted = _concluded(found, point[0], delta, scale, frame)
+        proof = proof._replace(separates=found.towards > _FAR and found.away <= _HARDLY * found.towards)
+        if proof.gap is not None:
+            return proof
+        more = _more(found, hessian, frame)
+        if more is not None:
+            delta = delta + more
+        elif 0 < wanted < scale:
+            scale = wanted
+        else:
+            return proof
+    return proof
+
+
+def _more(found: _Sums, hessian: Floats, frame: Frame) -> Floats | None:
+    """A step that makes Σ s·α·z 0 where it has to be; None where it is."""
+    d, k = found.products.shape
+    left, size = (found.products - np.outer(found.centre, found.slopes / found.total)).T, found.sizes.T
+    if frame.bias:
+        left, size = np.column_stack([left, found.slopes]), np.column_stack([size, found.steepness])
+    zero = np.ones(left.shape, bool)
+    zero[:, :d] = frame.l1 == 0 and frame.l2 == 0
+    if not np.any(np.abs(left[zero]) > _ZERO * size[zero]):
+        return None
+    free = np.flatnonzero(zero.ravel())
+    more = np.zeros(zero.size)
+    more[free] = -solution(hessian[np.ix_(free, free)], left.ravel()[free] / found.total)
+    return more.reshape(left.shape)
+
+
+def _objective(found: _Sums, W: Floats, frame: Frame) -> float:
+    return found.loss / found.total + frame.l1 * float(np.sum(np.abs(W))) + frame.l2 / 2 * float(np.sum(W * W))
+
+
+def _concluded(found: _Sums, W: Floats, delta: Floats, scale: float, frame: Frame) -> tuple[Proof, float]:
+    """The proof, and the number that the α have to be multiplied by for it."""
+    objective = _objective(found, W, frame)
+    sums, slopes, size = found.products, found.slopes, found.sizes / found.total
+    if frame.bias:
+        if np.any(np.abs(slopes) > _ZERO * found.steepness):
+            return Proof(None, objective), 1.0
+        sums = sums - np.outer(found.centre, slopes / found.total)  # what is left of Σ s·α is taken off each α
+    v = -sums / found.total
+    l1, l2 = frame.l1, frame.l2
+    wanted = found.scale
+    held = np.clip(v, -l1, l1)  # where nothing else is possible: what rounding has left beyond is held back
+    if l2 == 0 and np.any(np.abs(v - held) > _ZERO * size):
+        steepest = float(np.max(np.abs(v)))
+        wanted = min(wanted, l1 / steepest)
+    if not wanted > 0:
+        return Proof(None, objective), 1.0
+    if wanted < scale:
+        return Proof(None, objective), wanted * (1 - 4 * _EPS)
+    v, held = scale * v, scale * held
+    rounding = found.rounding / found.total + 8 * _EPS * float(np.sum(np.abs(W) * size))
+    if l2 > 0:
+        shrunk = np.sign(v) * np.maximum(np.abs(v) - l1, 0)
+        rest = float(np.sum((l2 * W - shrunk) ** 2)) / (2 * l2) + float(np.sum(l1 * np.abs(W) - W * (v - shrunk)))
+    else:
+        w_step = delta[:, :-1].T if frame.bias else delta.T
+        rest = float(np.sum(l1 * np.abs(W) - W * held)) if l1 > 0 else 0.0
+        rounding += float(np.sum(np.abs(v - held) * (np.abs(w_step) + _EPS * np.abs(W))))
+    gap = found.gap / found.total + max(rest, 0.0) + rounding
+    return Proof(min(gap, objective) if np.isfinite(gap) else None, objective, rounding), scale
+
+
+def _together(a: _Sums, b: _Sums) -> _Sums:
+    sums = (x + y for x, y in zip(a[:-3], b[:-3], strict=True))
+    return _Sums(*sums, min(a.scale, b.scale), max(a.towards, b.towards), max(a.away, b.away))
+
+
+def _summed(
+    piece: Piece, n_threads: int, *, loss: Loss, point: tuple[Floats, Floats | None], part: Part, delta: Floats, damping: float,
+    mean: Floats, bias: bool, scale: float,
+) -> _Sums:  # fmt: skip
+    x = np.ascontiguousarray(piece.X, np.float64)  # in one memory order, for the same bits
+    own = list(part.outputs) if loss.targets != "classes" else [0]
+    y = np.ascontiguousarray(piece.Y[:, own], np.float64)
+    s = np.ones(len(x)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
+    used = s > 0
+    if not used.all():
+        x, y, s = x[used], y[used], s[used]
+    z = x - mean
+    W, b = point
+    step, lift = (delta[:, :-1].T, delta[:, -1]) if bias else (delta.T, 0.0)
+    before = x @ part.weights + (0.0 if part.bias is None else part.bias)
+    eta = x @ W + (0.0 if b is None else b)
+    dual = _DUALS[loss.name](before, z @ step + lift, y, loss.parameter, part.smoothing, damping)
+    c = scale
+    value, terms, steep = dual.at(eta, y, c)
+    size = np.abs(x) @ np.abs(W) + (0.0 if b is None else np.abs(b))
+    weighted = s[:, None] * dual.alpha
+    fits = dual.largest()
+    return _Sums(
+        float(s.sum()),
+        float(s @ value),
+        float(s @ terms),
+        (len(W) + 2) * _EPS * float(s @ (np.abs(steep - c * dual.alpha) * size).sum(axis=1)),
+        weighted.sum(axis=0),
+        np.abs(weighted).sum(axis=0),
+        z.T @ weighted,
+        np.abs(z).T @ np.abs(weighted),
+        s @ z,
+        fits,
+        *dual.push,
+    )
+
+
+class _Dual(NamedTuple):
+    """α of some rows, and what their loss makes of them."""
+
+    alpha: Floats
+    at: Callable[[Floats, Floats, float], tuple[Floats, Floats, Floats]]
+    """Of η, y and c: ℓ(η) (n,), ℓ(η) + ℓ*(c·α) − c·α·η (n,), ℓ'(η) (n, k)."""
+    largest: Callable[[], float]
+    """The largest c ≤ 1 with c·α in the domain."""
+    push: tuple[float, float] = (0.0, 0.0)
+    """How far the step moves a row at most towards its class, and away from it."""
+
+
+def _within(alpha: Floats, low: float, high: float) -> float:
+    """The largest c ≤ 1 with low ≤ c·α ≤ high, low < 0 < high."""
+    top, bottom = float(alpha.max(initial=0.0)), float(alpha.min(initial=0.0))
+    return min(1.0, high / top if top > high else 1.0, low / bottom if bottom < low else 1.0)
+
+
+def _mse(before: Floats, ahead: Floats, y: Floats, _: float, __: float, damping: float) -> _Dual:
+    # ℓ*(α) = α²/4 + αy;  ℓ + ℓ* − αη = (r − α/2)²
+    alpha = 2 * (before - y) + 2 * (1 + damping) * ahead
+
+    def at(eta: Floats, y: Floats, c: float) -> tuple[Floats, Floats, Floats]:
+        r = eta - y
+        return (r * r).sum(axis=1), ((r - c * alpha / 2) ** 2).sum(axis=1), 2 * r
+
+    return _Dual(alpha, at, lambda: 1.0)
+
+
+def _huber(before: Floats, ahead: Floats, y: Floats, delta: float, _: float, damping: float) -> _Dual:
+    # ℓ*(α) = ½α² + αy for |α| ≤ δ;  ℓ + ℓ* − αη = ½(α − r)² where |r| ≤ δ, else with k = clip(r) (k − α)(r − ½(k + α))
+    r = before - y
+    alpha = np.clip(r, -delta, delta) + ((np.abs(r) <= delta) + damping) * ahead
+
+    def at(eta: Floats, y: Floats, c: float) -> tuple[Floats, Floats, Floats]:
+        r = eta - y
+        k, a = np.clip(r, -delta, delta), c * alpha
+        terms = np.where(np.abs(r) <= delta, (a - r) ** 2 / 2, (k - a) * (r - (k + a) / 2))
+        return (k * (r - k / 2)).sum(axis=1), terms.sum(axis=1), k
+
+    return _Dual(alpha, at, lambda: _within(alpha, -delta, delta))
+
+
+def _slopes(before: Floats, ahead: Floats, y: Floats, low: float, high: float, h: float, damping: float) -> _Dual:
+    # ℓ = low·r for r < 0, high·r for r > 0;  ℓ*(α) = αy for low ≤ α ≤ high;  ℓ + ℓ* − αη = (high − α)·r or (low − α)·r
+    r = before - y
+    steep = (high - low) / (2 * h) if h > 0 else 0.0
+    alpha = np.clip(steep * r + (high + low) / 2, low, high) + steep * ((np.abs(r) <= h) + damping) * ahead
+
+    def at(eta: Floats, y: Floats, c: float) -> tuple[Floats, Floats, Floats]:
+        r = eta - y
+        side = np.where(r > 0, high, np.where(r < 0, low, 0.0))
+        return (side * r).sum(axis=1), ((side - c * alpha) * r).sum(axis=1), side
+
+    return _Dual(alpha, at, lambda: _within(alpha, low, high))
+
+
+def _mae(before: Floats, ahead: Floats, y: Floats, _: float, h: float, damping: float) -> _Dual:
+    return _slopes(before, ahead, y, -1.0, 1.0, h, damping)
+
+
+def _quantile(before: Floats, ahead: Floats, y: Floats, tau: float, h: float, damping: float) -> _Dual:
+    return _slopes(before, ahead, y, -tau, 1 - tau, h, damping)
+
+
+def _logistic(before: Floats, step: Floats, y: Floats, _: float, __: float, damping: float) -> _Dual:
+    # ℓ*(α) = p·log p + (1 − p)·log(1 − p), p = α + y;  ℓ + ℓ* − αη is the divergence of p from σ(η)
+    low, high = sigmoid(before), sigmoid(-before)
+    ahead = (low * high + damping / 4) * step
+    ones, zeros = low + ahead, high - ahead  # p and 1 − p
+    alpha = np.where(y == 0, ones, np.where(y == 1, -zeros, ones - y))
+
+    def at(eta: Floats, y: Floats, c: float) -> tuple[Floats, Floats, Floats]:
+        p, q = sigmoid(eta), sigmoid(-eta)
+        mine, rest = (ones, zeros) if c == 1 else (y + c * alpha, 1 - y - c * alpha)
+        terms = divergence(mine, p) + divergence(rest, q)
+        e = np.exp(-np.abs(eta))
+        value = np.log1p(e) + np.where(eta > 0, (1 - y) * eta, -y * eta)
+        return value.sum(axis=1), terms.sum(axis=1), np.where(y == 0, p, np.where(y == 1, -q, p - y))
+
+    towards = np.where(y > 0.5, step, -step)
+    push = float(towards.max(initial=0.0)), float(-towards.min(initial=0.0))
+    return _Dual(alpha, at, lambda: 1.0 if min(ones.min(initial=0.0), zeros.min(initial=0.0)) >= 0 else 0.0, push)
+
+
+def _softmax(before: Floats, ahead: Floats, y: Floats, _: float, __: float, damping: float) -> _Dual:
+    # ℓ*(α) = Σ p·log p, p = α + onehot(y);  ℓ + ℓ* − αη is the divergence of p from softmax(η)
+    own, p = (np.arange(len(y)), y[:, 0].astype(np.intp)), shares(before)
+    expected = p + p * (ahead - (p * ahead).sum(axis=1, keepdims=True))
+    alpha = expected.copy()
+    alpha[own] = -np.where(np.arange(p.shape[1]) == y, 0.0, expected).sum(axis=1)
+
+    def at(eta: Floats, y: Floats, c: float) -> tuple[Floats, Floats, Floats]:
+        q, mine = shares(eta), expected
+        if c < 1:
+            mine = c * alpha
+            mine[own] += 1
+        slope = q.copy()
+        slope[own] = -np.where(np.arange(q.shape[1]) == y, 0.0, q).sum(axis=1)
+        top = eta.max(axis=1)
+        value = top + np.log(np.exp(eta - top[:, None]).sum(axis=1)) - eta[own]
+        return value, divergence(mine, q).sum(axis=1), slope
+
+    others = ahead.copy()
+    others[own] = -np.inf
+    towards = ahead[own] - others.max(axis=1)
+    push = float(towards.max(initial=0.0)), float(-towards.min(initial=0.0))
+    return _Dual(alpha, at, lambda: 1.0 if damping == 0 and expected.min(initial=0.0) >= 0 else 0.0, push)
+
+
+_DUALS: dict[str, Callable[..., _Dual]] = {
+    "mse": _mse, "mae": _mae, "huber": _huber, "quantile": _quantile, "logistic": _logistic, "softmax": _softmax,
+}  # fmt: skip
+
+
+def sigmoid(raw: Floats) -> Floats:
+    """1/(1 + e^−raw), without overflow."""
+    e = np.exp(-np.abs(raw))
+    result: Floats = np.where(raw > 0, 1, e) / (1 + e)
+    return result
+
+
+def shares(raw: Floats) -> Floats:
+    """softmax of each row."""
+    e = np.exp(raw - raw.max(axis=1, keepdims=True))
+    result: Floats = e / e.sum(axis=1, keepdims=True)
+    return result
+
+
+def divergence(p: Floats, q: Floats) -> Floats:
+    """p·log(p/q) − p + q ≥ 0, without cancellation where p is near q, which is almost everywhere."""
+    safe = np.maximum(q, 1e-300)
+    u = (p - q) / safe
+    with np.errstate(over="ignore"):
+        terms: Floats = safe * u * u * (0.5 + np.abs(u))
+    far = np.abs(u) > 1e-5
+    if far.any():
+        u, safe = u[far], safe[far]
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            terms[far] = np.where(u <= -1, safe, safe * ((1 + u) * np.log1p(np.maximum(u, -1)) - u))
+    return terms

@@ -1,0 +1,529 @@
+"""Newton's method: gradient descent in the metric of the Hessian, one pass over the rows an epoch.
+
+    w ← w + δ,   δ = argmin g·δ + ½·δᵀ(H + ν·B)δ + l1·‖w + δ‖₁
+
+with gradient g and Hessian H at w, from the pass that told the objective there (`gdcore.curvature`). The damping ν is 0 as a
+rule. A step that does not lower the objective by a share of what the model promised is not taken, but a quarter of it is tried.
+Where the Hessian has no minimum to offer, for few rows are curved, ν is above 0 and B is the bound of the Hessian (Levenberg
+1944, Marquardt 1963). Where what is left to gain is less than the
+rounding of the objective, a step is taken if it lowers what is left.
+
+Losses of real targets start from the least-squares solution where that is lower, which the moments give for nothing: a huber loss
+or an absolute error knows nothing of how far away its targets are.
+
+mae and quantile are smoothed within h, solved, and solved again with a smaller h, which the sizes of the residuals choose. Once
+few rows lie near their target, the minimum over these is found exactly, all others kept on the side of their target on which
+they are (`gdcore.vertex`; the reduction is that of Portnoy and Koenker 1997); where the sides hold, it is that over all rows.
+The model is always the best of the weights that were met, by the loss itself.
+
+"converged" is said where `gdcore.certificate` proves it on the rows.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gdcore import certificate
+from gdcore.curvature import LOWEST, Frame, Local, Part, Step, measured, width_of_share
+from gdcore.metric import Metric
+from gdcore.vertex import minimised
+
+if TYPE_CHECKING:
+    from gdcore._types import Array, Floats
+    from gdcore.losses import Loss
+    from gdcore.tables import Piece
+
+_EPS = float(np.finfo(np.float64).eps)
+_SHARE = 1e-3  # of what the model promised: a step that gains less is not taken (Armijo's rule)
+_LEAST_DAMPING, _MOST_DAMPING = 1e-4, 1e8
+_LEAST_SHARE = 1e-9  # of a step
+_NARROWER = 0.25  # of the rows within h are within the next h
+_CLOSE = 0.1  # of what smoothing costs: a smoothed problem that has less to gain is solved well enough to go on
+_EXACT = 1e-9  # of what smoothing costs: solved so well that a proof can be made of its slopes
+_UNBOUNDED = 1e300  # what a model without a minimum has to gain
+_FEW, _CHEAP = 50, 2000  # p times the one and the other: of so many rows corners are looked for
+_FITS = 64 * _EPS  # of the terms of a prediction: a row that fits is so near its target
+_PROGRESS = 100  # times: while an epoch makes what is left to gain so much less, the descent goes on by default
+
+
+class Numbers:
+    """Views of the numbers that a run keeps of every part: a row of them in a checkpoint each.
+
+    ``smoothing`` is h, ``damping`` ν; ``share`` how much of a step is taken; ``gain`` what there was left to gain; ``met`` the objective of the model; ``ended`` how the
+    part stands, `OPEN`, `PROVED` or `STUCK`; ``gap`` what is proved of the model.
+    """
+
+    NAMES = ("smoothing", "damping", "share", "gain", "met", "ended", "gap")
+    OPEN, PROVED, STUCK = 0.0, 1.0, 2.0
+
+    def __init__(self, table: Floats) -> None:
+        self.smoothing, self.damping, self.share, self.gain, self.met, self.ended, self.gap = table
+
+    @classmethod
+    def fresh(cls, parts: int) -> Floats:
+        """The table before the first epoch."""
+        table = np.zeros((len(cls.NAMES), parts))
+        numbers = cls(table)
+        numbers.gain[:] = numbers.met[:] = math.inf
+        numbers.gap[:] = math.nan
+        numbers.share[:] = 1.0
+        return table
+
+
+class Newton:
+    """The epochs of a `gdcore.loop.Training`."""
+
+    def __init__(self, training: Any) -> None:
+        self.t = training
+        self.separating: dict[int, Floats] = {}
+        """Of parts whose classes are separated: the step that goes on for ever."""
+
+    def begin(self) -> None:
+        """The moments, and loss, gradient and Hessian at the weights as they are."""
+        t = self.t
+        t.lr = 1.0
+        self.loss: Loss = t.loss_function
+        self.kinked = self.loss.curvature is None
+        k = t.state.weights.shape[1]
+        self.outputs = [tuple(range(k))] if self.loss.targets == "classes" else [(c,) for c in range(k)]
+        columns = t.moments.of_columns()
+        self.frame = Frame(columns, t.state.bias is not None, t.l1, t.l2)
+        self.metric = Metric([columns], [self.loss.curvature or 1.0], t.l2, t.state.bias is not None, "gram")
+        self.guesses = np.zeros(len(self.outputs)) if self.loss.targets == "real" else self._guesses()
+        state, numbers = t.state, Numbers(t.state.scalars)
+        fresh = bool(np.isinf(numbers.met).all())
+        if fresh:
+            state.memory[0] = _flat(state.weights, state.bias)
+        if self.kinked and not numbers.smoothing.all():
+            numbers.smoothing[:] = 1.0  # any width will do to see how large the residuals are
+            numbers.smoothing[:] = [width_of_share(local, 0.5) for local in self._measured(self.parts(state))]
+        self.locals = self._measured(self.parts(state))
+        if fresh:
+            numbers.met[:] = [local.objective for local in self.locals]
+        self._tell(state)
+        t.check_start()
+
+    def _guesses(self) -> Floats:
+        """The loss of the best constants, by which classes' losses are measured: one that separates them ends at 0.
+
+        Where all rows are of one class it is the loss of weights of 0.
+        """
+        t, k = self.t, self.t.state.weights.shape[1]
+        shares = t._fold(functools.partial(_shares, classes=k if self.loss.targets == "classes" else 0))
+        shares = shares[1:] / shares[0]
+        rest = 1 - shares if self.loss.targets != "classes" else np.ones(k)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            terms = -np.where(shares > 0, shares * np.log(shares), 0.0) - np.where(rest > 0, rest * np.log(rest), 0.0)
+        losses = np.array([terms.sum()]) if self.loss.targets == "classes" else terms
+        return np.where(losses > 0, losses, math.log(max(2, k if self.loss.targets == "classes" else 2)))
+
+    def some_epochs(self, left: int) -> str:
+        """Some epochs; the status."""
+        t = self.t
+        count = 1 if t.each else min(left, 64)
+        columns, counted = t.piece(count)
+        status = "epochs"
+        while counted[0] < count and status == "epochs":
+            done = int(counted[0])
+            began = time.perf_counter()
+            gradient = t.gradients() if t.each else None
+            state, found = self._epoch()
+            # One assignment makes the epoch a whole one, wherever a signal strikes.
+            t.state = state
+            self.locals = found
+            self._tell(state)
+            columns[:3, done] = t.loss, t.norm, time.perf_counter() - began
+            counted[0] = done + 1
+            status = self.status()
+            if t.each:
+                stop = t.after_epoch(columns, gradient)
+                status = "early_stopped" if stop and status == "epochs" else status
+        return status
+
+    def status(self) -> str:
+        """How all parts together stand."""
+        ended = Numbers(self.t.state.scalars).ended
+        if (ended == Numbers.PROVED).all():
+            return "converged"
+        return "epochs" if (ended == Numbers.OPEN).any() else "stalled"
+
+    def at_start(self) -> str:
+        """The status before an epoch: "converged" where it is proved of the weights as they are."""
+        state = self.t.state.copy()
+        if not self.kinked:
+            for i in range(len(self.outputs)):
+                if Numbers(state.scalars).ended[i] == Numbers.OPEN:
+                    self._judge(state, i, self.locals[i], True)
+        self.t.state = state
+        return self.status()
+
+    # One epoch ---------------------------------------------------------------------------------------------------------------
+
+    def _epoch(self) -> tuple[Any, list[Local]]:
+        """One epoch: the state and what the pass told."""
+        t = self.t
+        state = t.state.copy()
+        state.done += 1
+        state.judged = None
+        numbers, locals_ = Numbers(state.scalars), list(self.locals)
+        parts = self.parts(state)
+        first = np.isinf(numbers.gain)
+        trials, gains, going = [], {}, [i for i in range(len(parts)) if numbers.ended[i] == Numbers.OPEN]
+        for i in going:
+            if first[i] and self.loss.targets == "real" and not t.squared:
+                trials.append(self._least_squares(parts[i]))
+                continue
+            step = self._step(locals_[i], parts[i], numbers.damping[i])
+            if not step.bounded:
+                numbers.damping[i] = _LEAST_DAMPING
+                numbers.share[i] = 1.0
+            share = numbers.share[i]
+            gains[i] = step.gain * share
+            trials.append(self._moved(parts[i], step.delta * share, share == 1))
+        for i, trial, found in zip(going, trials, self._measured(trials), strict=True):
+            before = locals_[i]
+            noise = self._noise(before, parts[i])
+            if i not in gains:
+                taken = found.objective < before.objective
+                numbers.gain[i] = math.nan
+            else:
+                taken = self._taken(before, found, trial, gains[i], noise, numbers, i)
+            if taken:
+                locals_[i] = found
+                _put(state, trial)
+                if found.objective <= numbers.met[i] + (noise if gains.get(i, math.inf) <= noise else 0.0):
+                    self._meet(state, i, trial, found.objective)
+            if i not in gains and self.kinked:
+                numbers.smoothing[i] = width_of_share(locals_[i], 0.5)
+                [locals_[i]] = self._measured([self._part(state, i)])
+            elif i in gains:
+                self._judge(state, i, locals_[i], taken)
+                there = self._part(state, i)
+                here = trial if taken else parts[i]
+                if there.smoothing != here.smoothing or not np.array_equal(there.weights, here.weights):
+                    [locals_[i]] = self._measured([self._part(state, i)])
+        return state, locals_
+
+    def _taken(self, before: Local, found: Local, trial: Part, gain: float, noise: float, numbers: Numbers, i: int) -> bool:
+        """Whether the step to ``trial`` is taken; the damping of the next one follows."""
+        fall = before.smoothed - found.smoothed
+        taken = bool(np.isfinite(found.smoothed) and np.isfinite(found.gradient).all()) and fall >= _SHARE * gain
+        if not taken and gain <= noise and -fall <= noise:
+            taken = self._step(found, trial, 0.0).gain < gain / 2
+            if not taken:
+                numbers.share[i] = 0.0  # no step is known to be better
+                return False
+        if not taken and numbers.damping[i] == 0:
+            numbers.share[i] = numbers.share[i] / 4 if numbers.share[i] > _LEAST_SHARE else 0.0
+        elif not taken:
+            numbers.damping[i] *= 8
+            if numbers.damping[i] > _MOST_DAMPING:
+                numbers.share[i] = 0.0
+        elif numbers.damping[i] == 0:
+            numbers.share[i] = min(1.0, 4 * numbers.share[i])
+        elif fall > 0.75 * gain:
+            numbers.damping[i] /= 8
+        elif fall < 0.25 * gain and gain > noise:
+            numbers.damping[i] *= 2
+        return taken
+
+    def _judge(self, state: Any, i: int, local: Local, taken: bool) -> None:
+        """Whether a part has ended, by proof where there is one; or of mae and quantile, whether h becomes smaller."""
+        numbers, part = Numbers(state.scalars), self._part(state, i)
+        step = self._step(local, part, 0.0)
+        gain = step.gain if step.bounded else _UNBOUNDED
+        noise = self._noise(local, part)
+        before, numbers.gain[i] = numbers.gain[i], gain
+        stuck = numbers.share[i] == 0
+        if self.kinked:
+            self._narrow(state, i, local, (step.delta, gain, noise), stuck)
+            return
+        if numbers.met[i] <= noise:
+            numbers.ended[i], numbers.gap[i] = Numbers.PROVED, numbers.met[i]  # no loss is below 0
+            return
+        if step.bounded and numbers.damping[i] < _LEAST_DAMPING:
+            numbers.damping[i] = 0.0
+        enough = self._tol() * max(local.objective, self.guesses[i]) + noise
+        falls = not before <= gain * _PROGRESS and gain > _EPS**2 * noise
+        done = gain <= enough and not (self.t.options.tol is None and taken and falls)
+        if not stuck and not done and not (numbers.met[i] <= enough and self.loss.targets != "real"):
+            return
+        weights, bias = self._model(state, i)
+        proof = self._prove((weights, bias), part, step.delta, local.hessian)
+        gap = min(proof.objective, math.inf if proof.gap is None else proof.gap)  # no loss is below 0
+        if gap <= enough + 2 * proof.rounding:
+            numbers.ended[i], numbers.gap[i] = Numbers.PROVED, gap
+            if proof.separates:
+                self.separating[i] = step.delta
+        elif stuck:
+            numbers.ended[i] = Numbers.STUCK
+
+    def _tol(self) -> float:
+        return float(self.t.default_tol() if self.t.tol is None else self.t.tol)
+
+    def _step(self, local: Local, part: Part, damping: float) -> Step:
+        bound = self.loss.bound(part.smoothing)
+        return self.frame.step(local, part.weights, bound, damping, self.t.backend)
+
+    def _noise(self, local: Local, part: Part) -> float:
+        """What of an objective is rounding: of its terms, and of the predictions, which are sums of larger terms."""
+        terms = self.frame.terms(part.weights, part.bias)
+        name = self.loss.name
+        steep, bend = min(1.0, abs(local.objective)) if self.loss.targets != "real" else 1.0, 0.0
+        if name in ("mse", "huber"):
+            steep, bend = 2 * math.sqrt(max(local.objective, 0.0)), 2.0
+            steep = min(steep, self.loss.parameter) if name == "huber" else steep
+        return 8 * _EPS * (abs(local.smoothed) + steep * terms) + bend * (8 * _EPS * terms) ** 2
+
+    def _prove(self, point: tuple[Floats, Floats | None], part: Part, delta: Floats, hessian: Floats) -> certificate.Proof:
+        t = self.t
+        return certificate.prove(
+            t.X, t.Y, t.sample_weight, t.n_threads, self.loss, point, part, delta, hessian, 0.0, self.frame
+        )
+
+    def _least_squares(self, part: Part) -> Part:
+        """Where squared error would end."""
+        quadratic, own = self.t.quadratic, list(part.outputs)
+        bias = None if quadratic.bias is None else quadratic.bias[own]
+        return part._replace(weights=quadratic.weights[:, own].copy(), bias=bias)
+
+    # mae and quantile --------------------------------------------------------------------------------------------------------
+
+    def _narrow(self, state: Any, i: int, local: Local, step: tuple[Floats, float, float], stuck: bool) -> None:
+        """Where the smoothed problem is solved, or may be left out: the corner is tried, and h becomes smaller."""
+        numbers, part = Numbers(state.scalars), self._part(state, i)
+        delta, gain, noise = step
+        n, p = self.t.n, self.frame.plain.shape[0]
+        typical, tol = _typical(local), self._tol()
+        smallest = part.smoothing <= 4 * _EPS * (self.frame.terms(part.weights, part.bias) + typical)
+        enough = tol * typical + noise
+        few = _FEW * p + _CHEAP
+        if numbers.met[i] <= noise:
+            numbers.ended[i], numbers.gap[i] = Numbers.PROVED, numbers.met[i]  # no loss is below 0
+            return
+        if n <= few and math.isnan(numbers.gap[i]) and self._corner(state, i, part, math.inf, typical, enough):
+            return
+        extra = local.smoothed - local.objective
+        if gain > max(_CLOSE * extra, noise) and not stuck:
+            return
+        width = 2.0 ** (int(np.argmax(np.cumsum(local.sizes) > few / n)) - 1 - LOWEST) if n > few else math.inf
+        if width >= 4 * part.smoothing and self._corner(state, i, part, width, typical, enough):
+            return
+        if extra <= enough:
+            if gain > max(_EXACT * extra, noise) and not stuck:
+                return
+            if self._ends(state, i, (part.weights, part.bias), part, delta, local.hessian, enough):
+                return
+        if smallest:
+            numbers.ended[i] = Numbers.STUCK
+            return
+        numbers.smoothing[i] = _next_width(local, part.smoothing, p / n)
+        numbers.damping[i], numbers.share[i], numbers.gain[i] = 0.0, 1.0, math.nan
+
+    def _corner(self, state: Any, i: int, part: Part, width: float, typical: float, enough: float) -> bool:
+        """Whether the minimum over the rows within a width of their target, all others on their side, ends the part."""
+        frame, weights = self.frame, part.weights[:, 0]
+        total = self.t.moments.total
+        z, r, s, slope = self.t._fold(
+            functools.partial(_near, part=part, mean=frame.mean, width=width, loss=self.loss), _joined
+        )
+        low, high = self.loss.sides()
+        scale = np.sqrt(np.append(frame.spread, 1.0)[: len(frame.plain)])
+        scale = np.where(np.diag(frame.plain) > 0, scale, 1.0)
+        d = len(weights)
+        A = (z if frame.bias else z[:, :d]) / scale
+        penalised = np.eye(d, len(scale)) / scale
+        if frame.l1 > 0:  # l1·|w| is a row that fits where w = 0
+            A = np.vstack([A, penalised])
+        own = np.append(s / total * low, [-frame.l1] * d if frame.l1 > 0 else [])
+        other = np.append(s / total * high, [frame.l1] * d if frame.l1 > 0 else [])
+        y = np.append(-r, -weights if frame.l1 > 0 else [])
+        c = slope[: len(scale)] / total / scale + frame.l2 * (weights @ penalised)
+        q = frame.l2 * np.sum(penalised**2, axis=0)
+        moved, active = minimised(A, y, own, other, c, q, np.zeros(len(scale)), 20 * len(scale) + 2 * len(y) + 50)
+        w, b = frame.away((moved / scale)[None])
+        new = part.weights + w
+        new[active[active >= len(r)] - len(r)] = 0.0
+        point = new, None if part.bias is None or b is None else part.bias + b
+        if not np.isfinite(new).all():
+            return False
+        # Of the rows only those that fit lie within so little of their target.
+        left = np.abs(A @ moved - y)[: len(r)]
+        left[active[active < len(r)]] = np.inf
+        fits = _FITS * (frame.terms(*point) + typical)
+        near = float(np.min(left[left > fits], initial=np.inf))
+        most = math.sqrt(_EPS) if frame.l2 > 0 else 1.0  # l2 bends what is a corner without it: h costs h² then
+        h = max(fits, min(near / 2, width, most * typical))
+        there = part._replace(weights=point[0], bias=point[1], smoothing=h)
+        [local] = self._measured([there])
+        step = self._step(local, there, 0.0)
+        if not step.bounded or not self._ends(state, i, point, there, step.delta, local.hessian, enough):
+            if local.objective < Numbers(state.scalars).met[i]:
+                self._meet(state, i, there, local.objective)
+                _put(state, there)
+            return False
+        _put(state, there)
+        Numbers(state.scalars).smoothing[i] = there.smoothing
+        return True
+
+    def _ends(
+        self,
+        state: Any,
+        i: int,
+        point: tuple[Floats, Floats | None],
+        part: Part,
+        delta: Floats,
+        hessian: Floats,
+        enough: float,
+    ) -> bool:
+        """Whether a point is proved to be the end; if so it becomes the model."""
+        numbers = Numbers(state.scalars)
+        proof = self._prove(point, part, delta, hessian)
+        numbers.gap[i] = math.inf if proof.gap is None else proof.gap
+        enough += 2 * proof.rounding
+        if numbers.gap[i] > enough or proof.objective > numbers.met[i] + enough:
+            return False
+        numbers.ended[i] = Numbers.PROVED
+        if proof.objective <= numbers.met[i]:
+            self._meet(state, i, part._replace(weights=point[0], bias=point[1]), proof.objective)
+        return True
+
+    # The state ---------------------------------------------------------------------------------------------------------------
+
+    def _measured(self, parts: list[Part]) -> list[Local]:
+        t = self.t
+        if t.method == "gram":
+            return [self._on_moments(part) for part in parts]
+        if t.squared:
+            parts = [part._replace(stride=0) for part in parts]
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            return measured(t.X, t.Y, t.sample_weight, t.n_threads, t.options.backend, self.loss, parts, self.frame)
+
+    def _on_moments(self, part: Part) -> Local:
+        """Squared error, as the second moments tell it."""
+        frame, own = self.frame, list(part.outputs)
+        loss, gradient, bias_gradient = self.t.quadratic.of_outputs(own, part.weights, part.bias)
+        objective = loss + frame.l1 * float(np.sum(np.abs(part.weights)))
+        hessian = frame.hessian(2 * frame.plain[None, None].copy())
+        return Local(objective, objective, gradient, bias_gradient, hessian, np.zeros(0))
+
+    def parts(self, state: Any) -> list[Part]:
+        """Where every part stands."""
+        return [self._part(state, i) for i in range(len(self.outputs))]
+
+    def _part(self, state: Any, i: int) -> Part:
+        w, b = _unflat(state.memory[0], state.weights, state.bias)
+        own = list(self.outputs[i])
+        return Part(self.outputs[i], w[:, own], None if b is None else b[own], float(Numbers(state.scalars).smoothing[i]))
+
+    def _moved(self, part: Part, delta: Floats, whole: bool) -> Part:
+        w, b = self.frame.away(delta)
+        weights = part.weights + w
+        if self.frame.l1 > 0 and whole:
+            # What the step makes 0 is 0, not a rounding of it.
+            weights = np.where(np.abs(weights) <= 2 * _EPS * np.abs(w), 0.0, weights)
+        return part._replace(weights=weights, bias=None if part.bias is None or b is None else part.bias + b)
+
+    def _meet(self, state: Any, i: int, part: Part, objective: float) -> None:
+        """The part's weights become those of the model."""
+        own = list(self.outputs[i])
+        state.weights = state.weights.copy()
+        state.weights[:, own] = part.weights
+        if part.bias is not None:
+            state.bias = state.bias.copy()
+            state.bias[own] = part.bias
+        Numbers(state.scalars).met[i] = objective
+
+    def _model(self, state: Any, i: int) -> tuple[Floats, Floats | None]:
+        own = list(self.outputs[i])
+        return state.weights[:, own], None if state.bias is None else state.bias[own]
+
+    def _tell(self, state: Any) -> None:
+        """Loss and gradient of all parts become those of the training."""
+        t = self.t
+        t.loss = float(np.sum(Numbers(state.scalars).met))
+        gradient = np.zeros(state.weights.shape)
+        bias_gradient = None if state.bias is None else np.zeros(len(state.bias))
+        for own, local in zip(self.outputs, self.locals, strict=True):
+            gradient[:, list(own)] = local.gradient
+            if bias_gradient is not None:
+                bias_gradient[list(own)] = local.bias_gradient
+        t.gradient, t.bias_gradient = gradient, bias_gradient
+        w, _ = _unflat(state.memory[0], state.weights, state.bias)
+        t.norm = float(t.backend.gradient_norm(np.ascontiguousarray(w), gradient, bias_gradient, t.l1))
+
+
+def _share(local: Local, width: float) -> float:
+    """About the share of the rows within a width."""
+    return float(local.sizes[: max(0, math.frexp(width)[1] + LOWEST)].sum())
+
+
+def _typical(local: Local) -> float:
+    """The mean size of residuals, of which none counts for more than eight times the median: outliers do not decide."""
+    widths = 2.0 ** np.clip(np.arange(len(local.sizes)) - LOWEST, -1000, 1000)
+    widths[0] = 0.0
+    middle = widths[int(np.argmax(np.cumsum(local.sizes) >= 0.5))]
+    return float(local.sizes @ np.minimum(widths, 8 * middle))
+
+
+def _next_width(local: Local, width: float, fewest: float) -> float:
+    """The next h: within it lie a quarter of the rows within this one, where these are many; else it is a quarter of this."""
+    share = _share(local, width)
+    wanted = np.flatnonzero(np.cumsum(local.sizes) <= _NARROWER * share)
+    chosen = 2.0 ** (int(wanted[-1]) - LOWEST) if len(wanted) and share > 16 * fewest else width
+    return min(width / 4, max(chosen, width / 64))
+
+
+_Near = tuple[Any, Any, Any, Any]
+
+
+def _near(piece: Piece, n_threads: int, *, part: Part, mean: Floats, width: float, loss: Loss) -> _Near:
+    """[x − μ, 1], r and s of the rows within a width of their target; of all others Σ s·ℓ'·[x − μ, 1]."""
+    x = np.ascontiguousarray(piece.X, np.float64)
+    y = np.ascontiguousarray(piece.Y[:, list(part.outputs)], np.float64)
+    s = np.ones(len(x)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
+    r = (x @ part.weights + (0.0 if part.bias is None else part.bias) - y)[:, 0]
+    near = (np.abs(r) <= width) & (s > 0)
+    z = np.column_stack([x - mean, np.ones(len(x))])
+    low, high = loss.sides()
+    slope = np.where(near, 0.0, np.where(r > 0, high, low)) * s
+    return z[near], r[near], s[near], slope @ z
+
+
+def _joined(a: _Near, b: _Near) -> _Near:
+    return (*(np.concatenate([mine, its]) for mine, its in zip(a[:3], b[:3], strict=True)), a[3] + b[3])
+
+
+def _shares(piece: Piece, n_threads: int, *, classes: int) -> Floats:
+    """Σ s, and for each class, or of each output, Σ s of the rows that have it."""
+    s = np.ones(len(piece.Y)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
+    if classes:
+        sums: Array = np.bincount(piece.Y[:, 0].astype(np.intp), weights=s, minlength=classes)
+    else:
+        sums = s @ piece.Y.astype(np.float64)
+    return np.concatenate([[s.sum()], sums])
+
+
+def _put(state: Any, part: Part) -> None:
+    """The part's weights become those that the descent goes on from."""
+    w, b = _unflat(state.memory[0], state.weights, state.bias)
+    w[:, list(part.outputs)] = part.weights
+    if b is not None:
+        b[list(part.outputs)] = part.bias
+    state.memory[0] = _flat(w, b)
+
+
+def _flat(weights: Array, bias: Array | None) -> Floats:
+    """All parameters in a row, as the backends order them."""
+    rest = np.zeros(weights.shape[1]) if bias is None else bias
+    return np.concatenate([weights.T.ravel(), rest]).astype(np.float64)
+
+
+def _unflat(flat: Floats, weights: Array, bias: Array | None) -> tuple[Floats, Floats | None]:
+    d, k = weights.shape
+    return flat[: d * k].reshape(k, d).T.copy(), None if bias is None else flat[d * k :].copy()
