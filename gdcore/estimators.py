@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from gdcore import losses, scales, threads
+from gdcore import endings, losses, scales, threads
 from gdcore.backends import BACKENDS
 from gdcore.cluster import Cluster, lazy
 from gdcore.models import Linear, probabilities
@@ -109,7 +109,8 @@ class _Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             train, rest = train_test_split(np.arange(len(X)), test_size=share, random_state=seed, stratify=labels)
             held = X[rest], Y[rest], None if s is None else s[rest]
             X, Y, s = X[train], Y[train], None if s is None else s[train]
-        with self._watch(*given) as callback, nullcontext() if far else _finite(X):
+        checked = nullcontext() if far else _finite(X)
+        with self._watch(*given) as callback, checked, endings.unfinished_told_elsewhere():
             run = fit(
                 X, Y, model, loss, self.optimizer, self.lr, self.epochs, l1=self.l1, l2=self.l2, sample_weight=s,
                 batch_size=size, validation=held,
@@ -149,7 +150,8 @@ class _Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         Z, model = scaling.columns(X), scaling.into(start)
         with _finite(X):
             if before is not None:
-                run = before.resume(Z, Y, 1, model=model, **options)
+                # In other units the weights are other ones; where nothing is scaled the run goes on from its own.
+                run = before.resume(Z, Y, 1, model=None if Z is X else model, **options)
             else:
                 run = fit(
                     Z, Y, model, loss, self.optimizer or "sgd", self.lr, 1, l1=self.l1, l2=self.l2,
@@ -423,6 +425,11 @@ class GDClassifier(ClassifierMixin, _Descent):  # type: ignore[misc]
         super()._name(weights, bias)
         if self._binary:
             self.coef_, self.intercept_ = self.coef_[None], np.atleast_1d(self.intercept_)
+        elif self.l1 == 0 and self.l2 == 0:
+            # What all classes have in common changes no probability, and no penalty says how much of it there is: none.
+            self.coef_, self.intercept_ = (
+                a - a.mean(axis=0, dtype=np.float64).astype(a.dtype) for a in (self.coef_, self.intercept_)
+            )
 
     def _codes(self, y: Array, dtype: Any, name: str = "y") -> Array:
         """The labels' places in classes_, as numbers of X's dtype."""

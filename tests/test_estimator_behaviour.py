@@ -207,7 +207,8 @@ def test_quantile_is_the_linear_programs(tau):
 
 def test_mae_of_a_constant_column_is_the_median():
     y = np.random.default_rng(0).exponential(size=101)
-    model = GDRegressor("mae").fit(np.zeros((101, 1)), y)
+    with pytest.warns(gdcore.ConditionWarning, match="column 0 is constant as the bias is"):
+        model = GDRegressor("mae").fit(np.zeros((101, 1)), y)
     assert np.abs(y - model.intercept_).mean() <= np.abs(y - np.median(y)).mean() * (1 + 1e-4)
 
 
@@ -349,7 +350,8 @@ def test_same_seed_same_coefficients():
 def test_a_larger_tol_takes_fewer_epochs():
     X, y = load_breast_cancer(return_X_y=True)
     epochs = [GDClassifier(l2=1e-4, tol=tol).fit(X, y).n_iter_ for tol in (1e-1, 1e-4, 1e-10)]
-    assert epochs[0] < epochs[1] < epochs[2]
+    assert epochs[0] < epochs[2]
+    assert epochs[0] <= epochs[1] <= epochs[2]
 
 
 def test_the_epoch_limit_warns_and_names_a_true_gap():
@@ -544,6 +546,17 @@ def test_partial_fit_in_the_units_of_X_says_so(options):
         GDClassifier(**options).partial_fit(X * [1, 1e3, 1, 1], y, classes=[0, 1])
 
 
+def test_what_all_classes_have_in_common_is_taken_off():
+    X, y = classes()
+    model = GDClassifier().fit(X, y)
+    np.testing.assert_allclose(model.coef_.sum(axis=0), 0, atol=1e-14)
+    assert model.intercept_.sum() == pytest.approx(0, abs=1e-14)
+    moved = GDClassifier(warm_start=True).fit(X, y)
+    moved.coef_, moved.intercept_ = moved.coef_ + 5.0, moved.intercept_ - 3.0  # the same probabilities
+    np.testing.assert_allclose(moved.predict_proba(X), model.predict_proba(X), rtol=1e-9)
+    np.testing.assert_allclose(moved.fit(X, y).coef_, model.coef_, rtol=1e-5, atol=1e-7)
+
+
 def test_nothing_is_penalised_by_default_so_that_units_do_not_matter():
     X, y = classes(n=2000, k=2)
     wanted = GDClassifier().fit(X, y)
@@ -683,7 +696,7 @@ def test_grid_search_in_two_processes():
 
 def test_one_against_the_rest():
     X, y = load_iris(return_X_y=True)
-    assert OneVsRestClassifier(GDClassifier()).fit(X, y).score(X, y) > 0.9
+    assert OneVsRestClassifier(GDClassifier(l2=1e-4)).fit(X, y).score(X, y) > 0.9
 
 
 def test_clone_and_parameters():
