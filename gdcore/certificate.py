@@ -87,36 +87,49 @@ def prove(
     ``hessian`` is that of the step, damping included: what rounding has left of conditions Σ s·α·z = 0 another step takes away.
     """
     sums = functools.partial(_summed, loss=loss, point=point, part=part, damping=damping, mean=frame.mean, bias=frame.bias)
-    scale, proof = 1.0, Proof(None, np.inf)
+    scale, best = 1.0, None
     for _ in range(_PASSES):
         found: _Sums = fold(X, Y, sample_weight, functools.partial(sums, delta=delta, scale=scale), n_threads, _together)
         proof, wanted = _concluded(found, point[0], delta, scale, frame)
         proof = proof._replace(separates=found.towards > _FAR and found.away <= _HARDLY * found.towards)
-        if proof.gap is not None:
-            return proof
-        more = _more(found, hessian, frame)
+        if best is None or (proof.gap is not None and (best.gap is None or proof.gap < best.gap)):
+            best = proof
+        if proof.gap is not None and (loss.curvature is not None or proof.gap <= 4 * proof.rounding):
+            break
+        more = _more(found, point[0], hessian, frame, loss.curvature is None)
         if more is not None:
             delta = delta + more
         elif 0 < wanted < scale:
             scale = wanted
         else:
-            return proof
-    return proof
+            break
+    assert best is not None
+    return best
 
 
-def _more(found: _Sums, hessian: Floats, frame: Frame) -> Floats | None:
-    """A step that makes Σ s·α·z 0 where it has to be; None where it is."""
-    d, k = found.products.shape
-    left, size = (found.products - np.outer(found.centre, found.slopes / found.total)).T, found.sizes.T
+def _more(found: _Sums, W: Floats, hessian: Floats, frame: Frame, steep: bool) -> Floats | None:
+    """A step that makes Σ s·α·z what it has to be where rounding has left something else; None where it is.
+
+    With ``steep`` slopes, which change within a small h, rounding shows in all weights: v shall then be what the penalty's slope
+    is where that is known, and not only where it has to be.
+    """
+    d = len(W)
+    left = (found.products - np.outer(found.centre, found.slopes / found.total)).T / found.total
+    size, free = found.sizes.T / found.total, np.zeros(left.shape, bool)
+    if frame.l1 == 0 and frame.l2 == 0:
+        free[:] = True
+    elif steep:
+        left = left + (frame.l2 * W + frame.l1 * np.sign(W)).T
+        free = (W != 0).T
     if frame.bias:
-        left, size = np.column_stack([left, found.slopes]), np.column_stack([size, found.steepness])
-    zero = np.ones(left.shape, bool)
-    zero[:, :d] = frame.l1 == 0 and frame.l2 == 0
-    if not np.any(np.abs(left[zero]) > _ZERO * size[zero]):
+        left = np.column_stack([left, found.slopes / found.total])
+        size = np.column_stack([size, found.steepness / found.total])
+        free = np.column_stack([free, np.ones(len(free), bool)])
+    if not np.any(np.abs(left[free]) > _ZERO * size[free]):
         return None
-    free = np.flatnonzero(zero.ravel())
-    more = np.zeros(zero.size)
-    more[free] = -solution(hessian[np.ix_(free, free)], left.ravel()[free] / found.total)
+    places = np.flatnonzero(free.ravel())
+    more = np.zeros(free.size)
+    more[places] = -solution(hessian[np.ix_(places, places)], left.ravel()[places])
     return more.reshape(left.shape)
 
 

@@ -225,7 +225,7 @@ def _pairs(part: Part, loss: Loss) -> list[tuple[int, int]]:
 
 def _size(part: Part, loss: Loss) -> int:
     d, k = part.weights.shape
-    kinks = EXPONENTS if loss.curvature is None else 0
+    kinks = EXPONENTS if loss.flat else 0
     return 2 + k + k * d + 2 + kinks + len(_pairs(part, loss)) * (2 + d + d * d)
 
 
@@ -239,11 +239,7 @@ def _sums(piece: Piece, n_threads: int, *, backend: str, loss: Loss, parts: list
         own = list(part.outputs) if loss.targets != "classes" else [0]
         Y = np.ascontiguousarray(piece.Y[:, own], np.float64)
         d, k = part.weights.shape
-        whole.append(
-            kernel.partial(
-                X, Y, part.weights, part.bias, s, n_threads, loss=loss.name, parameter=loss.parameter, smoothing=part.smoothing
-            )[: 2 + k + k * d]
-        )
+        whole.append(_first_sums(X, Y, s, n_threads, kernel, loss, part))
         if not part.stride:
             whole.append([0.0, 0.0])
             continue
@@ -251,9 +247,9 @@ def _sums(piece: Piece, n_threads: int, *, backend: str, loss: Loss, parts: list
         x, y, weight = X[rows], Y[rows], None if s is None else s[rows]
         raw = np.empty((len(x), k))
         kernel.predict(x, part.weights, part.bias, raw, n_threads)
-        if loss.curvature is None:
+        if loss.flat:
             r = np.abs(raw - y)[:, 0]
-            extra = np.maximum(part.smoothing - r, 0) ** 2 * (loss.bound(part.smoothing) / 2)
+            extra = _extra(r, loss, part.smoothing)
             ones = np.ones(len(r)) if weight is None else weight
             bins = np.clip(np.frexp(r)[1] + LOWEST, 0, EXPONENTS - 1)
             bins[r == 0] = 0
@@ -266,7 +262,7 @@ def _sums(piece: Piece, n_threads: int, *, backend: str, loss: Loss, parts: list
             c = second(a, b)
             c = c if weight is None else c * weight
             chosen = x
-            if loss.curvature is None and np.count_nonzero(c) < _FEW * len(c):
+            if loss.flat and np.count_nonzero(c) < _FEW * len(c):
                 some = np.flatnonzero(c)
                 chosen, c = x[some], c[some]
             if len(c):
@@ -274,6 +270,28 @@ def _sums(piece: Piece, n_threads: int, *, backend: str, loss: Loss, parts: list
             else:
                 whole.append(np.zeros(2 + d + d * d))
     return np.concatenate(whole)
+
+
+def _first_sums(X: Array, Y: Array, s: Any, n_threads: int, kernel: Any, loss: Loss, part: Part) -> Floats:
+    """Σ s·ℓ, Σ s, Σ s·ℓ', Σ s·ℓ'·x of the smoothed slopes. A huber loss within h is δ/h of that with h in the place of δ."""
+    d, k = part.weights.shape
+    parameter, factor, smoothing = loss.parameter, 1.0, part.smoothing
+    if loss.name == "huber":
+        parameter, smoothing = max(loss.parameter, part.smoothing), 0.0
+        factor = loss.parameter / parameter
+    sums: Floats = kernel.partial(
+        X, Y, part.weights, part.bias, s, n_threads, loss=loss.name, parameter=parameter, smoothing=smoothing
+    )[: 2 + k + k * d]
+    return sums if factor == 1 else sums * np.where(np.arange(len(sums)) == 1, 1.0, factor)
+
+
+def _extra(r: Floats, loss: Loss, h: float) -> Floats:
+    """What smoothing adds to the kernel's loss of residuals of sizes r; of huber what takes it off."""
+    if loss.name != "huber":
+        return np.maximum(h - r, 0) ** 2 * (loss.bound(h) / 2)
+    k, wide = np.minimum(r, loss.parameter), max(h, loss.parameter)
+    near = np.minimum(r, wide)
+    return k * (r - k / 2) - (loss.parameter / wide) * near * (r - near / 2)
 
 
 def _local(sums: Floats, part: Part, loss: Loss, frame: Frame) -> Local:
@@ -285,7 +303,7 @@ def _local(sums: Floats, part: Part, loss: Loss, frame: Frame) -> Local:
     counted, extra = sums[at : at + 2]
     at += 2
     sizes = np.zeros(0)
-    if loss.curvature is None:
+    if loss.flat:
         sizes = sums[at : at + EXPONENTS] / total
         at += EXPONENTS
     p = d + frame.bias
@@ -304,10 +322,10 @@ def _local(sums: Floats, part: Part, loss: Loss, frame: Frame) -> Local:
         blocks[b, a] = blocks[a, b]
     W = part.weights
     penalty = frame.l1 * float(np.sum(np.abs(W))) + frame.l2 / 2 * float(np.sum(W * W))
-    objective = float(sums[0] / total) + penalty
+    told, extra = float(sums[0] / total) + penalty, float(extra / total)
     return Local(
-        objective,
-        objective + float(extra / total),
+        told + extra if loss.name == "huber" else told,
+        told if loss.name == "huber" else told + extra,
         gradient + frame.l2 * W,
         bias_gradient if frame.bias else None,
         frame.hessian(blocks) if part.stride else frame.hessian(loss.bound() * frame.plain[None, None].copy()),

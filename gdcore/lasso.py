@@ -45,14 +45,18 @@ def _rounding(A: Floats, q: Floats, w: Floats, l1: float) -> Floats:
 
 def _settle_support(A: Floats, q: Floats, w: Floats, l1: float) -> None:
     """The best weights with the signs that w has, or fewer of them."""
-    support = np.flatnonzero(w)
-    while len(support):
+    support, on = np.flatnonzero(w), True
+    while len(support) and on:
         v, signs = w[support], np.sign(w[support])
         B, wanted = A[np.ix_(support, support)], q[support] - l1 * signs
-        ahead = solution(B, wanted - B @ v)
-        left = wanted - B @ (v + ahead)
-        if np.any(np.abs(left) > _rounding(B, q[support], np.abs(v) + np.abs(ahead), l1)):
-            ahead = _flat_way(B, left, v)
+        missing = wanted - B @ v
+        ahead = solution(B, missing)
+        left = missing - B @ ahead
+        rounding = _rounding(B, q[support], np.abs(v) + np.abs(ahead), l1)
+        reached = np.max(np.abs(left) / rounding) <= np.max(np.abs(missing) / rounding) / 2
+        on = bool(np.any(np.abs(left) > rounding))
+        if on and not reached:
+            ahead, on = _flat_way(B, left, v), False  # what B reaches is solved
         with np.errstate(divide="ignore", invalid="ignore"):
             until = np.where(ahead * signs < 0, -v / ahead, np.inf)
         first = min(1.0, float(until.min()))
@@ -61,8 +65,7 @@ def _settle_support(A: Floats, q: Floats, w: Floats, l1: float) -> None:
         if not _lower(B, wanted, v, moved):
             return
         w[support] = moved
-        if not (moved == 0).any():
-            return
+        on = on or bool((moved == 0).any())
         support = np.flatnonzero(w)
 
 

@@ -57,17 +57,27 @@ class Loss(NamedTuple):
             e = np.exp(-np.abs(raw))
             c = e / (1 + e) ** 2
         elif self.name == "huber":
-            c = (np.abs(raw - Y) <= self.parameter).astype(np.float64)
+            h = max(self.parameter, smoothing)
+            c = (self.parameter / h) * (np.abs(raw - Y) <= h)
         else:
             c = self.bound(smoothing) * (np.abs(raw - Y) <= smoothing)
         return lambda a, b: c[:, a]
 
+    @property
+    def flat(self) -> bool:
+        """Whether slopes are the same however far the target is: such a loss knows nothing of how far that is."""
+        return self.name in ("mae", "quantile", "huber")
+
     def sides(self) -> tuple[float, float]:
-        """∂ℓ/∂ŷ of mae and quantile left and right of the target."""
+        """∂ℓ/∂ŷ of mae and quantile left and right of the target, of huber far left and right of it."""
+        if self.name == "huber":
+            return -self.parameter, self.parameter
         return (-1.0, 1.0) if self.name == "mae" else (-self.parameter, 1 - self.parameter)
 
     def bound(self, smoothing: float = 0.0) -> float:
-        """The curvature bound; of mae and quantile that of the smoothed loss, 1/h and 1/(2h)."""
+        """The curvature bound; of the smoothed loss 1/h for mae, 1/(2h) for quantile, δ/h for huber where h is above δ."""
+        if self.name == "huber" and smoothing > self.parameter:
+            return self.parameter / smoothing
         if self.curvature is not None:
             return self.curvature
         return 1 / smoothing if self.name == "mae" else 1 / (2 * smoothing)

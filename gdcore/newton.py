@@ -99,14 +99,19 @@ class Newton:
         fresh = bool(np.isinf(numbers.met).all())
         if fresh:
             state.memory[0] = _flat(state.weights, state.bias)
-        if self.kinked and not numbers.smoothing.all():
+        if self.loss.flat and not numbers.smoothing.all():
             numbers.smoothing[:] = 1.0  # any width will do to see how large the residuals are
-            numbers.smoothing[:] = [width_of_share(local, 0.5) for local in self._measured(self.parts(state))]
+            numbers.smoothing[:] = [self._first_width(local) for local in self._measured(self.parts(state))]
         self.locals = self._measured(self.parts(state))
         if fresh:
             numbers.met[:] = [local.objective for local in self.locals]
         self._tell(state)
         t.check_start()
+
+    def _first_width(self, local: Local) -> float:
+        """h within which about half of the rows are; δ of huber where that is not far below."""
+        width = width_of_share(local, 0.5)
+        return width if self.kinked or width > 4 * self.loss.parameter else self.loss.parameter
 
     def _guesses(self) -> Floats:
         """The loss of the best constants, by which classes' losses are measured: one that separates them ends at 0.
@@ -198,8 +203,8 @@ class Newton:
                 _put(state, trial)
                 if found.objective <= numbers.met[i] + (noise if gains.get(i, math.inf) <= noise else 0.0):
                     self._meet(state, i, trial, found.objective)
-            if i not in gains and self.kinked:
-                numbers.smoothing[i] = width_of_share(locals_[i], 0.5)
+            if i not in gains and self.loss.flat:
+                numbers.smoothing[i] = self._first_width(locals_[i])
                 [locals_[i]] = self._measured([self._part(state, i)])
             elif i in gains:
                 self._judge(state, i, locals_[i], taken)
@@ -240,7 +245,7 @@ class Newton:
         noise = self._noise(local, part)
         before, numbers.gain[i] = numbers.gain[i], gain
         stuck = numbers.share[i] == 0
-        if self.kinked:
+        if self.kinked or part.smoothing > self.loss.parameter * self.loss.flat:
             self._narrow(state, i, local, (step.delta, gain, noise), stuck)
             return
         if numbers.met[i] <= noise:
@@ -309,10 +314,14 @@ class Newton:
         if n <= few and math.isnan(numbers.gap[i]) and self._corner(state, i, part, math.inf, typical, enough):
             return
         extra = local.smoothed - local.objective
-        if gain > max(_CLOSE * extra, noise) and not stuck:
+        if gain > max(_CLOSE * abs(extra), noise) and not stuck:
             return
         width = 2.0 ** (int(np.argmax(np.cumsum(local.sizes) > few / n)) - 1 - LOWEST) if n > few else math.inf
         if width >= 4 * part.smoothing and self._corner(state, i, part, width, typical, enough):
+            return
+        if not self.kinked:
+            numbers.smoothing[i] = max(self.loss.parameter, _next_width(local, part.smoothing, p / n))
+            numbers.damping[i], numbers.share[i], numbers.gain[i] = 0.0, 1.0, math.nan
             return
         if extra <= enough:
             if gain > max(_EXACT * extra, noise) and not stuck:
@@ -352,6 +361,11 @@ class Newton:
         point = new, None if part.bias is None or b is None else part.bias + b
         if not np.isfinite(new).all():
             return False
+        if not self.kinked:
+            # A corner of δ·|r|, near which huber's minimum lies.
+            there = part._replace(weights=point[0], bias=point[1], smoothing=self.loss.parameter)
+            Numbers(state.scalars).gap[i] = math.inf
+            return self._goes_on_from(state, i, there, self._measured([there])[0].objective)
         # Of the rows only those that fit lie within so little of their target.
         left = np.abs(A @ moved - y)[: len(r)]
         left[active[active < len(r)]] = np.inf
@@ -363,12 +377,20 @@ class Newton:
         [local] = self._measured([there])
         step = self._step(local, there, 0.0)
         if not step.bounded or not self._ends(state, i, point, there, step.delta, local.hessian, enough):
-            if local.objective < Numbers(state.scalars).met[i]:
-                self._meet(state, i, there, local.objective)
-                _put(state, there)
+            self._goes_on_from(state, i, there._replace(smoothing=part.smoothing), local.objective)
             return False
         _put(state, there)
         Numbers(state.scalars).smoothing[i] = there.smoothing
+        return True
+
+    def _goes_on_from(self, state: Any, i: int, part: Part, objective: float) -> bool:
+        """Whether weights are better than the model's, and so become them."""
+        numbers = Numbers(state.scalars)
+        if not objective < numbers.met[i]:
+            return False
+        self._meet(state, i, part, objective)
+        _put(state, part)
+        numbers.smoothing[i], numbers.damping[i], numbers.share[i], numbers.gain[i] = part.smoothing, 0.0, 1.0, math.nan
         return True
 
     def _ends(
