@@ -18,6 +18,9 @@ import gdcore
 from gdcore import MLP, DivergenceError, History, Linear, backtracking, closed, fit, loop, nesterov, rows, threads
 from gdcore.backends import reference
 
+# Runs here stop when they are told to, converged or not.
+pytestmark = pytest.mark.filterwarnings("ignore::gdcore.ConvergenceWarning")
+
 BACKENDS = ["kernel", "reference"]
 DTYPES = [np.float32, np.float64]
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
