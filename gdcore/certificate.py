@@ -36,6 +36,7 @@ _EPS = float(np.finfo(np.float64).eps)
 _PASSES = 4
 _FAR = 0.1  # of a linear predictor: a step of Newton's method that moves a row so far near the end moves it for ever
 _HARDLY = 1e-3
+_LEAST = 1e-9  # of a probability: what a step leaves of one that it takes to 0 is rounding
 _ZERO = 1e-11  # of the terms that v is the sum of: what v may be where it has to be 0
 
 
@@ -49,6 +50,8 @@ class Proof(NamedTuple):
     """What of the gap allows for rounding."""
     separates: bool = False
     """Whether the step moves no row away from its class, and some far towards it: then it may go on for ever."""
+    moves: bool = False
+    """Whether the step moves some row far."""
 
 
 class _Sums(NamedTuple):
@@ -91,7 +94,8 @@ def prove(
     for _ in range(_PASSES):
         found: _Sums = fold(X, Y, sample_weight, functools.partial(sums, delta=delta, scale=scale), n_threads, _together)
         proof, wanted = _concluded(found, point[0], delta, scale, frame)
-        proof = proof._replace(separates=found.towards > _FAR and found.away <= _HARDLY * found.towards)
+        far = max(found.towards, found.away) > _FAR
+        proof = proof._replace(separates=far and found.away <= _HARDLY * found.towards, moves=far)
         if best is None or (proof.gap is not None and (best.gap is None or proof.gap < best.gap)):
             best = proof
         if proof.gap is not None and (loss.curvature is not None or proof.gap <= 4 * proof.rounding):
@@ -125,6 +129,7 @@ def _more(found: _Sums, W: Floats, hessian: Floats, frame: Frame, steep: bool) -
         left = np.column_stack([left, found.slopes / found.total])
         size = np.column_stack([size, found.steepness / found.total])
         free = np.column_stack([free, np.ones(len(free), bool)])
+    size = np.broadcast_to(size.max(axis=0), size.shape)
     if not np.any(np.abs(left[free]) > _ZERO * size[free]):
         return None
     places = np.flatnonzero(free.ravel())
@@ -134,15 +139,16 @@ def _more(found: _Sums, W: Floats, hessian: Floats, frame: Frame, steep: bool) -
 
 
 def _objective(found: _Sums, W: Floats, frame: Frame) -> float:
-    return found.loss / found.total + frame.l1 * float(np.sum(np.abs(W))) + frame.l2 / 2 * float(np.sum(W * W))
+    return found.loss / found.total + frame.penalty(W)
 
 
 def _concluded(found: _Sums, W: Floats, delta: Floats, scale: float, frame: Frame) -> tuple[Proof, float]:
     """The proof, and the number that the α have to be multiplied by for it."""
     objective = _objective(found, W, frame)
     sums, slopes, size = found.products, found.slopes, found.sizes / found.total
+    size = np.broadcast_to(size.max(axis=1, keepdims=True), size.shape)  # of the output that has most of it
     if frame.bias:
-        if np.any(np.abs(slopes) > _ZERO * found.steepness):
+        if np.any(np.abs(slopes) > _ZERO * found.steepness.max()):
             return Proof(None, objective), 1.0
         sums = sums - np.outer(found.centre, slopes / found.total)  # what is left of Σ s·α is taken off each α
     v = -sums / found.total
@@ -281,6 +287,8 @@ def _logistic(before: Floats, step: Floats, y: Floats, _: float, __: float, damp
     low, high = sigmoid(before), sigmoid(-before)
     ahead = (low * high + damping / 4) * step
     ones, zeros = low + ahead, high - ahead  # p and 1 − p
+    ones[np.abs(ones) < _LEAST * low] = 0.0
+    zeros[np.abs(zeros) < _LEAST * high] = 0.0
     alpha = np.where(y == 0, ones, np.where(y == 1, -zeros, ones - y))
 
     def at(eta: Floats, y: Floats, c: float) -> tuple[Floats, Floats, Floats]:
@@ -299,7 +307,8 @@ def _logistic(before: Floats, step: Floats, y: Floats, _: float, __: float, damp
 def _softmax(before: Floats, ahead: Floats, y: Floats, _: float, __: float, damping: float) -> _Dual:
     # ℓ*(α) = Σ p·log p, p = α + onehot(y);  ℓ + ℓ* − αη is the divergence of p from softmax(η)
     own, p = (np.arange(len(y)), y[:, 0].astype(np.intp)), shares(before)
-    expected = p + p * (ahead - (p * ahead).sum(axis=1, keepdims=True))
+    change = ahead - (p * ahead).sum(axis=1, keepdims=True)
+    expected = np.where(np.abs(1 + change) < _LEAST, 0.0, p * (1 + change))
     alpha = expected.copy()
     alpha[own] = -np.where(np.arange(p.shape[1]) == y, 0.0, expected).sum(axis=1)
 
@@ -314,9 +323,7 @@ def _softmax(before: Floats, ahead: Floats, y: Floats, _: float, __: float, damp
         value = top + np.log(np.exp(eta - top[:, None]).sum(axis=1)) - eta[own]
         return value, divergence(mine, q).sum(axis=1), slope
 
-    others = ahead.copy()
-    others[own] = -np.inf
-    towards = ahead[own] - others.max(axis=1)
+    towards = ahead[own][:, None] - ahead
     push = float(towards.max(initial=0.0)), float(-towards.min(initial=0.0))
     return _Dual(alpha, at, lambda: 1.0 if damping == 0 and expected.min(initial=0.0) >= 0 else 0.0, push)
 

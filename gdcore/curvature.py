@@ -31,7 +31,7 @@ EXPONENTS = 2200  # bins of a histogram of |r| by its power of 2: more than floa
 LOWEST = 1100  # the bin of 1/2 ≤ |r| < 1
 _FEW = 0.25  # of the rows: fewer are copied together before their moments are made
 _LITTLE = 1e-4  # damping
-_LEFT = 1e-6  # of the terms of a slope: what of it is left is more than the rounding of an ill-conditioned Hessian
+_LEFT = 1e-3  # of the terms of a slope: more of it left than the rounding of small Hessians and slopes makes
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -140,6 +140,10 @@ class Frame:
         """How large the terms are that a prediction is the sum of: its rounding is so many times ε."""
         size = float(np.sum(self.sizes @ np.abs(weights)))
         return size + (0.0 if bias is None else float(np.sum(np.abs(bias))))
+
+    def penalty(self, weights: Floats) -> float:
+        """What the penalties add to the loss."""
+        return self.l1 * float(np.sum(np.abs(weights))) + self.l2 / 2 * float(np.sum(weights * weights))
 
     # The coordinates (w, b') -------------------------------------------------------------------------------------------------
 
@@ -320,9 +324,12 @@ def _local(sums: Floats, part: Part, loss: Loss, frame: Frame) -> Local:
             block[d, d] = weight
         blocks[a, b] = block / (counted if a == b else -counted)
         blocks[b, a] = blocks[a, b]
+    if loss.targets == "classes":
+        # What all classes have in common does not change the probabilities: of its slope all is rounding.
+        gradient = gradient - gradient.mean(axis=1, keepdims=True)
+        bias_gradient = bias_gradient - bias_gradient.mean()
     W = part.weights
-    penalty = frame.l1 * float(np.sum(np.abs(W))) + frame.l2 / 2 * float(np.sum(W * W))
-    told, extra = float(sums[0] / total) + penalty, float(extra / total)
+    told, extra = float(sums[0] / total) + frame.penalty(W), float(extra / total)
     return Local(
         told + extra if loss.name == "huber" else told,
         told if loss.name == "huber" else told + extra,

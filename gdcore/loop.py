@@ -571,11 +571,9 @@ class Training(Problem):
         whole = self.linear and not self.batches
         if self.squared and whole and self.d <= GRAM_COLUMNS:
             quadratic = self.quadratic
-            if not self.clear and self.l1 == 0:
-                return False
             gap_now = gap.decrement(quadratic.metric, weights, self.gradient, self.bias_gradient, self.l1)
-            if self.l1 > 0 and gap_now <= self.tol * self.loss:
-                # What l1 makes of directions in which H is 0 only the rows tell.
+            if (self.l1 > 0 or not self.clear) and gap_now <= self.tol * self.loss:
+                # What l1 makes of directions in which H is 0, or seems to be, only the rows tell.
                 proved = self._gap(weights, self.state.bias)
                 gap_now = math.inf if proved is None else proved
             before, self.state.quick = self.state.quick, gap_now

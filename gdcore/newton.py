@@ -45,6 +45,8 @@ _LEAST_SHARE = 1e-9  # of a step
 _NARROWER = 0.25  # of the rows within h are within the next h
 _CLOSE = 0.1  # of what smoothing costs: a smoothed problem that has less to gain is solved well enough to go on
 _EXACT = 1e-9  # of what smoothing costs: solved so well that a proof can be made of its slopes
+_LEEWAY = 1000.0
+_ROUGH = 1e-7  # of the terms of a prediction: residuals so small say nothing of how wide h should be
 _UNBOUNDED = 1e300  # what a model without a minimum has to gain
 _FEW, _CHEAP = 50, 2000  # p times the one and the other: of so many rows corners are looked for
 _FITS = 64 * _EPS  # of the terms of a prediction: a row that fits is so near its target
@@ -94,29 +96,33 @@ class Newton:
         columns = t.moments.of_columns()
         self.frame = Frame(columns, t.state.bias is not None, t.l1, t.l2)
         self.metric = Metric([columns], [self.loss.curvature or 1.0], t.l2, t.state.bias is not None, "gram")
-        self.guesses = np.zeros(len(self.outputs)) if self.loss.targets == "real" else self._guesses()
+        self.guesses, self.absent = self._guesses() if self.loss.targets != "real" else (np.zeros(k), np.zeros(k, bool))
         state, numbers = t.state, Numbers(t.state.scalars)
         fresh = bool(np.isinf(numbers.met).all())
         if fresh:
             state.memory[0] = _flat(state.weights, state.bias)
         if self.loss.flat and not numbers.smoothing.all():
             numbers.smoothing[:] = 1.0  # any width will do to see how large the residuals are
-            numbers.smoothing[:] = [self._first_width(local) for local in self._measured(self.parts(state))]
+            numbers.smoothing[:] = [
+                self._first_width(local, part)
+                for local, part in zip(self._measured(self.parts(state)), self.parts(state), strict=True)
+            ]
         self.locals = self._measured(self.parts(state))
         if fresh:
             numbers.met[:] = [local.objective for local in self.locals]
         self._tell(state)
         t.check_start()
 
-    def _first_width(self, local: Local) -> float:
-        """h within which about half of the rows are; δ of huber where that is not far below."""
-        width = width_of_share(local, 0.5)
+    def _first_width(self, local: Local, part: Part) -> float:
+        """h within which about half of the rows are, if these do not fit but for rounding; δ of huber where it is not far below."""
+        width = max(width_of_share(local, 0.5), _ROUGH * self.frame.terms(part.weights, part.bias))
         return width if self.kinked or width > 4 * self.loss.parameter else self.loss.parameter
 
-    def _guesses(self) -> Floats:
-        """The loss of the best constants, by which classes' losses are measured: one that separates them ends at 0.
+    def _guesses(self) -> tuple[Floats, Array]:
+        """Of each part the loss of the best constants, and whether a class has no rows.
 
-        Where all rows are of one class it is the loss of weights of 0.
+        By it classes' losses are measured: one that separates them ends at 0. Where all rows are of one class it is the loss of
+        weights of 0.
         """
         t, k = self.t, self.t.state.weights.shape[1]
         shares = t._fold(functools.partial(_shares, classes=k if self.loss.targets == "classes" else 0))
@@ -124,8 +130,10 @@ class Newton:
         rest = 1 - shares if self.loss.targets != "classes" else np.ones(k)
         with np.errstate(divide="ignore", invalid="ignore"):
             terms = -np.where(shares > 0, shares * np.log(shares), 0.0) - np.where(rest > 0, rest * np.log(rest), 0.0)
-        losses = np.array([terms.sum()]) if self.loss.targets == "classes" else terms
-        return np.where(losses > 0, losses, math.log(max(2, k if self.loss.targets == "classes" else 2)))
+        absent = shares * (1 - shares if self.loss.targets != "classes" else 1.0) <= 0
+        if self.loss.targets == "classes":
+            terms, absent = np.array([terms.sum()]), np.array([absent.any()])
+        return np.where(terms > 0, terms, math.log(k if self.loss.targets == "classes" else 2)), absent
 
     def some_epochs(self, left: int) -> str:
         """Some epochs; the status."""
@@ -160,7 +168,7 @@ class Newton:
     def at_start(self) -> str:
         """The status before an epoch: "converged" where it is proved of the weights as they are."""
         state = self.t.state.copy()
-        if not self.kinked:
+        if not self.loss.flat:
             for i in range(len(self.outputs)):
                 if Numbers(state.scalars).ended[i] == Numbers.OPEN:
                     self._judge(state, i, self.locals[i], True)
@@ -197,14 +205,14 @@ class Newton:
                 taken = found.objective < before.objective
                 numbers.gain[i] = math.nan
             else:
-                taken = self._taken(before, found, trial, gains[i], noise, numbers, i)
+                taken = self._taken(before, found, parts[i], trial, gains[i], noise, numbers, i)
             if taken:
                 locals_[i] = found
                 _put(state, trial)
                 if found.objective <= numbers.met[i] + (noise if gains.get(i, math.inf) <= noise else 0.0):
                     self._meet(state, i, trial, found.objective)
             if i not in gains and self.loss.flat:
-                numbers.smoothing[i] = self._first_width(locals_[i])
+                numbers.smoothing[i] = self._first_width(locals_[i], self._part(state, i))
                 [locals_[i]] = self._measured([self._part(state, i)])
             elif i in gains:
                 self._judge(state, i, locals_[i], taken)
@@ -214,7 +222,9 @@ class Newton:
                     [locals_[i]] = self._measured([self._part(state, i)])
         return state, locals_
 
-    def _taken(self, before: Local, found: Local, trial: Part, gain: float, noise: float, numbers: Numbers, i: int) -> bool:
+    def _taken(
+        self, before: Local, found: Local, part: Part, trial: Part, gain: float, noise: float, numbers: Numbers, i: int
+    ) -> bool:
         """Whether the step to ``trial`` is taken; the damping of the next one follows."""
         fall = before.smoothed - found.smoothed
         taken = bool(np.isfinite(found.smoothed) and np.isfinite(found.gradient).all()) and fall >= _SHARE * gain
@@ -224,7 +234,8 @@ class Newton:
                 numbers.share[i] = 0.0  # no step is known to be better
                 return False
         if not taken and numbers.damping[i] == 0:
-            numbers.share[i] = numbers.share[i] / 4 if numbers.share[i] > _LEAST_SHARE else 0.0
+            shorter = self._crossing(before, found, part, trial) * numbers.share[i]
+            numbers.share[i] = shorter if shorter > _LEAST_SHARE else 0.0
         elif not taken:
             numbers.damping[i] *= 8
             if numbers.damping[i] > _MOST_DAMPING:
@@ -236,6 +247,18 @@ class Newton:
         elif fall < 0.25 * gain and gain > noise:
             numbers.damping[i] *= 2
         return taken
+
+    def _crossing(self, before: Local, found: Local, part: Part, trial: Part) -> float:
+        """Where on the way to ``trial`` the tangents of both ends meet, between a millionth and a half of it: of a kink, there."""
+        w, b = trial.weights - part.weights, 0.0 if trial.bias is None or part.bias is None else trial.bias - part.bias
+        slopes = []
+        for local, there, side in ((before, part, 1.0), (found, trial, -1.0)):
+            slope = float(np.sum(local.gradient * w)) + (0.0 if local.bias_gradient is None else float(local.bias_gradient @ b))
+            l1 = np.where(there.weights == 0, side * np.abs(w), np.sign(there.weights) * w)
+            slopes.append(slope + self.frame.l1 * float(np.sum(l1)))
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            meet = np.divide(found.smoothed - slopes[1] - before.smoothed, slopes[0] - slopes[1])
+        return float(np.clip(meet, 1e-6, 0.5)) if np.isfinite(meet) else 0.25
 
     def _judge(self, state: Any, i: int, local: Local, taken: bool) -> None:
         """Whether a part has ended, by proof where there is one; or of mae and quantile, whether h becomes smaller."""
@@ -260,13 +283,21 @@ class Newton:
             return
         weights, bias = self._model(state, i)
         proof = self._prove((weights, bias), part, step.delta, local.hessian)
+        if proof.moves and not proof.separates and not stuck and gain > _EPS * self.guesses[i]:
+            return  # nothing is left to gain, and yet rows move: classes are about to be separated
         gap = min(proof.objective, math.inf if proof.gap is None else proof.gap)  # no loss is below 0
+        if stuck:
+            enough *= self._leeway()
         if gap <= enough + 2 * proof.rounding:
             numbers.ended[i], numbers.gap[i] = Numbers.PROVED, gap
-            if proof.separates:
-                self.separating[i] = step.delta
+            if proof.separates or (part.bias is not None and self.absent[i]):
+                self.separating[i] = step.delta if proof.separates else 0 * step.delta
         elif stuck:
             numbers.ended[i] = Numbers.STUCK
+
+    def _leeway(self) -> float:
+        """So many times tol, where none was asked for, is enough where rounding ends the descent."""
+        return _LEEWAY if self.t.options.tol is None else 1.0
 
     def _tol(self) -> float:
         return float(self.t.default_tol() if self.t.tol is None else self.t.tol)
@@ -305,8 +336,9 @@ class Newton:
         delta, gain, noise = step
         n, p = self.t.n, self.frame.plain.shape[0]
         typical, tol = _typical(local), self._tol()
+        scale = typical + self.frame.penalty(part.weights)
         smallest = part.smoothing <= 4 * _EPS * (self.frame.terms(part.weights, part.bias) + typical)
-        enough = tol * typical + noise
+        enough = tol * scale + noise
         few = _FEW * p + _CHEAP
         if numbers.met[i] <= noise:
             numbers.ended[i], numbers.gap[i] = Numbers.PROVED, numbers.met[i]  # no loss is below 0
@@ -323,7 +355,9 @@ class Newton:
             numbers.smoothing[i] = max(self.loss.parameter, _next_width(local, part.smoothing, p / n))
             numbers.damping[i], numbers.share[i], numbers.gain[i] = 0.0, 1.0, math.nan
             return
-        if extra <= enough:
+        if smallest or (extra <= enough):
+            if smallest:
+                enough *= self._leeway()
             if gain > max(_EXACT * extra, noise) and not stuck:
                 return
             if self._ends(state, i, (part.weights, part.bias), part, delta, local.hessian, enough):
@@ -354,7 +388,7 @@ class Newton:
         y = np.append(-r, -weights if frame.l1 > 0 else [])
         c = slope[: len(scale)] / total / scale + frame.l2 * (weights @ penalised)
         q = frame.l2 * np.sum(penalised**2, axis=0)
-        moved, active = minimised(A, y, own, other, c, q, np.zeros(len(scale)), 20 * len(scale) + 2 * len(y) + 50)
+        moved, active, multipliers = minimised(A, y, own, other, c, q, np.zeros(len(scale)), 20 * len(scale) + 2 * len(y) + 50)
         w, b = frame.away((moved / scale)[None])
         new = part.weights + w
         new[active[active >= len(r)] - len(r)] = 0.0
@@ -371,12 +405,24 @@ class Newton:
         left[active[active < len(r)]] = np.inf
         fits = _FITS * (frame.terms(*point) + typical)
         near = float(np.min(left[left > fits], initial=np.inf))
-        most = math.sqrt(_EPS) if frame.l2 > 0 else 1.0  # l2 bends what is a corner without it: h costs h² then
-        h = max(fits, min(near / 2, width, most * typical))
+        # l2 bends what is a corner without it: h costs h² then
+        h = max(fits, min(near / 2, width, math.sqrt(_EPS) * typical if frame.l2 > 0 else math.inf))
+        if not np.isfinite(h):
+            h = max(fits, typical)
         there = part._replace(weights=point[0], bias=point[1], smoothing=h)
         [local] = self._measured([there])
         step = self._step(local, there, 0.0)
-        if not step.bounded or not self._ends(state, i, point, there, step.delta, local.hessian, enough):
+        delta = step.delta
+        if len(multipliers) == len(active):
+            # The step that makes the slopes of the active rows those of the minimum, found from these rows themselves.
+            own = active < len(r)
+            rows = active[own]
+            wanted = (multipliers[own] * total / s[rows] - (low + high) / 2) * 2 * h / (high - low)
+            fitted = (A @ moved - y)[rows]
+            delta = (np.linalg.lstsq(A[rows], wanted - fitted, rcond=None)[0] / scale)[None] if len(rows) else 0 * delta
+        elif not step.bounded:
+            delta = 0 * delta
+        if not self._ends(state, i, point, there, delta, local.hessian, enough):
             self._goes_on_from(state, i, there._replace(smoothing=part.smoothing), local.objective)
             return False
         _put(state, there)

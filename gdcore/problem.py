@@ -209,9 +209,7 @@ class Problem:
         """A proved bound on loss − best loss, at the cost of passes; None where nothing is proved."""
         if not self.linear or self.d > MOST_COLUMNS:
             return None
-        if self.squared and self.l1 == 0:
-            if not self.clear:
-                return None
+        if self.squared and self.l1 == 0 and self.clear:
             _, gradient, bias_gradient = self.engine.loss_gradient(
                 self.X, self.Y, weights, bias, self.sample_weight, self.n_threads, l2=self.l2, **self.objective
             )

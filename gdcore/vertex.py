@@ -23,9 +23,9 @@ _BEYOND = 1e-9  # of a row's slopes: by so much λ may lie outside of them
 
 def minimised(
     A: Floats, y: Floats, low: Floats, high: Floats, c: Floats, q: Floats, start: Floats, steps: int
-) -> tuple[Floats, Array]:
-    """θ (p,) and the active rows, after at most so many steps from ``start``. A (m, p) with columns of about size 1."""
-    theta, active = start.copy(), np.zeros(0, np.intp)
+) -> tuple[Floats, Array, Floats]:
+    """θ (p,), the active rows and their λ, after at most so many steps from ``start``. A (m, p) with columns of about size 1."""
+    theta, active, multipliers = start.copy(), np.zeros(0, np.intp), np.zeros(0)
     metric = np.where(q > 0, q, q[q > 0].min() if (q > 0).any() else 1.0)
     r = A @ theta - y
     for _ in range(steps):
@@ -52,7 +52,7 @@ def minimised(
         if joins >= 0:
             active = np.append(active, joins)
         r[active] = 0.0
-    return _on_rows(A, y, active, theta), active
+    return _on_rows(A, y, active, theta), active, multipliers
 
 
 def _direction(A: Floats, g: Floats, metric: Floats) -> tuple[Floats, Floats]:

@@ -1,13 +1,21 @@
-"""Wrong backends, made on purpose: each must make the comparison in equivalence.py fail.
+"""Wrong backends, made on purpose: each must make a comparison in equivalence.py or formulas.py fail.
 
     python tests/mutants.py
 
 builds all of them and prints which were noticed; test_mutation.py does the same. A mutant is the source of a backend in
-which one expression stands replaced. The kernel is compiled once with all its mutants inside, and `mutate(number)` says
-which of them runs; 0 is none, the kernel as it is.
+which one expression stands replaced. The kernel is compiled once with all its mutants inside, with the flags that it ships
+with, and `mutate(number)` says which of them runs; 0 is none, the kernel as it is.
+
+    python tests/mutants.py --library [WORDS]
+
+does the same for the mathematics above the backends: copies of the package in which one expression of a module stands
+replaced, each of which must make the tests beside it fail. WORDS choose those whose names have them. test_mutation.py runs a
+few of them.
 """
 
+import ast
 import importlib.util
+import os
 import re
 import shlex
 import shutil
@@ -16,12 +24,16 @@ import sys
 import sysconfig
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import equivalence
+import formulas
 
-from gdcore.backends import reference
+from gdcore.backends import kernel, reference
 
 KERNEL = Path(__file__).parent.parent / "gdcore" / "backends" / "kernel.pyx"
+
+CHECKS = {"equivalence": equivalence.check, **formulas.CHECKS}
 
 # Where, and what is then replaced there: regular expressions in which a blank stands for any white space. The kernel's
 # are whole expressions: the first group, or all of it.
@@ -30,12 +42,283 @@ REFERENCE_MUTANTS = [
     (r"value, total\], np\.sum\(", {"sign of ∇b": (r"np\.", "-np."), "a factor in ∇b": (r"np\.", "2 * np.")}),
     (r"else state\[ 0 \] parameters -= lr \* along", {"minus of the update": ("-=", "+=")}),
 ]
-KERNEL_MUTANTS = [
-    (
-        r"\b2 \* s\[ q \] \* r\b",
-        {"sign": (r"2 \*", "-2 *"), "factor 2": (r"2 \*", ""), "sample weight": (r"s\[ q \] \*", "")},
+
+
+def within(function, expression, before=""):
+    """An expression, behind ``before``, in the body of one of the kernel's functions: the first that looks like it."""
+    return rf"\b{function}\((?:(?!\ncdef )[\s\S])*?{before}({expression})"
+
+
+# By the check that must notice them.
+KERNEL_MUTANTS = {
+    "equivalence": [
+        (
+            r"\b2 \* s\[ q \] \* r\b",
+            {"sign": (r"2 \*", "-2 *"), "factor 2": (r"2 \*", ""), "sample weight": (r"s\[ q \] \*", "")},
+        ),
+        (r"return < floating > \( (weight - lr \* gradient) \)", {"minus of the update": ("-", "+")}),
+    ],
+    "losses": [
+        (within("mse", r"s\[ q \] \* r \* r"), {"mse: the square": (r"\* r \* r", "* r")}),
+        (within("mae", r"fabs\( r \)"), {"mae: the absolute value": (r"fabs\( r \)", "r")}),
+        (
+            within("mae", r"s\[ q \] if r > h [^\n]*"),
+            {
+                "mae: the sign below": (r"-s", "s"),
+                "mae: where the slope ends": (r"r > h", "r > 2 * h"),
+                "mae: the smoothed slope": (r"\* steep", ""),
+                "mae: its weight": (r"s\[ q \] \* r \* steep", "r * steep"),
+            },
+        ),
+        (within("mae", r"1 / h if h > 0 else 0"), {"mae: the width": (r"1 / h", "2 / h")}),
+        (
+            within("huber", r"delta if r > delta [^\n]*"),
+            {
+                "huber: the sign below": (r"-delta if", "delta if"),
+                "huber: where it turns": (r"r > delta", "r > 2 * delta"),
+                "huber: where it turns below": (r"r < -delta", "r < -2 * delta"),
+            },
+        ),
+        (within("huber", r"r - clipped / 2"), {"huber: the half": (r"/ 2", ""), "huber: the minus": ("-", "+")}),
+        (within("huber", r"s\[ q \] \* clipped(?=\s*\n)"), {"huber: weight of the slope": (r"s\[ q \] \*", "")}),
+        (
+            within("quantile", r"\( 1 - tau \) \* r if r > 0 else -tau \* r"),
+            {
+                "quantile: τ above": (r"\( 1 - tau \)", "tau"),
+                "quantile: τ below": (r"-tau", "-(1 - tau)"),
+                "quantile: the sign below": (r"-tau", "tau"),
+            },
+        ),
+        (
+            within("quantile", r"s\[ q \] \* \( 1 - tau \) if r > h [^\n]*"),
+            {
+                "quantile: the slope above": (r"\( 1 - tau \)", "tau"),
+                "quantile: the slope below": (r"-s\[ q \] \* tau", "-s[q] * (1 - tau)"),
+                "quantile: its sign": (r"-s\[ q \] \* tau", "s[q] * tau"),
+                "quantile: the middle": (r"\+ middle", ""),
+                "quantile: the smoothed slope": (r"\* steep", ""),
+            },
+        ),
+        (within("quantile", r"1 / \( 2 \* h \) if h > 0 else 0"), {"quantile: the width": (r"2 \* h", "h")}),
+        (
+            within("logistic", r"\( 1 - target \) \* x if x > 0 else -target \* x"),
+            {
+                "logistic: the value above": (r"1 - target", "target"),
+                "logistic: the value below": (r"-target", "target"),
+            },
+        ),
+        (within("logistic", r"log1p_unit\( e \)"), {"logistic: the logarithm": (r"log1p_unit\( e \)", "e")}),
+        (
+            within("logistic", r"s\[ q \] \* \( \( 1 - target \) [^\n]*"),
+            {
+                "logistic: the weight of the slope": (r"s\[ q \] \*", ""),
+                "logistic: the slope above": (r"- target \* e", "+ target * e"),
+                "logistic: the slope below": (r"e - target", "e + target"),
+                "logistic: the quotient": (r"/ \( 1 \+ e \)", "/ (1 + e * e)"),
+            },
+        ),
+        (within("softmax", r"v if [^\n]*v < top\[ q \] else top\[ q \]"), {"softmax: the largest": (r"v <", "v >")}),
+        (within("softmax", r"log\( whole\[ q \] \) \+ top\[ q \]"), {"softmax: the value": (r"\+ top\[ q \]", "")}),
+        (within("softmax", r"s\[ q \] / whole\[ q \]"), {"softmax: the weight of the slope": (r"s\[ q \] /", "1 /")}),
+        (within("softmax", r"s\[ q \]", r"\* whole\[ q \] - "), {"softmax: the class itself": (r"s\[ q \]", "0")}),
+        (within("exp_negative", r"1\.0 / 120\b"), {"e^−a: a term": ("120", "121")}),
+        (within("exp_negative", r"0\.6931471805599453"), {"e^−a: ln 2": ("0.6931471805599453", "0.69314718056")}),
+        (within("log1p_unit", r"1\.0 / 9\b"), {"log(1 + e): a term": ("9", "10")}),
+        (within("log1p_unit", r"e / \( 2 \+ e \)"), {"log(1 + e): its argument": (r"2 \+ e", "2 - e")}),
+        (within("settle_", r"l2 / 2 \* squares"), {"l2 of the objective": (r"/ 2", "")}),
+        (within("settle_", r"l1 \* size"), {"l1 of the objective": ("l1", "l2")}),
+        (within("settle_", r"l2 \* w\[ j \]"), {"l2 of the gradient": (r"l2 \*", "l2 / 2 *")}),
+        (within("norm_of", r"max\( fabs\( v \) - l1 , 0\.0 \)"), {"the norm at 0": ("- l1", "+ l1")}),
+        (within("norm_of", r"l1 if w\[ j \] > 0 else -l1"), {"the norm's sign": ("-l1", "l1")}),
+    ],
+    "moments": [
+        (
+            within("take_column", r"root\[ i \] \* \( v - shift \)"),
+            {"the shift": ("- shift", ""), "the weight of a product": (r"root\[ i \] \*", "")},
+        ),
+        (within("take_column", r"v \* v\b"), {"the length of a row": (r"v \* v", "v")}),
+        (within("moments_chunk", r"sqrt\( s \)"), {"the root of the weight": (r"sqrt\( s \)", "s")}),
+        (within("moments_chunk", r"s\b", r"sums\[ 1 \] \+= "), {"the sum of the weights": ("s", "1")}),
+        (within("moments_chunk", r"root\[ i \] > 0\b", "if "), {"rows without weight": (">", ">=")}),
+        (within("moments_chunk", r"root\[ i \] \* column\[ i \]"), {"the weight of a sum": (r"root\[ i \] \*", "")}),
+        (within("products_of", r"a\[ i \] \* c3\[ i \]"), {"a product": ("c3", "c2")}),
+        (within("products_of", r"b\[ i \] \* c1\[ i \]"), {"a product below": (r"b", "a")}),
+    ],
+    "optimizers": [
+        (within("follow", r"a \* s0\[ j \] \+ g if step > 1 else g"), {"momentum: its first step": ("> 1", "> 2")}),
+        (within("follow", r"g \+ a \* v if flag else v"), {"Nesterov's momentum": (r"g \+ a \* v", "a * v")}),
+        (within("follow", r"1 \+ \( step - 1 \) \* a"), {"adagrad: the decay": ("step - 1", "step")}),
+        (within("follow", r"s0\[ j \] \+ g \* g"), {"adagrad: the sum": (r"g \* g", "g")}),
+        (within("follow", r"rate \* g / \( sqrt\( v \) \+ eps \)"), {"adagrad: eps": (r"\+ eps", "")}),
+        (within("follow", r"a \* s0\[ j \] \+ \( 1 - a \) \* g \* g"), {"rmsprop: α": (r"1 - a", "a")}),
+        (within("follow", r"\( 1 - a \) \* \( g - s2\[ j \] \)"), {"rmsprop: the centre": ("1 - a", "a")}),
+        (within("follow", r"g / \( sqrt\( v \) \+ eps \)", "m = "), {"rmsprop: eps": (r"\+ eps", "")}),
+        (within("follow", r"v - m \* m"), {"rmsprop: the variance": (r"- m \* m", "")}),
+        (within("follow", r"b \* s1\[ j \] \+ m\b"), {"rmsprop: momentum": (r"b \*", "")}),
+        (within("follow", r"lr / \( 1 - pow\( a , step \) \)"), {"adam: the first moment's bias": ("step", "step + 1")}),
+        (within("follow", r"sqrt\( 1 - pow\( b , step \) \)"), {"adam: the second moment's bias": ("step", "step + 1")}),
+        (within("follow", r"\( 1 - a \) \* \( g - s0\[ j \] \)"), {"adam: β₁": ("1 - a", "a")}),
+        (within("follow", r"b \* s1\[ j \] \+ \( 1 - b \) \* g \* g"), {"adam: β₂": ("1 - b", "b")}),
+        (within("follow", r"sqrt\( v \) / root \+ eps"), {"adam: eps": (r"\+ eps", "")}),
+        (within("follow", r"1 - lr \* rule\.decay"), {"adamw: the decay": ("-", "+")}),
+        (within("shrink", r"fabs\( w\[ j \] \) - threshold"), {"l1: the threshold": ("-", "+")}),
+        (within("shrink", r"v if w\[ j \] > 0 else -v"), {"l1: the sign": ("-v", "v")}),
+        (within("rounded", r"rint\( value \* scale \)"), {"decimals": (r"value \* scale", "value * scale + 0.5")}),
+    ],
+}
+
+
+class Wrong(NamedTuple):
+    """A mutant of the library: an expression of one of its modules, what stands in its place, and the tests that notice."""
+
+    name: str
+    module: str
+    pattern: str
+    """Must be found exactly once in the module; a blank stands for any white space."""
+    replacement: str
+    tests: tuple[str, ...]
+    """pytest's arguments, files relative to this folder."""
+    quick: bool = False
+    """Whether test_mutation.py runs it."""
+
+
+MOMENTS = ("test_formulas.py", "-k", "library")
+CURVATURES = ("test_spectrum.py", "-k", "curvature or eigenvalues or hessian")
+
+
+def near(words):
+    """Proofs at models that are not very far off."""
+    return ("test_proofs.py", "-k", f"not far_off and ({words})")
+
+
+def digits(words):
+    return ("test_certified.py", "-k", words)
+
+
+LIBRARY_MUTANTS = [
+    Wrong("moments: the shift", "moments.py", r"squares - np\.outer\( rest , first \)", "squares", MOMENTS, quick=True),
+    Wrong("moments: the mean of two tables", "moments.py", r"self\.mean \+ away \* share", "self.mean + away", MOMENTS),
+    Wrong(
+        "moments: the scatter of two tables",
+        "moments.py",
+        r"squares \* \( self\.total \* share \)",
+        "squares * share",
+        MOMENTS,
     ),
-    (r"return < floating > \( (weight - lr \* gradient) \)", {"minus of the update": ("-", "+")}),
+    Wrong(
+        "moments: the longest row",
+        "moments.py",
+        r"max\( self\.largest_row , other\.largest_row \)",
+        "self.largest_row",
+        MOMENTS,
+    ),
+    Wrong("moments: the covariance without a bias", "moments.py", r"\+ np\.outer\( self\.mean , self\.mean \)", "", MOMENTS),
+    Wrong("moments: rows in blocks", "moments.py", r"\( x - mean \) \*\* 2", "x**2", MOMENTS),
+    Wrong(
+        "spectrum: the limit", "spectrum.py", r"return 2 / top if", "return 1 / top if", ("test_spectrum.py", "-k", "limit")
+    ),
+    Wrong(
+        "spectrum: the best lr",
+        "spectrum.py",
+        r"return 2 / both if",
+        "return 1 / both if",
+        ("test_spectrum.py", "-k", "epochs_to or shares"),
+    ),
+    Wrong(
+        "spectrum: l2", "spectrum.py", r"\+ self\.l2 \* np\.eye\( d \)", "", ("test_spectrum.py", "-k", "l2 or eigenvalues")
+    ),
+    Wrong("logistic: the curvature", "losses.py", r'"σ\(ŷ\) − y", 0\.25', '"σ(ŷ) − y", 0.125', CURVATURES, quick=True),
+    Wrong("softmax: the curvature", "losses.py", r'− onehot\(y\)", 0\.5', '− onehot(y)", 0.25', CURVATURES),
+    Wrong("huber: the curvature", "losses.py", r'"clip\(r, −δ, δ\)", 1\.0', '"clip(r, −δ, δ)", 0.5', CURVATURES),
+    Wrong("mse: the curvature", "losses.py", r'"2r", 2\.0', '"2r", 1.0', CURVATURES),
+    Wrong("proofs: mse", "certificate.py", r"\( r - c \* alpha / 2 \) \*\* 2", "((r - c * alpha / 2) ** 2 / 4)", near("mse")),
+    Wrong("proofs: huber", "certificate.py", r"\( a - r \) \*\* 2 / 2", "(a - r) ** 2 / 4", near("huber")),
+    Wrong("proofs: huber past δ", "certificate.py", r"\( r - \( k \+ a \) / 2 \)", "(r - (k + a) / 2) / 4", near("huber")),
+    Wrong(
+        "proofs: mae and quantile",
+        "certificate.py",
+        r"\( side - c \* alpha \) \* r",
+        "(side - c * alpha) * r / 4",
+        near("mae or quantile"),
+    ),
+    Wrong(
+        "proofs: logistic",
+        "certificate.py",
+        r"divergence\( mine , p \) \+ divergence\( rest , q \)",
+        "divergence(mine, p)",
+        near("logistic"),
+    ),
+    Wrong(
+        "proofs: softmax",
+        "certificate.py",
+        r"divergence\( mine , q \)\.sum\( axis=1 \)",
+        "divergence(mine, q).sum(axis=1) / 4",
+        near("softmax"),
+    ),
+    Wrong("proofs: the divergence", "certificate.py", r"u \* u \* \( 0\.5", "u * u * (0.125", near("logistic or softmax")),
+    Wrong(
+        "proofs: l2",
+        "certificate.py",
+        r"\( l2 \* W - shrunk \) \*\* 2 \) \) / \( 2 \* l2 \)",
+        "(l2 * W - shrunk) ** 2)) / (8 * l2)",
+        near("l2"),
+    ),
+    Wrong(
+        "proofs: l1",
+        "certificate.py",
+        r"float\( np\.sum\( l1 \* np\.abs\( W \) - W \* held \) \) if l1 > 0 else 0\.0",
+        "0.0",
+        near("l1"),
+    ),
+    Wrong(
+        "proofs: the domain", "certificate.py", r"high / top if top > high else 1\.0", "1.0", near("mae or quantile or huber")
+    ),
+    Wrong(
+        "proofs: probabilities",
+        "certificate.py",
+        r"min\( ones\.min\( initial=0\.0 \) , zeros\.min\( initial=0\.0 \) \) >= 0",
+        "True",
+        near("logistic"),
+    ),
+    Wrong(
+        "proofs: mse by its metric", "gap.py", r"return max\( total , 0\.0 \) / 2", "return max(total, 0.0) / 4", near("mse")
+    ),
+    Wrong("second derivative: logistic", "losses.py", r"c = e / \( 1 \+ e \) \*\* 2", "c = e / (1 + e)", digits("logit")),
+    Wrong(
+        "second derivative: softmax",
+        "losses.py",
+        r"if a == b else p\[ : , b \]",
+        "if a == b else 0 * p[:, b]",
+        near("softmax"),
+    ),
+    Wrong("Hessian: l2", "curvature.py", r"\+= self\.l2", "+= 2 * self.l2", digits("glmnet")),
+    Wrong("Hessian: between classes", "curvature.py", r"counted if a == b else -counted", "counted", near("softmax")),
+    Wrong("gradient: l2", "curvature.py", r"gradient \+ frame\.l2 \* W", "gradient", near("l2")),
+    Wrong(
+        "gradient: about the means",
+        "curvature.py",
+        r"gradient - np\.outer\( self\.mean , bias_gradient \)",
+        "gradient",
+        near("bias"),
+    ),
+    Wrong("step: the bias", "curvature.py", r"delta\[ : , -1 \] - self\.mean @ w", "delta[:, -1]", near("bias")),
+    Wrong("lasso: the sign", "lasso.py", r"q\[ support \] - l1 \* signs", "q[support] + l1 * signs", near("l1")),
+    Wrong(
+        "stop: tol",
+        "newton.py",
+        r"enough = self\._tol\( \) \* max",
+        "enough = 1e6 * self._tol() * max",
+        digits("logit or multinomial"),
+    ),
+    Wrong("step: any is taken", "newton.py", r"fall >= _SHARE \* gain", "True", digits("logit or multinomial")),
+    Wrong(
+        "quadratic: the bias",
+        "quadratic.py",
+        r"level \+ rest / total - mean @ self\.weights",
+        "level + rest / total",
+        near("mse"),
+    ),
+    Wrong("metric: about the means", "metric.py", r"g - self\.means\.T \* gb", "g", near("mse")),
 ]
 
 DIRECTIVES = ("boundscheck=False", "wraparound=False", "initializedcheck=False", "cdivision=True", "binding=True")
@@ -104,23 +387,36 @@ def linker():
 
 
 def kernel_sources(name=KERNEL.name):
-    """The kernel's source and the files it includes: {name: text}."""
-    text = (KERNEL.parent / name).read_text()
+    """The kernel's source and the files it includes, without their comments, in which formulas stand too: {name: text}."""
+    text = re.sub(r"(^|[ \t]+)#( .*)?$", "", (KERNEL.parent / name).read_text(), flags=re.MULTILINE)
     sources = {name: text}
     for included in re.findall(r"""^\s*include\s+["'](.+?)["']""", text, re.MULTILINE):
         sources |= kernel_sources(included)
     return sources
 
 
+def kernel_names():
+    """The kernel's mutants in the order of their numbers, from 1 on: (check, what is wrong)."""
+    return [(check, name) for check, table in KERNEL_MUTANTS.items() for _, mutants in table for name in mutants]
+
+
+def shipped_flags():
+    """What setup.py compiles the running variant with."""
+    setup = ast.parse((KERNEL.parent.parent.parent / "setup.py").read_text())
+    known = {node.targets[0].id: node.value for node in setup.body if isinstance(node, ast.Assign)}
+    variant = "kernel" if kernel.variant() == "baseline" else f"kernel_{kernel.variant()}"
+    return [*ast.literal_eval(known["OPTIMISE"]), *ast.literal_eval(known["VARIANTS"])[variant]]
+
+
 def kernel_mutants(folder):
-    """The kernel compiled with its mutants inside, and their names in the order of their numbers, from 1 on."""
+    """The kernel compiled with its mutants inside."""
     sources, names = kernel_sources(), []
-    for pattern, mutants in KERNEL_MUTANTS:
+    for pattern, mutants in [row for table in KERNEL_MUTANTS.values() for row in table]:
         file, place = find(pattern, sources)
         original = expression = place[place.re.groups]
         for name, mutant in mutants.items():
             names.append(name)
-            expression = f"({mutated(original, mutant)} if mutant == {len(names)} else {expression})"
+            expression = f"(({mutated(original, mutant)}) if mutant == {len(names)} else ({expression}))"
         sources[file] = put(sources[file], place, expression)
     sources[KERNEL.name] += "\n\ncdef int mutant = 0\n\n\ndef mutate(int number):\n    global mutant\n    mutant = number\n"
     for file, text in sources.items():
@@ -129,8 +425,8 @@ def kernel_mutants(folder):
     run([sys.executable, "-m", "cython", "-3", *options, KERNEL.name], folder)
     built = Path(folder) / ("kernel" + sysconfig.get_config_var("EXT_SUFFIX"))
     include = "-I" + sysconfig.get_path("include")
-    run([*linker(), "-O1", "-w", "-fPIC", "-pthread", include, "kernel.c", "-lm", "-o", built.name], folder)
-    return load(built, "kernel"), names
+    run([*linker(), *shipped_flags(), "-w", "-fPIC", "-pthread", include, "kernel.c", "-lm", "-o", built.name], folder)
+    return load(built, "kernel")
 
 
 def run(command, folder):
@@ -139,33 +435,88 @@ def run(command, folder):
         raise RuntimeError(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
 
 
-def noticed(backend):
-    """Whether the comparison fails."""
+def noticed(backend, check="equivalence"):
+    """What a comparison that fails says, or None."""
     try:
-        equivalence.check(backend)
+        CHECKS[check](backend)
     except AssertionError as error:
         return str(error)
     return None
 
 
-def main():
-    survivors = 0
+def library_copy(folder):
+    """A copy of the package as it stands, its compiled kernels with it."""
+    package = KERNEL.parent.parent
+    return Path(shutil.copytree(package, Path(folder) / "gdcore", ignore=shutil.ignore_patterns("__pycache__", "*.c")))
+
+
+def tests_fail(copy, tests):
+    """Whether the tests fail on a copy of the package; that they run at all, and on the copy, is made sure of."""
+    environment = {**os.environ, "PYTHONPATH": str(copy.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+    where = [str(Path(__file__).parent / test) if test.endswith(".py") else test for test in tests]
+    here = f"assert gdcore.__path__ == [{str(copy)!r}], gdcore.__path__"
+    program = f"import sys, gdcore, pytest; {here}; sys.exit(10 + pytest.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, "-q", "-x", "-p", "no:cacheprovider", *where]
+    try:
+        done = subprocess.run(command, cwd=copy.parent, env=environment, capture_output=True, text=True, timeout=300)
+    except subprocess.TimeoutExpired:
+        return True
+    if done.returncode not in (10, 11):  # 15: no test was found; 1: no tests were run
+        raise RuntimeError(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
+    return done.returncode == 11
+
+
+def library_noticed(wrong, copy):
+    """Whether the tests of a mutant of the library fail on it; the copy is then as it was."""
+    path = copy / wrong.module
+    source = path.read_text()
+    _, place = find(wrong.pattern, {wrong.module: source})
+    mutant = source[: place.start()] + wrong.replacement + source[place.end() :]
+    compile(mutant, str(path), "exec")
+    path.write_text(mutant)
+    try:
+        return tests_fail(copy, wrong.tests)
+    finally:
+        path.write_text(source)
+
+
+def main_library(words):
+    chosen = [wrong for wrong in LIBRARY_MUTANTS if all(word in wrong.name for word in words)]
+    bad = 0
     with tempfile.TemporaryDirectory() as folder:
-        cases = [(f"reference, {name}", module, None) for name, module in reference_mutants(folder).items()]
+        copy = library_copy(folder)
+        for tests in dict.fromkeys(wrong.tests for wrong in chosen):
+            failed = tests_fail(copy, tests)
+            bad += failed
+            print(f"nothing, {' '.join(tests)}: {'fails' if failed else 'passes'}", flush=True)
+        for wrong in chosen:
+            found = library_noticed(wrong, copy)
+            bad += not found
+            print(f"{wrong.name}: {'noticed' if found else 'passes'}", flush=True)
+    print(f"{len(chosen)} mutants, {bad} not as they should be")
+    return 1 if bad else 0
+
+
+def main():
+    wrong = 0
+    with tempfile.TemporaryDirectory() as folder:
+        cases = [(f"reference, {name}", module, None, "equivalence") for name, module in reference_mutants(folder).items()]
         reason = why_no_kernel()
         if reason:
             print("no mutants of the kernel:", reason)
         else:
-            kernel, names = kernel_mutants(folder)
-            cases += [(f"kernel, {name}", kernel, number) for number, name in enumerate(["nothing", *names])]
-        for name, module, number in cases:
+            module = kernel_mutants(folder)
+            cases += [(f"kernel, {check}, nothing", module, 0, check) for check in CHECKS]
+            cases += [(f"kernel, {name}", module, number, check) for number, (check, name) in enumerate(kernel_names(), 1)]
+        for name, module, number, check in cases:
             if number is not None:
                 module.mutate(number)
-            found, healthy = noticed(module), name.endswith("nothing")
-            survivors += (found is None) != healthy
+            found, healthy = noticed(module, check), name.endswith("nothing")
+            wrong += (found is None) != healthy
             print(f"{name}: {found or 'passes'}")
-    return 1 if survivors else 0
+    print(f"{len(cases)} cases, {wrong} not as they should be")
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main_library(sys.argv[2:]) if sys.argv[1:2] == ["--library"] else main())
