@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,12 +13,25 @@ from gdcore import dependence
 from gdcore.run import ConditionWarning, ConvergenceWarning, SeparationWarning
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gdcore._types import Floats
     from gdcore.loop import Training
     from gdcore.metric import Metric
 
+_ELSEWHERE: ContextVar[bool] = ContextVar("elsewhere", default=False)
 _NAMED = 5  # columns at most
 _PART = 0.1  # of the largest: columns that take so much part in a separation are named
+
+
+@contextmanager
+def unfinished_told_elsewhere() -> Iterator[None]:
+    """Who calls `gdcore.fit` here tells in words of its own that a run has not converged."""
+    token = _ELSEWHERE.set(True)
+    try:
+        yield
+    finally:
+        _ELSEWHERE.reset(token)
 
 
 def warn(t: Training, status: str, stalled: bool, metric: Metric | None, separating: list[Floats]) -> None:
@@ -34,7 +49,7 @@ def warn(t: Training, status: str, stalled: bool, metric: Metric | None, separat
             SeparationWarning,
             stacklevel=depth,
         )
-    if status != "epochs" or t.tol is None or not t.done:
+    if status != "epochs" or not t.tol or not t.done or _ELSEWHERE.get():
         return
     done = t.first + t.done
     why = "no step lowers the loss any more: rounding ends it" if stalled else "more epochs may help"

@@ -6,12 +6,11 @@ import functools
 import itertools
 import math
 import time
-import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gdcore import endings, gap, limits, losses, optimizers, rows, schedules
+from gdcore import endings, gap, limits, losses, optimizers, rows, scales, schedules
 from gdcore.arguments import Options, integer, number
 from gdcore.backtracking import Backtracking
 from gdcore.closed import Closed
@@ -314,6 +313,8 @@ class Training(Problem):
         self.begun = self.loss
         if not self.auto:
             limits.warn(self, in_all)
+        if not self.linear and not len(history):
+            scales.warn_network(self)
         if stored is not None:
             self.loss, self.norm, self.ceiling = stored.loss, stored.norm, stored.ceiling
         elif self.limit is not None and self.lr is not None and self.lr > self.limit.lr:
@@ -677,10 +678,11 @@ class Training(Problem):
         }
 
     def _resume(self, run: Run, X: Any, Y: Any, epochs: int, changes: dict[str, Any]) -> Run:
+        model = changes.pop("model", None)
         unknown = set(changes) - set(Options._fields)
         if unknown:
             raise TypeError(f"resume() got an unexpected keyword argument {min(unknown)!r}")
-        later = Training(X, Y, run.model, self.options._replace(**changes))
+        later = Training(X, Y, run.model if model is None else model, self.options._replace(**changes))
         if later.X.dtype != self.X.dtype:
             raise TypeError(
                 f"the run that shall go on is of {self.X.dtype}, but X is {later.X.dtype}: give X.astype('{self.X.dtype}'), "
@@ -693,7 +695,11 @@ class Training(Problem):
             )
         later.depth = 6
         keep = later.options.method == "auto" and "method" not in changes
-        return later.run(epochs, run.history, self.state, self.method if keep else None)
+        state = self.state
+        if model is not None:
+            state = state.copy()
+            state.weights, state.bias = (a if a is None else a.astype(state.weights.dtype) for a in model.parameters(X.dtype))
+        return later.run(epochs, run.history, state, self.method if keep else None)
 
 
 def history_of(pieces: list[tuple[Array, Array]]) -> History:

@@ -130,6 +130,10 @@ class ConditionWarning(UserWarning):
     """The columns of X are dependent, or so nearly that the weights cannot be told apart."""
 
 
+class ScaleWarning(UserWarning):
+    """Columns of X, or Y, are of sizes that gradient descent without a metric learns badly from."""
+
+
 class ConvergenceWarning(UserWarning):
     """The epochs ended, or no step lowered the loss any more, before the loss was proved to be within tol of the best one."""
 
@@ -253,7 +257,7 @@ class Run:
             How many more.
         **options
             Options of `fit` that shall change, but for the optimizer; the others, sample_weight and validation included, stay
-            as they were.
+            as they were. ``model``: where to go on from in the place of this run's, with the optimizer's state as it is.
 
         Returns
         -------
