@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import math
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gdcore import gap, limits, losses, optimizers, rows, schedules
+from gdcore import fingerprints, gap, limits, losses, optimizers, rows, schedules
 from gdcore.arguments import Options, integer, number, one_of
 from gdcore.backends import BACKENDS
 from gdcore.backtracking import Backtracking
@@ -22,7 +23,7 @@ from gdcore.models import Linear
 from gdcore.nesterov import BAND, SMOOTHING, Nesterov
 from gdcore.problem import GRAM_COLUMNS, Problem
 from gdcore.quadratic import rows_like
-from gdcore.run import ConditionWarning, DivergenceError, Epoch, History, Method, Run
+from gdcore.run import MOST_EPOCHS, ConditionWarning, DivergenceError, Epoch, History, Method, Run
 from gdcore.spectrum import Spectrum
 from gdcore.stream import EPOCHS_PER_CALL, Solved, Stream
 
@@ -280,12 +281,13 @@ class Training(Problem):
     ) -> Run:
         """``epochs`` more epochs after those in ``history``; with a keeper so many in all, after those that it has stored."""
         asked = None
+        most = MOST_EPOCHS - (int(history.epoch[-1]) if len(history) else 0)
         if self.options.method == "exact" and np.ndim(epochs) == 1:
-            asked = [integer(epoch, "epochs", 1) for epoch in epochs]
+            asked = [integer(epoch, "epochs", 1, most) for epoch in epochs]
             if not asked or any(a >= b for a, b in itertools.pairwise(asked)):
                 raise ValueError(f"epochs must be a number, or increasing numbers for method 'exact', found {epochs!r}")
             epochs = asked[-1]
-        in_all = epochs = integer(epochs, "epochs", 0)
+        in_all = epochs = integer(epochs, "epochs", 0, most)
         stored = None if keeper is None else keeper.open(self)
         if stored is not None:
             history, state, kept = stored.history, stored.state, stored.method
@@ -320,13 +322,29 @@ class Training(Problem):
             status = "early_stopped"  # a signal struck before that was said
         if keeper is not None:
             keeper.begin(self, stored)
-        status = self._descend(epochs, status, keeper)
-        if status == "stalled":
-            status = "epochs"  # no step lowers the loss: rounding ends it
+        try:
+            status = self._descend(epochs, status, keeper)
+            status = "epochs" if status == "stalled" else status  # no step lowers the loss: rounding ends it
+            if keeper is not None and status != "diverged":
+                keeper.finish(self, status)
+            diverged = self._conclude(status)
+            run = self._result("epochs" if status == "diverged" else status)
+        except KeyboardInterrupt:
+            # Whatever it struck, after the last epoch as well: what was done is the run.
+            diverged = None
+            self._only_whole_epochs()
+            if keeper is not None:
+                keeper.finish(self, "interrupted")
+            run = self._result("interrupted")
+        self.stepper = None  # it refers to this
+        if diverged is not None:
+            raise DivergenceError(diverged, run)
+        return run
+
+    def _conclude(self, status: str) -> str | None:
+        """The passes after the last epoch; what is to be said where the run has diverged."""
         if status == "diverged" and not self.done:
             self.check_start()  # the first epoch: the data may be to blame
-        if keeper is not None and status != "diverged":
-            keeper.finish(self, status)
         if self.batches:
             self.loss = self.objective_at(self.state.weights, self.state.bias)
             if self.tol is None:
@@ -336,21 +354,30 @@ class Training(Problem):
             self.passes, self.engine_now = (self.X, self.Y, self.sample_weight), self.engine
             weights, bias = self._final(self.state.weights, self.state.bias)
             self.take(self.evaluated(weights, bias))
-        if status == "diverged":
-            message = limits.diverged(self)
-            self.stepper = None
-            raise DivergenceError(message, self._result("epochs"))
+        diverged = limits.diverged(self) if status == "diverged" else None
+        best = self._best()
+        self.told = (self.loss, self.norm) if best is None else (self.objective_at(*best), math.nan)
         unclear = self.preconditioned and self.precondition == "gram" and not self.stepper.metric.clear
-        if unclear or (self.preconditioned and self.squared and self.d <= GRAM_COLUMNS and not self.clear):
+        if diverged is None and (
+            unclear or (self.preconditioned and self.squared and self.d <= GRAM_COLUMNS and not self.clear)
+        ):
             condition = self.stepper.metric.condition
             warnings.warn(
                 f"the columns of X are so nearly dependent (condition {condition:.2g}, scaled) that {self.X.dtype} cannot "
                 "tell the weights apart: nothing is proved of them; drop columns, or give l2 a value",
                 ConditionWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
-        self.stepper = None  # it refers to this
-        return self._result(status)
+        return diverged
+
+    told: tuple[float, float] | None = None
+    """Loss and gradient norm of the model that is given back; None where Ctrl-C struck before they were found."""
+
+    def _best(self) -> tuple[Array, Array | None] | None:
+        """The best parameters on the validation data, where patience has it look for them."""
+        if self.patience is None or self.state.best[0] == math.inf:
+            return None
+        return self._final(*self.state.best[1:])
 
     def fresh_state(self, method: str) -> _State:
         """The state before the first epoch."""
@@ -381,8 +408,9 @@ class Training(Problem):
             status = "interrupted"
             self._settle()
         finally:
-            for watcher in watchers:
-                watcher.close(self)
+            with contextlib.ExitStack() as all_of_them:  # whatever becomes of one
+                for watcher in reversed(watchers):
+                    all_of_them.callback(watcher.close, self)
         return status
 
     def _reached_at_start(self) -> bool:
@@ -393,14 +421,20 @@ class Training(Problem):
             return self.reached(self.stepper.metric, scalars[SMOOTHING], scalars[BAND])
         return self.reached(None)
 
-    def _settle(self) -> None:
-        """After a signal: the history is as long as the state is old, and tells of the last epoch what it tells of others."""
-        state = self.state
+    def _only_whole_epochs(self) -> None:
+        """After a signal: the history is as long as the state is old."""
         if isinstance(self.stepper, Stream):
             self.stepper.undo()
         elif not isinstance(self.stepper, Closed):
             for columns, counted in self.pieces[-1:]:
-                counted[0] = max(0, min(columns.shape[1], self.first + state.done - int(columns[5, 0]) + 1))
+                counted[0] = max(0, min(columns.shape[1], self.first + self.state.done - int(columns[5, 0]) + 1))
+        piece = self._last_piece()
+        if piece is not None:
+            self.loss, self.norm = (float(v) for v in piece[0][:2, piece[1]])
+
+    def _settle(self) -> None:
+        """After a signal between two epochs: the history tells of the last epoch what it tells of others."""
+        self._only_whole_epochs()
         piece = self._last_piece()
         if piece is None:
             return
@@ -616,26 +650,50 @@ class Training(Problem):
         later = history_of(self.pieces)
         if len(later):
             history = history + later if len(history) else later
-        weights, bias = self._final(self.state.weights, self.state.bias)
-        loss_now, norm_now = self.loss, self.norm
-        if self.patience is not None and self.state.best[0] < math.inf:
-            _, weights, bias = self.state.best
-            weights, bias = self._final(weights, bias)
-            loss_now, norm_now = self.objective_at(weights, bias), math.nan
+        best = self._best()
+        weights, bias = best or self._final(self.state.weights, self.state.bias)
+        told = self.told
+        if told is None:
+            told = (math.nan, math.nan) if self.batches or best is not None else (self.loss, self.norm)
         model: Any = self.model.with_parameters(weights, bias)
         model.loss = self.loss_function
         if self.table and (card := self.X.card()) is not None:
             model.columns, model.card = list(self.X.names), card
         self._free()
-        return Run(model, history, status, self.method, loss_now, norm_now, self._resume, self._facts(weights, bias))
+        return Run(model, history, status, self.method, *told, self._resume, self._facts(weights, bias))
 
     def _facts(self, weights: Array, bias: Array | None) -> dict[str, Callable[[], Any]]:
         """What a run tells when it is asked, because it costs passes."""
         known = self.loss_function.curvature is not None and self.linear
-        return {
-            "gap": lambda: self._gap_later(weights, bias),
-            "spectrum": lambda: self.spectrum if known else None,
-        }
+        marks = self._marks()
+
+        def gap_later() -> float | None:
+            self._check_unchanged(marks)
+            return self._gap_later(weights, bias)
+
+        def spectrum_later() -> Spectrum | None:
+            if known and not {"spectrum", "moments"} & vars(self).keys():
+                self._check_unchanged(marks)
+            return self.spectrum if known else None
+
+        return {"gap": gap_later, "spectrum": spectrum_later}
+
+    def _marks(self) -> dict[str, Any]:
+        """By what it is noticed that the caller has changed the data; files have stamps of their own, Dask's do not change."""
+        if self.table:
+            return {}
+        return fingerprints.marks({"X": self.X, "Y": self.Y, "sample_weight": self.sample_weight})
+
+    def _check_unchanged(self, marks: dict[str, Any]) -> None:
+        """ValueError where the data are no longer those that the run was trained on."""
+        now = self._marks()
+        changed = [name for name in marks if marks[name] != now[name]]
+        if changed:
+            have = "have" if len(changed) > 1 else "has"
+            raise ValueError(
+                f"{' and '.join(changed)} {have} changed since the run, which was trained on other values: ask for gap and "
+                "spectrum before the data are changed, or give fit a copy of them"
+            )
 
     def _resume(self, run: Run, X: Any, Y: Any, epochs: int, changes: dict[str, Any]) -> Run:
         unknown = set(changes) - set(Options._fields)
