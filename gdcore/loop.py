@@ -281,13 +281,14 @@ class Training(Problem):
     ) -> Run:
         """``epochs`` more epochs after those in ``history``; with a keeper so many in all, after those that it has stored."""
         asked = None
-        most = MOST_EPOCHS - (int(history.epoch[-1]) if len(history) else 0)
         if self.options.method == "exact" and np.ndim(epochs) == 1:
-            asked = [integer(epoch, "epochs", 1, most) for epoch in epochs]
+            asked = [integer(epoch, "epochs", 1) for epoch in epochs]
             if not asked or any(a >= b for a, b in itertools.pairwise(asked)):
                 raise ValueError(f"epochs must be a number, or increasing numbers for method 'exact', found {epochs!r}")
             epochs = asked[-1]
-        in_all = epochs = integer(epochs, "epochs", 0, most)
+        in_all = epochs = integer(epochs, "epochs", 0)
+        if epochs > (most := MOST_EPOCHS - (int(history.epoch[-1]) if len(history) else 0)):
+            raise ValueError(f"epochs must be at most {most}, found {epochs}")
         stored = None if keeper is None else keeper.open(self)
         if stored is not None:
             history, state, kept = stored.history, stored.state, stored.method
@@ -366,7 +367,7 @@ class Training(Problem):
                 f"the columns of X are so nearly dependent (condition {condition:.2g}, scaled) that {self.X.dtype} cannot "
                 "tell the weights apart: nothing is proved of them; drop columns, or give l2 a value",
                 ConditionWarning,
-                stacklevel=5,
+                stacklevel=self.depth - 1,
             )
         return diverged
 

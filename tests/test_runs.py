@@ -140,16 +140,16 @@ def test_marks_look_at_all_bytes_of_small_arrays_and_cost_little_of_large_ones()
 
 @pytest.mark.parametrize("epochs", [10**30, 2**53 + 1, np.uint64(2**63)])
 def test_more_epochs_than_there_are_numbers(epochs):
-    with pytest.raises(ValueError, match=r"^epochs must be between 0 and 9007199254740992, found"):
+    with pytest.raises(ValueError, match=r"^epochs must be at most 9007199254740992, found"):
         gdcore.fit(X, Y, lr=0.01, epochs=epochs)
-    with pytest.raises(ValueError, match=r"^epochs must be between 1 and 9007199254740992, found"):
+    with pytest.raises(ValueError, match=r"^epochs must be at most 9007199254740992, found"):
         gdcore.fit(X, Y, lr=0.01, epochs=[1, epochs], method="exact")
     run = gdcore.fit(X, Y, lr=0.01, epochs=10, method="exact")
-    with pytest.raises(ValueError, match=r"^epochs must be between 0 and 9007199254740982, found"):
+    with pytest.raises(ValueError, match=r"^epochs must be at most 9007199254740982, found"):
         run.resume(X, Y, epochs=2**53 - 9)
     assert run.resume(X, Y, epochs=2**53 - 10).epochs == 2**53
 
 
 def test_textbook_epochs_too():
-    with pytest.raises(ValueError, match=r"^epochs must be between"):
+    with pytest.raises(ValueError, match=r"^epochs must be at most"):
         gdcore.train(X, Y, np.zeros(3), 0.01, 10**30)
