@@ -264,6 +264,9 @@ class FileTable(Table):
         self.weighted = encoding.weights is not None
         self.rows = None if self.test_size or self.missing == "drop" else self.source.rows
 
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_reader": None}  # a thread is not pickled
+
     def card(self) -> dict[str, Any]:
         """How the columns became numbers: a model that has been trained on this table keeps it, for ``gdcore predict``."""
         target = self.encoding.target

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -279,7 +280,9 @@ def test_a_table_that_is_kept_is_decoded_once(files, passes, loss):
 
 def test_a_pass_that_is_left_leaves_nothing(files, columns, X, monkeypatch):
     monkeypatch.setattr(sources, "MEMORY", 0)
-    monkeypatch.setattr(tables, "PIECE_BYTES", 1 << 16)  # so that a thread that is two pieces ahead is not at the end
+    # So that a thread that is a few pieces ahead is not at the end.
+    monkeypatch.setattr(tables, "PIECE_BYTES", 1 << 16)
+    monkeypatch.setattr(tables, "_LEAST_BYTES", 1 << 16)
     table = open_table(files["csv"], "price", features=NAMES, test_size=0.2, seed=1)
     for _ in range(3):
         pieces = table.pieces(1)
@@ -640,6 +643,7 @@ def test_a_pass_ends_the_one_before_that_was_left(files, monkeypatch):
     """Both would note what they see in the same place."""
     monkeypatch.setattr(sources, "MEMORY", 0)
     monkeypatch.setattr(tables, "PIECE_BYTES", 1 << 16)
+    monkeypatch.setattr(tables, "_LEAST_BYTES", 1 << 16)
     table = open_table(files["csv"], "price", features=NAMES)
     left = table.pieces(1)
     next(left)  # its thread waits for room
@@ -647,6 +651,12 @@ def test_a_pass_ends_the_one_before_that_was_left(files, monkeypatch):
     assert rows == table.seen.moments.rows == N
     with pytest.raises(RuntimeError, match="another pass over the table has begun"):
         list(left)
+
+
+def test_a_table_that_has_been_read_is_pickled(files):
+    table = open_table(files["csv"], "price", features=NAMES)
+    run = gdcore.fit(table)
+    same(gdcore.fit(pickle.loads(pickle.dumps(table))), run)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
