@@ -85,7 +85,7 @@ def _plain(batch: Any, kinds: dict[str, str]) -> Any:
         wanted = pa.string() if kind in ("text", "date") else pa.float64() if kind in ("number", "empty") else None
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()
-        if pa.types.is_duration(column.type):
+        if kind == "date" and pa.types.is_duration(column.type):
             column = column.cast(pa.int64())  # which has a text
         columns.append(column if wanted is None or column.type == wanted else column.cast(wanted, safe=kind != "number"))
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)

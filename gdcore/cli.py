@@ -52,10 +52,14 @@ of gdcore's; 130 after Ctrl-C, with the checkpoint kept."""
 _PREDICT = """\
 Predicts a table's rows. Columns are found by their names, in any order. A
 model trained with --missing mean fills in missing values; one trained with
---missing drop leaves such predictions empty."""
+--missing drop leaves the predictions of such rows empty: NaN in CSV, null in
+Parquet. Every row of the table is a row of the predictions."""
 _PREDICT_EXAMPLES = """\
-example:
-  gdcore predict flights.safetensors new-flights.csv --out delays.csv"""
+examples:
+  gdcore predict flights.safetensors new-flights.csv --out delays.csv
+  with columns of the table beside the predictions
+      gdcore predict flights.safetensors new-flights.csv --keep flight,dest \\
+          --out delays.csv"""
 _INSPECT = """\
 Of a table: its columns, its spectrum, the largest learning rate, the worst
 columns. Rows in which a value is missing and columns that are no numbers and
@@ -230,7 +234,11 @@ def _predict(predict: argparse.ArgumentParser) -> None:
     add = _table_options(predict, _TABLE)
     add("--exclude", type=_names, default=[], metavar="A,B,…", help="columns that the model does not know")
     add = predict.add_argument_group("what is written").add_argument
-    add("--out", required=True, metavar="FILE", help="where the predictions go (.csv or .parquet)")
+    add(
+        "--out", required=True, metavar="FILE",
+        help="where the predictions go (.csv or .parquet; - is the standard output, as CSV)",
+    )  # fmt: skip
+    add("--keep", type=_names, default=[], metavar="A,B,…", help="columns of the table that stand beside the predictions")
     add("--quiet", action="store_true", help="print nothing but warnings")
 
 

@@ -321,7 +321,7 @@ class FileTable(Table):
     def both(self, train: bool = True, test: bool = True) -> Iterator[tuple[Piece | None, Piece | None]]:
         """All rows in their order: those that train, and those that are held out, where they are wanted."""
         dropped = 0
-        for start, numbers, keep in self._numbers():
+        for start, numbers, keep, _ in self._numbers():
             trains = keep
             if self.test_size:
                 held = held_out(start, len(numbers[0]), self.test_size, self.seed)
@@ -334,20 +334,23 @@ class FileTable(Table):
             )
         self.dropped = dropped
 
-    def matrices(self) -> Iterator[tuple[Floats, Array | None]]:
-        """X of the rows without a missing value, and which these are (None: all); for a table without a target."""
-        for _, numbers, keep in self._numbers():
-            yield self._piece(numbers, keep).X, keep
+    def matrices(self, beside: Iterable[str] = ()) -> Iterator[tuple[Floats, Array | None, Any]]:
+        """For a table without a target: X of the rows without a missing value, which these are (None: all), and of all rows
+        a RecordBatch of the columns ``beside``."""
+        beside = list(beside)
+        for _, numbers, keep, batch in self._numbers(beside):
+            yield self._piece(numbers, keep).X, keep, batch.select(beside)
 
-    def _numbers(self) -> Iterator[tuple[int, list[Floats], Array | None]]:
-        """For some rows at a time: the first one's number, the columns' numbers, and which rows have no missing value."""
+    def _numbers(self, beside: Iterable[str] = ()) -> Iterator[tuple[int, list[Floats], Array | None, Any]]:
+        """For some rows at a time: the first one's number, the columns' numbers, which rows have no missing value, and the
+        rows as they were read, with the columns ``beside`` among theirs."""
         encoding = self.encoding
         read = list(encoding.columns)
         read += [encoding.target.column] if encoding.target else []
         read += [Column(encoding.weights, "number")] if encoding.weights else []
         start = some = 0
-        for batch in self._batches([column.name for column in read]):
-            found = [column.numbers(values) for column, values in zip(read, batch.columns, strict=True)]
+        for batch in self._batches([*dict.fromkeys([*(column.name for column in read), *beside])]):
+            found = [column.numbers(batch.column(j)) for j, column in enumerate(read)]
             gone = functools.reduce(_either, (numbers.missing for numbers in found))
             if gone is not None and self.missing != "drop":
                 self._report_missing(batch, read, start)
@@ -356,7 +359,7 @@ class FileTable(Table):
             self._examine(batch, read, found, keep, start)
             if self.progress is not None:
                 self.progress(batch.num_rows)
-            yield start, [numbers.values for numbers in found], keep
+            yield start, [numbers.values for numbers in found], keep, batch
             start += batch.num_rows
         if start and not some and encoding.target is not None:
             raise self._all_missing()
@@ -443,8 +446,8 @@ class FileTable(Table):
     def _report_missing(self, batch: Any, read: list[Column], start: int) -> None:
         """Names the first value that is missing."""
         first: tuple[int, Column] | None = None
-        for column, values in zip(read, batch.columns, strict=True):
-            missing = column.numbers(values).missing
+        for j, column in enumerate(read):
+            missing = column.numbers(batch.column(j)).missing
             if missing is not None and (first is None or np.argmax(missing) < first[0]):
                 first = int(np.argmax(missing)), column
         assert first is not None

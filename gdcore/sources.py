@@ -76,6 +76,10 @@ class Source:
     def look(self, names: list[str]) -> None:
         """Finds out the kind of those columns that are "empty" as far as is known."""
 
+    def read_as_it_is(self, name: str) -> None:
+        """Has a column read without a change: as the file's type where it has types, as text where it has none."""
+        self.kinds[name] = "as it is"
+
     def read_as(self, name: str, kind: str) -> None:
         """Has a column read as a model wants it: "number", "integer", "boolean" or "category"; TableError where it is not."""
         found = self.kinds[name]

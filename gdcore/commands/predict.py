@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import os
 import sys
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
 
 def run(options: Namespace) -> int:
     """Predicts every row, in their order."""
-    ending = os.path.splitext(options.out)[1].lower()
+    to_stdout = options.out == "-"
+    ending = ".csv" if to_stdout else os.path.splitext(options.out)[1].lower()
     if ending not in (".csv", ".parquet"):
-        raise ValueError(f"--out {options.out}: the file's name must end in .csv or .parquet")
+        raise ValueError(f"--out {options.out}: the file's name must end in .csv or .parquet, or be - for the standard output")
     model: Any = files.load(options.model)
     source = open_source(options.data, options.delimiter, options.decimal)
     encoding = _encoding(model, source, options)
@@ -35,15 +37,20 @@ def run(options: Namespace) -> int:
     table.take(Encoding(encoding.columns, missing=encoding.missing))
     chunks: list[Any] = []
     empty = rows = 0
-    for X, keep in table.matrices():
+    for X, keep, beside in table.matrices(options.keep):
         size = len(X) if keep is None else len(keep)
-        chunks.append(_predictions(model, X, keep, size, labels))
+        chunks.append(_beside(beside, _predictions(model, X, keep, size, labels)))
         rows, empty = rows + size, empty + size - len(X)
-    write(options.out, _bytes(arrow().Table.from_batches(chunks), ending))
+    data = _bytes(chunks, ending, source.label)
+    if to_stdout:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+    else:
+        write(options.out, data)
     if empty:
         message = f"{empty:,} of {rows:,} rows have a missing value, and their prediction is empty"
         print(f"gdcore: warning: {message}", file=sys.stderr)
-    if not options.quiet:
+    if not options.quiet and not to_stdout:
         print(f"{rows:,} predictions of {model.card['target']}: {options.out}")
     return 0
 
@@ -57,7 +64,7 @@ def _encoding(model: Any, source: Source, options: Namespace) -> Encoding:
         )
     encoding = Encoding.of_card(card["encoding"])
     wanted = {column.name: column for column in encoding.columns}
-    known = {*wanted, *encoding.others, *options.exclude}
+    known = {*wanted, *encoding.others, *options.exclude, *options.keep}
     lacks = [name for name in wanted if name not in source.kinds]
     extra = [name for name in source.kinds if name not in known]
     if lacks:
@@ -67,6 +74,13 @@ def _encoding(model: Any, source: Source, options: Namespace) -> Encoding:
         raise TableError(f"{source.label} has {what}; --exclude {','.join(extra)} leaves out what does not matter")
     for name, column in wanted.items():
         source.read_as(name, column.kind)
+    for name in options.keep:
+        if name not in source.kinds:
+            raise TableError(unknown(name, source, " (--keep)"))
+        if options.keep.count(name) > 1:
+            raise TableError(f"--keep names column {name} twice; once is enough")
+        if name not in wanted:
+            source.read_as_it_is(name)
     return encoding
 
 
@@ -96,14 +110,48 @@ def _predictions(model: Any, X: Array, keep: Array | None, rows: int, labels: tu
     return pa.RecordBatch.from_pydict(made)
 
 
-def _bytes(table: Any, ending: str) -> bytes:
-    sink = io.BytesIO()
-    if ending == ".parquet":
-        import pyarrow.parquet as pq
+def _beside(kept: Any, predictions: Any) -> Any:
+    """The columns that are kept, and the predictions behind them."""
+    for name in kept.schema.names:
+        if name in predictions.schema.names:
+            raise TableError(f"--keep: column {name} has the name of a column of predictions; rename it in the table")
+    pairs = [
+        *zip(kept.schema.names, kept.columns, strict=True),
+        *zip(predictions.schema.names, predictions.columns, strict=True),
+    ]
+    return arrow().RecordBatch.from_pydict(dict(pairs))
 
-        pq.write_table(table, sink)
-    else:
-        import pyarrow.csv as pc
 
-        pc.write_csv(table, sink, pc.WriteOptions(quoting_style="needed"))
+def _bytes(chunks: list[Any], ending: str, label: str) -> bytes:
+    pa = arrow()
+    try:
+        # The files of one table may differ in the width of an integer.
+        table = pa.concat_tables([pa.Table.from_batches([chunk]) for chunk in chunks], promote_options="permissive")
+        sink = io.BytesIO()
+        if ending == ".parquet":
+            import pyarrow.parquet as pq
+
+            pq.write_table(table, sink)
+        else:
+            _write_csv(table, sink)
+    except pa.ArrowException as error:
+        raise TableError(f"the columns of {label} that are to be kept cannot be written: {error}; keep others") from None
     return sink.getvalue()
+
+
+def _write_csv(table: Any, sink: io.BytesIO) -> None:
+    """As CSV, with NaN for predicted numbers that are missing: an empty line is skipped by most who read CSV, and the rows
+    behind it would move up."""
+    import pyarrow.csv as pc
+
+    pa = arrow()
+    head = io.StringIO()
+    csv.writer(head, lineterminator="\n").writerow(table.column_names)
+    sink.write(head.getvalue().encode())
+    style = "needed" if any(pa.types.is_string(field.type) for field in table.schema) else "none"  # "needed" quotes all text
+    at = table.schema.get_field_index("prediction")
+    column = table.column(at)
+    if column.null_count and pa.types.is_floating(column.type):
+        column = pa.compute.fill_null(column.cast(pa.string()), "NaN")  # pyarrow writes nan, which polars takes for text
+        table = table.set_column(at, "prediction", column)
+    pc.write_csv(table, sink, pc.WriteOptions(include_header=False, quoting_style=style))

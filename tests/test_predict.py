@@ -1,0 +1,189 @@
+"""`gdcore predict`: what it writes, what it carries along, and what it does not write over."""
+
+import csv
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import gdcore
+from gdcore import cli
+
+pa = pytest.importorskip("pyarrow")
+pytest.importorskip("safetensors")
+import pyarrow.csv as pc  # noqa: E402
+import pyarrow.parquet as pq  # noqa: E402
+
+ROWS = [(3.0 * i + 0.25, ("Ulm", "Bonn", "Kiel")[i % 3], 7 + 2.0 * i + (i % 3)) for i in range(30)]
+TRAINED = "area,town,rent\n" + "".join(f"{a},{t},{y}\n" for a, t, y in ROWS)
+# The first, the last and one row between cannot be predicted.
+NEW = "id,area,town,day\n" + "".join(
+    f"{i:03d},{'' if i in (0, 4, 7) else i + 0.5},Ulm,2024-01-0{i + 1}\n" for i in range(8)
+)  # fmt: skip
+GONE = [0, 4, 7]
+PLAIN = ["--exclude", "id,day"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a table, a model of it, and one to predict."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text(TRAINED)
+    (tmp_path / "new.csv").write_text(NEW)
+    assert cli.main(["train", "t.csv", "--target", "rent", "--missing", "drop", "--out", "m.safetensors", "--quiet"]) == 0
+    assert cli.main(["train", "t.csv", "--target", "town", "--missing", "drop", "--out", "c.safetensors", "--quiet"]) == 0
+    return tmp_path
+
+
+@pytest.fixture
+def gd(capsys):
+    """A command in this process: its status, stdout and stderr."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        return (cli.main([str(argument) for argument in arguments]), *capsys.readouterr())
+
+    return run
+
+
+def expected(folder):
+    """The predictions, by the model's formula."""
+    model = gdcore.load("m.safetensors")
+    at = dict(zip([*model.columns, "bias"], [*model.weights, float(model.bias)], strict=True))
+    town = at.get("town=Ulm", 0.0)
+    return np.array([np.nan if i in GONE else (i + 0.5) * at["area"] + town + at["bias"] for i in range(8)])
+
+
+def by_pandas(path):
+    pandas = pytest.importorskip("pandas")
+    return pandas.read_csv(path)["prediction"].to_numpy()
+
+
+def by_polars(path):
+    polars = pytest.importorskip("polars")
+    return polars.read_csv(path)["prediction"].to_numpy()
+
+
+def by_arrow(path):
+    return pc.read_csv(path)["prediction"].to_numpy()
+
+
+def by_csv(path):
+    with open(path, newline="") as file:
+        return np.array([float(row["prediction"]) for row in csv.DictReader(file)])
+
+
+def by_numpy(path):
+    return np.loadtxt(path, skiprows=1)
+
+
+def by_gdcore(path):
+    (source,) = [gdcore.sources.open_source(path)]
+    return np.concatenate([batch.column(0).to_numpy(zero_copy_only=False) for batch in source.batches(["prediction"])])
+
+
+@pytest.mark.parametrize("read", [by_pandas, by_polars, by_arrow, by_csv, by_numpy, by_gdcore])
+def test_a_row_in_is_a_row_out_in_every_reader(folder, gd, read):
+    status, _, err = gd("predict", "m.safetensors", "new.csv", "--out", "p.csv", *PLAIN)
+    assert (status, err) == (0, "gdcore: warning: 3 of 8 rows have a missing value, and their prediction is empty\n")
+    np.testing.assert_allclose(read("p.csv"), expected(folder), rtol=1e-12)
+
+
+def test_a_row_in_is_a_row_out_where_there_are_classes(folder, gd):
+    (folder / "n.csv").write_text("area,rent\n1,9\n,9\n3,\n4,15\n")
+    assert gd("predict", "c.safetensors", "n.csv", "--out", "p.csv")[0] == 0
+    (source,) = [gdcore.sources.open_source("p.csv")]
+    (batch,) = source.batches(["prediction", "probability of Ulm"])
+    assert batch.column(0).is_valid().to_pylist() == batch.column(1).is_valid().to_pylist() == [True, False, False, True]
+    assert gd("predict", "c.safetensors", "n.csv", "--out", "p.parquet")[0] == 0
+    assert pq.read_table("p.parquet")["prediction"].is_valid().to_pylist() == [True, False, False, True]
+
+
+def test_in_parquet_what_is_missing_is_null(folder, gd):
+    assert gd("predict", "m.safetensors", "new.csv", "--out", "p.parquet", *PLAIN)[0] == 0
+    found = pq.read_table("p.parquet")["prediction"]
+    assert [i for i, valid in enumerate(found.is_valid().to_pylist()) if not valid] == GONE
+
+
+def test_columns_that_are_kept_stand_beside_the_predictions_as_they_were(folder, gd):
+    assert gd("predict", "m.safetensors", "new.csv", "--keep", "id,area,day", "--out", "p.csv")[0] == 0
+    with open("p.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["id", "area", "day", "prediction"]
+    given = list(csv.DictReader(io.StringIO(NEW)))
+    assert [{name: row[name] for name in ("id", "area", "day")} for row in rows] == [
+        {name: row[name] for name in ("id", "area", "day")} for row in given
+    ]
+    np.testing.assert_allclose([float(row["prediction"]) for row in rows], expected(folder), rtol=1e-12)
+
+
+def test_columns_of_parquet_are_kept_with_their_types(folder, gd):
+    table = pa.table(
+        {
+            "id": pa.array([1, 2, None], pa.int16()),
+            "day": pa.array([0, 1, 2], pa.date32()),
+            "kind": pa.array(["a", "b", "a"]).dictionary_encode(),
+            "span": pa.array([1, 2, 3], pa.duration("s")),
+            "several": [[1], [2, 3], []],
+            "area": [1.0, 2.0, 3.0],
+            "town": ["Ulm", "Bonn", "Kiel"],
+        }
+    )
+    pq.write_table(table, "n.parquet")
+    kept = ["id", "day", "span", "several", "town"]
+    assert (
+        gd("predict", "m.safetensors", "n.parquet", "--keep", ",".join(kept), "--exclude", "kind", "--out", "p.parquet")[0]
+        == 0
+    )
+    found = pq.read_table("p.parquet")
+    assert found.select(kept).equals(table.select(kept))
+    status, _, err = gd(
+        "predict", "m.safetensors", "n.parquet", "--keep", "several", "--exclude", "id,day,kind,span", "--out", "p.csv"
+    )
+    assert status == 2
+    assert err.startswith("gdcore: the columns of n.parquet that are to be kept cannot be written: ")
+    assert not (folder / "p.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("keep", "message"),
+    [
+        ("idd", "new.csv has no column idd (--keep); did you mean id?"),
+        ("id,id", "--keep names column id twice; once is enough"),
+        ("prediction", "--keep: column prediction has the name of a column of predictions; rename it in the table"),
+    ],
+)
+def test_columns_that_cannot_be_kept(folder, gd, keep, message):
+    (folder / "new.csv").write_text(NEW.replace("day", "prediction"))
+    status, _, err = gd("predict", "m.safetensors", "new.csv", "--keep", keep, "--exclude", "id,prediction", "--out", "p.csv")
+    assert (status, err) == (2, f"gdcore: {message}\n")
+
+
+def test_predictions_on_the_standard_output(folder):
+    command = [
+        sys.executable,
+        "-m",
+        "gdcore",
+        "predict",
+        "m.safetensors",
+        "new.csv",
+        "--keep",
+        "id",
+        "--exclude",
+        "day",
+        "--out",
+        "-",
+    ]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
+    assert done.returncode == 0
+    assert done.stderr == "gdcore: warning: 3 of 8 rows have a missing value, and their prediction is empty\n"
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    np.testing.assert_allclose([float(row["prediction"]) for row in rows], expected(folder), rtol=1e-12)
+    assert [row["id"] for row in rows] == [f"{i:03d}" for i in range(8)]
+    head = subprocess.run(
+        ["bash", "-c", '"$@" | head -n 1', "bash", *command], capture_output=True, encoding="utf-8", timeout=120
+    )  # fmt: skip
+    assert head.stdout == "id,prediction\n"
+    assert "Traceback" not in head.stderr
