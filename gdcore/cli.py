@@ -26,7 +26,8 @@ Trains a model on a table, and tests it on rows that it has not seen.
 Text columns become categories (up to 100 values), booleans 0 and 1; dates are
 refused. Without --loss the target decides: text or two values are classes,
 anything else is a number. Nothing needs scaling, and no learning rate has to
-be found."""
+be found. A model, a picture or a page that is there is replaced, and that is
+told; a file of the table never is."""
 _TRAIN_EXAMPLES = """\
 examples:
   least squares; the model goes to houses.safetensors

@@ -155,9 +155,7 @@ def open_source(paths: Path | Iterable[Path], delimiter: str | None = None, deci
     for name, character in (("delimiter", delimiter or ","), ("decimal", decimal)):
         if len(character) != 1 or not character.isascii() or character.isalnum() or character in '"\r\n\0+-':
             raise ValueError(f"{name} must be one ASCII character, no letter, digit, sign or quote, found {character!r}")
-    given = [os.fspath(paths)] if isinstance(paths, (str, os.PathLike)) else [os.fspath(path) for path in paths]
-    files = [file for path in given for file in _files(path)]
-    sources = [_open(file, delimiter, decimal) for file in files]
+    sources = [_open(file, delimiter, decimal) for file in files_of(paths)]
     if not sources:
         raise TableError("no file is given")
     return sources[0] if len(sources) == 1 else Several(sources)
@@ -171,6 +169,12 @@ def arrow() -> Any:
     except ImportError:
         raise ImportError("reading tables needs pyarrow, which is not installed: pip install 'gdcore[cli]'") from None
     return pyarrow
+
+
+def files_of(paths: Path | Iterable[Path]) -> list[str]:
+    """The paths of the files, those in a folder for a folder; whether they are there is not looked at."""
+    given = [os.fspath(paths)] if isinstance(paths, (str, os.PathLike)) else [os.fspath(path) for path in paths]
+    return [file for path in given for file in _files(path)]
 
 
 def _files(path: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import subprocess
 import sys
 
@@ -26,14 +27,27 @@ GONE = [0, 4, 7]
 PLAIN = ["--exclude", "id,day"]
 
 
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """The bytes of a model of rents, and of one of towns."""
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "t.csv").write_text(TRAINED)
+    made = {}
+    for name, target in (("m.safetensors", "rent"), ("c.safetensors", "town")):
+        command = ["train", folder / "t.csv", "--target", target, "--missing", "drop", "--out", folder / name, "--quiet"]
+        assert cli.main([str(argument) for argument in command]) == 0
+        made[name] = (folder / name).read_bytes()
+    return made
+
+
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A folder with a table, a model of it, and one to predict."""
+def folder(tmp_path, monkeypatch, models):
+    """A folder with a table, models of it, and one to predict."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t.csv").write_text(TRAINED)
     (tmp_path / "new.csv").write_text(NEW)
-    assert cli.main(["train", "t.csv", "--target", "rent", "--missing", "drop", "--out", "m.safetensors", "--quiet"]) == 0
-    assert cli.main(["train", "t.csv", "--target", "town", "--missing", "drop", "--out", "c.safetensors", "--quiet"]) == 0
+    for name, data in models.items():
+        (tmp_path / name).write_bytes(data)
     return tmp_path
 
 
@@ -187,3 +201,54 @@ def test_predictions_on_the_standard_output(folder):
     )  # fmt: skip
     assert head.stdout == "id,prediction\n"
     assert "Traceback" not in head.stderr
+
+
+def links(folder):
+    """Names that all lead to new.csv."""
+    (folder / "soft.csv").symlink_to("new.csv")
+    (folder / "hard.csv").hardlink_to("new.csv")
+    return ["new.csv", str(folder / "new.csv"), "./new.csv", "soft.csv", "hard.csv"]
+
+
+def test_predictions_never_go_over_what_is_read(folder, gd):
+    for name in links(folder):
+        status, _, err = gd("predict", "m.safetensors", "new.csv", "--out", name, *PLAIN)
+        assert (status, err) == (
+            2,
+            f"gdcore: --out {name}: that is a file of the table, which is only read; give another name\n",
+        )
+    (folder / "parts").mkdir()
+    (folder / "parts" / "a.csv").write_text(NEW)
+    assert gd("predict", "m.safetensors", "parts", "--out", "parts/a.csv", *PLAIN)[0] == 2
+    (folder / "model.csv").symlink_to("m.safetensors")
+    status, _, err = gd("predict", "m.safetensors", "new.csv", "--out", "model.csv", *PLAIN)
+    assert (status, err) == (2, "gdcore: --out model.csv: that is the model, which is only read; give another name\n")
+    assert (folder / "new.csv").read_text() == (folder / "parts" / "a.csv").read_text() == NEW
+    gdcore.load("m.safetensors")
+
+
+def test_a_training_never_goes_over_what_is_read(folder, gd):
+    (folder / "l.safetensors").symlink_to("t.csv")
+    (folder / "l.png").symlink_to("t.csv")
+    (folder / "l.html").hardlink_to("t.csv")
+    for option, name in (("--out", "l.safetensors"), ("--plot", "l.png"), ("--report", "l.html"), ("--checkpoint", "t.csv")):
+        status, _, err = gd("train", "t.csv", "--target", "rent", option, name)
+        assert (status, err) == (
+            2,
+            f"gdcore: {option} {name}: that is a file of the table, which is only read; give another name\n",
+        )
+    assert (folder / "t.csv").read_text() == TRAINED
+    (folder / "one.png").write_bytes(b"")
+    (folder / "two.html").hardlink_to(folder / "one.png")
+    status, _, err = gd("train", "t.csv", "--target", "rent", "--plot", "one.png", "--report", "two.html")
+    assert (status, err) == (2, "gdcore: --report two.html: that is the file of --plot too\n")
+
+
+def test_what_is_replaced_is_told(folder, gd):
+    (folder / "t.html").write_text("a page")
+    train = ["train", "t.csv", "--target", "rent", "--report", "t.html", "--missing", "drop"]
+    assert gd(*train)[1].splitlines()[-2:] == ["model: t.safetensors", "report: t.html (replaced)"]
+    assert json.loads(gd(*train[:4], "--json")[1])["replaced"] == ["t.safetensors"]
+    predict = ["predict", "m.safetensors", "new.csv", "--out", "p.csv", *PLAIN]
+    assert gd(*predict)[1] == "8 predictions of rent: p.csv\n"
+    assert gd(*predict)[1] == "8 predictions of rent: p.csv (replaced)\n"

@@ -12,9 +12,10 @@ import numpy as np
 
 from gdcore import files
 from gdcore.columns import Encoding
+from gdcore.commands import outputs
 from gdcore.container import write
 from gdcore.filetable import FileTable, unknown
-from gdcore.sources import Source, TableError, arrow, open_source
+from gdcore.sources import Source, TableError, arrow, files_of, open_source
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -26,8 +27,8 @@ def run(options: Namespace) -> int:
     """Predicts every row, in their order."""
     to_stdout = options.out == "-"
     ending = ".csv" if to_stdout else os.path.splitext(options.out)[1].lower()
-    if ending not in (".csv", ".parquet"):
-        raise ValueError(f"--out {options.out}: the file's name must end in .csv or .parquet, or be - for the standard output")
+    read = dict.fromkeys(files_of(options.data), "a file of the table") | {options.model: "the model"}
+    replaced = [] if to_stdout else outputs.check({"--out": options.out}, read, {"--out": (".csv", ".parquet")})
     model: Any = files.load(options.model)
     source = open_source(options.data, options.delimiter, options.decimal)
     encoding = _encoding(model, source, options)
@@ -51,7 +52,7 @@ def run(options: Namespace) -> int:
         message = f"{empty:,} of {rows:,} rows have a missing value, and their prediction is empty"
         print(f"gdcore: warning: {message}", file=sys.stderr)
     if not options.quiet and not to_stdout:
-        print(f"{rows:,} predictions of {model.card['target']}: {options.out}")
+        print(f"{rows:,} predictions of {model.card['target']}: {outputs.told(options.out, replaced)}")
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gdcore import reports
+from gdcore.commands import outputs
 from gdcore.container import write
 from gdcore.models import Linear
 from gdcore.scores import Scores
@@ -108,7 +109,7 @@ def _some(values: tuple[Any, ...]) -> str:
 # As text --------------------------------------------------------------------------------------------------------------------
 
 
-def show(table: FileTable, options: Namespace, result: Result, facts: dict[str, Any], out: str) -> None:
+def show(table: FileTable, options: Namespace, result: Result, facts: dict[str, Any], out: str, replaced: list[str]) -> None:
     """Prints what was read, what was trained, how good it is, and where it went."""
     rows, s, run = facts["rows"], result.spectrum, result.run
     dropped = f"; {rows['left out']:,} rows left out because a value is missing" if rows["left out"] else ""
@@ -124,10 +125,10 @@ def show(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
         print(f"  {name:12}" + "".join(_cell(v) for v in (value, None if facts["test"] is None else facts["test"][name])))
     if isinstance(run.model, Linear):
         _show_weights(run.model, table, s)
-    print(f"\nmodel: {out}")
+    print(f"\nmodel: {outputs.told(out, replaced)}")
     for name in ("plot", "report"):
         if getattr(options, name):
-            print(f"{name}: {getattr(options, name)}")
+            print(f"{name}: {outputs.told(getattr(options, name), replaced)}")
 
 
 def _show_columns(told: list[tuple[str, str]]) -> None:
