@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,6 +46,7 @@ class Parquet(File):
             raise self.explain([], error) from None
         check_names(list(schema.names), self.label)
         self.kinds = {field.name: kind_of(field.type) for field in schema}
+        self.index = _index(schema)
         if self.rows == 0:
             raise TableError(f"{self.label} has columns but no rows; a model needs some")
         self.size = max(encoded, self.rows * len(self.kinds) * 8)
@@ -74,6 +77,16 @@ class Parquet(File):
         except (arrow().ArrowException, OSError, ValueError):
             return ""
         return ""
+
+
+def _index(schema: Any) -> list[str]:
+    """The columns that were a data frame's index: pandas says so in the metadata, which get lost, or by the name."""
+    try:
+        told = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
+    except (ValueError, AttributeError):  # something else of that name
+        told = []
+    names = [name for name in told if isinstance(name, str)] if isinstance(told, list) else []
+    return [name for name in schema.names if name in names or re.fullmatch(r"__index_level_\d+__|__null_dask_index__", name)]
 
 
 def _plain(batch: Any, kinds: dict[str, str]) -> Any:

@@ -177,6 +177,13 @@ def _table_options(command: argparse.ArgumentParser, data: str) -> Any:
     return table.add_argument
 
 
+def _index_option(add: Any) -> None:
+    add(
+        "--index", choices=("drop", "keep"), default="drop",
+        help="a data frame's index in Parquet, or first columns of CSV without a name: leave out (default), or keep",
+    )  # fmt: skip
+
+
 _TABLE = "CSV, Parquet or .npy files, or a folder of them, as one table"
 
 
@@ -187,6 +194,7 @@ def _train(train: argparse.ArgumentParser) -> None:
     add("--features", type=_names, metavar="A,B,…", help="the columns to predict it from (default: all others)")
     add("--exclude", type=_names, default=[], metavar="A,B,…", help="columns to leave out")
     add("--weights", metavar="COLUMN", help="the column of the rows' weights")
+    _index_option(add)
     add(
         "--missing", choices=("error", "drop", "mean"), default="error",
         help="a missing value: an error (default), leave its row out, or the column's mean",
@@ -249,6 +257,7 @@ def _inspect(inspect: argparse.ArgumentParser) -> None:
     add("--target", metavar="NAME", help="the column to predict: no feature, then")
     add("--features", type=_names, metavar="A,B,…", help="the columns to look at (default: all)")
     add("--exclude", type=_names, default=[], metavar="A,B,…", help="columns to leave out")
+    _index_option(add)
     add = inspect.add_argument_group("the spectrum").add_argument
     add("--loss", metavar="NAME", help="whose spectrum (default mse)")
     add("--l2", type=_SIZE, default=0.0, metavar="P", help="with this penalty")

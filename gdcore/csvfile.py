@@ -84,18 +84,47 @@ class Csv(File):
             raise TableError(f"{self.label}: write the ending .gz in small letters")  # as pyarrow wants it
         self.size = self._stamp[0] * (16 if self.zipped else 2)
         self._newlines, self._block = False, _BLOCK  # enough for nearly all files, and fast
+        self._columns: list[str | None] = []
         self._checked = False  # see `_check_quotes`
+        self._given: list[str] = []  # names for pyarrow in the place of the header's
+        self._skipped = 0  # lines, in that case
         header, line = self._header()
         where = f"{self.label}, line {line}"
+        if sum(not name.strip() for name in header) > 1:  # which are several columns of one name
+            self._given = [name if name.strip() else f"\0{j}" for j, name in enumerate(header)]
+            self._skipped = next((start - 1 for start, _ in self._records() if start > line), line)
         schema = self._schema()
-        if schema.names != header:
+        if schema.names != (self._given or header):
             raise TableError(f"{where}: the quotation marks in the column names do not fit together; mend them")
-        names = [name.strip() for name in header]
-        check_names(names, where)
-        self._names = dict(zip(names, header, strict=True))  # as they stand in the file
-        self.kinds = {name: kind_of(field.type) for name, field in zip(names, schema, strict=True)}
+        kinds = [kind_of(type_) for type_ in schema.types]
+        self._columns = self._named([name.strip() for name in header], kinds)
+        self._names = {}  # as pyarrow knows them
+        self.kinds = {}
+        for name, read, kind in zip(self._columns, schema.names, kinds, strict=True):
+            if name is not None:
+                self._names[name], self.kinds[name] = read, kind
+        check_names([name for name in self._columns if name is not None], where)
         if "binary" in self.kinds.values():
-            self._find(names, self.kinds)
+            self._find([*self.kinds], self.kinds)
+
+    def _named(self, header: list[str], kinds: list[str]) -> list[str | None]:
+        """The columns' names. The first columns, where they have none, are a data frame's index, or row names; empty ones
+        without a name, as spreadsheets leave them, have None."""
+        named: list[str | None] = list(header)
+        first = next((j for j, name in enumerate(header) if name), 0)
+        for j in range(first):
+            name = "index" if first == 1 else f"index {j + 1}"
+            while name in header:
+                name += "_"
+            named[j] = name
+            self.index = [*self.index, name]
+        empty = [j for j in range(first, len(header)) if not header[j] and kinds[j] == "empty"]
+        for j in empty:
+            named[j] = None
+        if empty:
+            which = f"columns {', '.join(str(j + 1) for j in empty)} have" if len(empty) > 1 else f"column {empty[0] + 1} has"
+            self.remarks = [f"{self.label}: {which} neither a name nor values: left out"]
+        return named
 
     # The head ---------------------------------------------------------------------------------------------------------------
 
@@ -181,7 +210,7 @@ class Csv(File):
     def _reading(self) -> Any:
         import pyarrow.csv as pc
 
-        return pc.ReadOptions(block_size=self._block)
+        return pc.ReadOptions(block_size=self._block, column_names=self._given, skip_rows=self._skipped)
 
     def _parsing(self) -> Any:
         import pyarrow.csv as pc
@@ -224,7 +253,7 @@ class Csv(File):
         pa = arrow()
         types = {self._names[name]: getattr(pa, _TYPES.get(kind, "string"))() for name, kind in self.kinds.items()}
         form = ds.CsvFileFormat(self._parsing(), convert_options=self._converting(types), read_options=self._reading())
-        schema = pa.schema([(name, types[name]) for name in self._names.values()])
+        schema = pa.schema([(name, types[name]) for name in self._names.values() if name in types])
         fragment = form.make_fragment(self.path, fs.LocalFileSystem())
         found = fragment.scanner(
             schema=schema, columns=[self._names[name] for name in names], batch_readahead=4, batch_size=ROWS
@@ -288,6 +317,7 @@ class Csv(File):
     def _find(self, names: list[str], kinds: dict[str, str]) -> None:
         """Raises TableError with the first line in which something is wrong, or returns where there is none."""
         where: dict[str, int] = {}
+        header, width = True, 0
         for line, record in self._records():
             if not record:
                 continue
@@ -296,9 +326,10 @@ class Csv(File):
                 raise self._not_utf8(line, text)
             if "\0" in text:
                 raise TableError(f"{self.label}, line {line}: a NUL byte, which text does not have: the file is damaged")
-            if not where:
-                where = {name.strip(): j for j, name in enumerate(record)}
+            if header:
+                where = {name: j for j, name in enumerate(self._columns) if name is not None}
                 width = len(record)
+                header = False
                 continue
             if not text.strip() and width > 1:
                 raise TableError(f"{self.label}, line {line}: nothing but blanks; take the line out")

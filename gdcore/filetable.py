@@ -52,6 +52,7 @@ def open_table(
     seed: int = 0,
     delimiter: str | None = None,
     decimal: str = ".",
+    index: str = "drop",
     cache: Path | None = None,
     progress: Callable[[int], Any] | None = None,
 ) -> FileTable:
@@ -84,6 +85,9 @@ def open_table(
         ≥ 0.
     delimiter, decimal : str
         Of CSV. Default: a comma (in .tsv files a tabulator), and a point.
+    index : {"drop", "keep"}
+        What becomes of a data frame's index, which pandas writes into Parquet, and of first columns without a name in CSV,
+        which are an index or row names: they are left out, unless they are asked for by their name, or kept.
     cache : path, optional
         A folder for the decoded columns, as large as the table, so that later passes do not decode again. Tables of up to
         128 MB are kept in memory.
@@ -113,6 +117,8 @@ def open_table(
     given = None if loss is None else losses.get(loss)
     if missing not in ("error", "drop", "mean"):
         raise ValueError(f"missing must be 'error', 'drop' or 'mean', found {missing!r}")
+    if index not in ("drop", "keep"):
+        raise ValueError(f"index must be 'drop' or 'keep', found {index!r}")
     if not 0 <= test_size < 1:
         raise ValueError(f"test_size must be at least 0 and less than 1, found {test_size}")
     source = open_source(paths, delimiter, decimal)
@@ -124,7 +130,8 @@ def open_table(
                 raise TableError(unknown(name, source, f" ({role})"))
     _check_roles(asked, source)
     own = [name for name in (target, weights) if name is not None]
-    left_out = {*own, *exclude}
+    labels = [name for name in source.index if index == "drop" and name not in (*own, *exclude, *(features or ()))]
+    left_out = {*own, *exclude, *labels}
     used = [name for name in features or source.kinds if name not in left_out]
     if not used:
         raise TableError(f"{source.label}: no column is left to learn from; the table needs another than the target")
@@ -137,6 +144,11 @@ def open_table(
     if weights is not None and source.kinds[weights] == "date":
         raise TableError(f"{source.label}: column {weights} holds dates, and weights are numbers; give another one")
     table = FileTable(Kept(source, [*used, *own], cache), missing, test_size, seed)
+    table.notes += source.remarks
+    if labels:
+        which = f"column {labels[0]} is" if len(labels) == 1 else f"columns {', '.join(labels)} are"
+        what = f"{which} the rows' index, which tells nothing, and left out; --index keep takes it as well"
+        table.notes.append(f"{source.label}: {what}")
     table.progress = progress
     table.settle(used, target, weights, given)
     return table

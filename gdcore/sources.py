@@ -13,7 +13,7 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     Path = str | os.PathLike[str]
 
@@ -56,6 +56,10 @@ class Source:
         Whether the kinds are a guess from the first values, as in CSV, where the file does not tell.
     decimal : str
         The decimal point of its texts.
+    index : list of str
+        The columns that are the index of a data frame, or row names, and nothing that was measured.
+    remarks : list of str
+        What was left out of it, to be told.
     """
 
     label: str
@@ -64,6 +68,8 @@ class Source:
     size: int = 0
     inferred = False
     decimal = "."
+    index: Sequence[str] = ()
+    remarks: Sequence[str] = ()
 
     def batches(self, names: list[str]) -> Iterator[Any]:
         """All rows in their order, as pyarrow RecordBatches of those columns, dates and categories as text."""
@@ -269,6 +275,7 @@ class Several(Source):
         self.sources = sources
         first = sources[0]
         self.label = f"{first.label} and {len(sources) - 1} more"
+        self._join_indexes()
         self.kinds = dict(first.kinds)
         self.size = sum(source.size for source in sources)
         self.inferred = all(source.inferred for source in sources)
@@ -290,6 +297,16 @@ class Several(Source):
                 self.kinds[name] = common
         for source in sources:
             source.kinds = self.kinds
+
+    def _join_indexes(self) -> None:
+        """An index that only some of the files have is no column."""
+        index = dict.fromkeys(name for source in self.sources for name in source.index)
+        self.index = [name for name in index if all(name in source.kinds for source in self.sources)]
+        self.remarks = [remark for source in self.sources for remark in source.remarks]
+        for name in index.keys() - {*self.index}:
+            self.remarks.append(f"{self.label}: column {name} is the rows' index in some of the files only, and is left out")
+            for source in self.sources:
+                source.kinds = {other: kind for other, kind in source.kinds.items() if other != name}
 
     @property
     def rows(self) -> int | None:  # type: ignore[override]
@@ -334,6 +351,7 @@ class Kept(Source):
     def __init__(self, source: Source, names: list[str], folder: Path | None = None) -> None:
         self.source, self.names = source, names
         self.label, self.kinds, self.decimal, self.folder = source.label, source.kinds, source.decimal, folder
+        self.index, self.remarks = source.index, source.remarks
         self.memory: list[Any] | None = None
         self.file: Any = None
         self._large = source.size > MEMORY

@@ -62,7 +62,7 @@ def _open(options: Namespace) -> tuple[FileTable, list[str]]:
         try:
             table = open_table(
                 options.data, options.target, loss="mse" if options.target else None, features=options.features,
-                exclude=exclude, missing="drop", delimiter=options.delimiter, decimal=options.decimal,
+                exclude=exclude, missing="drop", delimiter=options.delimiter, decimal=options.decimal, index=options.index,
             )  # fmt: skip
         except TableError as error:
             if not error.columns or options.features:

@@ -65,7 +65,7 @@ def _encoding(model: Any, source: Source, options: Namespace) -> Encoding:
         )
     encoding = Encoding.of_card(card["encoding"])
     wanted = {column.name: column for column in encoding.columns}
-    known = {*wanted, *encoding.others, *options.exclude, *options.keep}
+    known = {*wanted, *source.index, *encoding.others, *options.exclude, *options.keep}
     lacks = [name for name in wanted if name not in source.kinds]
     extra = [name for name in source.kinds if name not in known]
     if lacks:

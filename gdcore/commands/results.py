@@ -28,7 +28,7 @@ _SHOWN = 10  # of the largest weights
 _CLASSES = 6  # whose weights are shown
 _COLUMNS = 40  # of the table, told of
 _SETTINGS = ("model", "loss", "lr", "epochs", "batch_size", "l1", "l2", "optimizer", "precondition", "tol", "missing",
-             "test_size", "seed")  # fmt: skip
+             "index", "test_size", "seed")  # fmt: skip
 
 
 class Result(NamedTuple):

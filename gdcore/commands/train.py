@@ -44,7 +44,7 @@ def run(options: Namespace) -> int:
         table = open_table(
             options.data, options.target, loss=loss, features=options.features, exclude=options.exclude,
             weights=options.weights, missing=options.missing, test_size=options.test_size, seed=options.seed,
-            delimiter=options.delimiter, decimal=options.decimal, cache=options.cache, progress=bars.rows,
+            delimiter=options.delimiter, decimal=options.decimal, index=options.index, cache=options.cache, progress=bars.rows,
         )  # fmt: skip
         for part in (table, table.held_out):
             if part is not None:
