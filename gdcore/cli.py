@@ -24,10 +24,11 @@ _TRAIN = """\
 Trains a model on a table, and tests it on rows that it has not seen.
 
 Text columns become categories (up to 100 values), booleans 0 and 1; dates are
-refused. Without --loss the target decides: text or two values are classes,
-anything else is a number. Nothing needs scaling, and no learning rate has to
-be found. A model, a picture or a page that is there is replaced, and that is
-told; a file of the table never is."""
+refused. Text that is numbers, as $1,200 or 70 kg, becomes numbers, and is told.
+Without --loss the target decides: text or two values are classes, anything else
+is a number. Nothing needs scaling, and no learning rate has to be found. A
+model, a picture or a page that is there is replaced, and that is told; a file
+of the table never is."""
 _TRAIN_EXAMPLES = """\
 examples:
   least squares; the model goes to houses.safetensors
@@ -173,7 +174,10 @@ def _table_options(command: argparse.ArgumentParser, data: str) -> Any:
     command.add_argument("data", nargs="+", metavar="DATA", help=data)
     table = command.add_argument_group("the table")
     table.add_argument("--delimiter", type=_character, metavar="C", help="between CSV's values (default: a comma; or: tab)")
-    table.add_argument("--decimal", type=_character, default=".", metavar="C", help="CSV's decimal point")
+    table.add_argument(
+        "--decimal", type=_character, metavar="C",
+        help="CSV's decimal point (default .); where it is said, the other one of . and , may stand between thousands",
+    )  # fmt: skip
     return table.add_argument
 
 

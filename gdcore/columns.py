@@ -6,12 +6,14 @@ the difference from it. So the columns of X are not dependent where those of the
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from gdcore.sources import arrow
+from gdcore.written import Writing
 
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats
@@ -46,6 +48,8 @@ class Column:
         Of a category, its commonest value: zeros in all columns.
     mean : float or None
         What stands for a missing value.
+    writing : Writing or None
+        Of a number that the table has as text: how it is written.
     """
 
     name: str
@@ -53,6 +57,7 @@ class Column:
     values: tuple[str, ...] = ()
     base: str | None = None
     mean: float | None = None
+    writing: Writing | None = None
 
     @property
     def names(self) -> list[str]:
@@ -71,6 +76,8 @@ class Column:
             codes = pa.compute.index_in(column, value_set=known, skip_nulls=True)
             numbers = codes.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.float64)
             return Numbers(numbers, column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None)
+        if self.writing is not None and pa.types.is_string(column.type):
+            return self._read(column, self.writing)
         if pa.types.is_boolean(column.type):
             column = column.cast(pa.uint8())
         numbers = column.to_numpy(zero_copy_only=False)  # a null is NaN
@@ -87,6 +94,19 @@ class Column:
         if self.mean is None:
             return Numbers(numbers, missing, finite=False)
         return Numbers(np.where(missing, self.mean, numbers), finite=False)
+
+    def _read(self, column: Any, writing: Writing) -> Numbers:
+        """Text as numbers; NaN where it is none, and where it is missing and has no mean."""
+        coded = column.dictionary_encode()
+        read = [writing.number(text) for text in coded.dictionary.to_pylist()]
+        numbers = np.array([*(math.nan if number is None else number for number in read), math.nan])
+        codes = coded.indices.fill_null(len(read)).to_numpy(zero_copy_only=False)
+        if not column.null_count:
+            return Numbers(numbers[codes], finite=False)
+        if self.mean is not None:
+            numbers[-1] = self.mean
+        missing = column.is_null().to_numpy(zero_copy_only=False) if self.mean is None else None
+        return Numbers(numbers[codes], missing, finite=False)
 
 
 def matrix(numbers: list[Floats], columns: list[Column]) -> Floats:
@@ -166,4 +186,5 @@ def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _column(card: dict[str, Any]) -> Column:
-    return Column(**card | {"values": tuple(card["values"])})
+    writing = card.get("writing")
+    return Column(**card | {"values": tuple(card["values"]), "writing": writing and Writing(**writing)})

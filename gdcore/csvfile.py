@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gdcore.sources import ROWS, File, TableError, arrow, check_names, kind_of, shortened
+from gdcore.written import MEND, advice, is_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,9 +24,6 @@ _MISSING = frozenset(
     ]
 )  # fmt: skip
 """What stands for a missing value: pyarrow's list."""
-_NUMBER = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|(?i:inf|infinity|nan))")
-_SIGNS = str.maketrans("", "", "$€£¥%'_ \u00a0\u202f")
-MEND = "mend it, or leave out its row or its column"
 _TYPES = {"number": "float64", "integer": "float64", "empty": "float64", "boolean": "bool_"}
 
 
@@ -35,38 +32,15 @@ def opened(path: str, ending: str, delimiter: str | None, decimal: str) -> File:
     return Csv(path, delimiter or ("\t" if ending == ".tsv" else ","), decimal)
 
 
-def is_number(text: str, decimal: str = ".") -> bool:
-    """Whether the text is a number as CSV has it.
-
-    >>> [is_number(text) for text in ("-1.5e3", ".5", "1,5", "0x10", "١")]
-    [True, True, False, False, False]
-    """
-    if decimal != ".":
-        text = text.translate({ord("."): decimal, ord(decimal): "."})
-    return _NUMBER.fullmatch(text) is not None
-
-
-def meant_as_number(text: str) -> str | None:
+def meant_as_number(text: str, decimal: str = ".") -> str | None:
     """What to do about a text that is no number but was meant as one; None where it was not, or is a number.
 
-    >>> meant_as_number("1,5"), meant_as_number("$5"), meant_as_number("five")
-    ("a decimal comma needs --decimal ','", 'take out all but digits and the decimal point', None)
+    >>> meant_as_number("1,5"), meant_as_number(" NA"), meant_as_number("five")
+    ("a decimal comma needs --decimal ','", 'a missing value has no blanks around it', None)
     """
-    if is_number(text):
-        return None
-    if text.strip() in _MISSING:
+    if not is_number(text, decimal) and text.strip() in _MISSING:
         return "a missing value has no blanks around it"
-    comma = is_number(text.replace(",", ".", 1))
-    if comma and re.search(r"^[+-]?[1-9][0-9]{0,2},[0-9]{3}$", text):
-        return "a decimal comma needs --decimal ',', and a comma between thousands has to be taken out"
-    if comma:
-        return "a decimal comma needs --decimal ','"
-    if re.fullmatch(r"[+-]?0[xX][0-9a-fA-F]+", text):
-        return "write hexadecimal numbers as decimal ones"
-    bare = text.translate(_SIGNS)
-    if is_number(bare.replace(",", "")) or is_number(bare.replace(".", "").replace(",", ".")):
-        return "take out all but digits and the decimal point"
-    return None
+    return advice(text, decimal)
 
 
 class Csv(File):
@@ -351,7 +325,7 @@ class Csv(File):
 
     def _stray(self, line: int, name: str, text: str, kind: str) -> TableError:
         wanted = "true or false" if kind == "boolean" else "a number"
-        return TableError(f"{self.label}, line {line}, column {name}: {not_that(text, wanted)}")
+        return TableError(f"{self.label}, line {line}, column {name}: {not_that(text, wanted, self.decimal)}")
 
     def _not_utf8(self, line: int, text: str) -> TableError:
         at = next(i for i, character in enumerate(text) if _damaged(character))
@@ -367,10 +341,10 @@ class Csv(File):
             return super().place(row)
 
 
-def not_that(text: str, wanted: str) -> str:
+def not_that(text: str, wanted: str, decimal: str = ".") -> str:
     """That a value is not what its column has, and what to do."""
-    advice = meant_as_number(text) if wanted == "a number" else None
-    return f"{shortened(text)!r} is not {wanted}; {advice or MEND}"
+    meant = meant_as_number(text, decimal) if wanted == "a number" else None
+    return f"{shortened(text)!r} is not {wanted}; {meant or MEND}"
 
 
 def _reason(why: str) -> str:

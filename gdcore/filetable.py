@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,12 +16,12 @@ import numpy as np
 from gdcore import losses
 from gdcore.ahead import ahead
 from gdcore.columns import EXACT, KINDS, Column, Encoding, Numbers, matrix
-from gdcore.csvfile import MEND
 from gdcore.moments import Moments
 from gdcore.sources import Kept, Source, TableError, open_source
 from gdcore.spectrum import MOST_COLUMNS
-from gdcore.survey import Survey
+from gdcore.survey import Mean, Survey, no_mean
 from gdcore.tables import Piece, Table
+from gdcore.written import MEND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -51,7 +52,7 @@ def open_table(
     test_size: float = 0.0,
     seed: int = 0,
     delimiter: str | None = None,
-    decimal: str = ".",
+    decimal: str | None = None,
     index: str = "drop",
     cache: Path | None = None,
     progress: Callable[[int], Any] | None = None,
@@ -59,7 +60,7 @@ def open_table(
     """A table in CSV, Parquet or .npy files, for `fit`, `spectrum` and ``predict``; it may be larger than memory.
 
     Numbers stay as they are, booleans become 0 and 1, text becomes categories: a column of X for each value but the
-    commonest.
+    commonest. Text that is numbers in one writing only, as $1,200 or 70 kg or (12), becomes numbers, with a warning.
 
     Parameters
     ----------
@@ -84,7 +85,8 @@ def open_table(
     seed : int
         ≥ 0.
     delimiter, decimal : str
-        Of CSV. Default: a comma (in .tsv files a tabulator), and a point.
+        Of CSV. Default: a comma (in .tsv files a tabulator), and a point. Where the decimal point is given, the other one of
+        point and comma may stand between thousands: 1,234 has two meanings otherwise.
     index : {"drop", "keep"}
         What becomes of a data frame's index, which pandas writes into Parquet, and of first columns without a name in CSV,
         which are an index or row names: they are left out, unless they are asked for by their name, or kept.
@@ -250,6 +252,8 @@ class FileTable(Table):
         if drop and every and not survey.rows:
             raise self._all_missing()
         columns, features = [survey.column(name) for name in used], set(used)
+        if self.missing == "mean":
+            columns = self._with_means(columns)
         if survey.wrong:
             advice = f"leave out with --exclude {','.join(survey.wrong)}"
             raise TableError(f"{where}: {'; '.join(survey.wrong.values())}; {advice}", survey.wrong)
@@ -264,6 +268,24 @@ class FileTable(Table):
         self.loss = loss or (losses.logistic() if several == 2 else losses.softmax() if several else losses.mse())
         if self.held_out is not None:
             self.held_out.seen.target_only = self.loss.name != "mse" or len(self.names) > _MOMENTS
+
+    def _with_means(self, columns: list[Column]) -> list[Column]:
+        """The columns with the means of those that are numbers in text, which is known only now."""
+        written = {column.name: Mean(column) for column in columns if column.writing is not None}
+        if not written:
+            return columns
+        start = 0
+        for batch in self.source.batches([*written]):
+            trains = ~held_out(start, batch.num_rows, self.test_size, self.seed) if self.test_size else None
+            for name, mean in written.items():
+                mean.add(batch.column(name), trains)
+            start += batch.num_rows
+        means = {name: mean.value for name, mean in written.items()}
+        for name in (name for name, mean in means.items() if mean is None):
+            raise TableError(
+                f"{self.source.label}: {no_mean(name)}; leave it out with --exclude {name}", {name: no_mean(name)}
+            )
+        return [replace(column, mean=means.get(column.name, column.mean)) for column in columns]
 
     def take(self, encoding: Encoding) -> None:
         """Takes an encoding as it is: `Table`'s attributes follow from it."""
@@ -415,6 +437,8 @@ class FileTable(Table):
                     what = f"{batch.column(j)[row].as_py()!r} is none of {some}, which the model knows; {MEND}"
                     raise TableError(f"{self.source.place(start + row)}, column {column.name}: {what}")
                 continue
+            if column.writing is not None and batch.schema.field(j).type == "string":
+                self._no_number(batch, j, column, values, keep, start)
             if not numbers.finite:
                 self._no(~np.isfinite(values), keep, start, column, f"an infinite number; {MEND}")
             if own and column.name == encoding.weights:
@@ -427,6 +451,14 @@ class FileTable(Table):
                     self._note_constant(self._constant, column.name, values if keep is None else values[keep])
                 if column.kind == "integer":
                     self._note_rounded(column, values, start)
+
+    def _no_number(self, batch: Any, j: int, column: Column, values: Array, keep: Array | None, start: int) -> None:
+        """Text that is not written as the column's numbers are."""
+        wrong = np.isnan(values) if keep is None else np.isnan(values) & keep
+        if wrong.any():
+            row, unit = int(np.argmax(wrong)), column.writing.unit if column.writing else ""
+            what = f"{batch.column(j)[row].as_py()!r} is not a number" + (f" in {unit}" if unit else "")
+            raise TableError(f"{self.source.place(start + row)}, column {column.name}: {what}; {MEND}")
 
     def _no(self, wrong: Array, keep: Array | None, start: int, column: Column, what: str) -> None:
         wrong = wrong if keep is None else wrong & keep

@@ -56,6 +56,8 @@ class Source:
         Whether the kinds are a guess from the first values, as in CSV, where the file does not tell.
     decimal : str
         The decimal point of its texts.
+    declared : bool
+        Whether somebody said that it is.
     index : list of str
         The columns that are the index of a data frame, or row names, and nothing that was measured.
     remarks : list of str
@@ -68,6 +70,7 @@ class Source:
     size: int = 0
     inferred = False
     decimal = "."
+    declared = False
     index: Sequence[str] = ()
     remarks: Sequence[str] = ()
 
@@ -145,7 +148,7 @@ class File(Source):
         return TableError(f"{self.label} cannot be read: {why}; copy or make it again")
 
 
-def open_source(paths: Path | Iterable[Path], delimiter: str | None = None, decimal: str = ".") -> Source:
+def open_source(paths: Path | Iterable[Path], delimiter: str | None = None, decimal: str | None = None) -> Source:
     """The table in a file, in all tables of a folder by name, or in several files, whose columns have to be the same.
 
     Raises
@@ -158,7 +161,7 @@ def open_source(paths: Path | Iterable[Path], delimiter: str | None = None, deci
         pyarrow is missing.
     """
     arrow()
-    for name, character in (("delimiter", delimiter or ","), ("decimal", decimal)):
+    for name, character in (("delimiter", delimiter or ","), ("decimal", decimal or ".")):
         if len(character) != 1 or not character.isascii() or character.isalnum() or character in '"\r\n\0+-':
             raise ValueError(f"{name} must be one ASCII character, no letter, digit, sign or quote, found {character!r}")
     sources = [_open(file, delimiter, decimal) for file in files_of(paths)]
@@ -201,7 +204,7 @@ def _ending(path: str) -> str:
     return os.path.splitext(name.removesuffix(".gz"))[1]
 
 
-def _open(path: str, delimiter: str | None, decimal: str) -> Source:
+def _open(path: str, delimiter: str | None, decimal: str | None) -> Source:
     label = os.path.basename(path)
     ending = _ending(path)
     try:
@@ -211,7 +214,10 @@ def _open(path: str, delimiter: str | None, decimal: str) -> Source:
             raise TableError(f"{label}: gdcore reads {', '.join(READERS)} files, by their ending; give it the right one")
         with open(path, "rb"):  # whether it can be opened at all, in the system's words
             pass
-        source: Source = importlib.import_module(f"gdcore.{READERS[ending]}").opened(path, ending, delimiter, decimal)
+        source: Source = importlib.import_module(f"gdcore.{READERS[ending]}").opened(
+            path, ending, delimiter, decimal or "."
+        )  # fmt: skip
+        source.decimal, source.declared = decimal or ".", decimal is not None
     except FileNotFoundError:
         folder = os.path.dirname(path) or "."
         near = difflib.get_close_matches(label, os.listdir(folder) if os.path.isdir(folder) else [], 1)
@@ -279,7 +285,7 @@ class Several(Source):
         self.kinds = dict(first.kinds)
         self.size = sum(source.size for source in sources)
         self.inferred = all(source.inferred for source in sources)
-        self.decimal = first.decimal
+        self.decimal, self.declared = first.decimal, first.declared
         for source in sources[1:]:
             for name in sorted({*first.kinds} ^ {*source.kinds}):
                 has, lacks = (first, source) if name in first.kinds else (source, first)
@@ -351,7 +357,7 @@ class Kept(Source):
     def __init__(self, source: Source, names: list[str], folder: Path | None = None) -> None:
         self.source, self.names = source, names
         self.label, self.kinds, self.decimal, self.folder = source.label, source.kinds, source.decimal, folder
-        self.index, self.remarks = source.index, source.remarks
+        self.index, self.remarks, self.declared = source.index, source.remarks, source.declared
         self.memory: list[Any] | None = None
         self.file: Any = None
         self._large = source.size > MEMORY

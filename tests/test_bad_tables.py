@@ -252,25 +252,27 @@ CSV = {
     ),
     "a decimal point among decimal commas": (
         "area;rent\n1,5;2\n2,5;3\n3.5;4\n4,5;6\n",
-        f"t.csv, line 4, column area: '3.5' is not a number; {MEND}",
+        f"t.csv, line 4, column area: '3.5' is not a number; with --decimal ',' a point stands between thousands only; {MEND}",
         "--delimiter", ";", "--decimal", ",",
     ),
     "thousands": (
         with_column("price", [f'"{i + 1},000"' for i in range(N)]),
-        "t.csv, line 2, column price: '1,000' is not a number; a decimal comma needs --decimal ',', and a comma between thousands "
-        "has to be taken out",
+        "t.csv, line 2, column price: '1,000' is not a number; a decimal comma needs --decimal ',', and commas between thousands "
+        "need --decimal .",
     ),
-    "millions": (
-        with_column("price", [f'"{i + 1},000,000"' for i in range(N)]),
-        "t.csv, line 2, column price: '1,000,000' is not a number; take out all but digits and the decimal point",
+    "millions, among other text": (
+        with_column("price", ["on request", *(f'"{i + 1},000,000"' for i in range(N - 1))]),
+        f"t.csv, line 2, column price: 'on request' is not a number; {MEND}",
     ),
-    "currency": (
-        with_column("price", [f"${i}.50" for i in range(N)]),
-        "t.csv, line 2, column price: '$0.50' is not a number; take out all but digits and the decimal point",
+    "two currencies": (
+        with_column("price", [f"{'€$'[i % 2]}{i}.50" for i in range(N)]),
+        "t.csv, line 2, column price: '€0.50' is not a number; write the whole column in one unit, or take out all but digits and "
+        "the decimal point",
     ),
-    "per cent": (
-        with_column("share", [f"{i} %" for i in range(N)]),
-        "t.csv, line 2, column share: '0 %' is not a number; take out all but digits and the decimal point",
+    "some in thousands": (
+        with_column("price", [f"{i}K" if i % 2 else f"{i}" for i in range(N)]),
+        "t.csv, line 3, column price: '1K' is not a number; write the whole column in one unit, or take out all but digits and "
+        "the decimal point",
     ),
     "digits of another script": (
         rents([(7, "٥٥,2,Trier,338")]), f"t.csv, line 7, column area: '٥٥' is not a number; {MEND}",

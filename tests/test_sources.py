@@ -171,7 +171,9 @@ def test_numbers_with_a_decimal_comma():
     ("text", "said"),
     [
         ("1,5", "decimal comma"), ("1,500", "between thousands"), ("0,500", "decimal comma"), ("1,500,000", "all but digits"),
-        ("1.500,25", "all but digits"), ("1'500", "all but digits"), ("1 500", "all but digits"), ("€5", "all but digits"),
+        ("1.500,25", "decimal comma"), ("1.500.250", "points between thousands"), ("1'500", "all but digits"),
+        ("1 500", "all but digits"),
+        ("€5", "all but digits"),
         ("5%", "all but digits"), ("1_000", "all but digits"), ("0xff", "hexadecimal"), (" NA", "no blanks"),
     ],
 )  # fmt: skip

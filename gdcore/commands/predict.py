@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,8 +74,12 @@ def _encoding(model: Any, source: Source, options: Namespace) -> Encoding:
     if extra:
         what = f"column {extra[0]}{_more(extra)}, which the model has never seen"
         raise TableError(f"{source.label} has {what}; --exclude {','.join(extra)} leaves out what does not matter")
-    for name, column in wanted.items():
-        source.read_as(name, column.kind)
+    for j, column in enumerate(encoding.columns):
+        name = column.name
+        written = column.writing is not None and (source.inferred or source.kinds[name] == "text")
+        source.read_as(name, "category" if written else column.kind)
+        if written and column.writing is not None and source.inferred:
+            encoding.columns[j] = replace(column, writing=replace(column.writing, decimal=source.decimal))
     for name in options.keep:
         if name not in source.kinds:
             raise TableError(unknown(name, source, " (--keep)"))

@@ -95,6 +95,8 @@ def columns(table: FileTable) -> list[tuple[str, str]]:
             what = f"text: {d} column{'s' * (d != 1)} of 0 and 1 ({_some(column.values)}); all 0: {column.base}"
         else:
             what = {"boolean": "boolean: 0 and 1", "integer": "integer"}.get(column.kind, "number")
+            if column.writing is not None:
+                what += f", in {column.writing.unit}" if column.writing.unit else ", written as text"
         told.append((column.name, what + ("" if column.mean is None else f"; {column.mean:.6g} where it is missing")))
     own = {} if table.encoding.weights is None else {table.encoding.weights: "the rows' weights"}
     if table.encoding.target is not None:
