@@ -439,6 +439,10 @@ class FileTable(Table):
                 continue
             if column.writing is not None and batch.schema.field(j).type == "string":
                 self._no_number(batch, j, column, values, keep, start)
+            if column.kind == "boolean" and not own and batch.schema.field(j).type != "bool":
+                raw = batch.column(j).to_numpy(zero_copy_only=False)
+                wrong = (raw != 0) & (raw != 1) & ~np.isnan(raw)
+                self._no(wrong, keep, start, column, "neither true nor false, nor 1 nor 0; " + MEND)
             if not numbers.finite:
                 self._no(~np.isfinite(values), keep, start, column, f"an infinite number; {MEND}")
             if own and column.name == encoding.weights:

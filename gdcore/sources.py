@@ -90,13 +90,17 @@ class Source:
         self.kinds[name] = "as it is"
 
     def read_as(self, name: str, kind: str) -> None:
-        """Has a column read as a model wants it: "number", "integer", "boolean" or "category"; TableError where it is not."""
+        """Has a column read as a model wants it: "number", "integer", "boolean" or "category"; TableError where it is not.
+
+        Numbers may stand for true and false, as long as they are 1 and 0, which `FileTable` looks at; true and false are no
+        numbers.
+        """
         found = self.kinds[name]
         wanted = "text" if kind == "category" else kind
-        numbers = {"number", "integer", "empty", "boolean"}
-        if found == wanted or {found, wanted} <= numbers:
+        numbers = {"number", "integer", "empty"}
+        if found == wanted or (found in numbers and wanted in {*numbers, "boolean"}):
             return
-        if self.inferred or (wanted == "text" and found in numbers):
+        if self.inferred or (wanted == "text" and found in {*numbers, "boolean"}):
             self.kinds[name] = wanted  # a value that is not of that kind is found with its place
             return
         raise TableError(

@@ -1045,6 +1045,51 @@ def test_columns_in_another_order_and_those_of_training(predict, tmp_path):
         assert (tmp_path / "p.csv").read_text() == expected
 
 
+@pytest.fixture(scope="module")
+def of_booleans(tmp_path_factory):
+    """A model of a column of true and false, and a column of numbers."""
+    folder = tmp_path_factory.mktemp("booleans")
+    (folder / "t.csv").write_text("f,x,y\n" + "".join(f"{'true' if i % 3 else 'false'},{i},{i % 3 + i}\n" for i in range(N)))
+    assert cli.main(["train", str(folder / "t.csv"), "--target", "y", "--out", str(folder / "m.safetensors"), "--quiet"]) == 0
+    return (folder / "m.safetensors").read_bytes()
+
+
+NO_BOOLEAN = f"neither true nor false, nor 1 nor 0; {MEND}"
+BOOLEANS = {
+    "numbers": ("f,x\n1,1\n7,1\n-3,1\n", f"n.csv, line 3, column f: {NO_BOOLEAN}"),
+    "a share": ("f,x\n1,1\n0.5,1\n", f"n.csv, line 3, column f: {NO_BOOLEAN}"),
+    "infinite": ("f,x\n1,1\ninf,1\n", f"n.csv, line 3, column f: {NO_BOOLEAN}"),
+    "text": ("f,x\n1,1\nyes,1\n", f"n.csv, line 3, column f: 'yes' is not true or false; {MEND}"),
+    "true for a number": ("f,x\n1,1\n1,true\n", f"n.csv, line 3, column x: 'true' is not a number; {MEND}"),
+    "true for numbers": ("f,x\ntrue,true\nfalse,false\n", f"n.csv, line 2, column x: 'true' is not a number; {MEND}"),
+}
+
+
+@pytest.mark.parametrize("case", BOOLEANS)
+def test_booleans_and_numbers_are_not_taken_for_each_other(command, of_booleans, case):
+    content, message = BOOLEANS[case]
+    is_refused(
+        command({"m.safetensors": of_booleans, "n.csv": content}, "predict", "m.safetensors", "n.csv", "--out", "p.csv"),
+        message,
+    )
+
+
+def test_booleans_and_numbers_in_parquet(command, of_booleans, tmp_path):
+    arguments = ("predict", "m.safetensors", "n.parquet", "--out", "p.csv", "--quiet")
+    for columns, message in (
+        ({"f": [1, 7], "x": [1, 1]}, f"n.parquet, row 2, column f: {NO_BOOLEAN}"),
+        ({"f": [True, False], "x": [True, True]}, "n.parquet: column x is boolean, and the model was trained with integer; make it "
+         "integer in the file"),
+    ):  # fmt: skip
+        is_refused(command({"m.safetensors": of_booleans, "n.parquet": parquet(**columns)}, *arguments), message)
+    found = []
+    for f in ([True, False], [1, 0], [1.0, 0.0]):
+        command({"m.safetensors": of_booleans, "n.parquet": parquet(f=f, x=[1, 2])}, *arguments)
+        found.append((tmp_path / "p.csv").read_text())
+        (tmp_path / "p.csv").unlink()
+    assert found[0] == found[1] == found[2]
+
+
 def test_a_parquet_table_of_other_types_to_predict(command, clean):
     files = {"m.safetensors": clean.read_bytes(), "n.parquet": parquet(area=["50"], rooms=[2], town=["Ulm"])}
     is_refused(
