@@ -48,6 +48,8 @@ def run(options: Namespace) -> int:
     if len(columns) > _COLUMNS:
         print(f"  and {len(columns) - _COLUMNS:,} more")
     print("\n" + "\n".join(results.spectrum_lines(s, table.names)))
+    if together := results.dependent(s):
+        print("  " + results.dependent_line([table.names[j] for j in together]))
     print("  worst columns: " + ", ".join(f"{name} ({share:.0%})" for name, share in told["worst_columns"].items()))
     for note in notes:
         print(f"  not used: {note}")
@@ -82,7 +84,7 @@ def _model(options: Namespace) -> int:
         print(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
         return 0
     print(f"{options.data[0]}: {type(model).__name__}" + (f", loss {model.loss.name}" if model.loss else ""))
-    told = {name: card.get(name) for name in ("data", "target", "rows", "labels", "train", "test")} | training
+    told = {name: card.get(name) for name in ("data", "target", "rows", "labels", "train", "test", "dependent")} | training
     if not isinstance(model, Linear):
         told |= {"columns": names, "layers": f"{' → '.join(map(str, model.sizes))}, {model.activation}"}
     for name, value in told.items():
@@ -101,6 +103,8 @@ def _weights(model: Linear, names: list[str], labels: list[str]) -> None:
     rows: list[tuple[str, Any]] = [*zip(names, weights, strict=True)]
     for name, values in [*rows, *([] if model.bias is None else [("bias", np.ravel(model.bias))])]:
         print(f"  {name:{width}}  " + "  ".join(f"{value:13.7g}" for value in values))
+    if model.loss is not None and len(labels) == 2 and (said := results.directions(model.loss.name, labels)):
+        print(f"  {said}")
 
 
 def _text(value: Any) -> str:

@@ -16,6 +16,7 @@ from gdcore.scores import Scores
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Sequence
 
     from gdcore._types import Floats
     from gdcore.filetable import FileTable
@@ -26,6 +27,7 @@ DRAWN = 2000
 """Rows in a picture."""
 _SHOWN = 10  # of the largest weights
 _CLASSES = 6  # whose weights are shown
+_TAKES_PART = 1e-5  # a column whose part in a dependency of scaled columns is larger: smaller ones are rounding
 _COLUMNS = 40  # of the table, told of
 _SETTINGS = ("model", "loss", "lr", "epochs", "batch_size", "l1", "l2", "optimizer", "precondition", "tol", "missing",
              "index", "test_size", "seed")  # fmt: skip
@@ -57,6 +59,7 @@ def facts(table: FileTable, options: Namespace, result: Result, seconds: float) 
     }  # fmt: skip
     if s is not None:
         told["spectrum"] = spectrum(s, table.names)
+        told["dependent"] = [table.names[j] for j in dependent(s)]
     if isinstance(run.model, Linear):
         told["weights"] = dict(zip(table.names, run.model.weights.tolist(), strict=True))
         told["bias"] = np.asarray(run.model.bias).tolist()
@@ -71,6 +74,35 @@ def spectrum(s: Spectrum, names: list[str]) -> dict[str, Any]:
         "lr_best": s.lr_best, "epochs_for_3_digits": s.epochs_to(1e-3),
         "worst_columns": {names[j]: float(s.shares[j]) for j in s.worst_columns},
     }  # fmt: skip
+
+
+def dependent(s: Spectrum) -> list[int]:
+    """The columns of which each is a sum of multiples of others, exactly but for rounding: the data do not tell their weights
+    apart."""
+    if s.moments is None or s.rank is None or s.rank == s.size:
+        return []
+    columns = s.moments.of_columns()
+    spread = np.sqrt(np.diag(columns.scatter))
+    varies = np.flatnonzero(spread)
+    C = columns.scatter[np.ix_(varies, varies)] / np.outer(spread[varies], spread[varies])
+    values, vectors = np.linalg.eigh(C)
+    null = vectors[:, values < 16 * len(values) * np.finfo(np.float64).eps * values[-1]]
+    return [int(varies[j]) for j in np.flatnonzero(np.abs(null).max(axis=1, initial=0.0) > _TAKES_PART)]
+
+
+def dependent_line(names: list[str]) -> str:
+    """What that means, for who reads weights."""
+    which = ", ".join(names[:6]) + (f" and {len(names) - 6:,} more" if len(names) > 6 else "")
+    return f"{which} depend on each other exactly: the data do not tell their weights apart, only what they do together"
+
+
+def directions(loss: str, labels: Sequence[Any]) -> str:
+    """Which class a weight speaks for, where there are two.
+
+    >>> directions("logistic", ["no", "yes"])
+    'positive weights speak for yes, negative ones for no'
+    """
+    return f"positive weights speak for {labels[1]}, negative ones for {labels[0]}" if loss == "logistic" and labels else ""
 
 
 def plain(value: Any) -> Any:
@@ -127,6 +159,9 @@ def show(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
         print(f"  {name:12}" + "".join(_cell(v) for v in (value, None if facts["test"] is None else facts["test"][name])))
     if isinstance(run.model, Linear):
         _show_weights(run.model, table, s)
+        for line in (directions(table.loss.name, table.labels), *map(dependent_line, filter(None, [facts.get("dependent")]))):
+            if line:
+                print(f"  {line}")
     print(f"\nmodel: {outputs.told(out, replaced)}")
     for name in ("plot", "report"):
         if getattr(options, name):
@@ -194,7 +229,7 @@ def draw(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
     rows = (table.held_out if tested and table.held_out else table).seen.sample
     assert rows is not None
     model = result.run.model
-    shown = model.predict(rows.X) if table.loss.targets == "real" else model.predict_proba(rows.X)
+    shown = model.predict_proba(rows.X) if table.loss.targets == "classes" else model.predict(rows.X)
     shown = shown.reshape(len(shown), -1)
     test = facts["test"] or {}
     linear = isinstance(model, Linear)
@@ -206,7 +241,7 @@ def draw(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
         spectrum=result.spectrum, lr=_rate(options),
         scores={name: (value, test.get(name)) for name, value in facts["train"].items() if value is not None},
         settings=[(name.replace("_", " "), "default" if v is None else str(v)) for name, v in facts["settings"].items()],
-        columns=columns(table), notes=table.notes,
+        columns=columns(table), notes=[*table.notes, *map(dependent_line, filter(None, [facts.get("dependent")]))],
     )  # fmt: skip
     if options.plot:
         reports.save_plot(report, options.plot)
