@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tokenize
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,7 +72,8 @@ class Parquet(File):
                 for group in range(file.num_row_groups):
                     for name in names:
                         try:
-                            _plain(file.read_row_group(group, [name]).combine_chunks().to_batches()[0], self.kinds)
+                            for batch in file.read_row_group(group, [name]).to_batches():
+                                _plain(batch, self.kinds)
                         except (arrow().ArrowException, OSError):
                             return f" in column {name}, row group {group + 1} of {file.num_row_groups}"
         except (arrow().ArrowException, OSError, ValueError):
@@ -116,7 +118,7 @@ class Npy(File):
             raise TableError(f"{self.label} has shape {shape}; save a matrix (rows, columns)")
         if self.dtype.kind not in "fiub" or self.dtype.itemsize > 8:
             raise TableError(f"{self.label} has dtype {self.dtype}; save float, integer or boolean")
-        if 0 in shape:
+        if min(shape) < 1:
             raise TableError(f"{self.label} has shape {shape}: it has no values; a model needs some")
         self.shape = shape
         missing = self.start + shape[0] * shape[1] * self.dtype.itemsize - self._stamp[0]
@@ -136,7 +138,8 @@ class Npy(File):
             file.seek(0)
             try:
                 shape, fortran, dtype = read[np.lib.format.read_magic(file)](file)
-            except (ValueError, KeyError, EOFError):
+            except (ValueError, KeyError, EOFError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError,
+                    tokenize.TokenError):  # fmt: skip  # NumPy has Python's parser read it
                 raise TableError(f"{self.label}: the head of this .npy file is damaged; save it again") from None
             return shape, fortran, dtype, file.tell()
 

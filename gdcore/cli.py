@@ -55,7 +55,9 @@ _PREDICT = """\
 Predicts a table's rows. Columns are found by their names, in any order. A
 model trained with --missing mean fills in missing values; one trained with
 --missing drop leaves the predictions of such rows empty: NaN in CSV, null in
-Parquet. Every row of the table is a row of the predictions."""
+Parquet. Every row of the table is a row of the predictions. Classes and columns
+that are kept are written as they are; text that begins with =, +, - or @ is a
+formula for a spreadsheet that opens the CSV: --safe-cells keeps it from that."""
 _PREDICT_EXAMPLES = """\
 examples:
   gdcore predict flights.safetensors new-flights.csv --out delays.csv
@@ -100,7 +102,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line, as all mistakes are told."""
         message = message.removeprefix("argument ").replace(": must ", " must ", 1)
-        print(f"gdcore: {message}; {self.prog} --help says more", file=sys.stderr)
+        print(harmless(f"gdcore: {message}; {self.prog} --help says more"), file=sys.stderr)
         sys.exit(2)
 
 
@@ -118,6 +120,18 @@ def _command(commands: Any, name: str, what: str, description: str, examples: st
         name, help=what, description=description, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     return command
+
+
+def harmless(text: str) -> str:
+    """The text for a terminal: what would move its cursor, change its title or begin a line, whoever named a column so, is
+    shown as Python writes it.
+
+    >>> print(harmless("a\\x1b[2Jb\\nc é"))
+    a\\x1b[2Jb\\nc é
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 # What is written after an option --------------------------------------------------------------------------------------------
@@ -252,6 +266,7 @@ def _predict(predict: argparse.ArgumentParser) -> None:
         help="where the predictions go (.csv or .parquet; - is the standard output, as CSV)",
     )  # fmt: skip
     add("--keep", type=_names, default=[], metavar="A,B,…", help="columns of the table that stand beside the predictions")
+    add("--safe-cells", action="store_true", help="an apostrophe before text in CSV that begins with =, +, - or @")
     add("--quiet", action="store_true", help="print nothing but warnings")
 
 
@@ -284,7 +299,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt as interrupt:
         if str(interrupt):
-            print(f"gdcore: {interrupt}", file=sys.stderr)
+            print(harmless(f"gdcore: {interrupt}"), file=sys.stderr)
         return 130
     except Exception as error:
         from gdcore.commands import explain

@@ -110,6 +110,8 @@ class Csv(File):
         with self._bytes() as stream:
             head: bytes = stream.read(_BLOCK)
         for mark, name in (
+            (b"\xff\xfe\0\0", "UTF-32, not UTF-8: convert it, for example with iconv -f utf-32 -t utf-8"),
+            (b"\0\0\xfe\xff", "UTF-32, not UTF-8: convert it, for example with iconv -f utf-32 -t utf-8"),
             (b"\xff\xfe", "UTF-16, not UTF-8: convert it, for example with iconv -f utf-16 -t utf-8"),
             (b"\xfe\xff", "UTF-16, not UTF-8: convert it, for example with iconv -f utf-16 -t utf-8"),
             (b"PAR1", "a Parquet file, not CSV: give it the ending .parquet"),
@@ -348,7 +350,12 @@ def not_that(text: str, wanted: str, decimal: str = ".") -> str:
 
 
 def _reason(why: str) -> str:
-    if "unexpected end" in why or "field larger" in why:
+    if "field larger" in why:
+        return (
+            f"a value longer than {_LONGEST >> 20} MB, perhaps because a quotation mark that opens here is never closed; mend "
+            "the line, or save the table as Parquet"
+        )
+    if "unexpected end" in why:
         return "a quotation mark that opens here is never closed; close it"
     if "expected after" in why:
         return "more text follows a quotation mark that closes; a quotation mark inside of a value is written twice"

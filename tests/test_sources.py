@@ -319,9 +319,7 @@ def test_a_kept_source_is_decoded_once(tmp_path, folder):
     assert read(kept, ["b", "a"]) == {"b": first["b"], "a": first["a"]}
     assert source.begun == source.ended == 1
     assert kept.rows == 10
-    assert len(list(tmp_path.iterdir())) == folder
-    del kept
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []  # the file there has no name, and is gone with its process, however that ends
 
 
 @pytest.mark.parametrize("folder", [False, True])

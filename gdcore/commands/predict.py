@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import numpy as np
 from gdcore import files
 from gdcore.columns import Encoding
 from gdcore.commands import outputs
+from gdcore.commands.words import say
 from gdcore.container import write
 from gdcore.filetable import FileTable, unknown
 from gdcore.sources import Source, TableError, arrow, files_of, open_source
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from gdcore._types import Array
+
+
+_FORMULA = "^([=+@\t\r-])"  # what a cell begins with that a spreadsheet may take for a formula
 
 
 def run(options: Namespace) -> int:
@@ -43,7 +48,7 @@ def run(options: Namespace) -> int:
         size = len(X) if keep is None else len(keep)
         chunks.append(_beside(beside, _predictions(model, X, keep, size, labels)))
         rows, empty = rows + size, empty + size - len(X)
-    data = _bytes(chunks, ending, source.label)
+    data = _bytes(chunks, ending, source.label, options.safe_cells)
     if to_stdout:
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
@@ -53,7 +58,7 @@ def run(options: Namespace) -> int:
         message = f"{empty:,} of {rows:,} rows have a missing value, and their prediction is empty"
         print(f"gdcore: warning: {message}", file=sys.stderr)
     if not options.quiet and not to_stdout:
-        print(f"{rows:,} predictions of {model.card['target']}: {outputs.told(options.out, replaced)}")
+        say(f"{rows:,} predictions of {model.card['target']}: {outputs.told(options.out, replaced)}")
     return 0
 
 
@@ -128,7 +133,7 @@ def _beside(kept: Any, predictions: Any) -> Any:
     return arrow().RecordBatch.from_pydict(dict(pairs))
 
 
-def _bytes(chunks: list[Any], ending: str, label: str) -> bytes:
+def _bytes(chunks: list[Any], ending: str, label: str, safe: bool) -> bytes:
     pa = arrow()
     try:
         # The files of one table may differ in the width of an integer.
@@ -139,10 +144,21 @@ def _bytes(chunks: list[Any], ending: str, label: str) -> bytes:
 
             pq.write_table(table, sink)
         else:
-            _write_csv(table, sink)
+            _write_csv(_safe(table) if safe else table, sink)
     except pa.ArrowException as error:
         raise TableError(f"the columns of {label} that are to be kept cannot be written: {error}; keep others") from None
     return sink.getvalue()
+
+
+def _safe(table: Any) -> Any:
+    """The table with an apostrophe before names and text that a spreadsheet would take for a formula."""
+    pa = arrow()
+    columns = []
+    for column in table.columns:
+        if pa.types.is_string(column.type):
+            column = pa.compute.replace_substring_regex(column, _FORMULA, r"'\1")
+        columns.append(column)
+    return pa.Table.from_arrays(columns, [re.sub(_FORMULA, r"'\1", name) for name in table.column_names])
 
 
 def _write_csv(table: Any, sink: io.BytesIO) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from gdcore import reports
 from gdcore.commands import outputs
+from gdcore.commands.words import say
 from gdcore.container import write
 from gdcore.models import Linear
 from gdcore.scores import Scores
@@ -147,33 +148,39 @@ def show(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
     """Prints what was read, what was trained, how good it is, and where it went."""
     rows, s, run = facts["rows"], result.spectrum, result.run
     dropped = f"; {rows['left out']:,} rows left out because a value is missing" if rows["left out"] else ""
-    print(f"{table.source.label}: {sum(rows.values()):,} rows, {len(table.source.kinds):,} columns{dropped}")
+    say(f"{table.source.label}: {sum(rows.values()):,} rows, {len(table.source.kinds):,} columns{dropped}")
     _show_columns(columns(table))
     if s is not None:
-        print("\n" + "\n".join(spectrum_lines(s, table.names)))
+        say()
+        for line in spectrum_lines(s, table.names):
+            say(line)
     how = {"converged": "converged", "epochs": "stopped", "early_stopped": "stopped early"}[run.status]
-    print(f"\n{table.loss.name}: {how} after {run.epochs:,} epoch{'s' * (run.epochs != 1)}, in {facts['seconds']:.2f} s")
-    print(f"  ({run.method})\n\n  {'':12}  {'train':>12}  {'test':>12}")
-    print(f"  {'rows':12}  {rows['train']:12,}  {rows['test']:12,}")
+    say()
+    say(f"{table.loss.name}: {how} after {run.epochs:,} epoch{'s' * (run.epochs != 1)}, in {facts['seconds']:.2f} s")
+    say(f"  ({run.method})")
+    say()
+    say(f"  {'':12}  {'train':>12}  {'test':>12}")
+    say(f"  {'rows':12}  {rows['train']:12,}  {rows['test']:12,}")
     for name, value in facts["train"].items():
-        print(f"  {name:12}" + "".join(_cell(v) for v in (value, None if facts["test"] is None else facts["test"][name])))
+        say(f"  {name:12}" + "".join(_cell(v) for v in (value, None if facts["test"] is None else facts["test"][name])))
     if isinstance(run.model, Linear):
         _show_weights(run.model, table, s)
         for line in (directions(table.loss.name, table.labels), *map(dependent_line, filter(None, [facts.get("dependent")]))):
             if line:
-                print(f"  {line}")
-    print(f"\nmodel: {outputs.told(out, replaced)}")
+                say(f"  {line}")
+    say()
+    say(f"model: {outputs.told(out, replaced)}")
     for name in ("plot", "report"):
         if getattr(options, name):
-            print(f"{name}: {outputs.told(getattr(options, name), replaced)}")
+            say(f"{name}: {outputs.told(getattr(options, name), replaced)}")
 
 
 def _show_columns(told: list[tuple[str, str]]) -> None:
     width = min(32, max(len(name) for name, _ in told))
     for name, what in told[:_COLUMNS]:
-        print(f"  {name:{width}}  {what}")
+        say(f"  {name:{width}}  {what}")
     if len(told) > _COLUMNS:
-        print(f"  and {len(told) - _COLUMNS:,} more")
+        say(f"  and {len(told) - _COLUMNS:,} more")
 
 
 def spectrum_lines(s: Spectrum, names: list[str]) -> list[str]:
@@ -204,12 +211,13 @@ def _show_weights(model: Linear, table: FileTable, s: Spectrum | None) -> None:
     beside = spread is not None and not several
     heads += ["× spread"] * beside + ["…"] * (weights.shape[1] > _CLASSES)
     width = max(len(names[j]) for j in order)
-    print(f"\n  {'largest weights':{width}}  " + "  ".join(f"{head:>11}" for head in heads))
+    say()
+    say(f"  {'largest weights':{width}}  " + "  ".join(f"{head:>11}" for head in heads))
     width = max(width, len("largest weights"))
     for j in order:
         row = [*weights[j, :_CLASSES], *([weights[j, 0] * spread[j]] if beside and spread is not None else [])]
-        print(f"  {names[j]:{width}}  " + "  ".join(f"{value:11.5g}" for value in row))
-    print(f"  {'bias':{width}}  " + "  ".join(f"{value:11.5g}" for value in bias[:_CLASSES]))
+        say(f"  {names[j]:{width}}  " + "  ".join(f"{value:11.5g}" for value in row))
+    say(f"  {'bias':{width}}  " + "  ".join(f"{value:11.5g}" for value in bias[:_CLASSES]))
 
 
 def _spread(s: Spectrum | None) -> Floats | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import os
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -68,7 +67,7 @@ def run(options: Namespace) -> int:
     if options.plot or options.report:
         results.draw(table, options, result, facts)
     if options.json:
-        print(json.dumps(facts | {"model": out, "replaced": replaced}, indent=2, ensure_ascii=False, allow_nan=False))
+        words.say_json(facts | {"model": out, "replaced": replaced})
     elif not options.quiet:
         results.show(table, options, result, facts, out, replaced)
     return 0
