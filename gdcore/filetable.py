@@ -194,6 +194,9 @@ class FileTable(Table):
         The rows that do not train.
     dropped : int
         How many rows the last pass left out because a value was missing.
+    gaps : dict
+        In how many rows of the last pass each column had no value; columns without such rows are not there. Not known with
+        ``missing="mean"`` of the columns that have one.
     notes : list of str
         What is odd in the values; it is warned of as well.
     seen : Glance
@@ -212,6 +215,7 @@ class FileTable(Table):
         self.source, self.missing, self.test_size, self.seed = source, missing, test_size, seed
         self.held_out: HeldOut | None = HeldOut(self) if test_size else None
         self.dropped = 0
+        self.gaps: dict[str, int] = {}
         self.notes: list[str] = []
         self.progress: Callable[[int], Any] | None = None
         self.seen = Glance(target_only=True)
@@ -250,7 +254,7 @@ class FileTable(Table):
             survey.check_meant(weights, survey.counts[weights])
             raise TableError(f"{where}: column {weights} is text, and weights are numbers; give another one")
         if drop and every and not survey.rows:
-            raise self._all_missing()
+            raise self._all_missing(survey.gaps, used)
         columns, features = [survey.column(name) for name in used], set(used)
         if self.missing == "mean":
             columns = self._with_means(columns)
@@ -383,11 +387,14 @@ class FileTable(Table):
         read += [encoding.target.column] if encoding.target else []
         read += [Column(encoding.weights, "number")] if encoding.weights else []
         start = some = 0
+        gaps = dict.fromkeys((column.name for column in read), 0)
         for batch in self._batches([*dict.fromkeys([*(column.name for column in read), *beside])]):
             found = [column.numbers(batch.column(j)) for j, column in enumerate(read)]
             gone = functools.reduce(_either, (numbers.missing for numbers in found))
             if gone is not None and self.missing != "drop":
                 self._report_missing(batch, read, start)
+            for column, part in zip(read, found, strict=True):
+                gaps[column.name] += 0 if part.missing is None else int(part.missing.sum())
             keep = None if gone is None else ~gone
             some += batch.num_rows if keep is None else int(keep.sum())
             self._examine(batch, read, found, keep, start)
@@ -396,7 +403,10 @@ class FileTable(Table):
             yield start, [numbers.values for numbers in found], keep, batch
             start += batch.num_rows
         if start and not some and encoding.target is not None:
-            raise self._all_missing()
+            raise self._all_missing(gaps, [column.name for column in encoding.columns])
+        self.gaps = {name: count for name, count in gaps.items() if count}
+        if self._constant is not None and encoding.target is not None and some * 2 < start:
+            self._note_dropped(start - some, start)
         self._note_constants()
         self._constant = None
 
@@ -418,8 +428,17 @@ class FileTable(Table):
         Y = encoding.target.classes(numbers[d])[:, None] if encoding.target else np.empty((len(X), 0))
         return Piece(X, Y.astype(np.float64, copy=False), numbers[-1].astype(np.float64) if encoding.weights else None)
 
-    def _all_missing(self) -> TableError:
-        return TableError(f"{self.source.label}: every row has a missing value; leave out the columns with many, by --exclude")
+    def _all_missing(self, gaps: dict[str, int], features: list[str]) -> TableError:
+        where, names = _where_missing(gaps, features)
+        advice = f"leave such columns out by --exclude {names}" if names else "fill it in"
+        return TableError(f"{self.source.label}: every row has a missing value, {where}; {advice}")
+
+    def _note_dropped(self, dropped: int, rows: int) -> None:
+        where, names = _where_missing(self.gaps, [column.name for column in self.encoding.columns])
+        what = f"{dropped:,} of {rows:,} rows are left out because a value is missing, {where}"
+        self.notes.append(
+            f"{self.source.label}: {what}" + (f"; --exclude {names} leaves columns out instead" if names else "")
+        )
 
     # What is checked -------------------------------------------------------------------------------------------------------
 
@@ -585,6 +604,14 @@ class Glance:
             X, Y = np.concatenate([self.sample.X, X]), np.concatenate([self.sample.Y, Y])
         best = np.sort(np.argsort(marks, kind="stable")[: self.size])
         self.marks, self.sample = marks[best], Piece(X[best], Y[best], None)
+
+
+def _where_missing(gaps: dict[str, int], features: list[str]) -> tuple[str, str]:
+    """Up to three columns that have the most missing values, with their counts; the features among them, for an option."""
+    most = sorted(gaps, key=lambda name: -gaps[name])[:3]
+    most = [name for name in most if gaps[name] * 2 > gaps[most[0]]]
+    where = ", ".join(f"{gaps[name]:,} of them in column {name}" for name in most)
+    return where, ",".join(name for name in most if name in features)
 
 
 def _either(one: Array | None, other: Array | None) -> Array | None:

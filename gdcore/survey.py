@@ -52,6 +52,8 @@ class Survey:
         self.labels: dict[Any, None] = {}
         self.means = {name: Mean(Column(name, "number")) for name in means}
         self.rows = 0
+        self.gaps: dict[str, int] = {}
+        """Where rows with a missing value do not count: in how many of them each column has none."""
         self.wrong: dict[str, str] = {}
         """Columns that cannot be used, and why."""
         self.notes: list[str] = []
@@ -62,6 +64,10 @@ class Survey:
         for name, mean in self.means.items():
             mean.add(batch.column(name), trains)
         if self.drop:
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                self.gaps[name] = self.gaps.get(name, 0) + int(
+                    arrow().compute.sum(column.is_null(nan_is_null=True)).as_py() or 0
+                )
             batch = batch.filter(_all_valid(batch))
         self.rows += batch.num_rows
         for name, counts in self.counts.items():

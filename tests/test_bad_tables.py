@@ -408,7 +408,7 @@ CSV = {
     ),
     "every row has a missing value": (
         with_column("x", [""] * N),
-        "t.csv: every row has a missing value; leave out the columns with many, by --exclude",
+        "t.csv: every row has a missing value, 40 of them in column x; leave such columns out by --exclude x",
         "--missing", "drop",
     ),
     "text has no mean": (

@@ -13,7 +13,7 @@ import pytest
 
 import gdcore
 from gdcore import sources, spectrum, tables
-from gdcore.filetable import Glance, held_out, open_table, uniform
+from gdcore.filetable import Glance, TableWarning, held_out, open_table, uniform
 from gdcore.losses import LOSSES
 from gdcore.scores import of_moments
 from gdcore.tables import Piece
@@ -523,3 +523,36 @@ def test_memory_stays_small(tmp_path, form):
     rows, size = peak(path, "y", "mse")
     assert abs(rows - 0.9 * n) < 5000
     assert size < 512 << 20, f"{size >> 20} MB"
+
+
+def test_a_column_for_which_most_rows_are_left_out_is_told(tmp_path):
+    rows = [("" if i % 10 else 2 * i, "" if i % 3 == 0 else i % 7, "a" if i % 2 else "", 3 * i) for i in range(400)]
+    head = "x,z,k,y"
+
+    def told(rows, **options):
+        text = head + "\n" + "".join(",".join(map(str, row)) + "\n" for row in rows)
+        (tmp_path / "t.csv").write_text(text)
+        table = gdcore.open_table(tmp_path / "t.csv", "y", missing="drop", **options)
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always", TableWarning)
+            table.read()
+            for _ in table.pieces(1):  # not told twice
+                pass
+        return [str(warning.message) for warning in found], table
+
+    # x: 360 of 400; z: 134; k: 200. All known: i % 10 == 0, i % 3 != 0 and i odd: none.
+    with pytest.raises(
+        gdcore.TableError, match=r"every row has a missing value, 360 of them in column x, 200 of them in column k;"
+    ):
+        told(rows)
+    known = sum(i % 10 == 0 and i % 3 != 0 for i in range(400))
+    found, table = told(rows, exclude=["k"])
+    gone = 400 - known
+    what = f"t.csv: {gone} of 400 rows are left out because a value is missing"
+    assert found == [f"{what}, 360 of them in column x; --exclude x leaves columns out instead"]
+    assert (table.gaps, table.dropped) == ({"x": 360, "z": 134}, gone)
+    assert told(rows, exclude=["x", "k"])[0] == []  # a third of the rows: they are counted, as always
+    rare = [(x, z, k, y if i % 5 == 0 else "") for i, (x, z, k, y) in enumerate(rows)]
+    found, table = told(rare, exclude=["x", "k"])
+    what = f"t.csv: {table.dropped} of 400 rows are left out because a value is missing"
+    assert found == [f"{what}, 320 of them in column y"]
