@@ -202,6 +202,13 @@ def _index_option(add: Any) -> None:
     )  # fmt: skip
 
 
+def _unseen_option(add: Any, default: str) -> None:
+    add(
+        "--unseen", choices=("base", "empty", "error"),
+        help=f"a category that training had not: as the commonest, no prediction, or an error (default: {default})",
+    )  # fmt: skip
+
+
 _TABLE = "CSV, Parquet or .npy files, or a folder of them, as one table"
 
 
@@ -220,6 +227,7 @@ def _train(train: argparse.ArgumentParser) -> None:
     add(
         "--test-size", type=_SHARE, default=0.2, metavar="SHARE", help="of the rows, which test and do not train (default 0.2)"
     )
+    _unseen_option(add, "base; the model keeps it")
     add("--cache", metavar="FOLDER", help="keep decoded columns there meanwhile: for large CSV files that are read many times")
 
     add = train.add_argument_group("the model").add_argument
@@ -260,6 +268,7 @@ def _predict(predict: argparse.ArgumentParser) -> None:
     predict.add_argument("model", metavar="MODEL", help="a model file")
     add = _table_options(predict, _TABLE)
     add("--exclude", type=_names, default=[], metavar="A,B,…", help="columns that the model does not know")
+    _unseen_option(add, "as the model keeps it, base")
     add = predict.add_argument_group("what is written").add_argument
     add(
         "--out", required=True, metavar="FILE",

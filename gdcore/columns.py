@@ -160,6 +160,9 @@ class Encoding:
     missing: str = "error"
     others: list[str] = field(default_factory=list)
     """Columns of the table that the model was not to see."""
+    unseen: str = "base"
+    """What becomes of a category in a new table that is none of its column's: "base", it counts as the commonest; "empty", its
+    row has no prediction; "error"."""
 
     @property
     def names(self) -> list[str]:
@@ -177,7 +180,7 @@ class Encoding:
         return cls(
             [_column(column) for column in card["columns"]],
             None if target is None else Target(_column(target["column"]), tuple(target["labels"])),
-            card["weights"], card["missing"], list(card["others"]),
+            card["weights"], card["missing"], list(card["others"]), card.get("unseen", "base"),
         )  # fmt: skip
 
 

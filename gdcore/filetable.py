@@ -9,7 +9,7 @@ import difflib
 import functools
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -49,6 +49,7 @@ def open_table(
     exclude: Iterable[str] = (),
     weights: str | None = None,
     missing: str = "error",
+    unseen: str = "base",
     test_size: float = 0.0,
     seed: int = 0,
     delimiter: str | None = None,
@@ -80,6 +81,9 @@ def open_table(
     missing : {"error", "drop", "mean"}
         What becomes of a missing value: an error, its row is left out, or the mean of the column over the training rows
         stands for it.
+    unseen : {"base", "empty", "error"}
+        What ``gdcore predict`` does, with a model that has been trained on this table, about a category that is not in it: it
+        counts as its column's commonest, its row has no prediction, or it is an error.
     test_size : float
         The share of rows that do not train, drawn by ``seed``: they are the table's ``held_out``.
     seed : int
@@ -119,6 +123,8 @@ def open_table(
     given = None if loss is None else losses.get(loss)
     if missing not in ("error", "drop", "mean"):
         raise ValueError(f"missing must be 'error', 'drop' or 'mean', found {missing!r}")
+    if unseen not in ("base", "empty", "error"):
+        raise ValueError(f"unseen must be 'base', 'empty' or 'error', found {unseen!r}")
     if index not in ("drop", "keep"):
         raise ValueError(f"index must be 'drop' or 'keep', found {index!r}")
     if not 0 <= test_size < 1:
@@ -152,7 +158,7 @@ def open_table(
         what = f"{which} the rows' index, which tells nothing, and left out; --index keep takes it as well"
         table.notes.append(f"{source.label}: {what}")
     table.progress = progress
-    table.settle(used, target, weights, given)
+    table.settle(used, target, weights, given, unseen)
     return table
 
 
@@ -197,6 +203,10 @@ class FileTable(Table):
     gaps : dict
         In how many rows of the last pass each column had no value; columns without such rows are not there. Not known with
         ``missing="mean"`` of the columns that have one.
+    unseen : {"base", "empty", "error"}
+        What becomes of categories that `encoding` does not know: see `open_table`. The table that it is made of has none.
+    strange : dict
+        Of the last pass, for each column that had them: the categories that it does not know.
     notes : list of str
         What is odd in the values; it is warned of as well.
     seen : Glance
@@ -216,13 +226,15 @@ class FileTable(Table):
         self.held_out: HeldOut | None = HeldOut(self) if test_size else None
         self.dropped = 0
         self.gaps: dict[str, int] = {}
+        self.unseen = "error"
+        self.strange: dict[str, Strange] = {}
         self.notes: list[str] = []
         self.progress: Callable[[int], Any] | None = None
         self.seen = Glance(target_only=True)
         self._warned = 0
         self._constant: dict[str, Any] | None = {}  # see `_note_constant`; None after the first pass
 
-    def settle(self, used: list[str], target: str | None, weights: str | None, loss: losses.Loss | None) -> None:
+    def settle(self, used: list[str], target: str | None, weights: str | None, loss: losses.Loss | None, unseen: str) -> None:
         """Decides what becomes of the columns; with a pass over those that have to be seen for it, where there are any."""
         kinds, where = self.source.kinds, self.source.label
         text = [name for name in used if kinds[name] in ("text", "date")]
@@ -262,7 +274,7 @@ class FileTable(Table):
             advice = f"leave out with --exclude {','.join(survey.wrong)}"
             raise TableError(f"{where}: {'; '.join(survey.wrong.values())}; {advice}", survey.wrong)
         others = [name for name in kinds if name not in features]
-        self.take(Encoding(columns, None if target is None else survey.target(target), weights, self.missing, others))
+        self.take(Encoding(columns, None if target is None else survey.target(target), weights, self.missing, others, unseen))
         self.notes += survey.notes
         self._constant = {column.name: column.base for column in columns if column.kind == "category" and not column.values}
         _check_width(self.source, len(self.names))
@@ -388,6 +400,7 @@ class FileTable(Table):
         read += [Column(encoding.weights, "number")] if encoding.weights else []
         start = some = 0
         gaps = dict.fromkeys((column.name for column in read), 0)
+        self.strange = {}
         for batch in self._batches([*dict.fromkeys([*(column.name for column in read), *beside])]):
             found = [column.numbers(batch.column(j)) for j, column in enumerate(read)]
             gone = functools.reduce(_either, (numbers.missing for numbers in found))
@@ -395,6 +408,8 @@ class FileTable(Table):
                 self._report_missing(batch, read, start)
             for column, part in zip(read, found, strict=True):
                 gaps[column.name] += 0 if part.missing is None else int(part.missing.sum())
+            strange = self._strange(batch, read, found, gone, start)
+            gone = _either(gone, strange if self.unseen == "empty" else None)
             keep = None if gone is None else ~gone
             some += batch.num_rows if keep is None else int(keep.sum())
             self._examine(batch, read, found, keep, start)
@@ -449,12 +464,6 @@ class FileTable(Table):
             values = numbers.values
             own = j >= len(encoding.columns)
             if column.kind == "category":
-                some = ", ".join([str(column.base), *column.values[:5]]) + (", …" if column.values[5:] else "")
-                unknown = values < 0 if keep is None else (values < 0) & keep
-                if unknown.any():
-                    row = int(np.argmax(unknown))
-                    what = f"{batch.column(j)[row].as_py()!r} is none of {some}, which the model knows; {MEND}"
-                    raise TableError(f"{self.source.place(start + row)}, column {column.name}: {what}")
                 continue
             if column.writing is not None and batch.schema.field(j).type == "string":
                 self._no_number(batch, j, column, values, keep, start)
@@ -474,6 +483,26 @@ class FileTable(Table):
                     self._note_constant(self._constant, column.name, values if keep is None else values[keep])
                 if column.kind == "integer":
                     self._note_rounded(column, values, start)
+
+    def _strange(self, batch: Any, read: list[Column], found: list[Numbers], gone: Array | None, start: int) -> Array | None:
+        """Which rows, of those that are not gone, have a category that its column does not know; they are counted."""
+        strange = None
+        for j, (column, numbers) in enumerate(zip(read, found, strict=True)):
+            if column.kind != "category" or not (numbers.values < 0).any():
+                continue
+            unknown = numbers.values < 0 if gone is None else (numbers.values < 0) & ~gone
+            if not unknown.any():
+                continue
+            strange = _either(strange, unknown)
+            value = batch.column(j)[int(np.argmax(unknown))].as_py()
+            if self.unseen == "error":
+                some = ", ".join([str(column.base), *column.values[:5]]) + (", …" if column.values[5:] else "")
+                what = f"{value!r} is none of {some}, which the model knows; {MEND}"
+                place = self.source.place(start + int(np.argmax(unknown)))
+                raise TableError(f"{place}, column {column.name}: {what}, or take --unseen base or empty")
+            count, value = self.strange.get(column.name, (0, value))
+            self.strange[column.name] = Strange(count + int(unknown.sum()), value)
+        return strange
 
     def _no_number(self, batch: Any, j: int, column: Column, values: Array, keep: Array | None, start: int) -> None:
         """Text that is not written as the column's numbers are."""
@@ -527,6 +556,13 @@ class FileTable(Table):
         if feature and self.missing == "error" and column.kind != "category":
             advice += ", --missing mean puts the column's mean there"
         raise TableError(f"{self.source.place(start + row)}, column {column.name}: {what}; {self.advice or advice}")
+
+
+class Strange(NamedTuple):
+    """Categories that a column does not know: in how many rows, and the first of them."""
+
+    rows: int
+    value: str
 
 
 class HeldOut(Table):

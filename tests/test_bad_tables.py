@@ -1067,13 +1067,6 @@ PREDICT = {
         "area,rooms,town\n50,2,Ulm\n50,2,\n",
         "n.csv, line 3, column town: a value is missing; fill it in, or train with --missing drop or mean",
     ),
-    "a category that is new": (
-        "area,rooms,town\n50,2,Ulm\n50,2,Paris\n",
-        f"n.csv, line 3, column town: 'Paris' is none of Ulm, Bonn, Trier, which the model knows; {MEND}",
-    ),
-    "numbers for categories": (
-        "area,rooms,town\n50,2,1\n", f"n.csv, line 2, column town: '1' is none of Ulm, Bonn, Trier, which the model knows; {MEND}",
-    ),
     "text for a number": ("area,rooms,town\n50,2,Ulm\n50,two,Ulm\n", f"n.csv, line 3, column rooms: 'two' is not a number; {MEND}"),
     "a date for a number": (
         "area,rooms,town\n2024-01-01,2,Ulm\n", f"n.csv, line 2, column area: '2024-01-01' is not a number; {MEND}",

@@ -271,3 +271,64 @@ def test_cells_that_a_spreadsheet_would_take_for_formulas(folder, gd):
     head, safe = written("--safe-cells")
     assert (head, [row[0] for row in safe]) == (["'=id", "area", "prediction"], [f"'{t}" for t in texts[:5]] + texts[5:])
     assert [row[1:] for row in safe] == [row[1:] for row in rows]  # numbers are numbers
+
+
+TOWNS = "area,town\n1,Ulm\n2,Jena\n3,Kiel\n,Jena\n5,Gera\n6,\n7,Bonn\n"
+
+
+def predictions(path="p.csv"):
+    with open(path, newline="") as file:
+        return [float(row["prediction"]) for row in csv.DictReader(file)]
+
+
+def test_a_category_that_training_had_not(folder, gd):
+    """As the commonest by default, without a prediction, or an error."""
+    (folder / "n.csv").write_text(TOWNS)
+    model = gdcore.load("m.safetensors")
+    at = dict(zip(model.columns, model.weights, strict=True))
+    base = model.card["encoding"]["columns"][1]["base"]
+    towns = {"Jena": 0.0, "Gera": 0.0} | {town: at.get(f"town={town}", 0.0) for town in ("Ulm", "Bonn", "Kiel")}
+    wanted = [
+        float(area) * at["area"] + towns[town] + float(model.bias) if area and town else np.nan
+        for area, town in (line.split(",") for line in TOWNS.split("\n")[1:-1])
+    ]
+    command = ["predict", "m.safetensors", "n.csv", "--out", "p.csv"]
+    status, _, err = gd(*command)
+    assert (status, err.splitlines()) == (
+        0,
+        ["gdcore: warning: 2 of 7 rows have a missing value, and their prediction is empty",
+         "gdcore: warning: 2 of 7 rows have a category in column town that the model does not know ('Jena'), and count as the "
+         f"commonest, {base}; --unseen empty or error decides otherwise"],
+    )  # fmt: skip
+    np.testing.assert_allclose(predictions(), wanted, rtol=1e-12)
+    status, _, err = gd(*command, "--unseen", "empty")
+    said = (
+        "gdcore: warning: 4 of 7 rows have a missing value or a category that the model does not know, and their prediction is"
+    )
+    assert (status, err) == (0, f"{said} empty\n")
+    np.testing.assert_allclose(predictions(), [np.nan if i in (1, 4) else p for i, p in enumerate(wanted)], rtol=1e-12)
+    (folder / "p.csv").unlink()
+    status, _, err = gd(*command, "--unseen", "error")
+    known = ", ".join([base, *model.card["encoding"]["columns"][1]["values"]])
+    assert (status, err) == (
+        2, f"gdcore: n.csv, line 3, column town: 'Jena' is none of {known}, which the model knows; mend it, or leave out its "
+        "row or its column, or take --unseen base or empty\n",
+    )  # fmt: skip
+    assert not (folder / "p.csv").exists()
+
+
+def test_a_model_keeps_what_becomes_of_new_categories(folder, gd):
+    train = ["train", "t.csv", "--target", "rent", "--quiet", "--out", "k.safetensors"]
+    command = ["predict", "k.safetensors", "n.csv", "--out", "p.csv"]
+    (folder / "n.csv").write_text("area,town\n1,Ulm\n2,Jena\n")
+    for kept, asked, becomes in (
+        ("error", None, "error"), ("error", "base", "base"), ("empty", None, "empty"), ("empty", "error", "error"),
+        (None, None, "base"), (None, "empty", "empty"),
+    ):  # fmt: skip
+        assert gd(*train, *(["--unseen", kept] if kept else []))[0] == 0
+        status = gd(*command, *(["--unseen", asked] if asked else []))[0]
+        assert status == (2 if becomes == "error" else 0)
+        if becomes != "error":
+            assert np.isnan(predictions()).tolist() == [False, becomes == "empty"]
+    with pytest.raises(ValueError, match="unseen must be 'base', 'empty' or 'error', found 'no'"):
+        gdcore.open_table("t.csv", "rent", unseen="no")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore import files
+from gdcore.cli import harmless
 from gdcore.columns import Encoding
 from gdcore.commands import outputs
 from gdcore.commands.words import say
@@ -42,6 +43,7 @@ def run(options: Namespace) -> int:
     table = FileTable(source, encoding.missing)
     table.advice = "fill it in" + (", or train with --missing drop or mean" if encoding.missing == "error" else "")
     table.take(Encoding(encoding.columns, missing=encoding.missing))
+    table.unseen = options.unseen or encoding.unseen
     chunks: list[Any] = []
     empty = rows = 0
     for X, keep, beside in table.matrices(options.keep):
@@ -55,11 +57,21 @@ def run(options: Namespace) -> int:
     else:
         write(options.out, data)
     if empty:
-        message = f"{empty:,} of {rows:,} rows have a missing value, and their prediction is empty"
-        print(f"gdcore: warning: {message}", file=sys.stderr)
+        why = ["a missing value"] * bool(table.gaps)
+        why += ["a category that the model does not know"] * (bool(table.strange) and table.unseen == "empty")
+        _warn(f"{empty:,} of {rows:,} rows have {' or '.join(why)}, and their prediction is empty")
+    for column in encoding.columns if table.unseen == "base" else []:
+        if column.name in table.strange:
+            count, value = table.strange[column.name]
+            what = f"{count:,} of {rows:,} rows have a category in column {column.name} that the model does not know"
+            _warn(f"{what} ({value!r}), and count as the commonest, {column.base}; --unseen empty or error decides otherwise")
     if not options.quiet and not to_stdout:
         say(f"{rows:,} predictions of {model.card['target']}: {outputs.told(options.out, replaced)}")
     return 0
+
+
+def _warn(message: str) -> None:
+    print(harmless(f"gdcore: warning: {message}"), file=sys.stderr)
 
 
 def _encoding(model: Any, source: Source, options: Namespace) -> Encoding:
