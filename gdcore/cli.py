@@ -53,11 +53,12 @@ exit status: 0; 2 for a mistake that you can mend, told in one line; 1 for one
 of gdcore's; 130 after Ctrl-C, with the checkpoint kept."""
 _PREDICT = """\
 Predicts a table's rows. Columns are found by their names, in any order. A
-model trained with --missing mean fills in missing values; one trained with
---missing drop leaves the predictions of such rows empty: NaN in CSV, null in
-Parquet. Every row of the table is a row of the predictions. Classes and columns
-that are kept are written as they are; text that begins with =, +, - or @ is a
-formula for a spreadsheet that opens the CSV: --safe-cells keeps it from that."""
+model trained with --missing mean fills in missing values, in text columns where
+training had such; one trained with --missing drop leaves the predictions of
+such rows empty: NaN in CSV, null in Parquet. Every row of the table is a row of
+the predictions. Classes and columns that are kept are written as they are; text
+that begins with =, +, - or @ is a formula for a spreadsheet that opens the CSV:
+--safe-cells keeps it from that."""
 _PREDICT_EXAMPLES = """\
 examples:
   gdcore predict flights.safetensors new-flights.csv --out delays.csv
@@ -222,7 +223,8 @@ def _train(train: argparse.ArgumentParser) -> None:
     _index_option(add)
     add(
         "--missing", choices=("error", "drop", "mean"), default="error",
-        help="a missing value: an error (default), leave its row out, or the column's mean",
+        help="a missing value: an error (default), leave its row out, or the column's mean; with mean, missing text is a "
+        "category of its own, and rows without a target are left out",
     )  # fmt: skip
     add(
         "--test-size", type=_SHARE, default=0.2, metavar="SHARE", help="of the rows, which test and do not train (default 0.2)"

@@ -48,6 +48,8 @@ class Column:
         Of a category, its commonest value: zeros in all columns.
     mean : float or None
         What stands for a missing value.
+    gap : str or None
+        Of a category, the value that stands for a missing one: a category of its own.
     writing : Writing or None
         Of a number that the table has as text: how it is written.
     """
@@ -58,6 +60,7 @@ class Column:
     base: str | None = None
     mean: float | None = None
     writing: Writing | None = None
+    gap: str | None = None
 
     @property
     def names(self) -> list[str]:
@@ -75,6 +78,9 @@ class Column:
             known = pa.array([self.base, *self.values], pa.string())
             codes = pa.compute.index_in(column, value_set=known, skip_nulls=True)
             numbers = codes.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.float64)
+            if column.null_count and self.gap is not None:
+                missing = column.is_null().to_numpy(zero_copy_only=False)
+                return Numbers(np.where(missing, float([self.base, *self.values].index(self.gap)), numbers))
             return Numbers(numbers, column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None)
         if self.writing is not None and pa.types.is_string(column.type):
             return self._read(column, self.writing)

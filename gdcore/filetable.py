@@ -80,7 +80,7 @@ def open_table(
         The column of the rows' weights.
     missing : {"error", "drop", "mean"}
         What becomes of a missing value: an error, its row is left out, or the mean of the column over the training rows
-        stands for it.
+        stands for it. With "mean", a missing text is a category of its own, and rows without a target are left out.
     unseen : {"base", "empty", "error"}
         What ``gdcore predict`` does, with a model that has been trained on this table, about a category that is not in it: it
         counts as its column's commonest, its row has no prediction, or it is an error.
@@ -244,19 +244,18 @@ class FileTable(Table):
         counted = [*text, weights] if weights is not None and kinds[weights] == "text" else text
         drop = self.missing == "drop"
         means = [name for name in used if name not in text] if self.missing == "mean" else []
-        survey = Survey(self.source, counted, goal, loss, drop, means)
+        survey = Survey(self.source, counted, goal, loss, drop, self.missing == "mean", means)
         small = self.kept  # then the pass is not in vain
         every = bool(counted or goal) and (small or drop)
         if counted or goal or means:
             own = [name for name in (target, weights) if name is not None]
             start = 0
             for batch in self.source.batches(
-                [*used, *own] if every else [*dict.fromkeys([*counted, *means, *([goal] if goal else [])])]
+                [*used, *own]
+                if every
+                else [*dict.fromkeys([*counted, *means, *([target] if target and (goal or means) else [])])]
             ):
-                trains = None
-                if means and self.test_size:
-                    trains = ~held_out(start, batch.num_rows, self.test_size, self.seed)
-                survey.add(batch, trains)
+                survey.add(batch, self._trains(batch, start, target) if means else None)
                 start += batch.num_rows
                 if self.progress is not None:
                     self.progress(batch.num_rows)
@@ -269,7 +268,7 @@ class FileTable(Table):
             raise self._all_missing(survey.gaps, used)
         columns, features = [survey.column(name) for name in used], set(used)
         if self.missing == "mean":
-            columns = self._with_means(columns)
+            columns = self._with_means(columns, target)
         if survey.wrong:
             advice = f"leave out with --exclude {','.join(survey.wrong)}"
             raise TableError(f"{where}: {'; '.join(survey.wrong.values())}; {advice}", survey.wrong)
@@ -285,14 +284,23 @@ class FileTable(Table):
         if self.held_out is not None:
             self.held_out.seen.target_only = self.loss.name != "mse" or len(self.names) > _MOMENTS
 
-    def _with_means(self, columns: list[Column]) -> list[Column]:
+    def _trains(self, batch: Any, start: int, target: str | None) -> Array:
+        """Which rows train: they are not held out, and have a target."""
+        trains = np.ones(batch.num_rows, bool)
+        if self.test_size:
+            trains &= ~held_out(start, batch.num_rows, self.test_size, self.seed)
+        if target is not None:
+            trains &= batch.column(target).is_valid().to_numpy(zero_copy_only=False)
+        return trains
+
+    def _with_means(self, columns: list[Column], target: str | None) -> list[Column]:
         """The columns with the means of those that are numbers in text, which is known only now."""
         written = {column.name: Mean(column) for column in columns if column.writing is not None}
         if not written:
             return columns
         start = 0
-        for batch in self.source.batches([*written]):
-            trains = ~held_out(start, batch.num_rows, self.test_size, self.seed) if self.test_size else None
+        for batch in self.source.batches([*written, *([] if target is None else [target])]):
+            trains = self._trains(batch, start, target)
             for name, mean in written.items():
                 mean.add(batch.column(name), trains)
             start += batch.num_rows
@@ -310,7 +318,11 @@ class FileTable(Table):
         self.classes = len(self.labels) or None
         self.target_shape = () if encoding.target else (0,)
         self.weighted = encoding.weights is not None
-        self.rows = None if self.test_size or self.missing == "drop" else self.source.rows
+        self.rows = (
+            None
+            if self.test_size or self.missing == "drop" or (self.missing == "mean" and encoding.target)
+            else self.source.rows
+        )
 
     def card(self) -> dict[str, Any]:
         """How the columns became numbers: a model that has been trained on this table keeps it, for ``gdcore predict``."""
@@ -403,9 +415,13 @@ class FileTable(Table):
         self.strange = {}
         for batch in self._batches([*dict.fromkeys([*(column.name for column in read), *beside])]):
             found = [column.numbers(batch.column(j)) for j, column in enumerate(read)]
-            gone = functools.reduce(_either, (numbers.missing for numbers in found))
+            # Where features are filled, a row without a target is left out.
+            targets = len(encoding.columns) if encoding.target and self.missing == "mean" else None
+            gone = functools.reduce(_either, (numbers.missing for j, numbers in enumerate(found) if j != targets), None)
             if gone is not None and self.missing != "drop":
                 self._report_missing(batch, read, start)
+            if targets is not None:
+                gone = _either(gone, found[targets].missing)
             for column, part in zip(read, found, strict=True):
                 gaps[column.name] += 0 if part.missing is None else int(part.missing.sum())
             strange = self._strange(batch, read, found, gone, start)
@@ -543,6 +559,8 @@ class FileTable(Table):
         """Names the first value that is missing."""
         first: tuple[int, Column] | None = None
         for j, column in enumerate(read):
+            if self.missing == "mean" and self.encoding.target is not None and j == len(self.encoding.columns):
+                continue
             missing = column.numbers(batch.column(j)).missing
             if missing is not None and (first is None or np.argmax(missing) < first[0]):
                 first = int(np.argmax(missing)), column
@@ -551,10 +569,11 @@ class FileTable(Table):
         feature = column in self.encoding.columns
         what = "the row's weight is missing" if column.name == self.encoding.weights else "the target is missing"
         if feature:
-            what = "a value is missing" + (", and text has no mean" if self.missing == "mean" else "")
+            what = "a value is missing" + (", and none was when the model was trained" if self.missing == "mean" else "")
         advice = "--missing drop leaves such rows out"
-        if feature and self.missing == "error" and column.kind != "category":
-            advice += ", --missing mean puts the column's mean there"
+        if feature and self.missing == "error":
+            what_else = "makes it a category of its own" if column.kind == "category" else "puts the column's mean there"
+            advice += f", --missing mean {what_else}"
         raise TableError(f"{self.source.place(start + row)}, column {column.name}: {what}; {self.advice or advice}")
 
 

@@ -39,15 +39,18 @@ class Survey:
         What was asked for; None: the target decides.
     drop : bool
         Rows with a missing value do not count.
+    fill : bool
+        A missing value of text is a category of its own.
     means : list of str
         The columns whose means are wanted.
     """
 
     def __init__(
-        self, source: Source, text: list[str], target: str | None, loss: Loss | None, drop: bool, means: list[str]
+        self, source: Source, text: list[str], target: str | None, loss: Loss | None, drop: bool, fill: bool, means: list[str]
     ) -> None:
-        self.source, self.loss, self.drop = source, loss, drop
+        self.source, self.loss, self.drop, self.fill = source, loss, drop, fill
         self.counts: dict[str, dict[str, int]] = {name: {} for name in text}
+        self.nulls = dict.fromkeys(text, 0)
         self.goal = target
         self.labels: dict[Any, None] = {}
         self.means = {name: Mean(Column(name, "number")) for name in means}
@@ -70,6 +73,8 @@ class Survey:
                 )
             batch = batch.filter(_all_valid(batch))
         self.rows += batch.num_rows
+        for name in self.nulls:
+            self.nulls[name] += batch.column(name).null_count
         for name, counts in self.counts.items():
             if len(counts) <= _COUNTED:
                 for pair in batch.column(name).value_counts().to_pylist():
@@ -115,7 +120,12 @@ class Survey:
         if kind == "text" and (written := self.writing(counts)):
             return self._written(name, written, counts)
         self.check_meant(name, counts)
-        several = _several(len(counts))
+        several, gap = _several(len(counts)), None
+        if counts and self.fill and self.nulls[name]:
+            gap = "missing"
+            while gap in counts:
+                gap = f"({gap})"
+            counts = counts | {gap: self.nulls[name]}
         if not counts:
             self.wrong[name] = f"column {name} has no value at all"
         elif kind == "date":
@@ -126,7 +136,7 @@ class Survey:
         else:
             self._look_alike(name, counts)
         commonest, *others = sorted(counts, key=lambda value: (-counts[value], value)) or [""]
-        return Column(name, "category", tuple(sorted(others)), commonest)
+        return Column(name, "category", tuple(sorted(others)), commonest, gap=gap)
 
     def writing(self, values: Collection[str]) -> Writing | None:
         """How all values of a text column are written as numbers; None where they are not, or need no reading."""

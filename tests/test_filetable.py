@@ -13,6 +13,7 @@ import pytest
 
 import gdcore
 from gdcore import sources, spectrum, tables
+from gdcore.columns import Encoding
 from gdcore.filetable import Glance, TableWarning, held_out, open_table, uniform
 from gdcore.losses import LOSSES
 from gdcore.scores import of_moments
@@ -556,3 +557,47 @@ def test_a_column_for_which_most_rows_are_left_out_is_told(tmp_path):
     found, table = told(rare, exclude=["x", "k"])
     what = f"t.csv: {table.dropped} of 400 rows are left out because a value is missing"
     assert found == [f"{what}, 320 of them in column y"]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_features_are_filled_and_rows_without_a_target_left_out(tmp_path, form, share):
+    rng = np.random.default_rng(0)
+    n = 300
+    x, town, y = rng.normal(3, 1, n).round(6), rng.choice(["Ulm", "Bonn", "Kiel"], n), rng.normal(0, 1, n).round(6)
+    has_x, has_town, has_y = (rng.random(n) > gone for gone in (0.2, 0.1, 0.15))
+    path = tmp_path / f"t.{form}"
+    if form == "csv":
+        rows = zip(np.where(has_x, x, np.nan), np.where(has_town, town, ""), np.where(has_y, y, np.nan), strict=True)
+        path.write_text("x,town,y\n" + "".join(f"{a},{b},{c}\n" for a, b, c in rows))
+    else:
+        columns = {"x": pa.array(x, mask=~has_x), "town": pa.array(town, mask=~has_town), "y": pa.array(y, mask=~has_y)}
+        pq.write_table(pa.table(columns), path)
+    table = gdcore.open_table(path, "y", missing="mean", test_size=share)
+    rows = table.read()
+    trains = has_y & ~held_out(0, n, share, 0)
+    mean = x[has_x & trains].mean()
+    assert table.dropped == (~has_y).sum()
+    assert np.array_equal(rows.Y[:, 0], y[trains])
+    np.testing.assert_allclose(rows.X[:, table.names.index("x")], np.where(has_x, x, mean)[trains], rtol=1e-13)
+    values = np.where(has_town, town, "missing")
+    base = table.encoding.columns[1].base
+    assert set(table.names) == {"x"} | {f"town={value}" for value in {"Ulm", "Bonn", "Kiel", "missing"} - {base}}
+    for value in {"Ulm", "Bonn", "Kiel", "missing"} - {base}:
+        assert np.array_equal(rows.X[:, table.names.index(f"town={value}")], (values == value)[trains])
+
+
+def test_a_value_that_is_called_missing_is_another_category(tmp_path):
+    (tmp_path / "t.csv").write_text("town,y\n" + "".join(f"{['Ulm', 'missing', '', 'Ulm'][i % 4]},{i}\n" for i in range(40)))
+    table = gdcore.open_table(tmp_path / "t.csv", "y", missing="mean")
+    assert table.names == ["town=(missing)", "town=missing"]
+    assert table.read().X.sum(axis=0).tolist() == [10, 10]
+    assert Encoding.of_card(table.encoding.card()) == table.encoding
+
+
+def test_classes_that_are_missing_are_left_out_where_features_are_filled(tmp_path):
+    (tmp_path / "t.csv").write_text(
+        "x,y\n" + "".join(f"{i if i % 3 else ''},{['a', 'b', ''][i % 5 % 3]}\n" for i in range(50))
+    )
+    table = gdcore.open_table(tmp_path / "t.csv", "y", missing="mean")
+    assert (table.labels, len(table.read().Y), table.dropped) == (("a", "b"), 40, 10)

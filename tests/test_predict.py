@@ -332,3 +332,32 @@ def test_a_model_keeps_what_becomes_of_new_categories(folder, gd):
             assert np.isnan(predictions()).tolist() == [False, becomes == "empty"]
     with pytest.raises(ValueError, match="unseen must be 'base', 'empty' or 'error', found 'no'"):
         gdcore.open_table("t.csv", "rent", unseen="no")
+
+
+def test_a_model_of_filled_columns_fills_new_ones(folder, gd):
+    rows = [(a if i % 4 else "", t if i % 7 else "", y if i % 5 else "") for i, (a, t, y) in enumerate(ROWS)]
+    (folder / "f.csv").write_text("area,town,rent\n" + "".join(f"{a},{t},{y}\n" for a, t, y in rows))
+    status, out, err = gd("train", "f.csv", "--target", "rent", "--missing", "mean", "--test-size", "0")
+    assert (status, err) == (0, "")
+    assert "f.csv: 30 rows, 3 columns; 6 rows left out because a value is missing" in out
+    assert "missing where it is missing" in out
+    model = gdcore.load("f.safetensors")
+    at = dict(zip(model.columns, model.weights, strict=True))
+    mean = np.mean([a for a, _, y in rows if a != "" and y != ""])
+    (folder / "n.csv").write_text("area,town\n1,Ulm\n,\n2,\n")
+    assert gd("predict", "f.safetensors", "n.csv", "--out", "p.csv")[::2] == (0, "")
+    towns = [at.get(f"town={town}", 0.0) for town in ("Ulm", "missing", "missing")]
+    wanted = [area * at["area"] + town + float(model.bias) for area, town in zip([1, mean, 2], towns, strict=True)]
+    np.testing.assert_allclose(predictions(), wanted, rtol=1e-12)
+    told = json.loads(gd("inspect", "f.csv", "--target", "rent", "--json")[1])
+    assert told["missing"] == {"area": 8, "town": 5, "rent": 6}
+    assert "  missing values: 8 in area, 5 in town, 6 in rent\n" in gd("inspect", "f.csv", "--target", "rent")[1]
+    # Without missing text in training, a model does not know what it means.
+    (folder / "f.csv").write_text(
+        "area,town,rent\n" + "".join(f"{a},{t},{y}\n" for a, (_, t, y) in zip(range(30), ROWS, strict=True))
+    )
+    assert gd("train", "f.csv", "--target", "rent", "--missing", "mean", "--quiet")[0] == 0
+    status, _, err = gd("predict", "f.safetensors", "n.csv", "--out", "p.csv")
+    assert (status, err) == (
+        2, "gdcore: n.csv, line 3, column town: a value is missing, and none was when the model was trained; fill it in\n"
+    )  # fmt: skip

@@ -35,7 +35,7 @@ def run(options: Namespace) -> int:
         facts = {
             "data": table.source.label, "rows": table.rows, "left out": table.dropped,
             "columns": {name: {"mean": mean, "spread": spread} for name, mean, spread in columns}, "loss": loss.name, **told,
-            "notes": [*notes, *table.notes],
+            "missing": table.gaps, "notes": [*notes, *table.notes],
         }  # fmt: skip
         words.say_json(results.plain(facts))
         return 0
@@ -48,6 +48,8 @@ def run(options: Namespace) -> int:
         say(f"  {name:{width}}  {mean:12.6g}  {spread:12.6g}")
     if len(columns) > _COLUMNS:
         say(f"  and {len(columns) - _COLUMNS:,} more")
+    if table.gaps:
+        say("  missing values: " + ", ".join(f"{count:,} in {name}" for name, count in table.gaps.items()))
     say()
     for line in results.spectrum_lines(s, table.names):
         say(line)

@@ -126,6 +126,7 @@ def columns(table: FileTable) -> list[tuple[str, str]]:
         if column.kind == "category":
             d = len(column.values)
             what = f"text: {d} column{'s' * (d != 1)} of 0 and 1 ({_some(column.values)}); all 0: {column.base}"
+            what += "" if column.gap is None else f"; {column.gap} where it is missing"
         else:
             what = {"boolean": "boolean: 0 and 1", "integer": "integer"}.get(column.kind, "number")
             if column.writing is not None:
