@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore.sources import File, TableError, arrow, check_names, kind_of, rows_of
+from gdcore.sources import File, Marks, TableError, arrow, check_names, kind_of, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _BUFFER = 1 << 26  # of all columns of a Parquet file together: keeps memory small whatever the row groups are
 
 
-def opened(path: str, ending: str, delimiter: str | None, decimal: str) -> File:
+def opened(path: str, ending: str, delimiter: str | None, decimal: str, marks: Marks) -> File:
     """The table in such a file."""
     return Parquet(path) if ending == ".parquet" else Npy(path)
 

@@ -193,6 +193,8 @@ def _table_options(command: argparse.ArgumentParser, data: str) -> Any:
         "--decimal", type=_character, metavar="C",
         help="CSV's decimal point (default .); where it is said, the other one of . and , may stand between thousands",
     )  # fmt: skip
+    table.add_argument("--na", type=_names, default=[], metavar="A,B,…", help="what stands for a missing value too: '?,-999'")
+    table.add_argument("--na-keep", type=_names, default=[], metavar="A,B,…", help="what does not, though CSV has it so: NA")
     return table.add_argument
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gdcore.sources import arrow
+from gdcore.sources import Marks, arrow
 from gdcore.written import Writing
 
 if TYPE_CHECKING:
@@ -169,6 +169,8 @@ class Encoding:
     unseen: str = "base"
     """What becomes of a category in a new table that is none of its column's: "base", it counts as the commonest; "empty", its
     row has no prediction; "error"."""
+    marks: Marks = field(default_factory=Marks)
+    """What else stood for a missing value."""
 
     @property
     def names(self) -> list[str]:
@@ -187,6 +189,7 @@ class Encoding:
             [_column(column) for column in card["columns"]],
             None if target is None else Target(_column(target["column"]), tuple(target["labels"])),
             card["weights"], card["missing"], list(card["others"]), card.get("unseen", "base"),
+            Marks(**{name: tuple(marks) for name, marks in card.get("marks", {}).items()}),
         )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore.sources import ROWS, File, TableError, arrow, check_names, kind_of, shortened
+from gdcore.sources import ROWS, File, Marks, TableError, arrow, check_names, kind_of, shortened
 from gdcore.written import MEND, advice, is_number
 
 if TYPE_CHECKING:
@@ -24,12 +24,33 @@ _MISSING = frozenset(
     ]
 )  # fmt: skip
 """What stands for a missing value: pyarrow's list."""
+_LIKE_MISSING = frozenset(
+    [
+        "?",
+        "??",
+        "-",
+        "--",
+        ".",
+        "..",
+        "...",
+        "*",
+        "None",
+        "none",
+        "missing",
+        "unknown",
+        "\\N",
+        "#DIV/0!",
+        "n.a.",
+        "N.A.",
+        "nil",
+    ]
+)
 _TYPES = {"number": "float64", "integer": "float64", "empty": "float64", "boolean": "bool_"}
 
 
-def opened(path: str, ending: str, delimiter: str | None, decimal: str) -> File:
+def opened(path: str, ending: str, delimiter: str | None, decimal: str, marks: Marks) -> File:
     """The table in such a file."""
-    return Csv(path, delimiter or ("\t" if ending == ".tsv" else ","), decimal)
+    return Csv(path, delimiter or ("\t" if ending == ".tsv" else ","), decimal, marks)
 
 
 def meant_as_number(text: str, decimal: str = ".") -> str | None:
@@ -48,8 +69,9 @@ class Csv(File):
 
     inferred = True
 
-    def __init__(self, path: str, delimiter: str, decimal: str) -> None:
+    def __init__(self, path: str, delimiter: str, decimal: str, marks: Marks) -> None:
         super().__init__(path)
+        self._missing = _MISSING.union(marks.na).difference(marks.keep)
         self.delimiter, self.decimal = delimiter, decimal
         if delimiter == decimal:
             raise ValueError(f"delimiter and decimal are both {decimal!r} in {self.label}; give another --delimiter")
@@ -197,7 +219,7 @@ class Csv(File):
         import pyarrow.csv as pc
 
         return pc.ConvertOptions(
-            strings_can_be_null=True, decimal_point=self.decimal, null_values=sorted(_MISSING), column_types=types
+            strings_can_be_null=True, decimal_point=self.decimal, null_values=sorted(self._missing), column_types=types
         )
 
     def decode(self, names: list[str]) -> Iterator[Any]:
@@ -318,8 +340,8 @@ class Csv(File):
                     raise self._stray(line, name, record[where[name]], kinds[name])
 
     def _reads(self, text: str, kind: str) -> bool:
-        if text in _MISSING or text.strip(" \t") in _MISSING - {""}:
-            return text in _MISSING
+        if text in self._missing or text.strip(" \t") in self._missing - {""}:
+            return text in self._missing
         text = text.strip(" \t")
         if kind == "boolean":
             return text in ("true", "false", "0", "1", "True", "False", "TRUE", "FALSE")
@@ -346,6 +368,8 @@ class Csv(File):
 def not_that(text: str, wanted: str, decimal: str = ".") -> str:
     """That a value is not what its column has, and what to do."""
     meant = meant_as_number(text, decimal) if wanted == "a number" else None
+    if meant is None and text.strip() in _LIKE_MISSING:
+        meant = f"--na '{text.strip()}' says that it is a missing value"
     return f"{shortened(text)!r} is not {wanted}; {meant or MEND}"
 
 

@@ -17,7 +17,7 @@ from gdcore import losses
 from gdcore.ahead import ahead
 from gdcore.columns import EXACT, KINDS, Column, Encoding, Numbers, matrix
 from gdcore.moments import Moments
-from gdcore.sources import Kept, Source, TableError, open_source
+from gdcore.sources import Kept, Marks, Source, TableError, open_source
 from gdcore.spectrum import MOST_COLUMNS
 from gdcore.survey import Mean, Survey, no_mean
 from gdcore.tables import Piece, Table
@@ -49,6 +49,8 @@ def open_table(
     exclude: Iterable[str] = (),
     weights: str | None = None,
     missing: str = "error",
+    na: Iterable[str] = (),
+    na_keep: Iterable[str] = (),
     unseen: str = "base",
     test_size: float = 0.0,
     seed: int = 0,
@@ -81,6 +83,10 @@ def open_table(
     missing : {"error", "drop", "mean"}
         What becomes of a missing value: an error, its row is left out, or the mean of the column over the training rows
         stands for it. With "mean", a missing text is a category of its own, and rows without a target are left out.
+    na : list of str
+        What else stands for a missing value, in text and as a number: ``["?", "-999"]``.
+    na_keep : list of str
+        Texts that are values and no missing ones in CSV, where by custom they are: ``["NA"]`` for Namibia.
     unseen : {"base", "empty", "error"}
         What ``gdcore predict`` does, with a model that has been trained on this table, about a category that is not in it: it
         counts as its column's commonest, its row has no prediction, or it is an error.
@@ -129,7 +135,7 @@ def open_table(
         raise ValueError(f"index must be 'drop' or 'keep', found {index!r}")
     if not 0 <= test_size < 1:
         raise ValueError(f"test_size must be at least 0 and less than 1, found {test_size}")
-    source = open_source(paths, delimiter, decimal)
+    source = open_source(paths, delimiter, decimal, Marks(tuple(na), tuple(na_keep)))
     features, exclude = None if features is None else list(features), list(exclude)
     asked: dict[str, list[Any]] = {"target": [target], "weights": [weights], "features": features or [], "exclude": exclude}
     for role, names in asked.items():
@@ -273,7 +279,17 @@ class FileTable(Table):
             advice = f"leave out with --exclude {','.join(survey.wrong)}"
             raise TableError(f"{where}: {'; '.join(survey.wrong.values())}; {advice}", survey.wrong)
         others = [name for name in kinds if name not in features]
-        self.take(Encoding(columns, None if target is None else survey.target(target), weights, self.missing, others, unseen))
+        self.take(
+            Encoding(
+                columns,
+                None if target is None else survey.target(target),
+                weights,
+                self.missing,
+                others,
+                unseen,
+                self.source.marks,
+            )
+        )
         self.notes += survey.notes
         self._constant = {column.name: column.base for column in columns if column.kind == "category" and not column.values}
         _check_width(self.source, len(self.names))

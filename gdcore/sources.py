@@ -12,7 +12,12 @@ import mmap
 import os
 import stat
 import tempfile
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gdcore.written import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -40,6 +45,19 @@ class TableError(ValueError):
         self.columns = columns or {}
 
 
+@dataclass(frozen=True)
+class Marks:
+    """What stands for a missing value, beyond what files have for it themselves."""
+
+    na: tuple[str, ...] = ()
+    """Texts, and numbers as they are written, that mean it as well."""
+    keep: tuple[str, ...] = ()
+    """Texts that mean it in CSV by custom, and here do not."""
+
+
+_NO_MARKS = Marks()
+
+
 class Source:
     """A table on disk.
 
@@ -60,6 +78,8 @@ class Source:
         The decimal point of its texts.
     declared : bool
         Whether somebody said that it is.
+    marks : Marks
+        What else stands for a missing value.
     index : list of str
         The columns that are the index of a data frame, or row names, and nothing that was measured.
     remarks : list of str
@@ -73,6 +93,7 @@ class Source:
     inferred = False
     decimal = "."
     declared = False
+    marks = _NO_MARKS
     index: Sequence[str] = ()
     remarks: Sequence[str] = ()
 
@@ -138,7 +159,9 @@ class File(Source):
     def batches(self, names: list[str]) -> Iterator[Any]:
         self.check_unchanged()
         try:
-            yield from self.decode(names)
+            yield from (
+                (_without(batch, self.marks.na) for batch in self.decode(names)) if self.marks.na else self.decode(names)
+            )
         except (arrow().ArrowException, OSError) as error:
             self.check_unchanged()
             raise self.explain(names, error) from None
@@ -154,7 +177,9 @@ class File(Source):
         return TableError(f"{self.label} cannot be read: {why}; copy or make it again")
 
 
-def open_source(paths: Path | Iterable[Path], delimiter: str | None = None, decimal: str | None = None) -> Source:
+def open_source(
+    paths: Path | Iterable[Path], delimiter: str | None = None, decimal: str | None = None, marks: Marks = _NO_MARKS
+) -> Source:
     """The table in a file, in all tables of a folder by name, or in several files, whose columns have to be the same.
 
     Raises
@@ -170,7 +195,7 @@ def open_source(paths: Path | Iterable[Path], delimiter: str | None = None, deci
     for name, character in (("delimiter", delimiter or ","), ("decimal", decimal or ".")):
         if len(character) != 1 or not character.isascii() or character.isalnum() or character in '"\r\n\0+-':
             raise ValueError(f"{name} must be one ASCII character, no letter, digit, sign or quote, found {character!r}")
-    sources = [_open(file, delimiter, decimal) for file in files_of(paths)]
+    sources = [_open(file, delimiter, decimal, marks) for file in files_of(paths)]
     if not sources:
         raise TableError("no file is given")
     return sources[0] if len(sources) == 1 else Several(sources)
@@ -210,7 +235,29 @@ def _ending(path: str) -> str:
     return os.path.splitext(name.removesuffix(".gz"))[1]
 
 
-def _open(path: str, delimiter: str | None, decimal: str | None) -> Source:
+def _without(batch: Any, na: tuple[str, ...]) -> Any:
+    """The batch with nulls for what means a missing value."""
+    pa = arrow()
+    columns = []
+    for column in batch.columns:
+        if pa.types.is_string(column.type):
+            marks = pa.array(na, pa.string())
+        elif pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+            numbers = [float(text) for text in na if is_number(text)]
+            if pa.types.is_integer(column.type):
+                low, high = np.iinfo(column.type.to_pandas_dtype()).min, np.iinfo(column.type.to_pandas_dtype()).max
+                numbers = [int(number) for number in numbers if number.is_integer() and low <= number <= high]
+            marks = pa.array(numbers, column.type)
+        else:
+            marks = ()
+        if len(marks):
+            found = pa.compute.is_in(column, value_set=marks, skip_nulls=True)
+            column = pa.compute.if_else(found, pa.scalar(None, column.type), column)
+        columns.append(column)
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _open(path: str, delimiter: str | None, decimal: str | None, marks: Marks) -> Source:
     label = os.path.basename(path)
     ending = _ending(path)
     if path == "-" or path.startswith("/dev/"):
@@ -230,9 +277,9 @@ def _open(path: str, delimiter: str | None, decimal: str | None) -> Source:
         with open(path, "rb"):  # whether it can be opened at all, in the system's words
             pass
         source: Source = importlib.import_module(f"gdcore.{READERS[ending]}").opened(
-            path, ending, delimiter, decimal or "."
+            path, ending, delimiter, decimal or ".", marks
         )  # fmt: skip
-        source.decimal, source.declared = decimal or ".", decimal is not None
+        source.decimal, source.declared, source.marks = decimal or ".", decimal is not None, marks
     except FileNotFoundError:
         folder = os.path.dirname(path) or "."
         near = difflib.get_close_matches(label, os.listdir(folder) if os.path.isdir(folder) else [], 1)
@@ -300,7 +347,7 @@ class Several(Source):
         self.kinds = dict(first.kinds)
         self.size = sum(source.size for source in sources)
         self.inferred = all(source.inferred for source in sources)
-        self.decimal, self.declared = first.decimal, first.declared
+        self.decimal, self.declared, self.marks = first.decimal, first.declared, first.marks
         for source in sources[1:]:
             for name in sorted({*first.kinds} ^ {*source.kinds}):
                 has, lacks = (first, source) if name in first.kinds else (source, first)
@@ -373,6 +420,7 @@ class Kept(Source):
         self.source, self.names = source, names
         self.label, self.kinds, self.decimal, self.folder = source.label, source.kinds, source.decimal, folder
         self.index, self.remarks, self.declared = source.index, source.remarks, source.declared
+        self.marks = source.marks
         self.memory: list[Any] | None = None
         self.file: Any = None
         self._large = source.size > MEMORY

@@ -252,7 +252,7 @@ CSV = {
         rents([(7, "55,two,Trier,338")]),
         f"t.csv, line 7, column rooms: 'two' is not a number; {MEND}",
     ),
-    "a question mark": (rents([(7, "?,2,Trier,338")]), f"t.csv, line 7, column area: '?' is not a number; {MEND}"),
+    "a question mark": (rents([(7, "?,2,Trier,338")]), "t.csv, line 7, column area: '?' is not a number; --na '?' says that it is a missing value"),
     "decimal comma": (
         "area;rent\n" + "".join(f"{i},5;{i * i},25\n" for i in range(N)),
         "t.csv, line 2, column area: '0,5' is not a number; a decimal comma needs --decimal ','",

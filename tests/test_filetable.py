@@ -601,3 +601,31 @@ def test_classes_that_are_missing_are_left_out_where_features_are_filled(tmp_pat
     )
     table = gdcore.open_table(tmp_path / "t.csv", "y", missing="mean")
     assert (table.labels, len(table.read().Y), table.dropped) == (("a", "b"), 40, 10)
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_marks_that_mean_a_missing_value(tmp_path, form):
+    x, k = [1.5, -999.0, 3.0, 4.0, -999.0, 7.0] * 10, ["a", "?", "b", "NA", "b", "-999"] * 10
+    i, y = [7, -999, 3, 4, 5, 6] * 10, list(range(60))
+    path = tmp_path / f"t.{form}"
+    if form == "csv":
+        path.write_text("x,k,i,y\n" + "".join(f"{a},{b},{c},{d}\n" for a, b, c, d in zip(x, k, i, y, strict=True)))
+    else:
+        pq.write_table(pa.table({"x": x, "k": k, "i": pa.array(i, pa.int16()), "y": y}), path)
+    table = gdcore.open_table(path, "y", missing="drop", na=["?", "-999", "1e99", "0.5"], na_keep=["NA"])
+    rows = table.read()
+    assert rows.Y[:, 0].tolist() == [n for n in range(60) if n % 6 in (0, 2, 3)]
+    assert rows.X[:3, [table.names.index("x"), table.names.index("i")]].tolist() == [[1.5, 7], [3, 3], [4, 4]]
+    column = table.encoding.columns[1]
+    assert sorted([column.base, *column.values]) == ["NA", "a", "b"]
+    assert table.gaps == {"x": 20, "k": 20, "i": 10}
+    assert Encoding.of_card(table.encoding.card()) == table.encoding
+
+
+def test_a_question_mark_among_numbers(tmp_path):
+    (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{'?' if n % 9 == 0 else n},{n}\n" for n in range(40)))
+    assert gdcore.open_table(tmp_path / "t.csv", "y", missing="drop", na=["?"]).read().X.shape == (35, 1)
+    with pytest.raises(
+        gdcore.TableError, match=r"line 2, column x: '\?' is not a number; --na '\?' says that it is a missing"
+    ):
+        gdcore.open_table(tmp_path / "t.csv", "y", missing="drop")

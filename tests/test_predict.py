@@ -361,3 +361,18 @@ def test_a_model_of_filled_columns_fills_new_ones(folder, gd):
     assert (status, err) == (
         2, "gdcore: n.csv, line 3, column town: a value is missing, and none was when the model was trained; fill it in\n"
     )  # fmt: skip
+
+
+def test_a_model_keeps_what_stands_for_a_missing_value(folder, gd):
+    (folder / "q.csv").write_text(
+        "area,town,rent\n" + "".join(f"{a if i % 5 else '?'},{t},{y}\n" for i, (a, t, y) in enumerate(ROWS))
+    )
+    assert gd("train", "q.csv", "--target", "rent", "--missing", "drop", "--na", "?,-1", "--quiet")[0] == 0
+    (folder / "n.csv").write_text("area,town\n?,Ulm\n2,-1\n3,Ulm\n-,Ulm\n")
+    status, _, err = gd("predict", "q.safetensors", "n.csv", "--out", "p.csv")
+    assert (status, err.split(";")[0]) == (2, "gdcore: n.csv, line 5, column area: '-' is not a number")
+    assert gd("predict", "q.safetensors", "n.csv", "--out", "p.csv", "--na", "?,-,-1")[0] == 0
+    assert np.isnan(predictions()).tolist() == [True, True, False, True]
+    (folder / "n.csv").write_text("area,town\n?,Ulm\n2,-1\n3,Ulm\n")
+    assert gd("predict", "q.safetensors", "n.csv", "--out", "p.csv")[0] == 0
+    assert np.isnan(predictions()).tolist() == [True, True, False]

@@ -69,7 +69,8 @@ def _open(options: Namespace) -> tuple[FileTable, list[str]]:
         try:
             table = open_table(
                 options.data, options.target, loss="mse" if options.target else None, features=options.features,
-                exclude=exclude, missing="drop", delimiter=options.delimiter, decimal=options.decimal, index=options.index,
+                exclude=exclude, missing="drop", na=options.na, na_keep=options.na_keep,
+                delimiter=options.delimiter, decimal=options.decimal, index=options.index,
             )  # fmt: skip
         except TableError as error:
             if not error.columns or options.features:

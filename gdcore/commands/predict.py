@@ -19,7 +19,7 @@ from gdcore.commands import outputs
 from gdcore.commands.words import say
 from gdcore.container import write
 from gdcore.filetable import FileTable, unknown
-from gdcore.sources import Source, TableError, arrow, files_of, open_source
+from gdcore.sources import Marks, Source, TableError, arrow, files_of, open_source
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -37,7 +37,7 @@ def run(options: Namespace) -> int:
     read = dict.fromkeys(files_of(options.data), "a file of the table") | {options.model: "the model"}
     replaced = [] if to_stdout else outputs.check({"--out": options.out}, read, {"--out": (".csv", ".parquet")})
     model: Any = files.load(options.model)
-    source = open_source(options.data, options.delimiter, options.decimal)
+    source = open_source(options.data, options.delimiter, options.decimal, _marks(model, options))
     encoding = _encoding(model, source, options)
     labels = encoding.target.labels if encoding.target is not None else ()
     table = FileTable(source, encoding.missing)
@@ -72,6 +72,14 @@ def run(options: Namespace) -> int:
 
 def _warn(message: str) -> None:
     print(harmless(f"gdcore: warning: {message}"), file=sys.stderr)
+
+
+def _marks(model: Any, options: Namespace) -> Marks:
+    """What stands for a missing value: as the model keeps it, or as it is said."""
+    kept = Marks()
+    if "encoding" in (card := getattr(model, "card", None) or {}):
+        kept = Encoding.of_card(card["encoding"]).marks
+    return Marks(tuple(options.na) or kept.na, tuple(options.na_keep) or kept.keep)
 
 
 def _encoding(model: Any, source: Source, options: Namespace) -> Encoding:
