@@ -165,6 +165,16 @@ class Csv(File):
                     f"{where}: the only column would be {shortened(names[0])!r}; if {found} is between the values, say "
                     f"--delimiter {option}"
                 )
+        if len(names) == 1 and names[0].startswith("#"):
+            raise TableError(
+                f"{where}: {shortened(names[0])!r} is taken for the column names; take the lines above these out, as "
+                "tail -n +2 does"
+            )
+        if len(names) == 1 and "  " in names[0].strip():
+            raise TableError(
+                f"{where}: the only column would be {shortened(names[0])!r}; where several blanks are the delimiter, make it "
+                "one character, as tr -s ' ' ',' does"
+            )
         if all(is_number(name.strip()) for name in names) and names != [str(j) for j in range(len(names))]:
             raise TableError(
                 f"{where}: {shortened(', '.join(names))} are numbers; the first line has to name the columns: put one there"

@@ -112,6 +112,15 @@ CSV = {
         "1.5,2,3\n2,2.5,4\n3,3,5.5\n",
         "t.csv, line 1: 1.5, 2, 3 are numbers; the first line has to name the columns: put one there",
     ),
+    "a comment above the names": (
+        "# made by a machine\n" + CLEAN,
+        "t.csv, line 1: '# made by a machine' is taken for the column names; take the lines above these out, as tail -n +2 does",
+    ),
+    "several blanks between": (
+        CLEAN.replace(",", "   "),
+        "t.csv, line 1: the only column would be 'area rooms town rent'; where several blanks are the delimiter, make it one "
+        "character, as tr -s ' ' ',' does",
+    ),
     "duplicate names": (
         rents(header="area,rooms,area,rent"),
         "t.csv, line 1: columns 1 and 3 have the same name area; rename one of them",
