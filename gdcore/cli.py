@@ -198,6 +198,12 @@ def _table_options(command: argparse.ArgumentParser, data: str) -> Any:
     return table.add_argument
 
 
+def _codes_option(add: Any) -> None:
+    add(
+        "--categorical", type=_names, default=[], metavar="A,B,…", help="columns of codes, as zip: numbers that are categories"
+    )
+
+
 def _index_option(add: Any) -> None:
     add(
         "--index", choices=("drop", "keep"), default="drop",
@@ -222,6 +228,7 @@ def _train(train: argparse.ArgumentParser) -> None:
     add("--features", type=_names, metavar="A,B,…", help="the columns to predict it from (default: all others)")
     add("--exclude", type=_names, default=[], metavar="A,B,…", help="columns to leave out")
     add("--weights", metavar="COLUMN", help="the column of the rows' weights")
+    _codes_option(add)
     _index_option(add)
     add(
         "--missing", choices=("error", "drop", "mean"), default="error",
@@ -289,6 +296,7 @@ def _inspect(inspect: argparse.ArgumentParser) -> None:
     add("--target", metavar="NAME", help="the column to predict: no feature, then")
     add("--features", type=_names, metavar="A,B,…", help="the columns to look at (default: all)")
     add("--exclude", type=_names, default=[], metavar="A,B,…", help="columns to leave out")
+    _codes_option(add)
     _index_option(add)
     add = inspect.add_argument_group("the spectrum").add_argument
     add("--loss", metavar="NAME", help="whose spectrum (default mse)")

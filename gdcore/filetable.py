@@ -48,6 +48,7 @@ def open_table(
     features: Iterable[str] | None = None,
     exclude: Iterable[str] = (),
     weights: str | None = None,
+    categorical: Iterable[str] = (),
     missing: str = "error",
     na: Iterable[str] = (),
     na_keep: Iterable[str] = (),
@@ -80,6 +81,8 @@ def open_table(
         Columns that are left out.
     weights : str, optional
         The column of the rows' weights.
+    categorical : list of str
+        Columns of codes: their numbers are names, as those of postal districts are, and become categories.
     missing : {"error", "drop", "mean"}
         What becomes of a missing value: an error, its row is left out, or the mean of the column over the training rows
         stands for it. With "mean", a missing text is a category of its own, and rows without a target are left out.
@@ -137,7 +140,13 @@ def open_table(
         raise ValueError(f"test_size must be at least 0 and less than 1, found {test_size}")
     source = open_source(paths, delimiter, decimal, Marks(tuple(na), tuple(na_keep)))
     features, exclude = None if features is None else list(features), list(exclude)
+    codes = list(categorical)
     asked: dict[str, list[Any]] = {"target": [target], "weights": [weights], "features": features or [], "exclude": exclude}
+    for name in codes:
+        if name not in source.kinds:
+            raise TableError(unknown(name, source, " (categorical)"))
+        if name not in (target, weights, *exclude):
+            source.read_as(name, "category")
     for role, names in asked.items():
         for name in names:
             if name is not None and name not in source.kinds:
@@ -164,7 +173,7 @@ def open_table(
         what = f"{which} the rows' index, which tells nothing, and left out; --index keep takes it as well"
         table.notes.append(f"{source.label}: {what}")
     table.progress = progress
-    table.settle(used, target, weights, given, unseen)
+    table.settle(used, target, weights, given, unseen, frozenset(codes))
     return table
 
 
@@ -240,7 +249,15 @@ class FileTable(Table):
         self._warned = 0
         self._constant: dict[str, Any] | None = {}  # see `_note_constant`; None after the first pass
 
-    def settle(self, used: list[str], target: str | None, weights: str | None, loss: losses.Loss | None, unseen: str) -> None:
+    def settle(
+        self,
+        used: list[str],
+        target: str | None,
+        weights: str | None,
+        loss: losses.Loss | None,
+        unseen: str,
+        codes: frozenset[str],
+    ) -> None:
         """Decides what becomes of the columns; with a pass over those that have to be seen for it, where there are any."""
         kinds, where = self.source.kinds, self.source.label
         text = [name for name in used if kinds[name] in ("text", "date")]
@@ -251,6 +268,7 @@ class FileTable(Table):
         drop = self.missing == "drop"
         means = [name for name in used if name not in text] if self.missing == "mean" else []
         survey = Survey(self.source, counted, goal, loss, drop, self.missing == "mean", means)
+        survey.categorical = codes
         small = self.kept  # then the pass is not in vain
         every = bool(counted or goal) and (small or drop)
         if counted or goal or means:

@@ -50,6 +50,8 @@ class Survey:
     ) -> None:
         self.source, self.loss, self.drop, self.fill = source, loss, drop, fill
         self.counts: dict[str, dict[str, int]] = {name: {} for name in text}
+        self.categorical: frozenset[str] = frozenset()
+        """The columns of codes: categories, whatever they look like."""
         self.nulls = dict.fromkeys(text, 0)
         self.goal = target
         self.labels: dict[Any, None] = {}
@@ -117,9 +119,10 @@ class Survey:
 
     def _category(self, name: str, kind: str) -> Column:
         counts = self.counts[name]
-        if kind == "text" and (written := self.writing(counts)):
-            return self._written(name, written, counts)
-        self.check_meant(name, counts)
+        if name not in self.categorical:
+            if kind == "text" and (written := self.writing(counts)):
+                return self._written(name, written, counts)
+            self.check_meant(name, counts)
         several, gap = _several(len(counts)), None
         if counts and self.fill and self.nulls[name]:
             gap = "missing"

@@ -629,3 +629,25 @@ def test_a_question_mark_among_numbers(tmp_path):
         gdcore.TableError, match=r"line 2, column x: '\?' is not a number; --na '\?' says that it is a missing"
     ):
         gdcore.open_table(tmp_path / "t.csv", "y", missing="drop")
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_codes_that_are_categories(tmp_path, form):
+    zips, path = ["01234", "10115", "20095", "10115"] * 12, tmp_path / f"t.{form}"
+    if form == "csv":
+        path.write_text("zip,size,y\n" + "".join(f"{code},{i % 3 * 10} kg,{i}\n" for i, code in enumerate(zips)))
+    else:
+        sizes = [f"{i % 3 * 10} kg" for i in range(48)]
+        pq.write_table(pa.table({"zip": [int(code) for code in zips], "size": sizes, "y": range(48)}), path)
+        zips = [str(int(code)) for code in zips]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        table = gdcore.open_table(path, "y", categorical=["zip", "size"])
+        rows = table.read()
+    column = table.encoding.columns[0]
+    assert (column.kind, column.base, column.values) == ("category", zips[1], (zips[0], zips[2]))
+    for value in column.values:
+        assert rows.X[:, table.names.index(f"zip={value}")].tolist() == [float(code == value) for code in zips]
+    assert table.encoding.columns[1].kind == "category"
+    with pytest.raises(gdcore.TableError, match=r"has no column zp \(categorical\); did you mean zip\?"):
+        gdcore.open_table(path, "y", categorical=["zp"])

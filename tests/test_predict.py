@@ -376,3 +376,13 @@ def test_a_model_keeps_what_stands_for_a_missing_value(folder, gd):
     (folder / "n.csv").write_text("area,town\n?,Ulm\n2,-1\n3,Ulm\n")
     assert gd("predict", "q.safetensors", "n.csv", "--out", "p.csv")[0] == 0
     assert np.isnan(predictions()).tolist() == [True, True, False]
+
+
+def test_codes_are_categories_in_new_tables_too(folder, gd):
+    codes = ["01234", "10115", "20095"]
+    (folder / "z.csv").write_text("zip,rent\n" + "".join(f"{codes[i % 3]},{[5, 9, 2][i % 3]}\n" for i in range(60)))
+    assert gd("train", "z.csv", "--target", "rent", "--loss", "mse", "--categorical", "zip", "--quiet")[::2] == (0, "")
+    (folder / "n.csv").write_text("zip\n20095\n01234\n10115\n")
+    assert gd("predict", "z.safetensors", "n.csv", "--out", "p.csv")[0] == 0
+    np.testing.assert_allclose(predictions(), [2, 5, 9], rtol=1e-9)
+    assert "zip=" in gd("inspect", "z.csv", "--target", "rent", "--categorical", "zip")[1]

@@ -69,7 +69,7 @@ def _open(options: Namespace) -> tuple[FileTable, list[str]]:
         try:
             table = open_table(
                 options.data, options.target, loss="mse" if options.target else None, features=options.features,
-                exclude=exclude, missing="drop", na=options.na, na_keep=options.na_keep,
+                exclude=exclude, categorical=options.categorical, missing="drop", na=options.na, na_keep=options.na_keep,
                 delimiter=options.delimiter, decimal=options.decimal, index=options.index,
             )  # fmt: skip
         except TableError as error:

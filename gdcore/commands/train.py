@@ -42,8 +42,9 @@ def run(options: Namespace) -> int:
         bars.reading("looking at the columns")
         table = open_table(
             options.data, options.target, loss=loss, features=options.features, exclude=options.exclude,
-            weights=options.weights, missing=options.missing, na=options.na, na_keep=options.na_keep,
-            unseen=options.unseen or "base", test_size=options.test_size, seed=options.seed,
+            weights=options.weights, categorical=options.categorical, missing=options.missing,
+            na=options.na, na_keep=options.na_keep, unseen=options.unseen or "base",
+            test_size=options.test_size, seed=options.seed,
             delimiter=options.delimiter, decimal=options.decimal, index=options.index, cache=options.cache, progress=bars.rows,
         )  # fmt: skip
         for part in (table, table.held_out):
