@@ -13,9 +13,9 @@ objective, they satisfy every condition on v exactly, and the bound is quadratic
 of ℓ* or v its bounds, all are multiplied by a number below 1: 0 satisfies every condition. The slopes of mae and quantile are
 the smoothed ones, within h.
 
-Rounding. All is computed in float64 whatever X is. Every term of the first sum is above 0 and has its digits; that predictions
-are rounded as the terms x_j·w_j are changes it by the slopes' difference times that, which is added. What v is beyond its bounds
-for rounding, up to 1e-11 of its terms, is counted with the length of the step in the place of that of w − w*, which is not known.
+Rounding. All is computed in float64 whatever X is. No term of the first sum is below 0, so that it has its digits; predictions
+are rounded as their terms x_j·w_j are, and the difference of the slopes times that is added. What v is beyond its bounds for
+rounding, up to 1e-11 of its terms, counts times the length of the step, which stands in for w − w*, which is not known.
 """
 
 from __future__ import annotations
@@ -206,8 +206,8 @@ def _together(a: _Sums, b: _Sums) -> _Sums:
 
 
 def _summed(
-    piece: Piece, n_threads: int, *, loss: Loss, point: tuple[Floats, Floats | None], part: Part, delta: Floats, damping: float,
-    mean: Floats, bias: bool, scale: float,
+    piece: Piece, n_threads: int, *, loss: Loss, point: tuple[Floats, Floats | None], part: Part, delta: Floats,
+    damping: float, mean: Floats, bias: bool, scale: float,
 ) -> _Sums:  # fmt: skip
     own = list(part.outputs) if loss.targets != "classes" else [0]
     y = np.ascontiguousarray(piece.Y[:, own], np.float64)

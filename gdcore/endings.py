@@ -45,7 +45,7 @@ def warn(t: Training, status: str, stalled: bool, metric: Metric | None, separat
     if separating:
         warnings.warn(
             f"the classes are separated, {_columns(t, separating)}: there are no best weights, for larger ones are always "
-            "better; those of this model have grown until its loss was as good as it can become. An l2 penalty gives finite ones",
+            "better; those of this model have grown until no loss was left to gain. An l2 penalty gives finite ones",
             SeparationWarning,
             stacklevel=depth,
         )
@@ -54,8 +54,8 @@ def warn(t: Training, status: str, stalled: bool, metric: Metric | None, separat
     done = t.first + t.done
     why = "no step lowers the loss any more: rounding ends it" if stalled else "more epochs may help"
     warnings.warn(
-        f"the fit has not converged after {done:,} epoch{'s' if done > 1 else ''}: it is not proved that the loss {t.loss:.6g} "
-        f"is within tol of the best one; {why}",
+        f"the fit has not converged after {done:,} epoch{'s' if done > 1 else ''}: that the loss {t.loss:.6g} is "
+        f"within tol of the best one is not proved; {why}",
         ConvergenceWarning,
         stacklevel=depth,
     )

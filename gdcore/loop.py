@@ -382,7 +382,7 @@ class Training(Problem):
         return status, diverged
 
     def _as_rounded(self, status: str) -> str:
-        """The loss is that of the weights in X's dtype; where rounding makes it worse than that of weights of 0, they become 0."""
+        """The loss of the weights in X's dtype; where rounding makes it worse than that of weights of 0, they become 0."""
         self.loss = self.objective_at(*self._final(self.state.weights, self.state.bias))
         zeros = self.objective_of_zeros()
         if self.loss <= zeros * (1 + float(np.finfo(self.X.dtype).eps)) or not self.done:
