@@ -95,7 +95,7 @@ class _Record:
 
 
 def record(fields: dict[str, Check], may: dict[str, Check] | None = None, more: bool = False) -> Check:
-    """A dict with a value under each of these names, under those that it ``may`` have, and no other unless there may be more."""
+    """A dict with a value under each of these names, maybe under others that it ``may`` have, and no more unless ``more``."""
     return _Record(fields, may or {}, more)
 
 

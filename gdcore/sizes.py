@@ -1,7 +1,7 @@
 """Sizes of residuals, counted by their power of 2: what tells how wide to smooth mae, quantile and huber.
 
-A histogram has a sum of s/Σs for every power of 2 that float64 has, and one for 0. Such sums add up over pieces of a table, which
-sorted residuals do not.
+A histogram has a sum of s/Σs for every power of 2 that float64 has, and one for 0. Such sums add up over pieces of a table,
+which sorted residuals do not.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _width(place: int) -> float:
 
 
 def width_of_share(histogram: Floats, share: float) -> float:
-    """A width within which about that share of the rows is; where more rows fit exactly, that of the smallest other residual."""
+    """A width within which about that share of the rows is; where more fit exactly, that of the smallest other residual."""
     chosen = int(np.argmax(np.cumsum(histogram) >= share))
     if chosen == 0:
         some = np.flatnonzero(histogram[1:])
