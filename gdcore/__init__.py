@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         LearningRateWarning,
         PrecisionWarning,
         Run,
+        ScaleWarning,
         SeparationWarning,
     )
     from gdcore.sources import TableError
@@ -46,8 +47,8 @@ __version__ = "0.1.0"
 __all__ = [
     "MLP", "SGD", "Adagrad", "Adam", "AdamW", "Checkpoint", "CheckpointWarning", "ConditionWarning", "ConvergenceWarning",
     "DivergenceError", "DivergenceWarning", "Epoch", "History", "LabelWarning", "LearningRateWarning", "Linear", "Nesterov",
-    "PrecisionWarning", "RMSprop", "Run", "SeparationWarning", "Spectrum", "TableError", "TableWarning", "check_gradient", "fit",
-    "load", "losses", "open_table", "optimizers", "plots", "save", "schedules", "spectrum", "train",
+    "PrecisionWarning", "RMSprop", "Run", "ScaleWarning", "SeparationWarning", "Spectrum", "TableError", "TableWarning",
+    "check_gradient", "fit", "load", "losses", "open_table", "optimizers", "plots", "save", "schedules", "spectrum", "train",
 ]  # fmt: skip
 
 _HOME = {
@@ -59,7 +60,8 @@ _HOME = {
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Nesterov", "RMSprop"),
     "run": (
         "Checkpoint", "CheckpointWarning", "ConditionWarning", "ConvergenceWarning", "DivergenceError", "DivergenceWarning",
-        "Epoch", "History", "LabelWarning", "LearningRateWarning", "PrecisionWarning", "Run", "SeparationWarning",
+        "Epoch", "History", "LabelWarning", "LearningRateWarning", "PrecisionWarning", "Run", "ScaleWarning",
+        "SeparationWarning",
     ),
     "sources": ("TableError",),
     "spectrum": ("Spectrum", "spectrum"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
+import tokenize
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore.sources import File, TableError, arrow, check_names, kind_of, rows_of
+from gdcore.sources import File, Marks, TableError, arrow, check_names, kind_of, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 _BUFFER = 1 << 26  # of all columns of a Parquet file together: keeps memory small whatever the row groups are
 
 
-def opened(path: str, ending: str, delimiter: str | None, decimal: str) -> File:
+def opened(path: str, ending: str, delimiter: str | None, decimal: str, marks: Marks) -> File:
     """The table in such a file."""
     return Parquet(path) if ending == ".parquet" else Npy(path)
 
@@ -44,6 +47,7 @@ class Parquet(File):
             raise self.explain([], error) from None
         check_names(list(schema.names), self.label)
         self.kinds = {field.name: kind_of(field.type) for field in schema}
+        self.index = _index(schema)
         if self.rows == 0:
             raise TableError(f"{self.label} has columns but no rows; a model needs some")
         self.size = max(encoded, self.rows * len(self.kinds) * 8)
@@ -68,12 +72,23 @@ class Parquet(File):
                 for group in range(file.num_row_groups):
                     for name in names:
                         try:
-                            _plain(file.read_row_group(group, [name]).combine_chunks().to_batches()[0], self.kinds)
+                            for batch in file.read_row_group(group, [name]).to_batches():
+                                _plain(batch, self.kinds)
                         except (arrow().ArrowException, OSError):
                             return f" in column {name}, row group {group + 1} of {file.num_row_groups}"
         except (arrow().ArrowException, OSError, ValueError):
             return ""
         return ""
+
+
+def _index(schema: Any) -> list[str]:
+    """The columns that were a data frame's index: pandas says so in the metadata, which get lost, or by the name."""
+    try:
+        told = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
+    except (ValueError, AttributeError):  # something else of that name
+        told = []
+    names = [name for name in told if isinstance(name, str)] if isinstance(told, list) else []
+    return [name for name in schema.names if name in names or re.fullmatch(r"__index_level_\d+__|__null_dask_index__", name)]
 
 
 def _plain(batch: Any, kinds: dict[str, str]) -> Any:
@@ -85,7 +100,7 @@ def _plain(batch: Any, kinds: dict[str, str]) -> Any:
         wanted = pa.string() if kind in ("text", "date") else pa.float64() if kind in ("number", "empty") else None
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()
-        if pa.types.is_duration(column.type):
+        if kind == "date" and pa.types.is_duration(column.type):
             column = column.cast(pa.int64())  # which has a text
         columns.append(column if wanted is None or column.type == wanted else column.cast(wanted, safe=kind != "number"))
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
@@ -103,7 +118,7 @@ class Npy(File):
             raise TableError(f"{self.label} has shape {shape}; save a matrix (rows, columns)")
         if self.dtype.kind not in "fiub" or self.dtype.itemsize > 8:
             raise TableError(f"{self.label} has dtype {self.dtype}; save float, integer or boolean")
-        if 0 in shape:
+        if min(shape) < 1:
             raise TableError(f"{self.label} has shape {shape}: it has no values; a model needs some")
         self.shape = shape
         missing = self.start + shape[0] * shape[1] * self.dtype.itemsize - self._stamp[0]
@@ -123,7 +138,8 @@ class Npy(File):
             file.seek(0)
             try:
                 shape, fortran, dtype = read[np.lib.format.read_magic(file)](file)
-            except (ValueError, KeyError, EOFError):
+            except (ValueError, KeyError, EOFError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError,
+                    tokenize.TokenError):  # fmt: skip  # NumPy has Python's parser read it
                 raise TableError(f"{self.label}: the head of this .npy file is damaged; save it again") from None
             return shape, fortran, dtype, file.tell()
 

@@ -8,10 +8,14 @@ v = −Σ s·α·x/Σs,
 No term is negative. penalty* is (|v| − l1)₊²/(2·l2) with l2; with l1 alone it is 0 where |v| ≤ l1 and infinite else; without a
 penalty it is 0 where v = 0 and infinite else.
 
-α are the slopes that a Newton step δ expects, α = ℓ'(η) + ℓ''(η)·zδ: as the step solves the model of the objective, they
-satisfy every condition on v, exactly; and the bound is that of a step of Newton's method, quadratic in what is left. Where some
-α leave the domain of ℓ* or v its bounds, all are multiplied by a number below 1: 0 satisfies every condition. The slopes of mae
-and quantile are the smoothed ones, within h.
+α are the slopes that a Newton step δ expects, α = ℓ'(η) + ℓ''(η)·zδ, z = x − μ and 1: as the step solves the model of the
+objective, they satisfy every condition on v exactly, and the bound is quadratic in what is left. Where some α leave the domain
+of ℓ* or v its bounds, all are multiplied by a number below 1: 0 satisfies every condition. The slopes of mae and quantile are
+the smoothed ones, within h.
+
+Rounding. All is computed in float64 whatever X is. No term of the first sum is below 0, so that it has its digits; predictions
+are rounded as their terms x_j·w_j are, and the difference of the slopes times that is added. What v is beyond its bounds for
+rounding, up to 1e-11 of its terms, counts times the length of the step, which stands in for w − w*, which is not known.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ from gdcore.tables import fold
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gdcore._types import Array, Floats
+    from gdcore._types import Floats
     from gdcore.curvature import Frame, Part
     from gdcore.losses import Loss
     from gdcore.tables import Piece
@@ -49,7 +53,8 @@ class Proof(NamedTuple):
     rounding: float = 0.0
     """What of the gap allows for rounding."""
     separates: bool = False
-    """Whether the step moves no row away from its class, and some far towards it: then it may go on for ever."""
+    """Whether classes are separated: by the step, which moves no row away from its class and some far towards it, or by the
+    weights themselves."""
     moves: bool = False
     """Whether the step moves some row far."""
 
@@ -72,6 +77,8 @@ class _Sums(NamedTuple):
     """Σ s·α·z (d, k)."""
     scale: float
     """The largest c ≤ 1 with c·α in the domain of ℓ* in all rows."""
+    worst: float
+    """The largest ℓ of a row."""
     towards: float
     away: float
     """How far the step moves a row at most towards its class, and away from it."""
@@ -81,18 +88,22 @@ def prove(
     X: Any, Y: Any, sample_weight: Any, n_threads: int, loss: Loss, point: tuple[Floats, Floats | None], part: Part,
     delta: Floats, hessian: Floats, damping: float, frame: Frame,
 ) -> Proof:  # fmt: skip
-    """The bound at ``point``, from the step ``delta`` (k, p) in (w, b') that Newton's method would take from ``part``.
+    """The bound at ``point``, from the step ``delta`` (k, p) in (w, b') that Newton's method takes from ``part``.
 
-    ``hessian`` is that of the step, damping included: what rounding has left of conditions Σ s·α·z = 0 another step takes away.
+    ``hessian`` is that of the step, damping included: what rounding has left of Σ s·α·z, where that shall be 0, another step
+    takes away.
     """
     sums = functools.partial(_summed, loss=loss, point=point, part=part, damping=damping, mean=frame.mean, bias=frame.bias)
-    scale, best = 1.0, None
+    scale, best = 1.0, Proof(None, np.inf)
     for _ in range(_PASSES):
         found: _Sums = fold(X, Y, sample_weight, functools.partial(sums, delta=delta, scale=scale), n_threads, _together)
         proof, wanted = _concluded(found, point[0], delta, scale, frame)
         far = max(found.towards, found.away) > _FAR
-        proof = proof._replace(separates=far and found.away <= _HARDLY * found.towards, moves=far)
-        if best is None or (proof.gap is not None and (best.gap is None or proof.gap < best.gap)):
+        separates = far and found.away <= _HARDLY * found.towards
+        if loss.targets != "real" and frame.l1 == 0 and frame.l2 == 0:
+            separates = separates or found.worst < np.log(2)  # every row's class has more than half of the probability
+        proof = proof._replace(separates=separates, moves=far)
+        if best.gap is None or (proof.gap is not None and proof.gap < best.gap):
             best = proof
         if proof.gap is not None and (loss.curvature is not None or proof.gap <= 4 * proof.rounding):
             break
@@ -103,17 +114,15 @@ def prove(
             scale = wanted
         else:
             break
-    assert best is not None
     return best
 
 
 def _more(found: _Sums, W: Floats, hessian: Floats, frame: Frame, steep: bool) -> Floats | None:
     """A step that makes Σ s·α·z what it has to be where rounding has left something else; None where it is.
 
-    With ``steep`` slopes, which change within a small h, rounding shows in all weights: v shall then be what the penalty's slope
-    is where that is known, and not only where it has to be.
+    With ``steep`` slopes, which change within a small h, rounding shows in all weights: v shall then be the penalty's slope
+    wherever that is known, and not only where it has to be.
     """
-    d = len(W)
     left = found.products.T / found.total
     size, free = _sizes(found, frame).T, np.zeros(left.shape, bool)
     if frame.l1 == 0 and frame.l2 == 0:
@@ -154,10 +163,9 @@ def _concluded(found: _Sums, W: Floats, delta: Floats, scale: float, frame: Fram
     objective = _objective(found, W, frame)
     slopes, size = found.slopes, _sizes(found, frame)
     size = np.broadcast_to(size.max(axis=1, keepdims=True), size.shape)  # of the output that has most of it
-    if frame.bias:
-        # What is left of Σ s·α is taken off each α, which changes Σ s·α·z by nothing, as Σ s·z = 0.
-        if np.any(np.abs(slopes) > _ZERO * found.total * _steepness(found).max()):
-            return Proof(None, objective), 1.0
+    # What is left of Σ s·α is taken off each α, which changes Σ s·α·z by nothing, as Σ s·z = 0.
+    if frame.bias and np.any(np.abs(slopes) > _ZERO * found.total * _steepness(found).max()):
+        return Proof(None, objective), 1.0
     v = -found.products / found.total
     l1, l2 = frame.l1, frame.l2
     wanted = found.scale
@@ -182,13 +190,24 @@ def _concluded(found: _Sums, W: Floats, delta: Floats, scale: float, frame: Fram
 
 
 def _together(a: _Sums, b: _Sums) -> _Sums:
-    sums = (x + y for x, y in zip(a[:-3], b[:-3], strict=True))
-    return _Sums(*sums, min(a.scale, b.scale), max(a.towards, b.towards), max(a.away, b.away))
+    return _Sums(
+        a.total + b.total,
+        a.loss + b.loss,
+        a.gap + b.gap,
+        a.rounding + b.rounding,
+        a.slopes + b.slopes,
+        a.squares + b.squares,
+        a.products + b.products,
+        min(a.scale, b.scale),
+        max(a.worst, b.worst),
+        max(a.towards, b.towards),
+        max(a.away, b.away),
+    )
 
 
 def _summed(
-    piece: Piece, n_threads: int, *, loss: Loss, point: tuple[Floats, Floats | None], part: Part, delta: Floats, damping: float,
-    mean: Floats, bias: bool, scale: float,
+    piece: Piece, n_threads: int, *, loss: Loss, point: tuple[Floats, Floats | None], part: Part, delta: Floats,
+    damping: float, mean: Floats, bias: bool, scale: float,
 ) -> _Sums:  # fmt: skip
     own = list(part.outputs) if loss.targets != "classes" else [0]
     y = np.ascontiguousarray(piece.Y[:, own], np.float64)
@@ -202,8 +221,8 @@ def _summed(
     step, lift = (delta[:, :-1].T, delta[:, -1]) if bias else (delta.T, 0.0)
     # η = x·W + b = z·W + b',  b' = b + μ·W
     ahead = z @ np.column_stack([part.weights, step, W])
-    before = ahead[:, :k] + (mean @ part.weights + (0.0 if part.bias is None else part.bias))
-    eta = ahead[:, 2 * k :] + (mean @ W + (0.0 if b is None else b))
+    before: Floats = ahead[:, :k] + (mean @ part.weights + (0.0 if part.bias is None else part.bias))
+    eta: Floats = ahead[:, 2 * k :] + (mean @ W + (0.0 if b is None else b))
     dual = _DUALS[loss.name](before, ahead[:, k : 2 * k] + lift, y, loss.parameter, part.smoothing, damping)
     value, terms, steep = dual.at(eta, y, scale)
     # A row's terms are at most ‖x‖·‖W‖.
@@ -219,6 +238,7 @@ def _summed(
         np.sum(weighted * dual.alpha, axis=0),
         z.T @ weighted,
         dual.largest(),
+        float(value.max(initial=0.0)),
         *dual.push,
     )
 

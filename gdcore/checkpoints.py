@@ -77,7 +77,6 @@ class Keeper:
         self.seconds = min(_PAUSE, self._every / 4)
         """So often it wants to look."""
         self._thread: threading.Thread | None = None
-        self._writing = threading.Lock()
         self._written = -1  # the epoch that the file has
         self._lost = False  # the file is another's now
         self._news: dict[str, str] = {}  # what is to be warned of, by its kind
@@ -142,8 +141,8 @@ class Keeper:
 
     def begin(self, t: Any, stored: Stored | None) -> None:
         """Before the first epoch of this call."""
-        self._parts = [stored.history if stored else History.empty()]
-        self._joined = 0  # pieces of history that are in the parts
+        # The history that is joined, and how many pieces of it: one assignment changes both, wherever a signal strikes.
+        self._joined = (stored.history if stored else History.empty(), 0)
         self._status = stored.status if stored else None
         if self._data is None:
             self._data = fingerprints.data(t, t.method)
@@ -168,7 +167,8 @@ class Keeper:
             self._try(t, copy)
 
     def finish(self, t: Any, status: str) -> None:
-        """Writes the state that the run ended with; after `close`."""
+        """Writes the state that the run ended with."""
+        self.close(t)
         self._warn(5)
         if self._status is not None and not t.done and status in (self._status, "epochs"):
             return  # the file has it already
@@ -188,14 +188,12 @@ class Keeper:
 
     def _copy(self, t: Any, status: str) -> _Copy:
         # The pieces of history are not copied: those that are filled do not change.
-        stored = Stored(self._parts[0], t.state.copy(), t.method, status, t.loss, t.norm, t.ceiling)
+        stored = Stored(self._joined[0], t.state.copy(), t.method, status, t.loss, t.norm, t.ceiling)
         return _Copy(t.first + t.done, len(t.pieces), stored)
 
     def _try(self, t: Any, copy: _Copy) -> None:
         try:
-            with self._writing:
-                if copy.epoch < self._written or self._lost:
-                    return
+            if copy.epoch >= self._written and not self._lost:
                 container.write(self._own, self._pack(t, copy))
                 self._written = copy.epoch
         except container.TakenError:
@@ -216,12 +214,14 @@ class Keeper:
                 warnings.warn(message, CheckpointWarning, stacklevel=level)
 
     def _pack(self, t: Any, copy: _Copy) -> bytes:
-        while self._joined < copy.pieces:
-            last = min(self._joined + _JOIN, copy.pieces)
-            self._parts.append(history_of(t.pieces[self._joined : last]))
-            self._joined = last
-        self._parts = [History.joined(self._parts)]
-        stored = copy.stored._replace(history=self._parts[0])
+        history, joined = self._joined
+        parts = [history]
+        while joined < copy.pieces:
+            last = min(joined + _JOIN, copy.pieces)
+            parts.append(history_of(t.pieces[joined:last]))
+            joined = last
+        self._joined = History.joined(parts), joined
+        stored = copy.stored._replace(history=self._joined[0])
         meta = {
             "status": stored.status,
             "method": stored.method[:],

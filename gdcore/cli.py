@@ -24,9 +24,11 @@ _TRAIN = """\
 Trains a model on a table, and tests it on rows that it has not seen.
 
 Text columns become categories (up to 100 values), booleans 0 and 1; dates are
-refused. Without --loss the target decides: text or two values are classes,
-anything else is a number. Nothing needs scaling, and no learning rate has to
-be found."""
+refused. Text that is numbers, as $1,200 or 70 kg, becomes numbers, and is told.
+Without --loss the target decides: text or two values are classes, anything else
+is a number. Nothing needs scaling, and no learning rate has to be found. A
+model, a picture or a page that is there is replaced, and that is told; a file
+of the table never is."""
 _TRAIN_EXAMPLES = """\
 examples:
   least squares; the model goes to houses.safetensors
@@ -51,11 +53,18 @@ exit status: 0; 2 for a mistake that you can mend, told in one line; 1 for one
 of gdcore's; 130 after Ctrl-C, with the checkpoint kept."""
 _PREDICT = """\
 Predicts a table's rows. Columns are found by their names, in any order. A
-model trained with --missing mean fills in missing values; one trained with
---missing drop leaves such predictions empty."""
+model trained with --missing mean fills in missing values, in text columns where
+training had such; one trained with --missing drop leaves the predictions of
+such rows empty: NaN in CSV, null in Parquet. Every row of the table is a row of
+the predictions. Classes and columns that are kept are written as they are; text
+that begins with =, +, - or @ is a formula for a spreadsheet that opens the CSV:
+--safe-cells keeps it from that."""
 _PREDICT_EXAMPLES = """\
-example:
-  gdcore predict flights.safetensors new-flights.csv --out delays.csv"""
+examples:
+  gdcore predict flights.safetensors new-flights.csv --out delays.csv
+  with columns of the table beside the predictions
+      gdcore predict flights.safetensors new-flights.csv --keep flight,dest \\
+          --out delays.csv"""
 _INSPECT = """\
 Of a table: its columns, its spectrum, the largest learning rate, the worst
 columns. Rows in which a value is missing and columns that are no numbers and
@@ -94,7 +103,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line, as all mistakes are told."""
         message = message.removeprefix("argument ").replace(": must ", " must ", 1)
-        print(f"gdcore: {message}; {self.prog} --help says more", file=sys.stderr)
+        print(harmless(f"gdcore: {message}; {self.prog} --help says more"), file=sys.stderr)
         sys.exit(2)
 
 
@@ -112,6 +121,18 @@ def _command(commands: Any, name: str, what: str, description: str, examples: st
         name, help=what, description=description, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     return command
+
+
+def harmless(text: str) -> str:
+    """The text for a terminal: what would move its cursor, change its title or begin a line, whoever named a column so, is
+    shown as Python writes it.
+
+    >>> print(harmless("a\\x1b[2Jb\\nc é"))
+    a\\x1b[2Jb\\nc é
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 # What is written after an option --------------------------------------------------------------------------------------------
@@ -168,8 +189,33 @@ def _table_options(command: argparse.ArgumentParser, data: str) -> Any:
     command.add_argument("data", nargs="+", metavar="DATA", help=data)
     table = command.add_argument_group("the table")
     table.add_argument("--delimiter", type=_character, metavar="C", help="between CSV's values (default: a comma; or: tab)")
-    table.add_argument("--decimal", type=_character, default=".", metavar="C", help="CSV's decimal point")
+    table.add_argument(
+        "--decimal", type=_character, metavar="C",
+        help="CSV's decimal point (default .); where it is said, the other one of . and , may stand between thousands",
+    )  # fmt: skip
+    table.add_argument("--na", type=_names, default=[], metavar="A,B,…", help="what stands for a missing value too: '?,-999'")
+    table.add_argument("--na-keep", type=_names, default=[], metavar="A,B,…", help="what does not, though CSV has it so: NA")
     return table.add_argument
+
+
+def _codes_option(add: Any) -> None:
+    add(
+        "--categorical", type=_names, default=[], metavar="A,B,…", help="columns of codes, as zip: numbers that are categories"
+    )
+
+
+def _index_option(add: Any) -> None:
+    add(
+        "--index", choices=("drop", "keep"), default="drop",
+        help="a data frame's index in Parquet, or first columns of CSV without a name: leave out (default), or keep",
+    )  # fmt: skip
+
+
+def _unseen_option(add: Any, default: str) -> None:
+    add(
+        "--unseen", choices=("base", "empty", "error"),
+        help=f"a category that training had not: as the commonest, no prediction, or an error (default: {default})",
+    )  # fmt: skip
 
 
 _TABLE = "CSV, Parquet or .npy files, or a folder of them, as one table"
@@ -182,13 +228,17 @@ def _train(train: argparse.ArgumentParser) -> None:
     add("--features", type=_names, metavar="A,B,…", help="the columns to predict it from (default: all others)")
     add("--exclude", type=_names, default=[], metavar="A,B,…", help="columns to leave out")
     add("--weights", metavar="COLUMN", help="the column of the rows' weights")
+    _codes_option(add)
+    _index_option(add)
     add(
         "--missing", choices=("error", "drop", "mean"), default="error",
-        help="a missing value: an error (default), leave its row out, or the column's mean",
+        help="a missing value: an error (default), leave its row out, or the column's mean; with mean, missing text is a "
+        "category of its own, and rows without a target are left out",
     )  # fmt: skip
     add(
         "--test-size", type=_SHARE, default=0.2, metavar="SHARE", help="of the rows, which test and do not train (default 0.2)"
     )
+    _unseen_option(add, "base; the model keeps it")
     add("--cache", metavar="FOLDER", help="keep decoded columns there meanwhile: for large CSV files that are read many times")
 
     add = train.add_argument_group("the model").add_argument
@@ -229,8 +279,14 @@ def _predict(predict: argparse.ArgumentParser) -> None:
     predict.add_argument("model", metavar="MODEL", help="a model file")
     add = _table_options(predict, _TABLE)
     add("--exclude", type=_names, default=[], metavar="A,B,…", help="columns that the model does not know")
+    _unseen_option(add, "as the model keeps it, base")
     add = predict.add_argument_group("what is written").add_argument
-    add("--out", required=True, metavar="FILE", help="where the predictions go (.csv or .parquet)")
+    add(
+        "--out", required=True, metavar="FILE",
+        help="where the predictions go (.csv or .parquet; - is the standard output, as CSV)",
+    )  # fmt: skip
+    add("--keep", type=_names, default=[], metavar="A,B,…", help="columns of the table that stand beside the predictions")
+    add("--safe-cells", action="store_true", help="an apostrophe before text in CSV that begins with =, +, - or @")
     add("--quiet", action="store_true", help="print nothing but warnings")
 
 
@@ -240,6 +296,8 @@ def _inspect(inspect: argparse.ArgumentParser) -> None:
     add("--target", metavar="NAME", help="the column to predict: no feature, then")
     add("--features", type=_names, metavar="A,B,…", help="the columns to look at (default: all)")
     add("--exclude", type=_names, default=[], metavar="A,B,…", help="columns to leave out")
+    _codes_option(add)
+    _index_option(add)
     add = inspect.add_argument_group("the spectrum").add_argument
     add("--loss", metavar="NAME", help="whose spectrum (default mse)")
     add("--l2", type=_SIZE, default=0.0, metavar="P", help="with this penalty")
@@ -262,7 +320,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt as interrupt:
         if str(interrupt):
-            print(f"gdcore: {interrupt}", file=sys.stderr)
+            print(harmless(f"gdcore: {interrupt}"), file=sys.stderr)
         return 130
     except Exception as error:
         from gdcore.commands import explain

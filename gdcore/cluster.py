@@ -15,6 +15,8 @@ import itertools
 import math
 import operator
 import sys
+import time
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,10 +34,15 @@ FAN = 4
 """So many sums are added by one task of the tree."""
 
 _LOST = object()
+_ALONE = 10.0  # seconds without a worker until that is told
 _RANGE = 1e-100, 1e100  # of the largest weight of a partition: sums of such weights neither overflow nor vanish
 
 
 _ALIKE = "partitions of unknown sizes have to be those of X"
+
+
+class ClusterWarning(UserWarning):
+    """The cluster has no worker, and nothing is computed until one comes."""
 
 
 def lazy(value: Any) -> bool:
@@ -133,7 +140,7 @@ class Cluster(Table):
 
         Else an idle worker may take a task, and fetch for it a partition, which is read much faster than it is sent.
         """
-        from distributed import futures_of, wait
+        from distributed import futures_of
 
         made: list[Any] = []
 
@@ -147,14 +154,9 @@ class Cluster(Table):
                 for future, place in zip(futures_of(self._pieces), self._places, strict=True)
             ]
             total = _tree(sums, functools.partial(submit, _joined), add)
-            while True:
-                try:
-                    with client.as_current():
-                        wait(total, timeout=1)
-                    return total.result()
-                except TimeoutError:
-                    if not {place for place in self._places if place} <= set(client.nthreads()):
-                        return _LOST
+            places = {place for place in self._places if place}
+            there = _waited(client, total, lambda: places <= set(client.nthreads()))
+            return total.result() if there else _LOST
         finally:
             for future in made:
                 future.release()
@@ -436,10 +438,9 @@ def _places(pieces: list[Any]) -> list[str | None]:
     client = _client()
     if client is None:
         return [None] * len(pieces)
-    from distributed import futures_of, wait
+    from distributed import futures_of
 
-    with client.as_current():
-        wait(pieces)
+    _waited(client, pieces)
     found = client.who_has(futures_of(pieces))
     return [next(iter(found.get(piece.key, ())), None) for piece in pieces]
 
@@ -453,9 +454,40 @@ def _tree(sums: list[Any], join: Any, add: Any) -> Any:
 
 def _computed(value: Any) -> Any:
     """The value of a lazy one, or of a list of them."""
-    import dask
+    client = _client()
+    if client is None:
+        import dask
 
-    return dask.compute(value)[0]
+        return dask.compute(value)[0]
+    futures = client.compute(value)
+    _waited(client, futures)
+    return client.gather(futures)
+
+
+def _waited(client: Any, futures: Any, useful: Callable[[], bool] = lambda: True) -> bool:
+    """Waits for futures as long as that is useful; whether it was to the end. That there is no worker at all is told."""
+    from distributed import wait
+
+    told, since = False, time.monotonic()
+    while True:
+        try:
+            with client.as_current():
+                wait(futures, timeout=1)
+        except TimeoutError:
+            if not useful():
+                return False
+            if client.nthreads():
+                since = time.monotonic()
+            elif not told and time.monotonic() - since >= _ALONE:
+                told = True
+                address = client.scheduler_info().get("address", "the scheduler")
+                warnings.warn(
+                    f"the Dask cluster at {address} has no worker: nothing is computed until one comes; Ctrl-C gives up",
+                    ClusterWarning,
+                    stacklevel=3,
+                )
+        else:
+            return True
 
 
 def _check_workers(client: Any) -> None:

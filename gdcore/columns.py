@@ -6,13 +6,15 @@ the difference from it. So the columns of X are not dependent where those of the
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from gdcore import schema
-from gdcore.sources import arrow
+from gdcore.sources import Marks, arrow
+from gdcore.written import Writing
 
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats
@@ -47,6 +49,10 @@ class Column:
         Of a category, its commonest value: zeros in all columns.
     mean : float or None
         What stands for a missing value.
+    gap : str or None
+        Of a category, the value that stands for a missing one: a category of its own.
+    writing : Writing or None
+        Of a number that the table has as text: how it is written.
     """
 
     name: str
@@ -54,6 +60,8 @@ class Column:
     values: tuple[str, ...] = ()
     base: str | None = None
     mean: float | None = None
+    writing: Writing | None = None
+    gap: str | None = None
 
     @property
     def names(self) -> list[str]:
@@ -71,7 +79,12 @@ class Column:
             known = pa.array([self.base, *self.values], pa.string())
             codes = pa.compute.index_in(column, value_set=known, skip_nulls=True)
             numbers = codes.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.float64)
+            if column.null_count and self.gap is not None:
+                missing = column.is_null().to_numpy(zero_copy_only=False)
+                return Numbers(np.where(missing, float([self.base, *self.values].index(self.gap)), numbers))
             return Numbers(numbers, column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None)
+        if self.writing is not None and pa.types.is_string(column.type):
+            return self._read(column, self.writing)
         if pa.types.is_boolean(column.type):
             column = column.cast(pa.uint8())
         numbers = column.to_numpy(zero_copy_only=False)  # a null is NaN
@@ -88,6 +101,19 @@ class Column:
         if self.mean is None:
             return Numbers(numbers, missing, finite=False)
         return Numbers(np.where(missing, self.mean, numbers), finite=False)
+
+    def _read(self, column: Any, writing: Writing) -> Numbers:
+        """Text as numbers; NaN where it is none, and where it is missing and has no mean."""
+        coded = column.dictionary_encode()
+        read = [writing.number(text) for text in coded.dictionary.to_pylist()]
+        numbers = np.array([*(math.nan if number is None else number for number in read), math.nan])
+        codes = coded.indices.fill_null(len(read)).to_numpy(zero_copy_only=False)
+        if not column.null_count:
+            return Numbers(numbers[codes], finite=False)
+        if self.mean is not None:
+            numbers[-1] = self.mean
+        missing = column.is_null().to_numpy(zero_copy_only=False) if self.mean is None else None
+        return Numbers(numbers[codes], missing, finite=False)
 
 
 def matrix(numbers: list[Floats], columns: list[Column]) -> Floats:
@@ -141,6 +167,11 @@ class Encoding:
     missing: str = "error"
     others: list[str] = field(default_factory=list)
     """Columns of the table that the model was not to see."""
+    unseen: str = "base"
+    """What becomes of a category in a new table that is none of its column's: "base", it counts as the commonest; "empty", its
+    row has no prediction; "error"."""
+    marks: Marks = field(default_factory=Marks)
+    """What else stood for a missing value."""
 
     @property
     def names(self) -> list[str]:
@@ -159,19 +190,26 @@ class Encoding:
         return cls(
             [_column(column) for column in card["columns"]],
             None if target is None else Target(_column(target["column"]), tuple(target["labels"])),
-            card["weights"], card["missing"], list(card["others"]),
+            card["weights"], card["missing"], list(card["others"]), card.get("unseen", "base"),
+            Marks(**{name: tuple(marks) for name, marks in card.get("marks", {}).items()}),
         )  # fmt: skip
 
 
 _COLUMN = schema.record({
     "name": schema.text, "kind": schema.one_of("number", "integer", "boolean", "category"),
     "values": schema.listed(schema.text), "base": schema.optional(schema.text), "mean": schema.optional(schema.number),
+}, {
+    "gap": schema.optional(schema.text),
+    "writing": schema.optional(schema.record({"decimal": schema.one_of(".", ","), "unit": schema.text})),
 })  # fmt: skip
 ENCODING = schema.record({
     "columns": schema.listed(_COLUMN),
     "target": schema.optional(schema.record({"column": _COLUMN, "labels": schema.listed(schema.scalar)})),
     "weights": schema.optional(schema.text), "missing": schema.one_of("error", "drop", "mean"),
     "others": schema.listed(schema.text),
+}, {
+    "unseen": schema.one_of("base", "empty", "error"),
+    "marks": schema.record({"na": schema.listed(schema.text), "keep": schema.listed(schema.text)}),
 })  # fmt: skip
 """What `Encoding.card` gives."""
 
@@ -181,4 +219,5 @@ def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _column(card: dict[str, Any]) -> Column:
-    return Column(**card | {"values": tuple(card["values"])})
+    writing = card.get("writing")
+    return Column(**card | {"values": tuple(card["values"]), "writing": writing and Writing(**writing)})

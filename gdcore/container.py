@@ -67,35 +67,28 @@ class Own:
     ----------
     path : str
         What is there now is this program's.
-
-    Attributes
-    ----------
-    there : bool
-        Whether a file was there when this program last looked.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._left = self._former = _identity(path)
+        self._own = {_identity(path)}
 
     def __fspath__(self) -> str:
         return self.path
 
     @property
     def there(self) -> bool:
-        return bool(self._left)
+        """Whether a file was there at the start, or has been written since."""
+        return self._own != {()}
 
     def replace(self, temporary: str, target: str) -> None:
         """`os.replace`, or TakenError."""
-        if _identity(target) not in ((), self._left):
+        found = _identity(target)
+        if found and found not in self._own:
             raise TakenError(f"{self.path} is no longer the file that was left there")
-        left = _identity(temporary)
+        # Both, for it may fail, be undone, or be struck by a signal.
+        self._own = {found, _identity(temporary)}
         os.replace(temporary, target)
-        self._left, self._former = left, self._left
-
-    def restored(self) -> None:
-        """What `replace` replaced is there again."""
-        self._left = self._former
 
 
 class TakenError(Exception):
@@ -154,7 +147,7 @@ def replacing(path: Path | Own) -> Iterator[io.BufferedIOBase]:
     stem = f"{folder}/.gdcore-{os.urandom(8).hex()}"
     temporary, former = stem + ".tmp", stem + ".old"
     replaced = theirs = False
-    own = path if isinstance(path, Own) else None
+    place = path if isinstance(path, Own) else os
     raw: _Temporary | None = None
     try:
         old = os.stat(target) if os.path.exists(target) else None
@@ -173,15 +166,13 @@ def replacing(path: Path | Own) -> Iterator[io.BufferedIOBase]:
             if old:
                 with contextlib.suppress(OSError):  # not every file system lets a file have two names
                     os.link(target, former)
-            (os if own is None else own).replace(temporary, target)
+            place.replace(temporary, target)
             replaced = True
             _sync_folder(directory)
         except OSError:
             if replaced:
                 os.replace(former, target) if old else os.unlink(target)
                 replaced = False
-                if own is not None:
-                    own.restored()
             raise
         finally:
             with contextlib.suppress(OSError):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore.sources import ROWS, File, TableError, arrow, check_names, kind_of, shortened
+from gdcore.sources import ROWS, File, Marks, TableError, arrow, check_names, kind_of, shortened
+from gdcore.written import MEND, advice, is_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,49 +24,44 @@ _MISSING = frozenset(
     ]
 )  # fmt: skip
 """What stands for a missing value: pyarrow's list."""
-_NUMBER = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|(?i:inf|infinity|nan))")
-_SIGNS = str.maketrans("", "", "$€£¥%'_ \u00a0\u202f")
-MEND = "mend it, or leave out its row or its column"
+_LIKE_MISSING = frozenset(
+    [
+        "?",
+        "??",
+        "-",
+        "--",
+        ".",
+        "..",
+        "...",
+        "*",
+        "None",
+        "none",
+        "missing",
+        "unknown",
+        "\\N",
+        "#DIV/0!",
+        "n.a.",
+        "N.A.",
+        "nil",
+    ]
+)
 _TYPES = {"number": "float64", "integer": "float64", "empty": "float64", "boolean": "bool_"}
 
 
-def opened(path: str, ending: str, delimiter: str | None, decimal: str) -> File:
+def opened(path: str, ending: str, delimiter: str | None, decimal: str, marks: Marks) -> File:
     """The table in such a file."""
-    return Csv(path, delimiter or ("\t" if ending == ".tsv" else ","), decimal)
+    return Csv(path, delimiter or ("\t" if ending == ".tsv" else ","), decimal, marks)
 
 
-def is_number(text: str, decimal: str = ".") -> bool:
-    """Whether the text is a number as CSV has it.
-
-    >>> [is_number(text) for text in ("-1.5e3", ".5", "1,5", "0x10", "١")]
-    [True, True, False, False, False]
-    """
-    if decimal != ".":
-        text = text.translate({ord("."): decimal, ord(decimal): "."})
-    return _NUMBER.fullmatch(text) is not None
-
-
-def meant_as_number(text: str) -> str | None:
+def meant_as_number(text: str, decimal: str = ".") -> str | None:
     """What to do about a text that is no number but was meant as one; None where it was not, or is a number.
 
-    >>> meant_as_number("1,5"), meant_as_number("$5"), meant_as_number("five")
-    ("a decimal comma needs --decimal ','", 'take out all but digits and the decimal point', None)
+    >>> meant_as_number("1,5"), meant_as_number(" NA"), meant_as_number("five")
+    ("a decimal comma needs --decimal ','", 'a missing value has no blanks around it', None)
     """
-    if is_number(text):
-        return None
-    if text.strip() in _MISSING:
+    if not is_number(text, decimal) and text.strip() in _MISSING:
         return "a missing value has no blanks around it"
-    comma = is_number(text.replace(",", ".", 1))
-    if comma and re.search(r"^[+-]?[1-9][0-9]{0,2},[0-9]{3}$", text):
-        return "a decimal comma needs --decimal ',', and a comma between thousands has to be taken out"
-    if comma:
-        return "a decimal comma needs --decimal ','"
-    if re.fullmatch(r"[+-]?0[xX][0-9a-fA-F]+", text):
-        return "write hexadecimal numbers as decimal ones"
-    bare = text.translate(_SIGNS)
-    if is_number(bare.replace(",", "")) or is_number(bare.replace(".", "").replace(",", ".")):
-        return "take out all but digits and the decimal point"
-    return None
+    return advice(text, decimal)
 
 
 class Csv(File):
@@ -74,8 +69,9 @@ class Csv(File):
 
     inferred = True
 
-    def __init__(self, path: str, delimiter: str, decimal: str) -> None:
+    def __init__(self, path: str, delimiter: str, decimal: str, marks: Marks) -> None:
         super().__init__(path)
+        self._missing = _MISSING.union(marks.na).difference(marks.keep)
         self.delimiter, self.decimal = delimiter, decimal
         if delimiter == decimal:
             raise ValueError(f"delimiter and decimal are both {decimal!r} in {self.label}; give another --delimiter")
@@ -84,18 +80,47 @@ class Csv(File):
             raise TableError(f"{self.label}: write the ending .gz in small letters")  # as pyarrow wants it
         self.size = self._stamp[0] * (16 if self.zipped else 2)
         self._newlines, self._block = False, _BLOCK  # enough for nearly all files, and fast
+        self._columns: list[str | None] = []
         self._checked = False  # see `_check_quotes`
+        self._given: list[str] = []  # names for pyarrow in the place of the header's
+        self._skipped = 0  # lines, in that case
         header, line = self._header()
         where = f"{self.label}, line {line}"
+        if sum(not name.strip() for name in header) > 1:  # which are several columns of one name
+            self._given = [name if name.strip() else f"\0{j}" for j, name in enumerate(header)]
+            self._skipped = next((start - 1 for start, _ in self._records() if start > line), line)
         schema = self._schema()
-        if schema.names != header:
+        if schema.names != (self._given or header):
             raise TableError(f"{where}: the quotation marks in the column names do not fit together; mend them")
-        names = [name.strip() for name in header]
-        check_names(names, where)
-        self._names = dict(zip(names, header, strict=True))  # as they stand in the file
-        self.kinds = {name: kind_of(field.type) for name, field in zip(names, schema, strict=True)}
+        kinds = [kind_of(type_) for type_ in schema.types]
+        self._columns = self._named([name.strip() for name in header], kinds)
+        self._names = {}  # as pyarrow knows them
+        self.kinds = {}
+        for name, read, kind in zip(self._columns, schema.names, kinds, strict=True):
+            if name is not None:
+                self._names[name], self.kinds[name] = read, kind
+        check_names([name for name in self._columns if name is not None], where)
         if "binary" in self.kinds.values():
-            self._find(names, self.kinds)
+            self._find([*self.kinds], self.kinds)
+
+    def _named(self, header: list[str], kinds: list[str]) -> list[str | None]:
+        """The columns' names. The first columns, where they have none, are a data frame's index, or row names; empty ones
+        without a name, as spreadsheets leave them, have None."""
+        named: list[str | None] = list(header)
+        first = next((j for j, name in enumerate(header) if name), 0)
+        for j in range(first):
+            name = "index" if first == 1 else f"index {j + 1}"
+            while name in header:
+                name += "_"
+            named[j] = name
+            self.index = [*self.index, name]
+        empty = [j for j in range(first, len(header)) if not header[j] and kinds[j] == "empty"]
+        for j in empty:
+            named[j] = None
+        if empty:
+            which = f"columns {', '.join(str(j + 1) for j in empty)} have" if len(empty) > 1 else f"column {empty[0] + 1} has"
+            self.remarks = [f"{self.label}: {which} neither a name nor values: left out"]
+        return named
 
     # The head ---------------------------------------------------------------------------------------------------------------
 
@@ -107,6 +132,8 @@ class Csv(File):
         with self._bytes() as stream:
             head: bytes = stream.read(_BLOCK)
         for mark, name in (
+            (b"\xff\xfe\0\0", "UTF-32, not UTF-8: convert it, for example with iconv -f utf-32 -t utf-8"),
+            (b"\0\0\xfe\xff", "UTF-32, not UTF-8: convert it, for example with iconv -f utf-32 -t utf-8"),
             (b"\xff\xfe", "UTF-16, not UTF-8: convert it, for example with iconv -f utf-16 -t utf-8"),
             (b"\xfe\xff", "UTF-16, not UTF-8: convert it, for example with iconv -f utf-16 -t utf-8"),
             (b"PAR1", "a Parquet file, not CSV: give it the ending .parquet"),
@@ -138,6 +165,16 @@ class Csv(File):
                     f"{where}: the only column would be {shortened(names[0])!r}; if {found} is between the values, say "
                     f"--delimiter {option}"
                 )
+        if len(names) == 1 and names[0].startswith("#"):
+            raise TableError(
+                f"{where}: {shortened(names[0])!r} is taken for the column names; take the lines above these out, as "
+                "tail -n +2 does"
+            )
+        if len(names) == 1 and "  " in names[0].strip():
+            raise TableError(
+                f"{where}: the only column would be {shortened(names[0])!r}; where several blanks are the delimiter, make it "
+                "one character, as tr -s ' ' ',' does"
+            )
         if all(is_number(name.strip()) for name in names) and names != [str(j) for j in range(len(names))]:
             raise TableError(
                 f"{where}: {shortened(', '.join(names))} are numbers; the first line has to name the columns: put one there"
@@ -181,7 +218,7 @@ class Csv(File):
     def _reading(self) -> Any:
         import pyarrow.csv as pc
 
-        return pc.ReadOptions(block_size=self._block)
+        return pc.ReadOptions(block_size=self._block, column_names=self._given, skip_rows=self._skipped)
 
     def _parsing(self) -> Any:
         import pyarrow.csv as pc
@@ -192,7 +229,7 @@ class Csv(File):
         import pyarrow.csv as pc
 
         return pc.ConvertOptions(
-            strings_can_be_null=True, decimal_point=self.decimal, null_values=sorted(_MISSING), column_types=types
+            strings_can_be_null=True, decimal_point=self.decimal, null_values=sorted(self._missing), column_types=types
         )
 
     def decode(self, names: list[str]) -> Iterator[Any]:
@@ -224,7 +261,7 @@ class Csv(File):
         pa = arrow()
         types = {self._names[name]: getattr(pa, _TYPES.get(kind, "string"))() for name, kind in self.kinds.items()}
         form = ds.CsvFileFormat(self._parsing(), convert_options=self._converting(types), read_options=self._reading())
-        schema = pa.schema([(name, types[name]) for name in self._names.values()])
+        schema = pa.schema([(name, types[name]) for name in self._names.values() if name in types])
         fragment = form.make_fragment(self.path, fs.LocalFileSystem())
         found = fragment.scanner(
             schema=schema, columns=[self._names[name] for name in names], batch_readahead=4, batch_size=ROWS
@@ -288,6 +325,7 @@ class Csv(File):
     def _find(self, names: list[str], kinds: dict[str, str]) -> None:
         """Raises TableError with the first line in which something is wrong, or returns where there is none."""
         where: dict[str, int] = {}
+        header, width = True, 0
         for line, record in self._records():
             if not record:
                 continue
@@ -296,9 +334,10 @@ class Csv(File):
                 raise self._not_utf8(line, text)
             if "\0" in text:
                 raise TableError(f"{self.label}, line {line}: a NUL byte, which text does not have: the file is damaged")
-            if not where:
-                where = {name.strip(): j for j, name in enumerate(record)}
+            if header:
+                where = {name: j for j, name in enumerate(self._columns) if name is not None}
                 width = len(record)
+                header = False
                 continue
             if not text.strip() and width > 1:
                 raise TableError(f"{self.label}, line {line}: nothing but blanks; take the line out")
@@ -311,8 +350,8 @@ class Csv(File):
                     raise self._stray(line, name, record[where[name]], kinds[name])
 
     def _reads(self, text: str, kind: str) -> bool:
-        if text in _MISSING or text.strip(" \t") in _MISSING - {""}:
-            return text in _MISSING
+        if text in self._missing or text.strip(" \t") in self._missing - {""}:
+            return text in self._missing
         text = text.strip(" \t")
         if kind == "boolean":
             return text in ("true", "false", "0", "1", "True", "False", "TRUE", "FALSE")
@@ -320,7 +359,7 @@ class Csv(File):
 
     def _stray(self, line: int, name: str, text: str, kind: str) -> TableError:
         wanted = "true or false" if kind == "boolean" else "a number"
-        return TableError(f"{self.label}, line {line}, column {name}: {not_that(text, wanted)}")
+        return TableError(f"{self.label}, line {line}, column {name}: {not_that(text, wanted, self.decimal)}")
 
     def _not_utf8(self, line: int, text: str) -> TableError:
         at = next(i for i, character in enumerate(text) if _damaged(character))
@@ -336,14 +375,21 @@ class Csv(File):
             return super().place(row)
 
 
-def not_that(text: str, wanted: str) -> str:
+def not_that(text: str, wanted: str, decimal: str = ".") -> str:
     """That a value is not what its column has, and what to do."""
-    advice = meant_as_number(text) if wanted == "a number" else None
-    return f"{shortened(text)!r} is not {wanted}; {advice or MEND}"
+    meant = meant_as_number(text, decimal) if wanted == "a number" else None
+    if meant is None and text.strip() in _LIKE_MISSING:
+        meant = f"--na '{text.strip()}' says that it is a missing value"
+    return f"{shortened(text)!r} is not {wanted}; {meant or MEND}"
 
 
 def _reason(why: str) -> str:
-    if "unexpected end" in why or "field larger" in why:
+    if "field larger" in why:
+        return (
+            f"a value longer than {_LONGEST >> 20} MB, perhaps because a quotation mark that opens here is never closed; mend "
+            "the line, or save the table as Parquet"
+        )
+    if "unexpected end" in why:
         return "a quotation mark that opens here is never closed; close it"
     if "expected after" in why:
         return "more text follows a quotation mark that closes; a quotation mark inside of a value is written twice"

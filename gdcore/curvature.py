@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gdcore import sizes
 from gdcore.backends import BACKENDS
 from gdcore.lasso import lasso, solution
 from gdcore.moments import engine_for
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from gdcore.moments import Moments
     from gdcore.tables import Piece
 
-EXPONENTS = 2200  # bins of a histogram of |r| by its power of 2: more than float64 has
-LOWEST = 1100  # the bin of 1/2 ≤ |r| < 1
 _FEW = 0.25  # of the rows: fewer are copied together before their moments are made
 _LITTLE = 1e-4  # damping
 _LEFT = 1e-3  # of the terms of a slope: more of it left than the rounding of small Hessians and slopes makes
@@ -59,8 +58,8 @@ class Local(NamedTuple):
     bias_gradient: Floats | None
     hessian: Floats
     """(k·p, k·p), p = d + 1 with a bias: output by output, the bias last."""
-    sizes: Floats
-    """EXPONENTS sums of s/Σs, of the rows by the power of 2 of |r|; empty where the loss has no kink."""
+    histogram: Floats
+    """The histogram of |r| (`gdcore.sizes`); empty where slopes are not the same far off."""
 
 
 class Step(NamedTuple):
@@ -86,15 +85,6 @@ def measured(
         result.append(_local(flat[at : at + size], part, loss, frame))
         at += size
     return result
-
-
-def width_of_share(local: Local, share: float) -> float:
-    """A width within which about that share of the rows is; where more fit exactly, that of the smallest residual that is not."""
-    chosen = int(np.argmax(np.cumsum(local.sizes) >= share))
-    if chosen == 0:
-        some = np.flatnonzero(local.sizes[1:])
-        chosen = int(some[0]) + 1 if len(some) else LOWEST
-    return float(2.0 ** (chosen - LOWEST))
 
 
 class Frame:
@@ -134,7 +124,7 @@ class Frame:
 
     def bound(self, k: int, curvature: float) -> Floats:
         """c·ZᵀZ/n of k outputs, each by itself."""
-        return np.kron(np.eye(k), curvature * self.plain)
+        return np.asarray(np.kron(np.eye(k), curvature * self.plain), np.float64)
 
     def terms(self, weights: Floats, bias: Floats | None) -> float:
         """How large the terms are that a prediction is the sum of: its rounding is so many times ε."""
@@ -166,7 +156,9 @@ class Frame:
         Where the Hessian is 0 in a direction in which the gradient is not, the model has no minimum: the step then is one with
         a little damping.
         """
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # far from the best weights: such a step is not taken
+        with np.errstate(
+            over="ignore", invalid="ignore", divide="ignore"
+        ):  # far from the best weights: such a step is not taken
             return self._step(local, weights, curvature, damping, backend)
 
     def _step(self, local: Local, weights: Floats, curvature: float, damping: float, backend: Any) -> Step:
@@ -232,8 +224,8 @@ def _pairs(part: Part, loss: Loss) -> list[tuple[int, int]]:
 
 
 def _size(part: Part, loss: Loss) -> int:
-    d, k = part.weights.shape
-    kinks = EXPONENTS if loss.flat else 0
+    d, k = len(part.weights), len(part.outputs)
+    kinks = sizes.BINS if loss.flat else 0
     return 2 + k + k * d + 2 + kinks + len(_pairs(part, loss)) * (2 + d + d * d)
 
 
@@ -242,7 +234,7 @@ def _sums(piece: Piece, n_threads: int, *, backend: str, loss: Loss, parts: list
     kernel = BACKENDS[backend]
     X = piece.X.astype(np.float64, order="C") if piece.X.dtype != np.float64 else piece.X
     s = None if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
-    whole = []
+    whole: list[Any] = []
     for part in parts:
         own = list(part.outputs) if loss.targets != "classes" else [0]
         Y = np.ascontiguousarray(piece.Y[:, own], np.float64)
@@ -259,9 +251,7 @@ def _sums(piece: Piece, n_threads: int, *, backend: str, loss: Loss, parts: list
             r = np.abs(raw - y)[:, 0]
             extra = _extra(r, loss, part.smoothing)
             ones = np.ones(len(r)) if weight is None else weight
-            bins = np.clip(np.frexp(r)[1] + LOWEST, 0, EXPONENTS - 1)
-            bins[r == 0] = 0
-            whole += [[ones.sum(), ones @ extra], np.bincount(bins, weights=ones, minlength=EXPONENTS)]
+            whole += [[ones.sum(), ones @ extra], sizes.counted(r, ones)]
         else:
             whole.append([float(len(x)) if weight is None else weight.sum(), 0.0])
         moments = engine_for(d, backend).moments
@@ -310,10 +300,10 @@ def _local(sums: Floats, part: Part, loss: Loss, frame: Frame) -> Local:
     at = 2 + k + k * d
     counted, extra = sums[at : at + 2]
     at += 2
-    sizes = np.zeros(0)
+    histogram = np.zeros(0)
     if loss.flat:
-        sizes = sums[at : at + EXPONENTS] / total
-        at += EXPONENTS
+        histogram = sums[at : at + sizes.BINS] / total
+        at += sizes.BINS
     p = d + frame.bias
     blocks = np.zeros((k, k, p, p))
     for a, b in _pairs(part, loss):
@@ -340,5 +330,5 @@ def _local(sums: Floats, part: Part, loss: Loss, frame: Frame) -> Local:
         gradient + frame.l2 * W,
         bias_gradient if frame.bias else None,
         frame.hessian(blocks) if part.stride else frame.hessian(loss.bound() * frame.plain[None, None].copy()),
-        sizes,
+        histogram,
     )

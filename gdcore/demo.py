@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from importlib.resources import files
 from time import perf_counter
 from typing import Any
@@ -37,8 +38,9 @@ def run(plot: str | None = None) -> None:
         plots.predictions(x, y, line, gdcore.Linear([0.0], 0.0), ax=axes[0])
         axes[0].set(title="Norris: ozone monitor against reference")
         _draw_celsius(lessons, axes[1:])
+        there = " (replaced)" if os.path.exists(plot) else ""
         figure.savefig(plot)
-        print(f"\nPicture: {plot}")
+        print(f"\nPicture: {plot}{there}")
 
 
 def _fit(*arguments: Any, **options: Any) -> gdcore.Run:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,12 +13,25 @@ from gdcore import dependence
 from gdcore.run import ConditionWarning, ConvergenceWarning, SeparationWarning
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gdcore._types import Floats
     from gdcore.loop import Training
     from gdcore.metric import Metric
 
+_ELSEWHERE: ContextVar[bool] = ContextVar("elsewhere", default=False)
 _NAMED = 5  # columns at most
 _PART = 0.1  # of the largest: columns that take so much part in a separation are named
+
+
+@contextmanager
+def unfinished_told_elsewhere() -> Iterator[None]:
+    """Who calls `gdcore.fit` here tells in words of its own that a run has not converged."""
+    token = _ELSEWHERE.set(True)
+    try:
+        yield
+    finally:
+        _ELSEWHERE.reset(token)
 
 
 def warn(t: Training, status: str, stalled: bool, metric: Metric | None, separating: list[Floats]) -> None:
@@ -30,17 +45,17 @@ def warn(t: Training, status: str, stalled: bool, metric: Metric | None, separat
     if separating:
         warnings.warn(
             f"the classes are separated, {_columns(t, separating)}: there are no best weights, for larger ones are always "
-            "better; those of this model have grown until its loss was as good as it can become. An l2 penalty gives finite ones",
+            "better; those of this model have grown until no loss was left to gain. An l2 penalty gives finite ones",
             SeparationWarning,
             stacklevel=depth,
         )
-    if status != "epochs" or t.tol is None or not t.done:
+    if status != "epochs" or not t.tol or not t.done or _ELSEWHERE.get():
         return
     done = t.first + t.done
     why = "no step lowers the loss any more: rounding ends it" if stalled else "more epochs may help"
     warnings.warn(
-        f"the fit has not converged after {done:,} epoch{'s' if done > 1 else ''}: it is not proved that the loss {t.loss:.6g} "
-        f"is within tol of the best one; {why}",
+        f"the fit has not converged after {done:,} epoch{'s' if done > 1 else ''}: that the loss {t.loss:.6g} is "
+        f"within tol of the best one is not proved; {why}",
         ConvergenceWarning,
         stacklevel=depth,
     )

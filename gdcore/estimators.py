@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import warnings
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from gdcore import losses, threads
+from gdcore import endings, losses, scales, threads
 from gdcore.backends import BACKENDS
 from gdcore.cluster import Cluster, lazy
 from gdcore.models import Linear, probabilities
 from gdcore.moments import Moments, check
 from gdcore.quadratic import Quadratic
 from gdcore.run import ConditionWarning, Epoch, History, Run
-from gdcore.spectrum import Spectrum
+from gdcore.spectrum import Spectrum, spectrum
 from gdcore.train import fit
 
 try:
@@ -49,6 +49,8 @@ class _Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
     _last: Run | None = None
     """Where `_step` goes on; not pickled."""
+    _columns: Moments | None = None
+    """Mean and spread of each column of all chunks that `_step` has seen."""
     _facts: dict[str, Any]
     """What is known of the data, or a function that finds it when it is asked for."""
 
@@ -99,7 +101,7 @@ class _Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         if size is not None and not far:
             size = min(size, len(X))
         model, seed = self._start(like if far else X, outputs, self.warm_start), self._seed()
-        self._last, self._facts, given = None, {}, (X, y, None if s is None else {"sample_weight": s})
+        self._last, self._columns, self._facts, given = None, None, {}, (X, y, None if s is None else {"sample_weight": s})
         if self.early_stopping and held is None:
             from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
 
@@ -107,7 +109,8 @@ class _Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             train, rest = train_test_split(np.arange(len(X)), test_size=share, random_state=seed, stratify=labels)
             held = X[rest], Y[rest], None if s is None else s[rest]
             X, Y, s = X[train], Y[train], None if s is None else s[train]
-        with self._watch(*given) as callback, nullcontext() if far else _finite(X):
+        checked = nullcontext() if far else _finite(X)
+        with self._watch(*given) as callback, checked, endings.unfinished_told_elsewhere():
             run = fit(
                 X, Y, model, loss, self.optimizer, self.lr, self.epochs, l1=self.l1, l2=self.l2, sample_weight=s,
                 batch_size=size, validation=held,
@@ -127,18 +130,40 @@ class _Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _step(self, X: Array, Y: Array, s: Any, loss: losses.Loss, outputs: tuple[int, ...]) -> Self:
-        """One epoch of mini-batches over a chunk; optimizer state, shuffling and epochs go on from the last one."""
-        size = min(32 if self.batch_size is None else self.batch_size, len(X))
+        """One epoch of mini-batches over a chunk; optimizer state, shuffling and epochs go on from the last one.
+
+        With lr="auto" and no penalty the steps are made in columns of mean 0 and spread 1, as all chunks so far tell them, and
+        the weights are given back in X's units. A number for lr, and penalties, are in X's units, and so are the steps then.
+        """
+        size, before = min(32 if self.batch_size is None else self.batch_size, len(X)), self._last
         options: dict[str, Any] = {"sample_weight": s, "batch_size": size, "n_threads": self._threads()}
+        if before is not None:
+            X, Y = X.astype(before.model.weights.dtype, copy=False), Y.astype(before.model.weights.dtype, copy=False)
+        start = self._start(X, outputs, True)
+        scaling, columns = _Scaling(0.0, 1.0), self._columns
+        if isinstance(self.lr, str) and self.l1 == 0 and self.l2 == 0:
+            columns = _each_column(X, s, columns)
+            scaling = _Scaling.of(columns, self.bias)
+        elif before is None:
+            advice = "With a number for lr, or with penalties, partial_fit's steps are in the units of X: scale its columns"
+            scales.warn("partial_fit", X, None, advice, 3)
+        Z, model = scaling.columns(X), scaling.into(start)
         with _finite(X):
-            if self._last is not None:
-                self._last = self._last.resume(X, Y, 1, **options)
+            if before is not None:
+                # In other units the weights are other ones; where nothing is scaled the run goes on from its own.
+                run = before.resume(Z, Y, 1, model=None if Z is X else model, **options)
             else:
-                self._last = fit(
-                    X, Y, self._start(X, outputs, True), loss, self.optimizer or "sgd", self.lr, 1, l1=self.l1, l2=self.l2,
+                run = fit(
+                    Z, Y, model, loss, self.optimizer or "sgd", self.lr, 1, l1=self.l1, l2=self.l2,
                     seed=self._seed(), tol=0.0, precondition=None, method="stream", backend=self.backend, **options,
                 )  # fmt: skip
-        self._keep(self._last)
+        self._last, self._columns = run, columns
+        self._keep(run)
+        found = scaling.undone(run.model)
+        self._name(found.weights, found.bias)
+        if loss.curvature is not None:
+            how = {"sample_weight": s, "backend": self.backend, "n_threads": self._threads()}
+            self._facts["spectrum"] = lambda: spectrum(X, self.bias, loss, self.l2, **how)
         return self
 
     def _keep(self, run: Run) -> None:
@@ -225,7 +250,8 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, _Descent):  # type: ignore[m
     """Linear regression by gradient descent: squared, absolute, Huber's or quantile loss, one target or several.
 
     The objective is the mean loss of the rows (by ``sample_weight``) + l1·‖W‖₁ + (l2/2)·‖W‖²: see `gdcore.losses`. The
-    defaults solve it, on columns of any scale.
+    defaults solve it, on columns of any scale. By default nothing is penalised; a penalty weighs on weights as they are, in
+    the units of X.
 
     Parameters
     ----------
@@ -318,7 +344,9 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, _Descent):  # type: ignore[m
         """Trains with one more chunk of rows.
 
         With "mse" the result is that of one fit to all chunks and to what was fitted before: second moments add up, d² numbers
-        that are kept. With other losses it is one epoch of mini-batches, of 32 rows by default, over the chunk.
+        that are kept. With other losses it is one epoch of mini-batches, of 32 rows by default, over the chunk, on columns of
+        any scale: their means and spreads so far are kept, too, and the steps are made in those units. That is with lr="auto"
+        and no penalties, which are in X's units.
         """
         first, loss = not hasattr(self, "coef_"), self._loss()
         X, Y, s = self._checked(X, y, sample_weight, reset=first)
@@ -347,8 +375,11 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, _Descent):  # type: ignore[m
 class GDClassifier(ClassifierMixin, _Descent):  # type: ignore[misc]
     """Logistic regression by gradient descent, for two classes; for more, softmax. Labels of any kind.
 
-    The objective is the mean log loss of the rows (by ``sample_weight`` and ``class_weight``) + l1·‖W‖₁ + (l2/2)·‖W‖²; the l2
-    of scikit-learn's LogisticRegression(C) is 1/(C·n). Without any l2 classes that a plane separates have no best weights.
+    The objective is the mean log loss of the rows (by ``sample_weight`` and ``class_weight``) + l1·‖W‖₁ + (l2/2)·‖W‖². By
+    default nothing is penalised, so that the units of the columns do not matter; a penalty weighs on weights as they are,
+    which are large where a column's numbers are small. The l2 of scikit-learn's LogisticRegression(C) is 1/(C·n). Classes that
+    a plane separates have no best weights without a penalty: they grow for ever, which is told; some l2, 1e-4 for columns of
+    size 1, ends that.
 
     Parameters
     ----------
@@ -372,7 +403,7 @@ class GDClassifier(ClassifierMixin, _Descent):  # type: ignore[misc]
     """
 
     def __init__(
-        self, *, class_weight: Any = None, l1: float = 0.0, l2: float = 1e-4, bias: bool = True, lr: float | str = "auto",
+        self, *, class_weight: Any = None, l1: float = 0.0, l2: float = 0.0, bias: bool = True, lr: float | str = "auto",
         optimizer: Any = None, batch_size: int | None = None, epochs: int = 1000, tol: float | None = None,
         precondition: str | None = "auto", method: str = "auto", early_stopping: bool = False,
         validation_fraction: float = 0.1, patience: int = 10, random_state: Any = None, n_threads: int | None = None,
@@ -394,6 +425,11 @@ class GDClassifier(ClassifierMixin, _Descent):  # type: ignore[misc]
         super()._name(weights, bias)
         if self._binary:
             self.coef_, self.intercept_ = self.coef_[None], np.atleast_1d(self.intercept_)
+        elif self.l1 == 0 and self.l2 == 0:
+            # What all classes have in common changes no probability, and no penalty says how much of it there is: none.
+            self.coef_, self.intercept_ = (
+                a - a.mean(axis=0, dtype=np.float64).astype(a.dtype) for a in (self.coef_, self.intercept_)
+            )
 
     def _codes(self, y: Array, dtype: Any, name: str = "y") -> Array:
         """The labels' places in classes_, as numbers of X's dtype."""
@@ -458,7 +494,7 @@ class GDClassifier(ClassifierMixin, _Descent):  # type: ignore[misc]
         return self._fit(X, codes, y, s, *self._problem(), held, like)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
-        """Trains with one more chunk of rows: one epoch of mini-batches, of 32 rows by default.
+        """Trains with one more chunk of rows: one epoch of mini-batches, of 32 rows by default, as `GDRegressor.partial_fit`.
 
         The first call must be told all ``classes`` that will come.
         """
@@ -507,6 +543,46 @@ class GDClassifier(ClassifierMixin, _Descent):  # type: ignore[misc]
         raw -= raw.max(axis=1, keepdims=True)
         logs: Array = raw - np.log(np.exp(raw).sum(axis=1, keepdims=True))
         return logs
+
+
+class _Scaling(NamedTuple):
+    """Columns (x − centre)/spread, and what weights of these are as weights of x."""
+
+    centre: Any
+    spread: Any
+
+    @classmethod
+    def of(cls, columns: Moments, bias: bool) -> _Scaling:
+        """To mean 0 and spread 1; without a bias, which would have to follow, to mean square 1. Constant columns stay."""
+        centre = columns.mean if bias else np.zeros_like(columns.mean)
+        spread = np.sqrt(columns.scatter / columns.total + (columns.mean - centre) ** 2)
+        return cls(centre, np.where(spread > 1e-12 * np.abs(centre), spread, 1.0))
+
+    def columns(self, X: Array) -> Array:
+        if np.ndim(self.spread) == 0:
+            return X  # as they are
+        scaled: Array = ((X - self.centre) / self.spread).astype(X.dtype)
+        return scaled
+
+    def into(self, model: Linear) -> Linear:
+        """The model that predicts from the scaled columns what that one predicts from x."""
+        w = model.weights.astype(np.float64)
+        bias = None if model.bias is None else model.bias + (np.ones(len(w)) * self.centre) @ w
+        return Linear((w.T * self.spread).T, bias)
+
+    def undone(self, model: Linear) -> Linear:
+        """The reverse of `into`, in the model's dtype."""
+        w, dtype = (model.weights.astype(np.float64).T / self.spread).T, model.weights.dtype
+        bias = None if model.bias is None else (model.bias - (np.ones(len(w)) * self.centre) @ w).astype(dtype)
+        return Linear(w.astype(dtype), bias)
+
+
+def _each_column(X: Array, s: Any, before: Moments | None) -> Moments:
+    """Means and spreads of these rows and those before."""
+    if s is not None and not s.any():
+        raise ValueError("sample_weight is zero for every row: at least one weight must be positive")
+    found = Moments.of_each_column(X, s)
+    return found if before is None else before + found
 
 
 def _in_dask(estimator: Any, X: Any, method: str) -> Any:

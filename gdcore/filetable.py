@@ -9,19 +9,20 @@ import contextlib
 import difflib
 import functools
 import warnings
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from gdcore import losses
 from gdcore.ahead import Reader, ahead
 from gdcore.columns import EXACT, KINDS, Column, Encoding, Numbers, matrix
-from gdcore.csvfile import MEND
 from gdcore.moments import Moments
-from gdcore.sources import Kept, Source, TableError, open_source
+from gdcore.sources import Kept, Marks, Source, TableError, open_source
 from gdcore.spectrum import MOST_COLUMNS
-from gdcore.survey import Survey
+from gdcore.survey import Mean, Survey, no_mean
 from gdcore.tables import Piece, Table
+from gdcore.written import MEND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -48,18 +49,23 @@ def open_table(
     features: Iterable[str] | None = None,
     exclude: Iterable[str] = (),
     weights: str | None = None,
+    categorical: Iterable[str] = (),
     missing: str = "error",
+    na: Iterable[str] = (),
+    na_keep: Iterable[str] = (),
+    unseen: str = "base",
     test_size: float = 0.0,
     seed: int = 0,
     delimiter: str | None = None,
-    decimal: str = ".",
+    decimal: str | None = None,
+    index: str = "drop",
     cache: Path | None = None,
     progress: Callable[[int], Any] | None = None,
 ) -> FileTable:
     """A table in CSV, Parquet or .npy files, for `fit`, `spectrum` and ``predict``; it may be larger than memory.
 
     Numbers stay as they are, booleans become 0 and 1, text becomes categories: a column of X for each value but the
-    commonest.
+    commonest. Text that is numbers in one writing only, as $1,200 or 70 kg or (12), becomes numbers, with a warning.
 
     Parameters
     ----------
@@ -76,15 +82,28 @@ def open_table(
         Columns that are left out.
     weights : str, optional
         The column of the rows' weights.
+    categorical : list of str
+        Columns of codes: their numbers are names, as those of postal districts are, and become categories.
     missing : {"error", "drop", "mean"}
         What becomes of a missing value: an error, its row is left out, or the mean of the column over the training rows
-        stands for it.
+        stands for it. With "mean", a missing text is a category of its own, and rows without a target are left out.
+    na : list of str
+        What else stands for a missing value, in text and as a number: ``["?", "-999"]``.
+    na_keep : list of str
+        Texts that are values and no missing ones in CSV, where by custom they are: ``["NA"]`` for Namibia.
+    unseen : {"base", "empty", "error"}
+        What ``gdcore predict`` does, with a model that has been trained on this table, about a category that is not in it: it
+        counts as its column's commonest, its row has no prediction, or it is an error.
     test_size : float
         The share of rows that do not train, drawn by ``seed``: they are the table's ``held_out``.
     seed : int
         ≥ 0.
     delimiter, decimal : str
-        Of CSV. Default: a comma (in .tsv files a tabulator), and a point.
+        Of CSV. Default: a comma (in .tsv files a tabulator), and a point. Where the decimal point is given, the other one of
+        point and comma may stand between thousands: 1,234 has two meanings otherwise.
+    index : {"drop", "keep"}
+        What becomes of a data frame's index, which pandas writes into Parquet, and of first columns without a name in CSV,
+        which are an index or row names: they are left out, unless they are asked for by their name, or kept.
     cache : path, optional
         A folder for the decoded columns, as large as the table, so that later passes do not decode again. Tables of up to
         128 MB are kept in memory.
@@ -114,18 +133,29 @@ def open_table(
     given = None if loss is None else losses.get(loss)
     if missing not in ("error", "drop", "mean"):
         raise ValueError(f"missing must be 'error', 'drop' or 'mean', found {missing!r}")
+    if unseen not in ("base", "empty", "error"):
+        raise ValueError(f"unseen must be 'base', 'empty' or 'error', found {unseen!r}")
+    if index not in ("drop", "keep"):
+        raise ValueError(f"index must be 'drop' or 'keep', found {index!r}")
     if not 0 <= test_size < 1:
         raise ValueError(f"test_size must be at least 0 and less than 1, found {test_size}")
-    source = open_source(paths, delimiter, decimal)
+    source = open_source(paths, delimiter, decimal, Marks(tuple(na), tuple(na_keep)))
     features, exclude = None if features is None else list(features), list(exclude)
+    codes = list(categorical)
     asked: dict[str, list[Any]] = {"target": [target], "weights": [weights], "features": features or [], "exclude": exclude}
+    for name in codes:
+        if name not in source.kinds:
+            raise TableError(unknown(name, source, " (categorical)"))
+        if name not in (target, weights, *exclude):
+            source.read_as(name, "category")
     for role, names in asked.items():
         for name in names:
             if name is not None and name not in source.kinds:
                 raise TableError(unknown(name, source, f" ({role})"))
     _check_roles(asked, source)
     own = [name for name in (target, weights) if name is not None]
-    left_out = {*own, *exclude}
+    labels = [name for name in source.index if index == "drop" and name not in (*own, *exclude, *(features or ()))]
+    left_out = {*own, *exclude, *labels}
     used = [name for name in features or source.kinds if name not in left_out]
     if not used:
         raise TableError(f"{source.label}: no column is left to learn from; the table needs another than the target")
@@ -138,8 +168,13 @@ def open_table(
     if weights is not None and source.kinds[weights] == "date":
         raise TableError(f"{source.label}: column {weights} holds dates, and weights are numbers; give another one")
     table = FileTable(Kept(source, [*used, *own], cache), missing, test_size, seed)
+    table.notes += source.remarks
+    if labels:
+        which = f"column {labels[0]} is" if len(labels) == 1 else f"columns {', '.join(labels)} are"
+        what = f"{which} the rows' index, which tells nothing, and left out; --index keep takes it as well"
+        table.notes.append(f"{source.label}: {what}")
     table.progress = progress
-    table.settle(used, target, weights, given)
+    table.settle(used, target, weights, given, unseen, frozenset(codes))
     return table
 
 
@@ -181,6 +216,13 @@ class FileTable(Table):
         The rows that do not train.
     dropped : int
         How many rows the last pass left out because a value was missing.
+    gaps : dict
+        In how many rows of the last pass each column had no value; columns without such rows are not there. Not known with
+        ``missing="mean"`` of the columns that have one.
+    unseen : {"base", "empty", "error"}
+        What becomes of categories that `encoding` does not know: see `open_table`. The table that it is made of has none.
+    strange : dict
+        Of the last pass, for each column that had them: the categories that it does not know.
     notes : list of str
         What is odd in the values; it is warned of as well.
     seen : Glance
@@ -199,6 +241,9 @@ class FileTable(Table):
         self.source, self.missing, self.test_size, self.seed = source, missing, test_size, seed
         self.held_out: HeldOut | None = HeldOut(self) if test_size else None
         self.dropped = 0
+        self.gaps: dict[str, int] = {}
+        self.unseen = "error"
+        self.strange: dict[str, Strange] = {}
         self.notes: list[str] = []
         self.progress: Callable[[int], Any] | None = None
         self.seen = Glance(target_only=True)
@@ -206,7 +251,15 @@ class FileTable(Table):
         self._warned = 0
         self._constant: dict[str, Any] | None = {}  # see `_note_constant`; None after the first pass
 
-    def settle(self, used: list[str], target: str | None, weights: str | None, loss: losses.Loss | None) -> None:
+    def settle(
+        self,
+        used: list[str],
+        target: str | None,
+        weights: str | None,
+        loss: losses.Loss | None,
+        unseen: str,
+        codes: frozenset[str],
+    ) -> None:
         """Decides what becomes of the columns; with a pass over those that have to be seen for it, where there are any."""
         kinds, where = self.source.kinds, self.source.label
         text = [name for name in used if kinds[name] in ("text", "date")]
@@ -216,19 +269,19 @@ class FileTable(Table):
         counted = [*text, weights] if weights is not None and kinds[weights] == "text" else text
         drop = self.missing == "drop"
         means = [name for name in used if name not in text] if self.missing == "mean" else []
-        survey = Survey(self.source, counted, goal, loss, drop, means)
+        survey = Survey(self.source, counted, goal, loss, drop, self.missing == "mean", means)
+        survey.categorical = codes
         small = self.kept  # then the pass is not in vain
         every = bool(counted or goal) and (small or drop)
         if counted or goal or means:
             own = [name for name in (target, weights) if name is not None]
             start = 0
             for batch in self.source.batches(
-                [*used, *own] if every else [*dict.fromkeys([*counted, *means, *([goal] if goal else [])])]
+                [*used, *own]
+                if every
+                else [*dict.fromkeys([*counted, *means, *([target] if target and (goal or means) else [])])]
             ):
-                trains = None
-                if means and self.test_size:
-                    trains = ~held_out(start, batch.num_rows, self.test_size, self.seed)
-                survey.add(batch, trains)
+                survey.add(batch, self._trains(batch, start, target) if means else None)
                 start += batch.num_rows
                 if self.progress is not None:
                     self.progress(batch.num_rows)
@@ -238,13 +291,25 @@ class FileTable(Table):
             survey.check_meant(weights, survey.counts[weights])
             raise TableError(f"{where}: column {weights} is text, and weights are numbers; give another one")
         if drop and every and not survey.rows:
-            raise self._all_missing()
+            raise self._all_missing(survey.gaps, used)
         columns, features = [survey.column(name) for name in used], set(used)
+        if self.missing == "mean":
+            columns = self._with_means(columns, target)
         if survey.wrong:
             advice = f"leave out with --exclude {','.join(survey.wrong)}"
             raise TableError(f"{where}: {'; '.join(survey.wrong.values())}; {advice}", survey.wrong)
         others = [name for name in kinds if name not in features]
-        self.take(Encoding(columns, None if target is None else survey.target(target), weights, self.missing, others))
+        self.take(
+            Encoding(
+                columns,
+                None if target is None else survey.target(target),
+                weights,
+                self.missing,
+                others,
+                unseen,
+                self.source.marks,
+            )
+        )
         self.notes += survey.notes
         self._constant = {column.name: column.base for column in columns if column.kind == "category" and not column.values}
         _check_width(self.source, len(self.names))
@@ -255,6 +320,33 @@ class FileTable(Table):
         if self.held_out is not None:
             self.held_out.seen.target_only = self.loss.name != "mse" or len(self.names) > _MOMENTS
 
+    def _trains(self, batch: Any, start: int, target: str | None) -> Array:
+        """Which rows train: they are not held out, and have a target."""
+        trains = np.ones(batch.num_rows, bool)
+        if self.test_size:
+            trains &= ~held_out(start, batch.num_rows, self.test_size, self.seed)
+        if target is not None:
+            trains &= batch.column(target).is_valid().to_numpy(zero_copy_only=False)
+        return trains
+
+    def _with_means(self, columns: list[Column], target: str | None) -> list[Column]:
+        """The columns with the means of those that are numbers in text, which is known only now."""
+        written = {column.name: Mean(column) for column in columns if column.writing is not None}
+        if not written:
+            return columns
+        start = 0
+        for batch in self.source.batches([*written, *([] if target is None else [target])]):
+            trains = self._trains(batch, start, target)
+            for name, mean in written.items():
+                mean.add(batch.column(name), trains)
+            start += batch.num_rows
+        means = {name: mean.value for name, mean in written.items()}
+        for name in (name for name, mean in means.items() if mean is None):
+            raise TableError(
+                f"{self.source.label}: {no_mean(name)}; leave it out with --exclude {name}", {name: no_mean(name)}
+            )
+        return [replace(column, mean=means.get(column.name, column.mean)) for column in columns]
+
     def take(self, encoding: Encoding) -> None:
         """Takes an encoding as it is: `Table`'s attributes follow from it."""
         self.encoding, self.names = encoding, encoding.names
@@ -262,7 +354,14 @@ class FileTable(Table):
         self.classes = len(self.labels) or None
         self.target_shape = () if encoding.target else (0,)
         self.weighted = encoding.weights is not None
-        self.rows = None if self.test_size or self.missing == "drop" else self.source.rows
+        self.rows = (
+            None
+            if self.test_size or self.missing == "drop" or (self.missing == "mean" and encoding.target)
+            else self.source.rows
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_reader": None}  # a thread is not pickled
 
     def card(self) -> dict[str, Any]:
         """How the columns became numbers: a model that has been trained on this table keeps it, for ``gdcore predict``."""
@@ -326,7 +425,7 @@ class FileTable(Table):
     def both(self, train: bool = True, test: bool = True) -> Iterator[tuple[Piece | None, Piece | None]]:
         """All rows in their order: those that train, and those that are held out, where they are wanted."""
         dropped = 0
-        for start, numbers, keep in self._numbers():
+        for start, numbers, keep, _ in self._numbers():
             trains = keep
             if self.test_size:
                 held = held_out(start, len(numbers[0]), self.test_size, self.seed)
@@ -339,32 +438,48 @@ class FileTable(Table):
             )
         self.dropped = dropped
 
-    def matrices(self) -> Iterator[tuple[Floats, Array | None]]:
-        """X of the rows without a missing value, and which these are (None: all); for a table without a target."""
-        for _, numbers, keep in self._numbers():
-            yield self._piece(numbers, keep).X, keep
+    def matrices(self, beside: Iterable[str] = ()) -> Iterator[tuple[Floats, Array | None, Any]]:
+        """For a table without a target: X of the rows without a missing value, which these are (None: all), and of all rows
+        a RecordBatch of the columns ``beside``."""
+        beside = list(beside)
+        for _, numbers, keep, batch in self._numbers(beside):
+            yield self._piece(numbers, keep).X, keep, batch.select(beside)
 
-    def _numbers(self) -> Iterator[tuple[int, list[Floats], Array | None]]:
-        """For some rows at a time: the first one's number, the columns' numbers, and which rows have no missing value."""
+    def _numbers(self, beside: Iterable[str] = ()) -> Iterator[tuple[int, list[Floats], Array | None, Any]]:
+        """For some rows at a time: the first one's number, the columns' numbers, which rows have no missing value, and the
+        rows as they were read, with the columns ``beside`` among theirs."""
         encoding = self.encoding
         read = list(encoding.columns)
         read += [encoding.target.column] if encoding.target else []
         read += [Column(encoding.weights, "number")] if encoding.weights else []
         start = some = 0
-        for batch in self._batches([column.name for column in read]):
-            found = [column.numbers(values) for column, values in zip(read, batch.columns, strict=True)]
-            gone = functools.reduce(_either, (numbers.missing for numbers in found))
+        gaps = dict.fromkeys((column.name for column in read), 0)
+        self.strange = {}
+        for batch in self._batches([*dict.fromkeys([*(column.name for column in read), *beside])]):
+            found = [column.numbers(batch.column(j)) for j, column in enumerate(read)]
+            # Where features are filled, a row without a target is left out.
+            targets = len(encoding.columns) if encoding.target and self.missing == "mean" else None
+            gone = functools.reduce(_either, (numbers.missing for j, numbers in enumerate(found) if j != targets), None)
             if gone is not None and self.missing != "drop":
                 self._report_missing(batch, read, start)
+            if targets is not None:
+                gone = _either(gone, found[targets].missing)
+            for column, part in zip(read, found, strict=True):
+                gaps[column.name] += 0 if part.missing is None else int(part.missing.sum())
+            strange = self._strange(batch, read, found, gone, start)
+            gone = _either(gone, strange if self.unseen == "empty" else None)
             keep = None if gone is None else ~gone
             some += batch.num_rows if keep is None else int(keep.sum())
             self._examine(batch, read, found, keep, start)
             if self.progress is not None:
                 self.progress(batch.num_rows)
-            yield start, [numbers.values for numbers in found], keep
+            yield start, [numbers.values for numbers in found], keep, batch
             start += batch.num_rows
         if start and not some and encoding.target is not None:
-            raise self._all_missing()
+            raise self._all_missing(gaps, [column.name for column in encoding.columns])
+        self.gaps = {name: count for name, count in gaps.items() if count}
+        if self._constant is not None and encoding.target is not None and some * 2 < start:
+            self._note_dropped(start - some, start)
         self._note_constants()
         self._constant = None
 
@@ -388,8 +503,17 @@ class FileTable(Table):
         Y = encoding.target.classes(numbers[d])[:, None] if encoding.target else np.empty((len(X), 0))
         return Piece(X, Y.astype(np.float64, copy=False), numbers[-1].astype(np.float64) if encoding.weights else None)
 
-    def _all_missing(self) -> TableError:
-        return TableError(f"{self.source.label}: every row has a missing value; leave out the columns with many, by --exclude")
+    def _all_missing(self, gaps: dict[str, int], features: list[str]) -> TableError:
+        where, names = _where_missing(gaps, features)
+        advice = f"leave such columns out by --exclude {names}" if names else "fill it in"
+        return TableError(f"{self.source.label}: every row has a missing value, {where}; {advice}")
+
+    def _note_dropped(self, dropped: int, rows: int) -> None:
+        where, names = _where_missing(self.gaps, [column.name for column in self.encoding.columns])
+        what = f"{dropped:,} of {rows:,} rows are left out because a value is missing, {where}"
+        self.notes.append(
+            f"{self.source.label}: {what}" + (f"; --exclude {names} leaves columns out instead" if names else "")
+        )
 
     # What is checked -------------------------------------------------------------------------------------------------------
 
@@ -400,13 +524,13 @@ class FileTable(Table):
             values = numbers.values
             own = j >= len(encoding.columns)
             if column.kind == "category":
-                some = ", ".join([str(column.base), *column.values[:5]]) + (", …" if column.values[5:] else "")
-                unknown = values < 0 if keep is None else (values < 0) & keep
-                if unknown.any():
-                    row = int(np.argmax(unknown))
-                    what = f"{batch.column(j)[row].as_py()!r} is none of {some}, which the model knows; {MEND}"
-                    raise TableError(f"{self.source.place(start + row)}, column {column.name}: {what}")
                 continue
+            if column.writing is not None and batch.schema.field(j).type == "string":
+                self._no_number(batch, j, column, values, keep, start)
+            if column.kind == "boolean" and not own and batch.schema.field(j).type != "bool":
+                raw = batch.column(j).to_numpy(zero_copy_only=False)
+                wrong = (raw != 0) & (raw != 1) & ~np.isnan(raw)
+                self._no(wrong, keep, start, column, "neither true nor false, nor 1 nor 0; " + MEND)
             if not numbers.finite:
                 self._no(~np.isfinite(values), keep, start, column, f"an infinite number; {MEND}")
             if own and column.name == encoding.weights:
@@ -419,6 +543,34 @@ class FileTable(Table):
                     self._note_constant(self._constant, column.name, values if keep is None else values[keep])
                 if column.kind == "integer":
                     self._note_rounded(column, values, start)
+
+    def _strange(self, batch: Any, read: list[Column], found: list[Numbers], gone: Array | None, start: int) -> Array | None:
+        """Which rows, of those that are not gone, have a category that its column does not know; they are counted."""
+        strange = None
+        for j, (column, numbers) in enumerate(zip(read, found, strict=True)):
+            if column.kind != "category" or not (numbers.values < 0).any():
+                continue
+            unknown = numbers.values < 0 if gone is None else (numbers.values < 0) & ~gone
+            if not unknown.any():
+                continue
+            strange = _either(strange, unknown)
+            value = batch.column(j)[int(np.argmax(unknown))].as_py()
+            if self.unseen == "error":
+                some = ", ".join([str(column.base), *column.values[:5]]) + (", …" if column.values[5:] else "")
+                what = f"{value!r} is none of {some}, which the model knows; {MEND}"
+                place = self.source.place(start + int(np.argmax(unknown)))
+                raise TableError(f"{place}, column {column.name}: {what}, or take --unseen base or empty")
+            count, value = self.strange.get(column.name, (0, value))
+            self.strange[column.name] = Strange(count + int(unknown.sum()), value)
+        return strange
+
+    def _no_number(self, batch: Any, j: int, column: Column, values: Array, keep: Array | None, start: int) -> None:
+        """Text that is not written as the column's numbers are."""
+        wrong = np.isnan(values) if keep is None else np.isnan(values) & keep
+        if wrong.any():
+            row, unit = int(np.argmax(wrong)), column.writing.unit if column.writing else ""
+            what = f"{batch.column(j)[row].as_py()!r} is not a number" + (f" in {unit}" if unit else "")
+            raise TableError(f"{self.source.place(start + row)}, column {column.name}: {what}; {MEND}")
 
     def _no(self, wrong: Array, keep: Array | None, start: int, column: Column, what: str) -> None:
         wrong = wrong if keep is None else wrong & keep
@@ -450,8 +602,10 @@ class FileTable(Table):
     def _report_missing(self, batch: Any, read: list[Column], start: int) -> None:
         """Names the first value that is missing."""
         first: tuple[int, Column] | None = None
-        for column, values in zip(read, batch.columns, strict=True):
-            missing = column.numbers(values).missing
+        for j, column in enumerate(read):
+            if self.missing == "mean" and self.encoding.target is not None and j == len(self.encoding.columns):
+                continue
+            missing = column.numbers(batch.column(j)).missing
             if missing is not None and (first is None or np.argmax(missing) < first[0]):
                 first = int(np.argmax(missing)), column
         assert first is not None
@@ -459,11 +613,19 @@ class FileTable(Table):
         feature = column in self.encoding.columns
         what = "the row's weight is missing" if column.name == self.encoding.weights else "the target is missing"
         if feature:
-            what = "a value is missing" + (", and text has no mean" if self.missing == "mean" else "")
+            what = "a value is missing" + (", and none was when the model was trained" if self.missing == "mean" else "")
         advice = "--missing drop leaves such rows out"
-        if feature and self.missing == "error" and column.kind != "category":
-            advice += ", --missing mean puts the column's mean there"
+        if feature and self.missing == "error":
+            what_else = "makes it a category of its own" if column.kind == "category" else "puts the column's mean there"
+            advice += f", --missing mean {what_else}"
         raise TableError(f"{self.source.place(start + row)}, column {column.name}: {what}; {self.advice or advice}")
+
+
+class Strange(NamedTuple):
+    """Categories that a column does not know: in how many rows, and the first of them."""
+
+    rows: int
+    value: str
 
 
 class HeldOut(Table):
@@ -541,6 +703,14 @@ class Glance:
             X, Y = np.concatenate([self.sample.X, X]), np.concatenate([self.sample.Y, Y])
         best = np.sort(np.argsort(marks, kind="stable")[: self.size])
         self.marks, self.sample = marks[best], Piece(X[best], Y[best], None)
+
+
+def _where_missing(gaps: dict[str, int], features: list[str]) -> tuple[str, str]:
+    """Up to three columns that have the most missing values, with their counts; the features among them, for an option."""
+    most = sorted(gaps, key=lambda name: -gaps[name])[:3]
+    most = [name for name in most if gaps[name] * 2 > gaps[most[0]]]
+    where = ", ".join(f"{gaps[name]:,} of them in column {name}" for name in most)
+    return where, ",".join(name for name in most if name in features)
 
 
 def _either(one: Array | None, other: Array | None) -> Array | None:

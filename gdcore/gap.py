@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore import certificate
+from gdcore import certificate, sizes
 from gdcore.backends import BACKENDS
 from gdcore.certificate import divergence, shares, sigmoid
-from gdcore.curvature import Frame, Part, measured, width_of_share
+from gdcore.curvature import Frame, Part, measured
 from gdcore.tables import fold
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def bound(problem: Any, weights: Array, bias: Array | None, anchors: list[Part] 
                 starts = [anchors[i]]
             elif loss.curvature is None:
                 [local] = measured(*rows, problem.options.backend, loss, [here._replace(smoothing=1.0)], frame)
-                starts = [here._replace(smoothing=width_of_share(local, share)) for share in (0.5, 0.1, 0.02)]
+                starts = [here._replace(smoothing=sizes.width_of_share(local.histogram, share)) for share in (0.5, 0.1, 0.02)]
             else:
                 starts = [here]
             found = []

@@ -101,11 +101,11 @@ def solution(B: Array, right: Array) -> Floats:
         if pivots.min(initial=1.0) ** 2 > 1e-10:
             x = np.linalg.solve(S, flat)
             x += np.linalg.solve(S, flat - S @ x)  # digits that elimination has lost
-            return (x / scale[:, None]).reshape(right.shape)  # type: ignore[no-any-return]
+            return np.asarray((x / scale[:, None]).reshape(right.shape))
     except np.linalg.LinAlgError:
         pass
     values, vectors = np.linalg.eigh(S)
     kept = values > max(10, len(S)) * _EPS * values[-1]
     vectors = vectors[:, kept]
     x = vectors @ (vectors.T @ flat / values[kept][:, None])
-    return (x / scale[:, None]).reshape(right.shape)  # type: ignore[no-any-return]
+    return np.asarray((x / scale[:, None]).reshape(right.shape))

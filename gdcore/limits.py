@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 _CARRIED = "The run up to there is .run of this error."
 _SMALL = 100_000  # numbers in X up to which all rows are looked at
 _STEPS = 8  # of Lanczos: its value lies below λmax, and so what is past 2 over it is past the limit
-_MARGIN = 1.01  # a loss so many times that of the all-zero model lies above it
+_ABOVE = 1.01  # a loss so many times another lies above it
+_NOISE = 2.0  # of batches whose lr gdcore chose, which end in the noise around the best weights
 
 
 class Limit(NamedTuple):
@@ -226,10 +227,11 @@ def _sizes(t: Training) -> str:
 
 def ended(t: Training, run: Run) -> None:
     """Warns of a run that has ended above the loss of the all-zero model, and above that of its start."""
-    if run.status == "interrupted" or not t.done or run.loss <= _MARGIN * t.begun:
+    margin = _NOISE if t.auto and t.batches else _ABOVE
+    if run.status == "interrupted" or not t.done or run.loss <= margin * t.begun:
         return
     zeros = t.objective_of_zeros()
-    if run.loss <= _MARGIN * zeros or run.loss <= _MARGIN * t.objective_at(*t.model.parameters(t.X.dtype)):
+    if run.loss <= margin * zeros or run.loss <= margin * t.objective_at(*t.model.parameters(t.X.dtype)):
         return
     if t.auto:
         advice = f"gdcore chose the learning rate: {_sizes(t)}"

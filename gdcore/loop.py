@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import math
 import time
-import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gdcore import endings, gap, limits, losses, optimizers, rows, schedules
+from gdcore import endings, fingerprints, gap, limits, losses, optimizers, rows, scales, schedules
 from gdcore.arguments import Options, integer, number
 from gdcore.backtracking import Backtracking
 from gdcore.closed import Closed
@@ -22,7 +22,7 @@ from gdcore.nesterov import SMOOTHING, Nesterov
 from gdcore.newton import Newton, Numbers
 from gdcore.problem import GRAM_COLUMNS, Problem
 from gdcore.quadratic import rows_like
-from gdcore.run import DivergenceError, Epoch, History, Method, Run
+from gdcore.run import MOST_EPOCHS, DivergenceError, Epoch, History, Method, Run
 from gdcore.spectrum import Spectrum
 from gdcore.stream import EPOCHS_PER_CALL, Solved, Stream
 
@@ -293,6 +293,8 @@ class Training(Problem):
                 raise ValueError(f"epochs must be a number, or increasing numbers for method 'exact', found {epochs!r}")
             epochs = asked[-1]
         in_all = epochs = integer(epochs, "epochs", 0)
+        if epochs > (most := MOST_EPOCHS - (int(history.epoch[-1]) if len(history) else 0)):
+            raise ValueError(f"epochs must be at most {most}, found {epochs}")
         stored = None if keeper is None else keeper.open(self)
         if stored is not None:
             history, state, kept = stored.history, stored.state, stored.method
@@ -314,6 +316,8 @@ class Training(Problem):
         self.begun = self.loss
         if not self.auto:
             limits.warn(self, in_all)
+        if not self.linear and not len(history):
+            scales.warn_network(self)
         if stored is not None:
             self.loss, self.norm, self.ceiling = stored.loss, stored.norm, stored.ceiling
         elif self.limit is not None and self.lr is not None and self.lr > self.limit.lr:
@@ -329,14 +333,36 @@ class Training(Problem):
             status = "early_stopped"  # a signal struck before that was said
         if keeper is not None:
             keeper.begin(self, stored)
-        status = self._descend(epochs, status, keeper)
-        stalled = status == "stalled"
-        if stalled:
-            status = "epochs"  # no step lowers the loss: rounding ends it
+        stalled, diverged = False, None
+        try:
+            status = self._descend(epochs, status, keeper)
+            stalled = status == "stalled"
+            status = "epochs" if stalled else status  # no step lowers the loss: rounding ends it
+            if keeper is not None and status != "diverged":
+                keeper.finish(self, status)
+            status, diverged = self._conclude(status)
+            run = self._result("epochs" if status == "diverged" else status)
+        except KeyboardInterrupt:
+            # Whatever it struck, after the last epoch as well: what was done is the run.
+            status = "interrupted"
+            self._only_whole_epochs()
+            if keeper is not None:
+                keeper.finish(self, "interrupted")
+            run = self._result("interrupted")
+        metric = self.stepper.metric if self.preconditioned and self.precondition == "gram" else None
+        separating = list(self.stepper.separating.values()) if self.newton else []
+        self.stepper = None  # it refers to this
+        if diverged is not None:
+            raise DivergenceError(diverged, run)
+        if status != "interrupted":
+            limits.ended(self, run)
+            endings.warn(self, status, stalled, metric, separating)
+        return run
+
+    def _conclude(self, status: str) -> tuple[str, str | None]:
+        """The passes after the last epoch: the status, and what is to be said where the run has diverged."""
         if status == "diverged" and not self.done:
             self.check_start()  # the first epoch: the data may be to blame
-        if keeper is not None and status != "diverged":
-            keeper.finish(self, status)
         if self.batches:
             self.loss = self.objective_at(self.state.weights, self.state.bias)
             if self.tol is None:
@@ -348,19 +374,29 @@ class Training(Problem):
             self.passes, self.engine_now = (self.X, self.Y, self.sample_weight), self.engine
             weights, bias = self._final(self.state.weights, self.state.bias)
             self.take(self.evaluated(weights, bias))
-        if status == "diverged":
-            message = limits.diverged(self)
-            self.anchors = None
-            self.stepper = None
-            raise DivergenceError(message, self._result("epochs"))
-        self.anchors = self.stepper.parts(self.state) if self.newton else None
-        metric = self.stepper.metric if self.preconditioned and self.precondition == "gram" else None
-        separating = list(self.stepper.separating.values()) if self.newton else []
-        self.stepper = None  # it refers to this
-        run = self._result(status)
-        limits.ended(self, run)
-        endings.warn(self, status, stalled, metric, separating)
-        return run
+        if self.newton and self.X.dtype != np.float64:
+            status = self._as_rounded(status)
+        diverged = limits.diverged(self) if status == "diverged" else None
+        best = self._best()
+        self.told = (self.loss, self.norm) if best is None else (self.objective_at(*best), math.nan)
+        return status, diverged
+
+    def _as_rounded(self, status: str) -> str:
+        """The loss of the weights in X's dtype; where rounding makes it worse than that of weights of 0, they become 0."""
+        self.loss = self.objective_at(*self._final(self.state.weights, self.state.bias))
+        zeros = self.objective_of_zeros()
+        if self.loss <= zeros * (1 + float(np.finfo(self.X.dtype).eps)) or not self.done:
+            return status
+        bias = self.state.bias
+        self.state.weights, self.state.bias = 0 * self.state.weights, None if bias is None else 0 * bias
+        self.loss = zeros
+        return "epochs" if status == "converged" else status
+
+    def _best(self) -> tuple[Array, Array | None] | None:
+        """The best parameters on the validation data, where patience has it look for them."""
+        if self.patience is None or self.state.best[0] == math.inf:
+            return None
+        return self._final(*self.state.best[1:])
 
     def fresh_state(self, method: str) -> _State:
         """The state before the first epoch."""
@@ -396,8 +432,9 @@ class Training(Problem):
             status = "interrupted"
             self._settle()
         finally:
-            for watcher in watchers:
-                watcher.close(self)
+            with contextlib.ExitStack() as all_of_them:  # whatever becomes of one
+                for watcher in reversed(watchers):
+                    all_of_them.callback(watcher.close, self)
         return status
 
     def _reached_at_start(self) -> bool:
@@ -409,14 +446,20 @@ class Training(Problem):
             return self.reached(self.stepper.metric, self.state.scalars[SMOOTHING])
         return self.reached(None)
 
-    def _settle(self) -> None:
-        """After a signal: the history is as long as the state is old, and tells of the last epoch what it tells of others."""
-        state = self.state
+    def _only_whole_epochs(self) -> None:
+        """After a signal: the history is as long as the state is old."""
         if isinstance(self.stepper, Stream):
             self.stepper.undo()
         elif not isinstance(self.stepper, Closed):
             for columns, counted in self.pieces[-1:]:
-                counted[0] = max(0, min(columns.shape[1], self.first + state.done - int(columns[5, 0]) + 1))
+                counted[0] = max(0, min(columns.shape[1], self.first + self.state.done - int(columns[5, 0]) + 1))
+        piece = self._last_piece()
+        if piece is not None:
+            self.loss, self.norm = (float(v) for v in piece[0][:2, piece[1]])
+
+    def _settle(self) -> None:
+        """After a signal between two epochs: the history tells of the last epoch what it tells of others."""
+        self._only_whole_epochs()
         piece = self._last_piece()
         if piece is None:
             return
@@ -639,33 +682,58 @@ class Training(Problem):
         later = history_of(self.pieces)
         if len(later):
             history = history + later if len(history) else later
-        weights, bias = self._final(self.state.weights, self.state.bias)
-        loss_now, norm_now = self.loss, self.norm
-        if self.patience is not None and self.state.best[0] < math.inf:
-            _, weights, bias = self.state.best
-            weights, bias = self._final(weights, bias)
-            loss_now, norm_now = self.objective_at(weights, bias), math.nan
+        best = self._best()
+        weights, bias = best or self._final(self.state.weights, self.state.bias)
+        told = self.told
+        if told is None:
+            told = (math.nan, math.nan) if self.batches or best is not None else (self.loss, self.norm)
         model: Any = self.model.with_parameters(weights, bias)
         model.loss = self.loss_function
         if self.table and (card := self.X.card()) is not None:
             model.columns, model.card = list(self.X.names), card
         self._free()
-        return Run(model, history, status, self.method, loss_now, norm_now, self._resume, self._facts(weights, bias))
+        return Run(model, history, status, self.method, *told, self._resume, self._facts(weights, bias))
 
     def _facts(self, weights: Array, bias: Array | None) -> dict[str, Callable[[], Any]]:
         """What a run tells when it is asked, because it costs passes."""
         known = self.loss_function.curvature is not None and self.linear
-        anchors = self.anchors
-        return {
-            "gap": lambda: self._gap_later(weights, bias, anchors),
-            "spectrum": lambda: self.spectrum if known else None,
-        }
+        marks = self._marks()
+        anchors = self.stepper.parts(self.state) if self.newton else None
+
+        def gap_later() -> float | None:
+            self._check_unchanged(marks)
+            return self._gap_later(weights, bias, anchors)
+
+        def spectrum_later() -> Spectrum | None:
+            if known and not {"spectrum", "moments"} & vars(self).keys():
+                self._check_unchanged(marks)
+            return self.spectrum if known else None
+
+        return {"gap": gap_later, "spectrum": spectrum_later}
+
+    def _marks(self) -> dict[str, Any]:
+        """By what it is noticed that the caller has changed the data; files have stamps of their own, Dask's do not change."""
+        if self.table:
+            return {}
+        return fingerprints.marks({"X": self.X, "Y": self.Y, "sample_weight": self.sample_weight})
+
+    def _check_unchanged(self, marks: dict[str, Any]) -> None:
+        """ValueError where the data are no longer those that the run was trained on."""
+        now = self._marks()
+        changed = [name for name in marks if marks[name] != now[name]]
+        if changed:
+            have = "have" if len(changed) > 1 else "has"
+            raise ValueError(
+                f"{' and '.join(changed)} {have} changed since the run, which was trained on other values: ask for gap and "
+                "spectrum before the data are changed, or give fit a copy of them"
+            )
 
     def _resume(self, run: Run, X: Any, Y: Any, epochs: int, changes: dict[str, Any]) -> Run:
+        model = changes.pop("model", None)
         unknown = set(changes) - set(Options._fields)
         if unknown:
             raise TypeError(f"resume() got an unexpected keyword argument {min(unknown)!r}")
-        later = Training(X, Y, run.model, self.options._replace(**changes))
+        later = Training(X, Y, run.model if model is None else model, self.options._replace(**changes))
         if later.X.dtype != self.X.dtype:
             raise TypeError(
                 f"the run that shall go on is of {self.X.dtype}, but X is {later.X.dtype}: give X.astype('{self.X.dtype}'), "
@@ -678,7 +746,11 @@ class Training(Problem):
             )
         later.depth = 6
         keep = later.options.method == "auto" and "method" not in changes
-        return later.run(epochs, run.history, self.state, self.method if keep else None)
+        state = self.state
+        if model is not None:
+            state = state.copy()
+            state.weights, state.bias = (a if a is None else a.astype(state.weights.dtype) for a in model.parameters(X.dtype))
+        return later.run(epochs, run.history, state, self.method if keep else None)
 
 
 def history_of(pieces: list[tuple[Array, Array]]) -> History:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _SAMPLE = 128  # rows whose mean is the first estimate: pieces of tables are multiples of it
 _FAR = 16.0  # squared spreads between the first estimate and the mean, from which on the pass is made again
 _AGAIN = 2  # so many times
+_LEAST = 1e-303  # mean squares that float64 has with all their digits
 _BLAS_FROM = 512  # columns from which on NumPy's BLAS is faster than the kernel (1.6 times at 1,000, equal at 500)
 
 
@@ -179,7 +180,13 @@ def engine_for(columns: int, backend: str) -> Any:
 
 
 def check(moments: Moments, X: Any) -> None:
-    """ValueError where the second moments overflow float64."""
+    """ValueError where the second moments overflow float64, or those of a column underflow."""
     if not moments.finite:
         largest = "" if X is None else f": X has values up to {float(np.max(np.abs(X[: 1 << 16]))):.3g}"
         raise ValueError(f"the squares of X overflow{largest}; scale its columns")
+    d = moments.columns
+    mean, scatter = moments.mean[:d], (np.diag(moments.scatter) if moments.scatter.ndim == 2 else moments.scatter)[:d]
+    tiny = (scatter < _LEAST * moments.total) & (np.abs(mean) < np.sqrt(_LEAST)) & ((scatter > 0) | (mean != 0))
+    if tiny.any():
+        j = int(np.argmax(tiny))
+        raise ValueError(f"the squares of column {j} of X, whose mean is {mean[j]:.3g}, underflow; scale the columns of X")

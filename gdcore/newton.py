@@ -3,18 +3,19 @@
     w ← w + δ,   δ = argmin g·δ + ½·δᵀ(H + ν·B)δ + l1·‖w + δ‖₁
 
 with gradient g and Hessian H at w, from the pass that told the objective there (`gdcore.curvature`). The damping ν is 0 as a
-rule. A step that does not lower the objective by a share of what the model promised is not taken, but a quarter of it is tried.
+rule. A step that does not lower the objective by a share of what the model promised is not taken; a part of it is tried.
 Where the Hessian has no minimum to offer, for few rows are curved, ν is above 0 and B is the bound of the Hessian (Levenberg
-1944, Marquardt 1963). Where what is left to gain is less than the
-rounding of the objective, a step is taken if it lowers what is left.
+1944, Marquardt 1963). Where what is left to gain is less than the rounding of the objective, a step is taken if it lowers what
+is left. Until the end is near the Hessian is of some of the rows, where there are many; loss and gradient are of all.
 
-Losses of real targets start from the least-squares solution where that is lower, which the moments give for nothing: a huber loss
-or an absolute error knows nothing of how far away its targets are.
+Losses of real targets start from the least-squares solution where that is lower, which the moments give for nothing: a huber
+loss or an absolute error knows nothing of how far away its targets are.
 
-mae and quantile are smoothed within h, solved, and solved again with a smaller h, which the sizes of the residuals choose. Once
-few rows lie near their target, the minimum over these is found exactly, all others kept on the side of their target on which
-they are (`gdcore.vertex`; the reduction is that of Portnoy and Koenker 1997); where the sides hold, it is that over all rows.
-The model is always the best of the weights that were met, by the loss itself.
+mae and quantile are smoothed within h, solved, and solved again with a smaller h, which the sizes of the residuals choose.
+Once few rows lie near their target, the minimum over these is found exactly, all others kept on the side of their target on
+which they are (`gdcore.vertex`; the reduction is that of Portnoy and Koenker 1997); where the sides hold, it is that over all
+rows. The model is always the best of the weights that were met, by the loss itself. A huber loss far from its targets descends
+likewise, down to its own δ.
 
 "converged" is said where `gdcore.certificate` proves it on the rows.
 """
@@ -28,10 +29,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore import certificate
-from gdcore.curvature import LOWEST, Frame, Local, Part, Step, measured, width_of_share
+from gdcore import certificate, sizes, vertex
+from gdcore.curvature import Frame, Local, Part, Step, measured
 from gdcore.metric import Metric
-from gdcore.vertex import minimised
+from gdcore.vertex import joined, near
 
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats
@@ -42,16 +43,16 @@ _EPS = float(np.finfo(np.float64).eps)
 _SHARE = 1e-3  # of what the model promised: a step that gains less is not taken (Armijo's rule)
 _LEAST_DAMPING, _MOST_DAMPING = 1e-4, 1e8
 _LEAST_SHARE = 1e-9  # of a step
-_NARROWER = 0.25  # of the rows within h are within the next h
 _CLOSE = 0.1  # of what smoothing costs: a smoothed problem that has less to gain is solved well enough to go on
 _EXACT = 1e-9  # of what smoothing costs: solved so well that a proof can be made of its slopes
 _LEEWAY = 1000.0
 _SIXTEEN, _ROWS = 16, 64
+_NEAR = 0.01  # of the loss is left to gain, or less
+_DIGITS = 1e-21  # of the loss: when no more is left to gain, weights have ten digits
 _SLOW = 0.25  # of what there was to gain is left: a Hessian of some of the rows tells too little
 _ROUGH = 1e-7  # of the terms of a prediction: residuals so small say nothing of how wide h should be
 _UNBOUNDED = 1e300  # what a model without a minimum has to gain
 _FEW, _CHEAP = 50, 2000  # p times the one and the other: of so many rows corners are looked for
-_FITS = 64 * _EPS  # of the terms of a prediction: a row that fits is so near its target
 _PROGRESS = 100  # times: while an epoch makes what is left to gain so much less, the descent goes on by default
 
 
@@ -99,7 +100,10 @@ class Newton:
         columns = t.moments.of_columns()
         self.frame = Frame(columns, t.state.bias is not None, t.l1, t.l2)
         self.metric = Metric([columns], [self.loss.curvature or 1.0], t.l2, t.state.bias is not None, "gram")
-        self.guesses, self.absent = self._guesses() if self.loss.targets != "real" else (np.zeros(k), np.zeros(k, bool))
+        self.guesses: Floats = np.zeros(k)
+        self.absent: Array = np.zeros(k, bool)
+        if self.loss.targets != "real":
+            self.guesses, self.absent = self._guesses()
         state, numbers = t.state, Numbers(t.state.scalars)
         fresh = bool(np.isinf(numbers.met).all())
         if fresh:
@@ -120,22 +124,22 @@ class Newton:
     def _first_stride(self) -> float:
         """Of how many rows one tells the Hessian well enough until the end is near.
 
-        The step then leaves about √(p/rows) of what is missing: with a sixteenth of the rows, and at least 64 a column, not more
-        than an eighth, for a sixteenth of the cost, which for many columns is nearly all of an epoch's.
+        The step then leaves about √(p/rows) of what is missing: with a sixteenth of the rows, and at least 64 a column, an
+        eighth at most, for a sixteenth of the cost, which for many columns is nearly all of an epoch's.
         """
         p = len(self.frame.plain) * len(self.outputs[0])
         return float(max(1, min(_SIXTEEN, self.t.n // (_ROWS * p))))
 
     def _first_width(self, local: Local, part: Part) -> float:
-        """h within which about half of the rows are, if these do not fit but for rounding; δ of huber where it is not far below."""
-        width = max(width_of_share(local, 0.5), _ROUGH * self.frame.terms(part.weights, part.bias))
+        """h within which about half of the rows are, or where these fit a little; δ of huber where it is not far below."""
+        width = max(sizes.width_of_share(local.histogram, 0.5), _ROUGH * self.frame.terms(part.weights, part.bias))
         return width if self.kinked or width > 4 * self.loss.parameter else self.loss.parameter
 
     def _guesses(self) -> tuple[Floats, Array]:
         """Of each part the loss of the best constants, and whether a class has no rows.
 
-        By it classes' losses are measured: one that separates them ends at 0. Where all rows are of one class it is the loss of
-        weights of 0.
+        By it classes' losses are measured: one that separates them ends at 0. Where all rows are of one class it is the loss
+        of weights of 0.
         """
         t, k = self.t, self.t.state.weights.shape[1]
         shares = t._fold(functools.partial(_shares, classes=k if self.loss.targets == "classes" else 0))
@@ -158,7 +162,8 @@ class Newton:
             done = int(counted[0])
             began = time.perf_counter()
             gradient = t.gradients() if t.each else None
-            state, found = self._epoch()
+            with np.errstate(all="ignore"):  # a step that leaves the finite numbers is not taken
+                state, found = self._epoch()
             # One assignment makes the epoch a whole one, wherever a signal strikes.
             t.state = state
             self.locals = found
@@ -262,7 +267,7 @@ class Newton:
         return taken
 
     def _crossing(self, before: Local, found: Local, part: Part, trial: Part) -> float:
-        """Where on the way to ``trial`` the tangents of both ends meet, between a millionth and a half of it: of a kink, there."""
+        """Where on the way to ``trial`` the tangents of both ends meet, as at a kink: from a millionth to a half."""
         w, b = trial.weights - part.weights, 0.0 if trial.bias is None or part.bias is None else trial.bias - part.bias
         slopes = []
         for local, there, side in ((before, part, 1.0), (found, trial, -1.0)):
@@ -271,8 +276,7 @@ class Newton:
             )
             l1 = np.where(there.weights == 0, side * np.abs(w), np.sign(there.weights) * w)
             slopes.append(slope + self.frame.l1 * float(np.sum(l1)))
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            meet = np.divide(found.smoothed - slopes[1] - before.smoothed, slopes[0] - slopes[1])
+        meet = np.divide(found.smoothed - slopes[1] - before.smoothed, slopes[0] - slopes[1])
         return float(np.clip(meet, 1e-6, 0.5)) if np.isfinite(meet) else 0.25
 
     def _judge(self, state: Any, i: int, local: Local, taken: bool) -> None:
@@ -286,21 +290,22 @@ class Newton:
         if self.kinked or part.smoothing > self.loss.parameter * self.loss.flat:
             self._narrow(state, i, local, (step.delta, gain, noise), stuck)
             return
-        if numbers.met[i] <= noise:
+        if numbers.met[i] <= noise and self.loss.targets == "real":
             numbers.ended[i], numbers.gap[i] = Numbers.PROVED, numbers.met[i]  # no loss is below 0
             return
         if step.bounded and numbers.damping[i] < _LEAST_DAMPING:
             numbers.damping[i] = 0.0
         scale = max(local.objective, self.guesses[i])
         if self.loss.flat:  # huber: far rows, of which one may be all of the objective, count as others do
-            size, delta = _typical(local), self.loss.parameter
+            size, delta = sizes.typical(local.histogram), self.loss.parameter
             near = min(size, delta)
             scale = min(scale, near * (size - near / 2) + self.frame.penalty(part.weights))
         enough = self._tol() * scale + noise
-        falls = not before <= gain * _PROGRESS and gain > _EPS**2 * noise
+        falls = not before <= gain * _PROGRESS and gain > _DIGITS * scale
         done = gain <= enough and not (self.t.options.tol is None and taken and falls)
         if numbers.stride[i] > 1:
-            if stuck or done or not taken or gain > _SLOW * before or numbers.met[i] <= enough:
+            slow = gain < _NEAR * scale and (not taken or gain > _SLOW * before)
+            if stuck or slow or gain <= enough or numbers.met[i] <= enough:
                 numbers.stride[i], numbers.share[i], numbers.gain[i] = 1.0, 1.0, math.nan
             return
         if not stuck and not done and not (numbers.met[i] <= enough and self.loss.targets != "real"):
@@ -315,7 +320,8 @@ class Newton:
         if gap <= enough + 2 * proof.rounding or (proof.separates and gain <= enough):
             numbers.ended[i], numbers.gap[i] = Numbers.PROVED, gap
             if proof.separates or (part.bias is not None and self.absent[i]):
-                self.separating[i] = step.delta if proof.separates else 0 * step.delta
+                away = step.delta if proof.moves else self.frame.slope(weights, bias)
+                self.separating[i] = away if proof.separates else 0 * step.delta
         elif stuck:
             numbers.ended[i] = Numbers.STUCK
 
@@ -359,7 +365,7 @@ class Newton:
         numbers, part = Numbers(state.scalars), self._part(state, i)
         delta, gain, noise = step
         n, p = self.t.n, self.frame.plain.shape[0]
-        typical, tol = _typical(local), self._tol()
+        typical, tol = sizes.typical(local.histogram), self._tol()
         scale = typical + self.frame.penalty(part.weights)
         smallest = part.smoothing <= 4 * _EPS * (self.frame.terms(part.weights, part.bias) + typical)
         enough = tol * scale + noise
@@ -372,11 +378,11 @@ class Newton:
         extra = local.smoothed - local.objective
         if gain > max(_CLOSE * abs(extra), noise) and not stuck:
             return
-        width = 2.0 ** (int(np.argmax(np.cumsum(local.sizes) > few / n)) - 1 - LOWEST) if n > few else math.inf
+        width = sizes.width_below(local.histogram, few / n) if n > few else math.inf
         if width >= 4 * part.smoothing and self._corner(state, i, part, width, typical, enough):
             return
         if not self.kinked:
-            numbers.smoothing[i] = max(self.loss.parameter, _next_width(local, part.smoothing, p / n))
+            numbers.smoothing[i] = max(self.loss.parameter, sizes.next_width(local.histogram, part.smoothing, p / n))
             numbers.damping[i], numbers.share[i], numbers.gain[i] = 0.0, 1.0, math.nan
             return
         if smallest or (extra <= enough):
@@ -389,68 +395,29 @@ class Newton:
         if smallest:
             numbers.ended[i] = Numbers.STUCK
             return
-        numbers.smoothing[i] = _next_width(local, part.smoothing, p / n)
+        numbers.smoothing[i] = sizes.next_width(local.histogram, part.smoothing, p / n)
         numbers.damping[i], numbers.share[i], numbers.gain[i] = 0.0, 1.0, math.nan
 
     def _corner(self, state: Any, i: int, part: Part, width: float, typical: float, enough: float) -> bool:
         """Whether the minimum over the rows within a width of their target, all others on their side, ends the part."""
-        frame, weights = self.frame, part.weights[:, 0]
-        total = self.t.moments.total
-        z, r, s, slope = self.t._fold(
-            functools.partial(_near, part=part, mean=frame.mean, width=width, loss=self.loss), _joined
-        )
-        low, high = self.loss.sides()
-        scale = np.sqrt(np.append(frame.spread, 1.0)[: len(frame.plain)])
-        scale = np.where(np.diag(frame.plain) > 0, scale, 1.0)
-        d = len(weights)
-        A = (z if frame.bias else z[:, :d]) / scale
-        penalised = np.eye(d, len(scale)) / scale
-        if frame.l1 > 0:  # l1·|w| is a row that fits where w = 0
-            A = np.vstack([A, penalised])
-        own = np.append(s / total * low, [-frame.l1] * d if frame.l1 > 0 else [])
-        other = np.append(s / total * high, [frame.l1] * d if frame.l1 > 0 else [])
-        y = np.append(-r, -weights if frame.l1 > 0 else [])
-        c = slope[: len(scale)] / total / scale + frame.l2 * (weights @ penalised)
-        q = frame.l2 * np.sum(penalised**2, axis=0)
-        moved, active, multipliers = minimised(A, y, own, other, c, q, np.zeros(len(scale)), 20 * len(scale) + 2 * len(y) + 50)
-        w, b = frame.away((moved / scale)[None])
-        new = part.weights + w
-        new[active[active >= len(r)] - len(r)] = 0.0
-        point = new, None if part.bias is None or b is None else part.bias + b
-        if not np.isfinite(new).all():
+        numbers = Numbers(state.scalars)
+        corner = self.t._fold(functools.partial(near, part=part, mean=self.frame.mean, width=width, loss=self.loss), joined)
+        found = vertex.corner(corner, part, self.frame, self.loss, self.t.moments.total, width, typical)
+        if found is None:
             return False
-        if not self.kinked:
-            # A corner of δ·|r|, near which huber's minimum lies.
-            there = part._replace(weights=point[0], bias=point[1], smoothing=self.loss.parameter)
-            Numbers(state.scalars).gap[i] = math.inf
-            return self._goes_on_from(state, i, there, self._measured([there])[0].objective)
-        # Of the rows only those that fit lie within so little of their target.
-        left = np.abs(A @ moved - y)[: len(r)]
-        left[active[active < len(r)]] = np.inf
-        fits = _FITS * (frame.terms(*point) + typical)
-        near = float(np.min(left[left > fits], initial=np.inf))
-        # l2 bends what is a corner without it: h costs h² then
-        h = max(fits, min(near / 2, width, math.sqrt(_EPS) * typical if frame.l2 > 0 else math.inf))
-        if not np.isfinite(h):
-            h = max(fits, typical)
-        there = part._replace(weights=point[0], bias=point[1], smoothing=h)
+        there, delta = found
         [local] = self._measured([there])
-        step = self._step(local, there, 0.0)
-        delta = step.delta
-        if len(multipliers) == len(active):
-            # The step that makes the slopes of the active rows those of the minimum, found from these rows themselves.
-            own = active < len(r)
-            rows = active[own]
-            wanted = (multipliers[own] * total / s[rows] - (low + high) / 2) * 2 * h / (high - low)
-            fitted = (A @ moved - y)[rows]
-            delta = (np.linalg.lstsq(A[rows], wanted - fitted, rcond=None)[0] / scale)[None] if len(rows) else 0 * delta
-        elif not step.bounded:
-            delta = 0 * delta
-        if not self._ends(state, i, point, there, delta, local.hessian, enough):
+        if not self.kinked:  # a corner of δ·|r|, near which huber's minimum lies
+            numbers.gap[i] = math.inf
+            return self._goes_on_from(state, i, there, local.objective)
+        if delta is None:
+            step = self._step(local, there, 0.0)
+            delta = step.delta if step.bounded else 0 * step.delta
+        if not self._ends(state, i, (there.weights, there.bias), there, delta, local.hessian, enough):
             self._goes_on_from(state, i, there._replace(smoothing=part.smoothing), local.objective)
             return False
         _put(state, there)
-        Numbers(state.scalars).smoothing[i] = there.smoothing
+        numbers.smoothing[i] = there.smoothing
         return True
 
     def _goes_on_from(self, state: Any, i: int, part: Part, objective: float) -> bool:
@@ -550,47 +517,6 @@ class Newton:
         t.gradient, t.bias_gradient = gradient, bias_gradient
         w, _ = _unflat(state.memory[0], state.weights, state.bias)
         t.norm = float(t.backend.gradient_norm(np.ascontiguousarray(w), gradient, bias_gradient, t.l1))
-
-
-def _share(local: Local, width: float) -> float:
-    """About the share of the rows within a width."""
-    return float(local.sizes[: max(0, math.frexp(width)[1] + LOWEST)].sum())
-
-
-def _typical(local: Local) -> float:
-    """The mean size of residuals, of which none counts for more than eight times the median: outliers do not decide."""
-    widths = 2.0 ** np.clip(np.arange(len(local.sizes)) - LOWEST, -1000, 1000)
-    widths[0] = 0.0
-    middle = widths[int(np.argmax(np.cumsum(local.sizes) >= 0.5))]
-    return float(local.sizes @ np.minimum(widths, 8 * middle))
-
-
-def _next_width(local: Local, width: float, fewest: float) -> float:
-    """The next h: within it lie a quarter of the rows within this one, where these are many; else it is a quarter of this."""
-    share = _share(local, width)
-    wanted = np.flatnonzero(np.cumsum(local.sizes) <= _NARROWER * share)
-    chosen = 2.0 ** (int(wanted[-1]) - LOWEST) if len(wanted) and share > 16 * fewest else width
-    return min(width / 4, max(chosen, width / 64))
-
-
-_Near = tuple[Any, Any, Any, Any]
-
-
-def _near(piece: Piece, n_threads: int, *, part: Part, mean: Floats, width: float, loss: Loss) -> _Near:
-    """[x − μ, 1], r and s of the rows within a width of their target; of all others Σ s·ℓ'·[x − μ, 1]."""
-    x = np.ascontiguousarray(piece.X, np.float64)
-    y = np.ascontiguousarray(piece.Y[:, list(part.outputs)], np.float64)
-    s = np.ones(len(x)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
-    r = (x @ part.weights + (0.0 if part.bias is None else part.bias) - y)[:, 0]
-    near = (np.abs(r) <= width) & (s > 0)
-    z = np.column_stack([x - mean, np.ones(len(x))])
-    low, high = loss.sides()
-    slope = np.where(near, 0.0, np.where(r > 0, high, low)) * s
-    return z[near], r[near], s[near], slope @ z
-
-
-def _joined(a: _Near, b: _Near) -> _Near:
-    return (*(np.concatenate([mine, its]) for mine, its in zip(a[:3], b[:3], strict=True)), a[3] + b[3])
 
 
 def _shares(piece: Piece, n_threads: int, *, classes: int) -> Floats:

@@ -210,7 +210,10 @@ def largest(report: Report, ax: Any) -> None:
         if spread is not None
         else "weight (change of the prediction per unit)"
     )
-    ax.set_xlabel(f"{per}{power}")
+    if losses.get(report.loss).targets == "binary":
+        no, yes = (shorten(output, 16) for output in report.outputs)
+        per = f"negative: for {no}, positive: for {yes}"
+    ax.set_xlabel(f"{per}{power}", parse_math=False)
 
 
 def _bars(ax: Any, names: list[str], values: Floats, texts: list[str], colors: Any) -> None:

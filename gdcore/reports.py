@@ -54,7 +54,8 @@ class Report:
         Of rows that stand for all: some thousand of the test rows, or of the training rows. logistic: 0 and 1; softmax: whole
         numbers from 0.
     predictions : array (m,) or (m, k)
-        For these rows. logistic: probabilities of 1, (m,); softmax: probabilities (m, k).
+        For these rows. logistic: scores (m,), the higher the more likely 1: ``predict``'s, for probabilities near 1 are
+        rounded and no longer tell which is higher; softmax: probabilities (m, k).
     labels : list of str, optional
         What the classes are called, or the k outputs.
     held_out : bool
@@ -452,6 +453,9 @@ def _weights(report: Report) -> str:
         rows.append(["bias", *(f"{value:.6g}" for value in report.bias[:shown]), *([""] * (0 if spread is None else 2))])
     by = "the weight times the column's standard deviation" if spread is not None else "the weight per unit of the column"
     said = [f"Sorted by the size of {by}, the largest first."]
+    if losses.get(report.loss).targets == "binary":
+        no, yes = (_name(output) for output in report.outputs)
+        said.append(f"Positive weights speak for {yes}, negative ones for {no}.")
     if d > len(order):
         said.append(f"{d - len(order):,} of {d:,} columns, those with the smallest, are left out.")
     if k > shown:

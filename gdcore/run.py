@@ -130,6 +130,10 @@ class ConditionWarning(UserWarning):
     """The columns of X are dependent, or so nearly that the weights cannot be told apart."""
 
 
+class ScaleWarning(UserWarning):
+    """Columns of X, or Y, are of sizes that gradient descent without a metric learns badly from."""
+
+
 class ConvergenceWarning(UserWarning):
     """The epochs ended, or no step lowered the loss any more, before the loss was proved to be within tol of the best one."""
 
@@ -191,9 +195,12 @@ class Run:
     method : Method
         "stream": epochs over the rows; "gram": over their second moments; "exact": by formula. ``method.why`` says why.
     loss : float
-        Objective of `model` on the training data.
+        Objective of `model` on the training data; NaN where Ctrl-C struck the pass that would have told it.
     gradient_norm : float
         Likewise; NaN where it was not computed, as with batches and without ``tol``.
+
+    A run can be pickled and copied with `copy.deepcopy`: without the data, so that such a copy cannot be resumed, and knows
+    `gap` and `spectrum` where they were asked for before.
     """
 
     def __init__(
@@ -216,11 +223,26 @@ class Run:
         self._resume = resume
         self._facts = facts
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All that it knows; not what it could find out from the data."""
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._resume = _without_data("be resumed: train on from run.model")
+        self._facts = _NoFacts()
+
+    def __copy__(self) -> Run:
+        other = Run.__new__(Run)
+        vars(other).update(vars(self))
+        return other
+
     @functools.cached_property
     def gap(self) -> float | None:
         """A proved bound on loss − best loss (`gdcore.gap` says how); None where nothing is proved.
 
-        Found when first asked for, from the data that the run was given, at the cost of one to three passes.
+        Found when first asked for, from the data that the run was given, at the cost of one to three passes; ValueError where
+        they have changed meanwhile, as far as `gdcore.fingerprints.marks` notices it.
         """
         value: float | None = self._facts["gap"]()
         return value
@@ -253,7 +275,7 @@ class Run:
             How many more.
         **options
             Options of `fit` that shall change, but for the optimizer; the others, sample_weight and validation included, stay
-            as they were.
+            as they were. ``model``: where to go on from in the place of this run's, with the optimizer's state as it is.
 
         Returns
         -------
@@ -272,6 +294,20 @@ class Run:
         return f"Run({self.status} after {self.epochs} epochs, loss {self.loss:.6g}, gradient norm {self.gradient_norm:.3g})"
 
 
+def _without_data(what: str) -> Callable[..., Any]:
+    """What a run does that has come out of a pickle, where data are needed."""
+
+    def refuse(*arguments: Any) -> Any:
+        raise RuntimeError(f"this run has come out of a pickle or a deep copy, and has no data: it cannot {what}")
+
+    return refuse
+
+
+class _NoFacts(dict[str, "Callable[[], Any]"]):
+    def __missing__(self, name: str) -> Callable[[], Any]:
+        return _without_data(f"tell its {name}: ask for run.{name} before, and it goes along")
+
+
 class DivergenceError(ArithmeticError):
     """Training left the finite numbers, or with an lr past its limit climbed above the loss of the all-zero model.
 
@@ -286,3 +322,6 @@ class DivergenceError(ArithmeticError):
     def __init__(self, message: str, run: Run) -> None:
         super().__init__(message)
         self.run = run
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DivergenceError, (str(self), self.run)

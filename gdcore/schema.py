@@ -79,23 +79,24 @@ def listed(each: Check, size: int | None = None) -> Check:
 class _Record:
     noun = "dicts"
 
-    def __init__(self, fields: dict[str, Check], more: bool) -> None:
-        self.fields, self.more = fields, more
+    def __init__(self, fields: dict[str, Check], may: dict[str, Check], more: bool) -> None:
+        self.fields, self.may, self.more = fields, may, more
 
     def __call__(self, value: Any, what: str) -> None:
         if type(value) is not dict:
             raise wrong(what, "a dict", value)
         lacks = [name for name in self.fields if name not in value]
-        extra = [] if self.more else [name for name in value if name not in self.fields]
+        extra = [] if self.more else [name for name in value if name not in self.fields and name not in self.may]
         if lacks or extra:
             raise ValueError(f"{what} {'lacks' if lacks else 'has the unknown name'} {_shown((lacks or extra)[0])}")
-        for name, check in self.fields.items():
-            check(value[name], f"{what}: {name!r}")
+        for name, check in (self.fields | self.may).items():
+            if name in value:
+                check(value[name], f"{what}: {name!r}")
 
 
-def record(fields: dict[str, Check], more: bool = False) -> Check:
-    """A dict with a value under each of these names, and under no other unless there may be more."""
-    return _Record(fields, more)
+def record(fields: dict[str, Check], may: dict[str, Check] | None = None, more: bool = False) -> Check:
+    """A dict with a value under each of these names, maybe under others that it ``may`` have, and no more unless ``more``."""
+    return _Record(fields, may or {}, more)
 
 
 class _Mapping:

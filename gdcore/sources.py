@@ -8,12 +8,19 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
+import mmap
 import os
+import stat
 import tempfile
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from gdcore.written import is_number
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     Path = str | os.PathLike[str]
 
@@ -38,6 +45,19 @@ class TableError(ValueError):
         self.columns = columns or {}
 
 
+@dataclass(frozen=True)
+class Marks:
+    """What stands for a missing value, beyond what files have for it themselves."""
+
+    na: tuple[str, ...] = ()
+    """Texts, and numbers as they are written, that mean it as well."""
+    keep: tuple[str, ...] = ()
+    """Texts that mean it in CSV by custom, and here do not."""
+
+
+_NO_MARKS = Marks()
+
+
 class Source:
     """A table on disk.
 
@@ -56,6 +76,14 @@ class Source:
         Whether the kinds are a guess from the first values, as in CSV, where the file does not tell.
     decimal : str
         The decimal point of its texts.
+    declared : bool
+        Whether somebody said that it is.
+    marks : Marks
+        What else stands for a missing value.
+    index : list of str
+        The columns that are the index of a data frame, or row names, and nothing that was measured.
+    remarks : list of str
+        What was left out of it, to be told.
     """
 
     label: str
@@ -64,6 +92,10 @@ class Source:
     size: int = 0
     inferred = False
     decimal = "."
+    declared = False
+    marks = _NO_MARKS
+    index: Sequence[str] = ()
+    remarks: Sequence[str] = ()
 
     def batches(self, names: list[str]) -> Iterator[Any]:
         """All rows in their order, as pyarrow RecordBatches of those columns, dates and categories as text."""
@@ -76,14 +108,22 @@ class Source:
     def look(self, names: list[str]) -> None:
         """Finds out the kind of those columns that are "empty" as far as is known."""
 
+    def read_as_it_is(self, name: str) -> None:
+        """Has a column read without a change: as the file's type where it has types, as text where it has none."""
+        self.kinds[name] = "as it is"
+
     def read_as(self, name: str, kind: str) -> None:
-        """Has a column read as a model wants it: "number", "integer", "boolean" or "category"; TableError where it is not."""
+        """Has a column read as a model wants it: "number", "integer", "boolean" or "category"; TableError where it is not.
+
+        Numbers may stand for true and false, as long as they are 1 and 0, which `FileTable` looks at; true and false are no
+        numbers.
+        """
         found = self.kinds[name]
         wanted = "text" if kind == "category" else kind
-        numbers = {"number", "integer", "empty", "boolean"}
-        if found == wanted or {found, wanted} <= numbers:
+        numbers = {"number", "integer", "empty"}
+        if found == wanted or (found in numbers and wanted in {*numbers, "boolean"}):
             return
-        if self.inferred or (wanted == "text" and found in numbers):
+        if self.inferred or (wanted == "text" and found in {*numbers, "boolean"}):
             self.kinds[name] = wanted  # a value that is not of that kind is found with its place
             return
         raise TableError(
@@ -119,7 +159,9 @@ class File(Source):
     def batches(self, names: list[str]) -> Iterator[Any]:
         self.check_unchanged()
         try:
-            yield from self.decode(names)
+            yield from (
+                (_without(batch, self.marks.na) for batch in self.decode(names)) if self.marks.na else self.decode(names)
+            )
         except (arrow().ArrowException, OSError) as error:
             self.check_unchanged()
             raise self.explain(names, error) from None
@@ -135,7 +177,9 @@ class File(Source):
         return TableError(f"{self.label} cannot be read: {why}; copy or make it again")
 
 
-def open_source(paths: Path | Iterable[Path], delimiter: str | None = None, decimal: str = ".") -> Source:
+def open_source(
+    paths: Path | Iterable[Path], delimiter: str | None = None, decimal: str | None = None, marks: Marks = _NO_MARKS
+) -> Source:
     """The table in a file, in all tables of a folder by name, or in several files, whose columns have to be the same.
 
     Raises
@@ -148,12 +192,10 @@ def open_source(paths: Path | Iterable[Path], delimiter: str | None = None, deci
         pyarrow is missing.
     """
     arrow()
-    for name, character in (("delimiter", delimiter or ","), ("decimal", decimal)):
+    for name, character in (("delimiter", delimiter or ","), ("decimal", decimal or ".")):
         if len(character) != 1 or not character.isascii() or character.isalnum() or character in '"\r\n\0+-':
             raise ValueError(f"{name} must be one ASCII character, no letter, digit, sign or quote, found {character!r}")
-    given = [os.fspath(paths)] if isinstance(paths, (str, os.PathLike)) else [os.fspath(path) for path in paths]
-    files = [file for path in given for file in _files(path)]
-    sources = [_open(file, delimiter, decimal) for file in files]
+    sources = [_open(file, delimiter, decimal, marks) for file in files_of(paths)]
     if not sources:
         raise TableError("no file is given")
     return sources[0] if len(sources) == 1 else Several(sources)
@@ -167,6 +209,12 @@ def arrow() -> Any:
     except ImportError:
         raise ImportError("reading tables needs pyarrow, which is not installed: pip install 'gdcore[cli]'") from None
     return pyarrow
+
+
+def files_of(paths: Path | Iterable[Path]) -> list[str]:
+    """The paths of the files, those in a folder for a folder; whether they are there is not looked at."""
+    given = [os.fspath(paths)] if isinstance(paths, (str, os.PathLike)) else [os.fspath(path) for path in paths]
+    return [file for path in given for file in _files(path)]
 
 
 def _files(path: str) -> list[str]:
@@ -187,17 +235,51 @@ def _ending(path: str) -> str:
     return os.path.splitext(name.removesuffix(".gz"))[1]
 
 
-def _open(path: str, delimiter: str | None, decimal: str) -> Source:
+def _without(batch: Any, na: tuple[str, ...]) -> Any:
+    """The batch with nulls for what means a missing value."""
+    pa = arrow()
+    columns = []
+    for column in batch.columns:
+        if pa.types.is_string(column.type):
+            marks = pa.array(na, pa.string())
+        elif pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+            numbers = [float(text) for text in na if is_number(text)]
+            if pa.types.is_integer(column.type):
+                low, high = np.iinfo(column.type.to_pandas_dtype()).min, np.iinfo(column.type.to_pandas_dtype()).max
+                numbers = [int(number) for number in numbers if number.is_integer() and low <= number <= high]
+            marks = pa.array(numbers, column.type)
+        else:
+            marks = ()
+        if len(marks):
+            found = pa.compute.is_in(column, value_set=marks, skip_nulls=True)
+            column = pa.compute.if_else(found, pa.scalar(None, column.type), column)
+        columns.append(column)
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _open(path: str, delimiter: str | None, decimal: str | None, marks: Marks) -> Source:
     label = os.path.basename(path)
     ending = _ending(path)
+    if path == "-" or path.startswith("/dev/"):
+        raise TableError(f"{path} is no file, and a table is read more than once: write it to a file first, and give that one")
     try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise TableError(f"{path!a}: the file's name is not UTF-8; give the file another name") from None
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            what = "is a pipe or a device, and a table is read more than once"
+            raise TableError(f"{path} {what}: write it to a file first, and give that one")
         if os.path.getsize(path) == 0:
             raise TableError(f"{label} is empty: it has no bytes at all; make it again")
         if ending not in READERS:
             raise TableError(f"{label}: gdcore reads {', '.join(READERS)} files, by their ending; give it the right one")
         with open(path, "rb"):  # whether it can be opened at all, in the system's words
             pass
-        source: Source = importlib.import_module(f"gdcore.{READERS[ending]}").opened(path, ending, delimiter, decimal)
+        source: Source = importlib.import_module(f"gdcore.{READERS[ending]}").opened(
+            path, ending, delimiter, decimal or ".", marks
+        )  # fmt: skip
+        source.decimal, source.declared, source.marks = decimal or ".", decimal is not None, marks
     except FileNotFoundError:
         folder = os.path.dirname(path) or "."
         near = difflib.get_close_matches(label, os.listdir(folder) if os.path.isdir(folder) else [], 1)
@@ -261,10 +343,11 @@ class Several(Source):
         self.sources = sources
         first = sources[0]
         self.label = f"{first.label} and {len(sources) - 1} more"
+        self._join_indexes()
         self.kinds = dict(first.kinds)
         self.size = sum(source.size for source in sources)
         self.inferred = all(source.inferred for source in sources)
-        self.decimal = first.decimal
+        self.decimal, self.declared, self.marks = first.decimal, first.declared, first.marks
         for source in sources[1:]:
             for name in sorted({*first.kinds} ^ {*source.kinds}):
                 has, lacks = (first, source) if name in first.kinds else (source, first)
@@ -282,6 +365,16 @@ class Several(Source):
                 self.kinds[name] = common
         for source in sources:
             source.kinds = self.kinds
+
+    def _join_indexes(self) -> None:
+        """An index that only some of the files have is no column."""
+        index = dict.fromkeys(name for source in self.sources for name in source.index)
+        self.index = [name for name in index if all(name in source.kinds for source in self.sources)]
+        self.remarks = [remark for source in self.sources for remark in source.remarks]
+        for name in index.keys() - {*self.index}:
+            self.remarks.append(f"{self.label}: column {name} is the rows' index in some of the files only, and is left out")
+            for source in self.sources:
+                source.kinds = {other: kind for other, kind in source.kinds.items() if other != name}
 
     @property
     def rows(self) -> int | None:  # type: ignore[override]
@@ -326,6 +419,8 @@ class Kept(Source):
     def __init__(self, source: Source, names: list[str], folder: Path | None = None) -> None:
         self.source, self.names = source, names
         self.label, self.kinds, self.decimal, self.folder = source.label, source.kinds, source.decimal, folder
+        self.index, self.remarks, self.declared = source.index, source.remarks, source.declared
+        self.marks = source.marks
         self.memory: list[Any] | None = None
         self.file: Any = None
         self._large = source.size > MEMORY
@@ -346,7 +441,7 @@ class Kept(Source):
         if self.memory is not None:
             yield from (batch.select(names) for batch in self.memory)
         elif self.file is not None:
-            with arrow().ipc.open_file(self.file.name) as reader:
+            with arrow().ipc.open_file(self.file) as reader:
                 for i in range(reader.num_record_batches):
                     yield reader.get_batch(i).select(names)
         elif self.folder is not None:
@@ -375,17 +470,18 @@ class Kept(Source):
         writer: Any = None
         with contextlib.ExitStack() as stack:
             with self._writing():
-                file = stack.enter_context(tempfile.NamedTemporaryFile(suffix=".arrow", dir=self.folder))
+                # It has no name, or has it for a moment: nothing is left when this process is killed.
+                file = stack.enter_context(tempfile.TemporaryFile(dir=self.folder))
             for batch in self.source.batches(self.names):
                 with self._writing():
                     if writer is None:
-                        writer = stack.enter_context(pa.ipc.new_file(file.name, batch.schema))
+                        writer = stack.enter_context(pa.ipc.new_file(file, batch.schema))
                     writer.write_batch(batch)
                 yield batch.select(names)
             with self._writing():
                 writer.close()
-            stack.pop_all()  # all rows are there: the file lives as long as this
-            self.file = file
+                file.flush()
+            self.file = pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))  # lives as long as this
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore.columns import Column, Target
-from gdcore.csvfile import is_number, meant_as_number, not_that
+from gdcore.csvfile import meant_as_number, not_that
 from gdcore.sources import TableError, arrow
+from gdcore.written import Writing, is_number, writing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from gdcore._types import Array, Floats
     from gdcore.losses import Loss
@@ -38,19 +39,26 @@ class Survey:
         What was asked for; None: the target decides.
     drop : bool
         Rows with a missing value do not count.
+    fill : bool
+        A missing value of text is a category of its own.
     means : list of str
         The columns whose means are wanted.
     """
 
     def __init__(
-        self, source: Source, text: list[str], target: str | None, loss: Loss | None, drop: bool, means: list[str]
+        self, source: Source, text: list[str], target: str | None, loss: Loss | None, drop: bool, fill: bool, means: list[str]
     ) -> None:
-        self.source, self.loss, self.drop = source, loss, drop
+        self.source, self.loss, self.drop, self.fill = source, loss, drop, fill
         self.counts: dict[str, dict[str, int]] = {name: {} for name in text}
+        self.categorical: frozenset[str] = frozenset()
+        """The columns of codes: categories, whatever they look like."""
+        self.nulls = dict.fromkeys(text, 0)
         self.goal = target
-        self.labels: set[Any] = set()
-        self.means = {name: _Mean() for name in means}
+        self.labels: dict[Any, None] = {}
+        self.means = {name: Mean(Column(name, "number")) for name in means}
         self.rows = 0
+        self.gaps: dict[str, int] = {}
+        """Where rows with a missing value do not count: in how many of them each column has none."""
         self.wrong: dict[str, str] = {}
         """Columns that cannot be used, and why."""
         self.notes: list[str] = []
@@ -61,8 +69,14 @@ class Survey:
         for name, mean in self.means.items():
             mean.add(batch.column(name), trains)
         if self.drop:
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                self.gaps[name] = self.gaps.get(name, 0) + int(
+                    arrow().compute.sum(column.is_null(nan_is_null=True)).as_py() or 0
+                )
             batch = batch.filter(_all_valid(batch))
         self.rows += batch.num_rows
+        for name in self.nulls:
+            self.nulls[name] += batch.column(name).null_count
         for name, counts in self.counts.items():
             if len(counts) <= _COUNTED:
                 for pair in batch.column(name).value_counts().to_pylist():
@@ -70,7 +84,7 @@ class Survey:
                         counts[pair["values"]] = counts.get(pair["values"], 0) + pair["counts"]
         if self.goal is not None and not self.settled:
             values = arrow().compute.unique(batch.column(self.goal)).to_pylist()
-            self.labels.update(value for value in values if value is not None and value == value)
+            self.labels |= dict.fromkeys(value for value in values if value is not None and value == value)
 
     @property
     def settled(self) -> bool:
@@ -100,13 +114,21 @@ class Survey:
         if name in self.means:
             mean = self.means[name].value
             if mean is None:
-                self.wrong[name] = f"column {name} has no value in the rows that train, and so no mean"
+                self.wrong[name] = no_mean(name)
         return Column(name, "number" if kind == "empty" else kind, mean=mean)
 
     def _category(self, name: str, kind: str) -> Column:
         counts = self.counts[name]
-        self.check_meant(name, counts)
-        several = _several(len(counts))
+        if name not in self.categorical:
+            if kind == "text" and (written := self.writing(counts)):
+                return self._written(name, written, counts)
+            self.check_meant(name, counts)
+        several, gap = _several(len(counts)), None
+        if counts and self.fill and self.nulls[name]:
+            gap = "missing"
+            while gap in counts:
+                gap = f"({gap})"
+            counts = counts | {gap: self.nulls[name]}
         if not counts:
             self.wrong[name] = f"column {name} has no value at all"
         elif kind == "date":
@@ -117,13 +139,26 @@ class Survey:
         else:
             self._look_alike(name, counts)
         commonest, *others = sorted(counts, key=lambda value: (-counts[value], value)) or [""]
-        return Column(name, "category", tuple(sorted(others)), commonest)
+        return Column(name, "category", tuple(sorted(others)), commonest, gap=gap)
+
+    def writing(self, values: Collection[str]) -> Writing | None:
+        """How all values of a text column are written as numbers; None where they are not, or need no reading."""
+        if all(is_number(value, self.source.decimal) for value in values):
+            return None
+        return writing(values, self.source.decimal, self.source.declared)
+
+    def _written(self, name: str, writing: Writing, values: Iterable[str]) -> Column:
+        """The column of numbers, with a note."""
+        text = next(value for value in values if not is_number(value, self.source.decimal))
+        number = f"{writing.number(text):.15g}" + (f" in {writing.unit}" if writing.unit else "")
+        self.notes.append(f"{self.source.label}: column {name} has numbers written as text, and {text!r} is read as {number}")
+        return Column(name, "number", writing=writing)
 
     def check_meant(self, name: str, values: Iterable[str]) -> None:
         """TableError with the place of what is no number in a column of text that is mostly numbers; a note where all are."""
         decimal, values = self.source.decimal, list(values)
         strays = [value for value in values if not is_number(value, decimal)]
-        numbers = len(values) - len(strays) + sum(meant_as_number(value) is not None for value in strays)
+        numbers = len(values) - len(strays) + sum(meant_as_number(value, decimal) is not None for value in strays)
         if values and not strays:
             self.notes.append(f"{self.source.label}: column {name} is text with numbers in it, and is taken as categories")
         if not strays or numbers * 2 <= len(values):
@@ -132,7 +167,7 @@ class Survey:
         for batch in self.source.batches([name]):
             found = arrow().compute.index(batch.column(0), text).as_py()
             if found >= 0:
-                raise TableError(f"{self.source.place(row + found)}, column {name}: {not_that(text, 'a number')}")
+                raise TableError(f"{self.source.place(row + found)}, column {name}: {not_that(text, 'a number', decimal)}")
             row += batch.num_rows
 
     def _look_alike(self, name: str, values: Iterable[str]) -> None:
@@ -150,7 +185,10 @@ class Survey:
         """The target, as numbers or as classes."""
         kind, where, loss = self.source.kinds[name], f"{self.source.label}: the target {name}", self.loss
         text = kind in ("text", "date")
-        if text:
+        written = self.writing(self.labels) if kind == "text" else None
+        if written is not None and (loss.targets == "real" if loss is not None else len(self.labels) > 2):
+            return Target(self._written(name, written, self.labels))
+        if text and written is None:
             self.check_meant(name, self.labels)
         if kind == "date":
             raise TableError(f"{where} holds dates; make numbers of them first, days for example")
@@ -185,6 +223,11 @@ class Survey:
         return Target(column, tuple(labels))
 
 
+def no_mean(name: str) -> str:
+    """That a column has none."""
+    return f"column {name} has no value in the rows that train, and so no mean"
+
+
 def _several(count: int) -> str:
     return f"{count:,}" if count <= _COUNTED else f"more than {_COUNTED:,}"
 
@@ -193,16 +236,17 @@ def _as_text(label: Any, whole: bool) -> str:
     return str(int(label) if whole else label)
 
 
-class _Mean:
+class Mean:
     """The mean of a column's known values, summed in blocks that do not depend on how a file is cut."""
 
-    def __init__(self) -> None:
+    def __init__(self, column: Column) -> None:
+        self.column = column
         self.rest: Floats = np.empty(0)
         self.sum, self.count = 0.0, 0
 
     def add(self, column: Any, trains: Array | None) -> None:
         """Takes the next rows, of which those count that train."""
-        numbers = Column("", "number").numbers(column).values
+        numbers = self.column.numbers(column).values
         known = np.isfinite(numbers) if trains is None else trains & np.isfinite(numbers)
         self.count += int(known.sum())
         numbers = np.concatenate([self.rest, np.where(known, numbers, 0.0)])

@@ -10,15 +10,86 @@ that joins the active ones. Where there is no such descent any more, f's slope i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats
+    from gdcore.curvature import Frame, Part
+    from gdcore.losses import Loss
+    from gdcore.tables import Piece
+
+Near = tuple[Any, Any, Any, Any]
+"""Rows [x − μ, 1] (m, d + 1) near their target, their r and s (m,), and the sum of s·ℓ'·[x − μ, 1] over all others."""
 
 _EVEN = 1e-11  # of the terms of a slope: less is rounding
 _BEYOND = 1e-9  # of a row's slopes: by so much λ may lie outside of them
+_EPS = float(np.finfo(np.float64).eps)
+_FITS = 64 * _EPS  # of the terms of a prediction: a row that fits is so near its target
+
+
+def near(piece: Piece, n_threads: int, *, part: Part, mean: Floats, width: float, loss: Loss) -> Near:
+    """For a `fold`: [x − μ, 1], r and s of the rows within a width of their target; of all others Σ s·ℓ'·[x − μ, 1]."""
+    x = np.ascontiguousarray(piece.X, np.float64)
+    y = np.ascontiguousarray(piece.Y[:, list(part.outputs)], np.float64)
+    s = np.ones(len(x)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
+    r = (x @ part.weights + (0.0 if part.bias is None else part.bias) - y)[:, 0]
+    near = (np.abs(r) <= width) & (s > 0)
+    z = np.column_stack([x - mean, np.ones(len(x))])
+    low, high = loss.sides()
+    slope = np.where(near, 0.0, np.where(r > 0, high, low)) * s
+    return z[near], r[near], s[near], slope @ z
+
+
+def joined(a: Near, b: Near) -> Near:
+    """Of both pieces."""
+    return (*(np.concatenate([mine, its]) for mine, its in zip(a[:3], b[:3], strict=True)), a[3] + b[3])
+
+
+def corner(
+    rows: Near, part: Part, frame: Frame, loss: Loss, total: float, width: float, typical: float
+) -> tuple[Part, Floats | None] | None:
+    """The minimum over the rows near their target, all others kept on their side: where it is, and the step from there.
+
+    The step (1, p) in (w, b') makes the smoothed slopes of the rows that fit exactly what they are at the minimum; None where
+    they are not known. h is so small that only such rows lie within it. None where nothing finite is found.
+    """
+    z, r, s, slope = rows
+    weights, (low, high) = part.weights[:, 0], loss.sides()
+    d, p = len(weights), len(frame.plain)
+    scale = np.where(np.diag(frame.plain) > 0, np.sqrt(np.append(frame.spread, 1.0)[:p]), 1.0)
+    A, y, each = z[:, :p] / scale, -r, s / total
+    lows, highs, penalised = each * low, each * high, np.eye(d, p) / scale
+    if frame.l1 > 0:  # l1·|w| is a row that fits where w = 0
+        A, y = np.vstack([A, penalised]), np.append(y, -weights)
+        lows, highs = np.append(lows, np.full(d, -frame.l1)), np.append(highs, np.full(d, frame.l1))
+    c = slope[:p] / total / scale + frame.l2 * (weights @ penalised)
+    q = frame.l2 * np.sum(penalised**2, axis=0)
+    moved, active, multipliers = minimised(A, y, lows, highs, c, q, np.zeros(p), 20 * p + 2 * len(y) + 50)
+    w, b = frame.away((moved / scale)[None])
+    new, bias = part.weights + w, None if part.bias is None or b is None else part.bias + b
+    new[active[active >= len(r)] - len(r)] = 0.0
+    if not np.isfinite(new).all():
+        return None
+    if loss.curvature is not None:
+        return part._replace(weights=new, bias=bias, smoothing=loss.parameter), None
+    left = (A @ moved - y)[: len(r)]
+    fitting = active[active < len(r)]
+    others = np.abs(np.delete(left, fitting))
+    fits = _FITS * (frame.terms(new, bias) + typical)
+    nearest = float(np.min(others[others > fits], initial=np.inf))
+    # l2 bends what is a corner without it: h costs h² then.
+    h = max(fits, min(nearest / 2, width, math.sqrt(_EPS) * typical if frame.l2 > 0 else math.inf))
+    there = part._replace(weights=new, bias=bias, smoothing=h if np.isfinite(h) else max(fits, typical))
+    if len(multipliers) != len(active):
+        return there, None
+    wanted = (multipliers[active < len(r)] / each[fitting] - (low + high) / 2) * 2 * there.smoothing / (high - low)
+    delta = np.zeros(p)
+    if len(fitting):
+        delta = np.linalg.lstsq(A[fitting], wanted - left[fitting], rcond=None)[0] / scale
+    return there, delta[None]
 
 
 def minimised(

@@ -10,6 +10,9 @@ from gdcore.backends import kernel, reference
 from gdcore.losses import LOSSES
 from gdcore.optimizers import OPTIMIZERS
 
+# Runs here stop when they are told to, converged or not.
+pytestmark = pytest.mark.filterwarnings("ignore::gdcore.ConvergenceWarning")
+
 BACKENDS = ["kernel", "reference"]
 VARIANTS = [kind() for kind in OPTIMIZERS.values()] + [
     SGD(0.9), SGD(0.9, True), Adagrad(0.1, 0.2), RMSprop(momentum=0.8), RMSprop(0.9, momentum=0.5, centered=True)

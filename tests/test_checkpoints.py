@@ -1027,13 +1027,14 @@ def test_without_threads_it_is_written_here(path, monkeypatch):
 
 def test_the_program_ends_while_a_daemon_thread_writes(python, tmp_path):
     program = """
-import sys, threading, time
+import os, sys, threading, time
 import numpy as np, gdcore
 X = np.ones((50, 2))
 def forever():
     gdcore.fit(X, X[:, 0], lr=1e-9, epochs=10**9, method="stream", checkpoint=gdcore.Checkpoint(sys.argv[1], 0))
 threading.Thread(target=forever, daemon=True).start()
-time.sleep(0.3)
+while not os.path.exists(sys.argv[1]):
+    time.sleep(1e-3)
 """
     for name in "abc":
         assert python(program, tmp_path / name).returncode == 0

@@ -20,7 +20,9 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore import cli, losses, scores
+import gdcore.commands.results
+import gdcore.commands.train
+from gdcore import cli, losses, measures, scores
 from gdcore.filetable import TableWarning, held_out
 
 for module in ("pyarrow", "tqdm", "matplotlib", "safetensors"):
@@ -562,7 +564,7 @@ def test_a_run_that_had_ended_is_scored_and_drawn_again(folder, gd):
                 *PRICE, *given, "--checkpoint", f"{len(given)}.ckpt", "--resume", "--json", "--plot", "a.png"
             )
             assert (status, err) == (0, "")
-            told.append({name: value for name, value in json.loads(out).items() if name != "seconds"})
+            told.append({name: value for name, value in json.loads(out).items() if name not in ("seconds", "replaced")})
         assert told[0] == told[1]
 
 
@@ -973,6 +975,107 @@ def test_inspect_other_models(folder, gd):
     out = gd("inspect", "bare.safetensors")[1]
     assert re.search(r"^  column 1 +2\.5$", out, re.MULTILINE)
     assert "bias" not in out
+
+
+def test_the_class_that_positive_weights_speak_for_is_named(folder, gd):
+    train = ("train", "homes.csv", "--target", "cheap", "--features", "area,rooms", "--report", "r.html")
+    status, out, err = gd(*train)
+    assert (status, err) == (0, "")
+    said = "positive weights speak for yes, negative ones for no"
+    assert f"  {said}\n" in out
+    model = gdcore.load("homes.safetensors")
+    area, rooms = model.weights
+    assert max(area, rooms) < 0  # cheap homes are small
+    assert f"  {said}\n" in gd("inspect", "homes.safetensors")[1]
+    page = Path("r.html").read_text()
+    assert "Positive weights speak for yes, negative ones for no." in re.sub("<[^>]*>", "", page)
+    assert said not in gd(*PRICE)[1]
+    assert said not in gd("train", "homes.csv", "--target", "town")[1]
+
+
+def test_the_area_under_the_curve_is_that_of_the_scores(tmp_path, monkeypatch, gd):
+    """Also where nearly all probabilities are 1, and cannot be told apart."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(40, 1, 60), rng.normal(43, 1, 60), rng.normal(-60, 1, 40)])
+    kind = ["no"] * 60 + ["yes"] * 60 + ["no"] * 40
+    pd.DataFrame({"x": x, "kind": kind}).to_csv("t.csv", index=False)
+    seen = []
+    monkeypatch.setattr(gdcore.commands.results.reports, "save_plot", lambda report, path: seen.append(report))
+    model = gdcore.Linear([3.0], -20.0)
+
+    def fit(table, **options):
+        for _ in table.pieces(1):
+            pass
+        run = gdcore.fit(x[:, None], [float(k == "yes") for k in kind], loss="logistic", epochs=1)
+        run.model.weights, run.model.bias = model.weights, model.bias
+        return run
+
+    monkeypatch.setattr(gdcore.commands.train, "fit", fit)
+    assert gd("train", "t.csv", "--target", "kind", "--test-size", "0", "--plot", "t.png", "--quiet")[0] == 0
+    yes, no = x[60:120], np.delete(x, np.s_[60:120])
+    area = np.mean((yes[:, None] > no) + 0.5 * (yes[:, None] == no))  # how often the higher score is the right one
+    assert measures.auc(seen[0].targets, seen[0].predictions) == pytest.approx(area, rel=1e-12)
+    p = model.predict(x[:, None])
+    assert measures.auc(seen[0].targets, 1 / (1 + np.exp(-p))) < area - 0.1
+
+
+def test_weights_of_columns_that_depend_on_each_other_are_told(tmp_path, monkeypatch, gd):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(200, 4)) * [1, 1000, 1e-3, 1] + [5, 0, 1, 0], columns=list("abcd"))
+    table["sum"] = 2 * table.a - 0.01 * table.b
+    table["y"] = table.a + table.d + rng.normal(size=200)
+    table.to_csv("t.csv", index=False)
+    said = "a, b, sum depend on each other exactly: the data do not tell their weights apart, only what they do together"
+    out = gd("train", "t.csv", "--target", "y", "--report", "r.html")[1]
+    assert f"  {said}\n" in out
+    assert said in re.sub("<[^>]*>", "", Path("r.html").read_text())
+    assert f"  {said}\n" in gd("inspect", "t.csv", "--target", "y")[1]
+    assert json.loads(gd("train", "t.csv", "--target", "y", "--json")[1])["dependent"] == ["a", "b", "sum"]
+    assert re.search(r"^  dependent +a, b, sum$", gd("inspect", "t.safetensors")[1], re.MULTILINE)
+    out = gd("train", "t.csv", "--target", "y", "--exclude", "sum")[1]
+    assert "depend on each other" not in out
+    table["sum"] += 1e-4 * rng.normal(size=200)  # nearly, and so not
+    table.to_csv("t.csv", index=False)
+    assert "depend on each other" not in gd("train", "t.csv", "--target", "y")[1]
+
+
+# Names of strangers ---------------------------------------------------------------------------------------------------------
+
+EVIL = "a\x1b]0;pwned\x07\x9b2J\u202e\x7f\nforged: 1"
+SHOWN = "a\\x1b]0;pwned\\x07\\x9b2J\\u202e\\x7f\\nforged: 1"
+
+
+def test_names_and_labels_cannot_write_on_the_terminal(tmp_path, monkeypatch, gd):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {EVIL: rng.normal(size=60), "kind": rng.choice([f"x{EVIL}", f"y{EVIL}", "z"], 60), EVIL + "t": range(60)}
+    )
+    table.to_parquet("t.parquet")
+    for target in ("kind", EVIL + "t"):
+        for arguments, shown in (
+            (("train", "t.parquet", "--target", target), SHOWN),
+            (("train", "t.parquet", "--target", "none"), "a\\x1b]0;pwned"),  # errors are in one line, blanks for ends of lines
+            (("train", "t.parquet", "--target", EVIL, "--loss", "softmax"), "a\\x1b]0;pwned"),
+            (("inspect", "t.parquet"), SHOWN),
+            (("inspect", "t.safetensors"), SHOWN),
+            (("predict", "t.safetensors", "t.parquet", "--out", "p.csv"), "predictions of"),
+        ):
+            _, out, err = gd(*arguments)
+            assert shown in out + err
+            assert all(line.isprintable() for line in (out + err).split("\n"))
+            assert not re.search("^forged", out + err, re.MULTILINE)
+        out = gd("train", "t.parquet", "--target", target, "--json")[1]
+        assert all(line.isprintable() for line in out.split("\n"))
+        assert json.loads(out)["target"] == target
+        assert set(json.loads(out)["columns"]) == {EVIL, "kind", EVIL + "t"}
+    astral = "\U000e0001"  # a character that is not shown, past 16 bits
+    pd.DataFrame({astral: rng.normal(size=60), "y": range(60)}).to_parquet("t.parquet")
+    out = gd("train", "t.parquet", "--target", "y", "--json")[1]
+    assert astral not in out
+    assert astral in json.loads(out)["columns"]
 
 
 # nycflights13: what the README does ----------------------------------------------------------------------------------------

@@ -543,6 +543,7 @@ def test_no_more_moves_than_weights_and_sums(two):
         rows.free()
 
 
+@pytest.mark.filterwarnings("ignore::gdcore.cluster.ClusterWarning")  # a loaded machine starts workers slowly
 def test_a_killed_worker_costs_recomputation_only(two, tmp_path):
     X, Y, _ = data("logistic", 20_000)
     dX, dY = in_dask(X, Y, parts=6)
@@ -627,6 +628,23 @@ def test_a_worker_without_gdcore_is_named():
     assert message.startswith(f"worker {address} cannot import gdcore")
     assert message.count("cannot import") == 1
     assert f"pip install 'gdcore[dask]=={gdcore.__version__}'" in message
+
+
+@pytest.mark.parametrize("name", ["mse", "huber"])
+def test_a_cluster_without_workers_is_told(monkeypatch, name):
+    X, Y, _ = data(name)
+    monkeypatch.setattr(cluster, "_ALONE", 0.1)
+    with (
+        LocalCluster(n_workers=0, dashboard_address=":0", processes=False, silence_logs=logging.CRITICAL) as empty,
+        Client(empty),
+    ):
+        timer = threading.Timer(4.0, empty.scale, (1,))
+        timer.start()
+        with pytest.warns(cluster.ClusterWarning, match="has no worker: nothing is computed until one comes") as caught:
+            run = gdcore.distributed.fit(*in_dask(X, Y), loss=name)
+        timer.join()
+    assert len(caught) == 1
+    close(run, gdcore.fit(X, Y, loss=name), 1e-9)
 
 
 def test_errors_of_workers_name_the_partition(three):

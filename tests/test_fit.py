@@ -18,6 +18,9 @@ import gdcore
 from gdcore import MLP, DivergenceError, History, Linear, backtracking, closed, fit, loop, nesterov, rows, threads
 from gdcore.backends import reference
 
+# Runs here stop when they are told to, converged or not.
+pytestmark = pytest.mark.filterwarnings("ignore::gdcore.ConvergenceWarning")
+
 BACKENDS = ["kernel", "reference"]
 DTYPES = [np.float32, np.float64]
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
@@ -562,7 +565,7 @@ def test_resume_takes_every_option_of_fit(epochs):
     assert bits(later.history.loss[3:]) == bits(wanted.history.loss)
 
 
-@pytest.mark.parametrize("name", ["learning_rate", "weights", "model", "momentum", "history"])
+@pytest.mark.parametrize("name", ["learning_rate", "weights", "momentum", "history"])
 def test_resume_refuses_unknown_options(name):
     X, Y = problem()
     run = fit(X, Y, lr=0.1, epochs=3)
@@ -575,6 +578,20 @@ def test_fit_refuses_unknown_options(name):
     X, Y = problem()
     with pytest.raises(TypeError, match=rf"unexpected keyword argument '{name}'"):
         fit(X, Y, lr=0.1, epochs=1, **{name: 1})
+
+
+def test_resume_goes_on_from_another_model_with_the_optimizers_state():
+    X, Y = problem()
+    run = fit(X, Y, Linear(np.zeros(3), None), lr=0.01, epochs=5, optimizer="adam")
+    moved = Linear(run.model.weights + 1.0, None)
+    found = run.resume(X, Y, epochs=1, model=moved).model.weights
+    w, m, v = np.zeros(3), np.zeros(3), np.zeros(3)
+    for step in range(1, 7):
+        w = w + 1.0 if step == 6 else w
+        g = 2 * X.T @ (X @ w - Y) / len(X)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        w = w - 0.01 * m / (1 - 0.9**step) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
+    np.testing.assert_allclose(found, w, rtol=1e-9)
 
 
 def test_resume_refuses_another_dtype_and_another_optimizer():

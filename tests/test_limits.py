@@ -162,5 +162,14 @@ def test_no_smaller_lr_is_advised_where_gdcore_chose_it():
     assert "smaller lr" not in text
 
 
+@pytest.mark.parametrize("scale", [1e-153, 1e-158, 1e-162])
+@pytest.mark.parametrize("loss", ["mse", "mae", "huber", "logistic"])
+def test_columns_whose_squares_underflow_are_named(loss, scale):
+    X, Y = gaussian()
+    X[:, 1] *= scale
+    with pytest.raises(ValueError, match=r"squares of column 1 of X, whose mean is .*, underflow; scale the columns"):
+        fit(X, Y > 0 if loss == "logistic" else Y, loss=loss)
+
+
 def test_there_are_words_for_it():
     assert issubclass(gdcore.DivergenceWarning, UserWarning)

@@ -13,6 +13,9 @@ from gdcore.losses import LOSSES
 from gdcore.optimizers import OPTIMIZERS
 from gdcore.schedules import cosine
 
+# Runs here stop when they are told to, converged or not.
+pytestmark = pytest.mark.filterwarnings("ignore::gdcore.ConvergenceWarning")
+
 THREADS = (1, 2, 3, 4, 7)
 
 

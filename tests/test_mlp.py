@@ -219,6 +219,31 @@ def test_a_schedule_acts_or_is_refused():
         assert flat(run.model).tobytes() == flat(start).tobytes()
 
 
+RAW = {
+    "column 0 of X has sizes up to 100": (np.linspace(-100, 100, 401), lambda x: (x / 100) ** 4),
+    "column 0 of X has sizes up to 1e-05": (np.linspace(-1e-5, 1e-5, 101), lambda x: 1e5 * x),
+    "column 0 of X lies at 10 and varies by 0.0": (10 + np.linspace(0, 0.1, 101), lambda x: 10 * (x - 10)),
+    "Y has sizes up to 1e+08": (np.linspace(-1, 1, 401), lambda x: 1e8 * x**4),
+    "Y has sizes up to 1e-06": (np.linspace(-1, 1, 401), lambda x: 1e-6 * x**2),
+}
+
+
+@pytest.mark.parametrize("text", RAW)
+def test_raw_numbers_are_told_before_a_network_trains_on_them(text):
+    x, formula = RAW[text]
+    with pytest.warns(gdcore.ScaleWarning) as told:
+        fit(x[:, None], formula(x), MLP([1, 8, 1]), lr=1e-20, epochs=1)
+    assert f"size 1: {text}" in str(told[0].message)
+    assert told[0].filename == __file__
+
+
+def test_a_network_on_numbers_of_size_1_is_not_warned_of():
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(size=500), rng.uniform(0, 1, 500), rng.random(500) < 0.01, np.full(500, 3.0)])
+    fit(X, X[:, 0], MLP([4, 3, 1]), lr=0.01, epochs=1)
+    fit(X, np.digitize(X[:, 0], [-1, 1]), MLP([4, 3, 3]), "softmax", lr=0.01, epochs=1)
+
+
 class Numpy:
     """NumPy, whose new arrays lie where they are told to."""
 

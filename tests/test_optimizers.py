@@ -12,6 +12,9 @@ import gdcore
 from gdcore import Linear, fit, schedules
 from gdcore.optimizers import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop, get
 
+# Runs here stop when they are told to, converged or not.
+pytestmark = pytest.mark.filterwarnings("ignore::gdcore.ConvergenceWarning")
+
 TORCH = json.loads((Path(__file__).parent / "data" / "torch_trajectories.json").read_text())
 BACKENDS = ["kernel", "reference"]
 

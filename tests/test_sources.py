@@ -171,7 +171,9 @@ def test_numbers_with_a_decimal_comma():
     ("text", "said"),
     [
         ("1,5", "decimal comma"), ("1,500", "between thousands"), ("0,500", "decimal comma"), ("1,500,000", "all but digits"),
-        ("1.500,25", "all but digits"), ("1'500", "all but digits"), ("1 500", "all but digits"), ("€5", "all but digits"),
+        ("1.500,25", "decimal comma"), ("1.500.250", "points between thousands"), ("1'500", "all but digits"),
+        ("1 500", "all but digits"),
+        ("€5", "all but digits"),
         ("5%", "all but digits"), ("1_000", "all but digits"), ("0xff", "hexadecimal"), (" NA", "no blanks"),
     ],
 )  # fmt: skip
@@ -317,9 +319,7 @@ def test_a_kept_source_is_decoded_once(tmp_path, folder):
     assert read(kept, ["b", "a"]) == {"b": first["b"], "a": first["a"]}
     assert source.begun == source.ended == 1
     assert kept.rows == 10
-    assert len(list(tmp_path.iterdir())) == folder
-    del kept
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []  # the file there has no name, and is gone with its process, however that ends
 
 
 @pytest.mark.parametrize("folder", [False, True])

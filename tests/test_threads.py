@@ -1,5 +1,6 @@
 """Threads, forks and signals: the same bits, no hang, nothing left behind, and Ctrl-C between two epochs."""
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from equivalence import many_rows, problem, stable_lr, start
 
+import gdcore
 from gdcore import fit, threads
 from gdcore.backends import kernel, reference
 
@@ -195,6 +197,7 @@ INTERRUPTED = """
 import json, signal, sys, time
 import numpy as np
 from equivalence import problem, stable_lr, start
+import gdcore
 from gdcore.backends import kernel, reference
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -375,3 +378,146 @@ def test_what_is_no_count_of_threads_says_nothing(monkeypatch, said):
 def test_a_fit_with_a_count_past_every_int(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "99999999999")
     assert fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0]).status == "converged"
+
+
+# Ctrl-C after the last epoch ---------------------------------------------------------------------------------------------
+
+RNG = np.random.default_rng(2)
+ROWS = RNG.normal(size=(60, 3))
+TARGETS = ROWS @ [1.0, -2.0, 0.5] + 0.3 + RNG.normal(size=60) / 3
+WATCHED = {"validation": (ROWS[:20], -TARGETS[:20]), "patience": 2}
+ENDS = {
+    "batches": {"lr": 0.05, "batch_size": 7, "epochs": 4},
+    "batches, best kept": {"lr": 0.05, "batch_size": 7, "epochs": 9, **WATCHED},
+    "all rows, best kept": {"lr": 0.05, "epochs": 9, "method": "stream", **WATCHED},
+    "second moments": {"lr": 0.05, "epochs": 50, "method": "gram"},
+    "by formula": {"lr": 0.05, "epochs": 50, "method": "exact"},
+    "auto": {"loss": "huber"},
+    "network": {"model": gdcore.MLP([3, 4, 1], seed=1), "epochs": 5},
+}
+
+
+class InterruptAtTheEnd:
+    """Raises KeyboardInterrupt as that line of gdcore is about to run, counted from the end of the last epoch on."""
+
+    def __init__(self, count):
+        self.left, self.struck, self.running = count, None, False
+
+    def __call__(self, frame, event, argument):
+        code = frame.f_code
+        if "gdcore" not in code.co_filename or self.struck is not None:
+            return None
+        if code.co_name == "_descend":
+            self.running = True
+            return self.descending
+        return self.line if self.running and guarded(frame) else None
+
+    def descending(self, frame, event, argument):
+        return self.descending
+
+    def line(self, frame, event, argument):
+        if event == "line" and self.struck is None:
+            self.left -= 1
+            if self.left < 0:
+                self.struck = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+                raise KeyboardInterrupt
+        return self.line
+
+    def run(self, *arguments, **options):
+        before = sys.gettrace()
+        sys.settrace(self)
+        try:
+            return gdcore.fit(*arguments, **options)
+        finally:
+            sys.settrace(before)
+
+
+def guarded(frame, of=("finish", "_conclude", "_result")):
+    """Whether it belongs to what comes after the last epoch."""
+    while frame is not None:
+        if frame.f_code.co_name in of and "gdcore" in frame.f_code.co_filename:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def outcome(run):
+    history = [run.history[name].tobytes() for name in run.history.NAMES if name != "seconds"]
+    return [array.tobytes() for array in run.model.parameters(np.float64) if array is not None], history
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["", "checkpoint"])
+@pytest.mark.parametrize("name", ENDS)
+def test_ctrl_c_after_the_last_epoch_keeps_the_run(tmp_path, monkeypatch, name, kept):
+    """At every line of the passes after it: the run is what was done, and a checkpoint has it."""
+    monkeypatch.setattr(os, "fsync", lambda file: None)
+    options, path = {"n_threads": 1, **ENDS[name]}, tmp_path / "run.ckpt"
+    wanted, broken, places = gdcore.fit(ROWS, TARGETS, **options), [], 0
+    for count in range(0, 10_000, 7 if kept else 1):
+        striking = InterruptAtTheEnd(count)
+        run = striking.run(ROWS, TARGETS, **options, **({"checkpoint": path} if kept else {}))
+        if striking.struck is None:
+            break
+        places += 1
+        same_loss = run.loss == wanted.loss or (np.isnan(run.loss) and ("batches" in name or "best" in name))
+        near = abs(run.loss - wanted.loss) <= 1e-9 * wanted.loss and name in ("second moments", "by formula")
+        if run.status != "interrupted" or outcome(run) != outcome(wanted) or not (same_loss or near):
+            broken.append(f"{striking.struck}: {run}")
+        if kept:
+            again = gdcore.fit(ROWS, TARGETS, **options, checkpoint=path, resume=True)
+            if outcome(again) != outcome(wanted) or again.loss != wanted.loss:
+                broken.append(f"{striking.struck}, gone on with: {again}")
+            path.unlink()
+    assert places > 10
+    assert broken == []
+
+
+def test_ctrl_c_in_the_passes_of_a_divergence_keeps_the_run():
+    options = {"lr": 5.0, "epochs": 1000, "method": "stream", "n_threads": 1}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(gdcore.DivergenceError) as caught:
+            gdcore.fit(ROWS, TARGETS, **options)
+        for count in itertools.count(0, 3):
+            striking = InterruptAtTheEnd(count)
+            try:
+                run = striking.run(ROWS, TARGETS, **options)
+            except gdcore.DivergenceError:
+                assert striking.struck is None
+                break
+            assert (run.status, outcome(run)) == ("interrupted", outcome(caught.value.run)), striking.struck
+    assert count > 10
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+@pytest.mark.parametrize("name", ["batches, best kept", "second moments", "network"])
+def test_ctrl_c_at_random_times_gives_the_run(monkeypatch, name):
+    """A signal at any time from the first epoch to the last pass: the state is that of whole epochs."""
+    X, Y = np.repeat(ROWS, 300, axis=0), np.repeat(TARGETS, 300)
+    options = {"n_threads": 2, **ENDS[name], "epochs": 6}
+    if "validation" in options:
+        options["validation"] = (X[:6000], Y[:6000])  # so that the best one is often the last
+    states = [outcome(gdcore.fit(X, Y, **options | {"epochs": epochs})) for epochs in range(7)]
+    began = time.perf_counter()
+    gdcore.fit(X, Y, **options)
+    whole, moments, struck = time.perf_counter() - began, random.Random(3), []
+
+    def strike(number, frame):
+        if guarded(frame, ("_descend", "finish", "_conclude", "_result")):
+            struck.append(guarded(frame))
+            raise KeyboardInterrupt
+        signal.setitimer(signal.ITIMER_REAL, 1e-4)  # not yet, or no more
+
+    previous = signal.signal(signal.SIGALRM, strike)
+    try:
+        for _ in range(40):
+            before = len(struck)
+            signal.setitimer(signal.ITIMER_REAL, moments.uniform(0, whole))
+            run = gdcore.fit(X, Y, **options)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            assert run.status == ("interrupted" if len(struck) > before else "epochs")
+            assert outcome(run) == states[run.epochs]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    assert struck

@@ -10,6 +10,8 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from gdcore.cli import harmless
+
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterator
@@ -35,7 +37,7 @@ def explain(error: BaseException) -> int:
     text = str(error).replace(" The run up to there is .run of this error.", "")
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    print(f"gdcore: {on_the_command_line(text) or type(error).__name__}", file=sys.stderr)
+    print(harmless(f"gdcore: {on_the_command_line(text) or type(error).__name__}"), file=sys.stderr)
     return 2
 
 
@@ -57,7 +59,7 @@ def _told() -> Iterator[None]:
 
     def show(message: Any, *rest: Any, **more: Any) -> None:
         over = "\r\x1b[K" if sys.stderr.isatty() else ""  # in the place of a progress bar, which is drawn anew
-        print(f"{over}gdcore: warning: {on_the_command_line(str(message))}", file=sys.stderr)
+        print(over + harmless(f"gdcore: warning: {on_the_command_line(str(message))}"), file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)

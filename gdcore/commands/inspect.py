@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gdcore import files, schema
 from gdcore.commands import results, words
+from gdcore.commands.words import say
 from gdcore.filetable import FileTable, open_table
 from gdcore.models import Linear
 from gdcore.sources import TableError
@@ -35,22 +35,29 @@ def run(options: Namespace) -> int:
         facts = {
             "data": table.source.label, "rows": table.rows, "left out": table.dropped,
             "columns": {name: {"mean": mean, "spread": spread} for name, mean, spread in columns}, "loss": loss.name, **told,
-            "notes": [*notes, *table.notes],
+            "missing": table.gaps, "notes": [*notes, *table.notes],
         }  # fmt: skip
-        print(json.dumps(results.plain(facts), indent=2, ensure_ascii=False, allow_nan=False))
+        words.say_json(results.plain(facts))
         return 0
     rows = f"; {table.dropped:,} more have a missing value" if table.dropped else ""
-    print(f"{table.source.label}: {table.rows:,} rows{rows}; {len(columns):,} columns of numbers\n")
+    say(f"{table.source.label}: {table.rows:,} rows{rows}; {len(columns):,} columns of numbers")
+    say()
     width = min(32, max(len(name) for name in table.names))
-    print(f"  {'':{width}}  {'mean':>12}  {'spread':>12}")
+    say(f"  {'':{width}}  {'mean':>12}  {'spread':>12}")
     for name, mean, spread in columns[:_COLUMNS]:
-        print(f"  {name:{width}}  {mean:12.6g}  {spread:12.6g}")
+        say(f"  {name:{width}}  {mean:12.6g}  {spread:12.6g}")
     if len(columns) > _COLUMNS:
-        print(f"  and {len(columns) - _COLUMNS:,} more")
-    print("\n" + "\n".join(results.spectrum_lines(s, table.names)))
-    print("  worst columns: " + ", ".join(f"{name} ({share:.0%})" for name, share in told["worst_columns"].items()))
+        say(f"  and {len(columns) - _COLUMNS:,} more")
+    if table.gaps:
+        say("  missing values: " + ", ".join(f"{count:,} in {name}" for name, count in table.gaps.items()))
+    say()
+    for line in results.spectrum_lines(s, table.names):
+        say(line)
+    if together := results.dependent(s):
+        say("  " + results.dependent_line([table.names[j] for j in together]))
+    say("  worst columns: " + ", ".join(f"{name} ({share:.0%})" for name, share in told["worst_columns"].items()))
     for note in notes:
-        print(f"  not used: {note}")
+        say(f"  not used: {note}")
     return 0
 
 
@@ -62,7 +69,8 @@ def _open(options: Namespace) -> tuple[FileTable, list[str]]:
         try:
             table = open_table(
                 options.data, options.target, loss="mse" if options.target else None, features=options.features,
-                exclude=exclude, missing="drop", delimiter=options.delimiter, decimal=options.decimal,
+                exclude=exclude, categorical=options.categorical, missing="drop", na=options.na, na_keep=options.na_keep,
+                delimiter=options.delimiter, decimal=options.decimal, index=options.index,
             )  # fmt: skip
         except TableError as error:
             if not error.columns or options.features:
@@ -81,15 +89,15 @@ def _model(options: Namespace) -> int:
     names = getattr(model, "columns", None)
     if options.json:
         facts = {"kind": type(model).__name__, "columns": names, "card": card, "training": training}
-        print(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
+        words.say_json(facts)
         return 0
-    print(f"{path}: {type(model).__name__}" + (f", loss {model.loss.name}" if model.loss else ""))
-    told = {name: card.get(name) for name in ("data", "target", "rows", "labels", "train", "test")} | training
+    say(f"{path}: {type(model).__name__}" + (f", loss {model.loss.name}" if model.loss else ""))
+    told = {name: card.get(name) for name in ("data", "target", "rows", "labels", "train", "test", "dependent")} | training
     if not isinstance(model, Linear):
         told |= {"columns": names, "layers": f"{' → '.join(map(str, model.sizes))}, {model.activation}"}
     for name, value in told.items():
         if value:
-            print(f"  {name:13}  {_text(value)}")
+            say(f"  {name:13}  {_text(value)}")
     if isinstance(model, Linear):
         _weights(model, names or [f"column {j}" for j in range(len(model.weights))], card.get("labels") or [])
     return 0
@@ -99,10 +107,13 @@ def _weights(model: Linear, names: list[str], labels: list[str]) -> None:
     weights = model.weights.reshape(len(names), -1)
     heads = [str(label) for label in labels] if len(labels) == weights.shape[1] else ["weight"] * (weights.shape[1] == 1)
     width = max(len(name) for name in ["bias", *names])
-    print("\n" + f"  {'':{width}}  {'  '.join(f'{head:>13.13}' for head in heads)}".rstrip())
+    say()
+    say(f"  {'':{width}}  {'  '.join(f'{head:>13.13}' for head in heads)}".rstrip())
     rows: list[tuple[str, Any]] = [*zip(names, weights, strict=True)]
     for name, values in [*rows, *([] if model.bias is None else [("bias", np.ravel(model.bias))])]:
-        print(f"  {name:{width}}  " + "  ".join(f"{value:13.7g}" for value in values))
+        say(f"  {name:{width}}  " + "  ".join(f"{value:13.7g}" for value in values))
+    if model.loss is not None and len(labels) == 2 and (said := results.directions(model.loss.name, labels)):
+        say(f"  {said}")
 
 
 def _text(value: Any) -> str:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import math
 import os
+import re
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gdcore import files, schema
+from gdcore.cli import harmless
 from gdcore.columns import Encoding
+from gdcore.commands import outputs
+from gdcore.commands.words import say
 from gdcore.container import write
 from gdcore.filetable import FileTable, unknown
 from gdcore.models import Linear
-from gdcore.sources import Source, TableError, arrow, open_source
+from gdcore.sources import Marks, Source, TableError, arrow, files_of, open_source
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -23,31 +29,59 @@ if TYPE_CHECKING:
     from gdcore._types import Array
 
 
+_FORMULA = "^([=+@\t\r-])"  # what a cell begins with that a spreadsheet may take for a formula
+
+
 def run(options: Namespace) -> int:
     """Predicts every row, in their order."""
-    ending = os.path.splitext(options.out)[1].lower()
-    if ending not in (".csv", ".parquet"):
-        raise ValueError(f"--out {options.out}: the file's name must end in .csv or .parquet")
+    to_stdout = options.out == "-"
+    ending = ".csv" if to_stdout else os.path.splitext(options.out)[1].lower()
+    read = dict.fromkeys(files_of(options.data), "a file of the table") | {options.model: "the model"}
+    replaced = [] if to_stdout else outputs.check({"--out": options.out}, read, {"--out": (".csv", ".parquet")})
     model: Any = files.load(options.model)
-    source = open_source(options.data, options.delimiter, options.decimal)
+    source = open_source(options.data, options.delimiter, options.decimal, _marks(model, options))
     encoding = _encoding(model, source, options)
     labels = encoding.target.labels if encoding.target is not None else ()
     table = FileTable(source, encoding.missing)
     table.advice = "fill it in" + (", or train with --missing drop or mean" if encoding.missing == "error" else "")
     table.take(Encoding(encoding.columns, missing=encoding.missing))
+    table.unseen = options.unseen or encoding.unseen
     chunks: list[Any] = []
     empty = rows = 0
-    for X, keep in table.matrices():
+    for X, keep, beside in table.matrices(options.keep):
         size = len(X) if keep is None else len(keep)
-        chunks.append(_predictions(model, X, keep, size, labels))
+        chunks.append(_beside(beside, _predictions(model, X, keep, size, labels)))
         rows, empty = rows + size, empty + size - len(X)
-    write(options.out, _bytes(arrow().Table.from_batches(chunks), ending))
+    data = _bytes(chunks, ending, source.label, options.safe_cells)
+    if to_stdout:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+    else:
+        write(options.out, data)
     if empty:
-        message = f"{empty:,} of {rows:,} rows have a missing value, and their prediction is empty"
-        print(f"gdcore: warning: {message}", file=sys.stderr)
-    if not options.quiet:
-        print(f"{rows:,} predictions of {model.card.get('target')}: {options.out}")
+        why = ["a missing value"] * bool(table.gaps)
+        why += ["a category that the model does not know"] * (bool(table.strange) and table.unseen == "empty")
+        _warn(f"{empty:,} of {rows:,} rows have {' or '.join(why)}, and their prediction is empty")
+    for column in encoding.columns if table.unseen == "base" else []:
+        if column.name in table.strange:
+            count, value = table.strange[column.name]
+            what = f"{count:,} of {rows:,} rows have a category in column {column.name} that the model does not know"
+            _warn(f"{what} ({value!r}), and count as the commonest, {column.base}; --unseen empty or error decides otherwise")
+    if not options.quiet and not to_stdout:
+        say(f"{rows:,} predictions of {model.card.get('target')}: {outputs.told(options.out, replaced)}")
     return 0
+
+
+def _warn(message: str) -> None:
+    print(harmless(f"gdcore: warning: {message}"), file=sys.stderr)
+
+
+def _marks(model: Any, options: Namespace) -> Marks:
+    """What stands for a missing value: as the model keeps it, or as it is said."""
+    kept = Marks()
+    if "encoding" in (card := getattr(model, "card", None) or {}):
+        kept = Encoding.of_card(card["encoding"]).marks
+    return Marks(tuple(options.na) or kept.na, tuple(options.na_keep) or kept.keep)
 
 
 def _encoding(model: Any, source: Source, options: Namespace) -> Encoding:
@@ -63,7 +97,7 @@ def _encoding(model: Any, source: Source, options: Namespace) -> Encoding:
     except ValueError as error:
         raise ValueError(f"{options.model} cannot predict a table: {error}") from None
     wanted = {column.name: column for column in encoding.columns}
-    known = {*wanted, *encoding.others, *options.exclude}
+    known = {*wanted, *source.index, *encoding.others, *options.exclude, *options.keep}
     lacks = [name for name in wanted if name not in source.kinds]
     extra = [name for name in source.kinds if name not in known]
     if lacks:
@@ -71,8 +105,19 @@ def _encoding(model: Any, source: Source, options: Namespace) -> Encoding:
     if extra:
         what = f"column {extra[0]}{_more(extra)}, which the model has never seen"
         raise TableError(f"{source.label} has {what}; --exclude {','.join(extra)} leaves out what does not matter")
-    for name, column in wanted.items():
-        source.read_as(name, column.kind)
+    for j, column in enumerate(encoding.columns):
+        name = column.name
+        written = column.writing is not None and (source.inferred or source.kinds[name] == "text")
+        source.read_as(name, "category" if written else column.kind)
+        if written and column.writing is not None and source.inferred:
+            encoding.columns[j] = replace(column, writing=replace(column.writing, decimal=source.decimal))
+    for name in options.keep:
+        if name not in source.kinds:
+            raise TableError(unknown(name, source, " (--keep)"))
+        if options.keep.count(name) > 1:
+            raise TableError(f"--keep names column {name} twice; once is enough")
+        if name not in wanted:
+            source.read_as_it_is(name)
     return encoding
 
 
@@ -117,14 +162,59 @@ def _predictions(model: Any, X: Array, keep: Array | None, rows: int, labels: tu
     return pa.RecordBatch.from_pydict(made)
 
 
-def _bytes(table: Any, ending: str) -> bytes:
-    sink = io.BytesIO()
-    if ending == ".parquet":
-        import pyarrow.parquet as pq
+def _beside(kept: Any, predictions: Any) -> Any:
+    """The columns that are kept, and the predictions behind them."""
+    for name in kept.schema.names:
+        if name in predictions.schema.names:
+            raise TableError(f"--keep: column {name} has the name of a column of predictions; rename it in the table")
+    pairs = [
+        *zip(kept.schema.names, kept.columns, strict=True),
+        *zip(predictions.schema.names, predictions.columns, strict=True),
+    ]
+    return arrow().RecordBatch.from_pydict(dict(pairs))
 
-        pq.write_table(table, sink)
-    else:
-        import pyarrow.csv as pc
 
-        pc.write_csv(table, sink, pc.WriteOptions(quoting_style="needed"))
+def _bytes(chunks: list[Any], ending: str, label: str, safe: bool) -> bytes:
+    pa = arrow()
+    try:
+        # The files of one table may differ in the width of an integer.
+        table = pa.concat_tables([pa.Table.from_batches([chunk]) for chunk in chunks], promote_options="permissive")
+        sink = io.BytesIO()
+        if ending == ".parquet":
+            import pyarrow.parquet as pq
+
+            pq.write_table(table, sink)
+        else:
+            _write_csv(_safe(table) if safe else table, sink)
+    except pa.ArrowException as error:
+        raise TableError(f"the columns of {label} that are to be kept cannot be written: {error}; keep others") from None
     return sink.getvalue()
+
+
+def _safe(table: Any) -> Any:
+    """The table with an apostrophe before names and text that a spreadsheet would take for a formula."""
+    pa = arrow()
+    columns = []
+    for column in table.columns:
+        if pa.types.is_string(column.type):
+            column = pa.compute.replace_substring_regex(column, _FORMULA, r"'\1")
+        columns.append(column)
+    return pa.Table.from_arrays(columns, [re.sub(_FORMULA, r"'\1", name) for name in table.column_names])
+
+
+def _write_csv(table: Any, sink: io.BytesIO) -> None:
+    """As CSV, with NaN for predicted numbers that are missing: an empty line is skipped by most who read CSV, and the rows
+    behind it would move up."""
+    import pyarrow.csv as pc
+
+    pa = arrow()
+    head = io.StringIO()
+    csv.writer(head, lineterminator="\n").writerow(table.column_names)
+    sink.write(head.getvalue().encode())
+    style = "needed" if any(pa.types.is_string(field.type) for field in table.schema) else "none"  # "needed" quotes all text
+    at = table.schema.get_field_index("prediction")
+    column = table.column(at)
+    if column.null_count and pa.types.is_floating(column.type):
+        column = pa.compute.fill_null(column.cast(pa.string()), "NaN")  # pyarrow writes nan, which polars takes for text
+        table = table.set_column(at, "prediction", column)
+    pc.write_csv(table, sink, pc.WriteOptions(include_header=False, quoting_style=style))

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gdcore import reports
+from gdcore.commands import outputs
+from gdcore.commands.words import say
 from gdcore.container import write
 from gdcore.models import Linear
 from gdcore.scores import Scores
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Sequence
 
     from gdcore._types import Floats
     from gdcore.filetable import FileTable
@@ -25,9 +28,10 @@ DRAWN = 2000
 """Rows in a picture."""
 _SHOWN = 10  # of the largest weights
 _CLASSES = 6  # whose weights are shown
+_TAKES_PART = 1e-5  # a column whose part in a dependency of scaled columns is larger: smaller ones are rounding
 _COLUMNS = 40  # of the table, told of
 _SETTINGS = ("model", "loss", "lr", "epochs", "batch_size", "l1", "l2", "optimizer", "precondition", "tol", "missing",
-             "test_size", "seed")  # fmt: skip
+             "index", "test_size", "seed")  # fmt: skip
 
 
 class Result(NamedTuple):
@@ -56,6 +60,7 @@ def facts(table: FileTable, options: Namespace, result: Result, seconds: float) 
     }  # fmt: skip
     if s is not None:
         told["spectrum"] = spectrum(s, table.names)
+        told["dependent"] = [table.names[j] for j in dependent(s)]
     if isinstance(run.model, Linear):
         told["weights"] = dict(zip(table.names, run.model.weights.tolist(), strict=True))
         told["bias"] = np.asarray(run.model.bias).tolist()
@@ -70,6 +75,35 @@ def spectrum(s: Spectrum, names: list[str]) -> dict[str, Any]:
         "lr_best": s.lr_best, "epochs_for_3_digits": s.epochs_to(1e-3),
         "worst_columns": {names[j]: float(s.shares[j]) for j in s.worst_columns},
     }  # fmt: skip
+
+
+def dependent(s: Spectrum) -> list[int]:
+    """The columns of which each is a sum of multiples of others, exactly but for rounding: the data do not tell their weights
+    apart."""
+    if s.moments is None or s.rank is None or s.rank == s.size:
+        return []
+    columns = s.moments.of_columns()
+    spread = np.sqrt(np.diag(columns.scatter))
+    varies = np.flatnonzero(spread)
+    C = columns.scatter[np.ix_(varies, varies)] / np.outer(spread[varies], spread[varies])
+    values, vectors = np.linalg.eigh(C)
+    null = vectors[:, values < 16 * len(values) * np.finfo(np.float64).eps * values[-1]]
+    return [int(varies[j]) for j in np.flatnonzero(np.abs(null).max(axis=1, initial=0.0) > _TAKES_PART)]
+
+
+def dependent_line(names: list[str]) -> str:
+    """What that means, for who reads weights."""
+    which = ", ".join(names[:6]) + (f" and {len(names) - 6:,} more" if len(names) > 6 else "")
+    return f"{which} depend on each other exactly: the data do not tell their weights apart, only what they do together"
+
+
+def directions(loss: str, labels: Sequence[Any]) -> str:
+    """Which class a weight speaks for, where there are two.
+
+    >>> directions("logistic", ["no", "yes"])
+    'positive weights speak for yes, negative ones for no'
+    """
+    return f"positive weights speak for {labels[1]}, negative ones for {labels[0]}" if loss == "logistic" and labels else ""
 
 
 def plain(value: Any) -> Any:
@@ -92,8 +126,11 @@ def columns(table: FileTable) -> list[tuple[str, str]]:
         if column.kind == "category":
             d = len(column.values)
             what = f"text: {d} column{'s' * (d != 1)} of 0 and 1 ({_some(column.values)}); all 0: {column.base}"
+            what += "" if column.gap is None else f"; {column.gap} where it is missing"
         else:
             what = {"boolean": "boolean: 0 and 1", "integer": "integer"}.get(column.kind, "number")
+            if column.writing is not None:
+                what += f", in {column.writing.unit}" if column.writing.unit else ", written as text"
         told.append((column.name, what + ("" if column.mean is None else f"; {column.mean:.6g} where it is missing")))
     own = {} if table.encoding.weights is None else {table.encoding.weights: "the rows' weights"}
     if table.encoding.target is not None:
@@ -108,34 +145,43 @@ def _some(values: tuple[Any, ...]) -> str:
 # As text --------------------------------------------------------------------------------------------------------------------
 
 
-def show(table: FileTable, options: Namespace, result: Result, facts: dict[str, Any], out: str) -> None:
+def show(table: FileTable, options: Namespace, result: Result, facts: dict[str, Any], out: str, replaced: list[str]) -> None:
     """Prints what was read, what was trained, how good it is, and where it went."""
     rows, s, run = facts["rows"], result.spectrum, result.run
     dropped = f"; {rows['left out']:,} rows left out because a value is missing" if rows["left out"] else ""
-    print(f"{table.source.label}: {sum(rows.values()):,} rows, {len(table.source.kinds):,} columns{dropped}")
+    say(f"{table.source.label}: {sum(rows.values()):,} rows, {len(table.source.kinds):,} columns{dropped}")
     _show_columns(columns(table))
     if s is not None:
-        print("\n" + "\n".join(spectrum_lines(s, table.names)))
+        say()
+        for line in spectrum_lines(s, table.names):
+            say(line)
     how = {"converged": "converged", "epochs": "stopped", "early_stopped": "stopped early"}[run.status]
-    print(f"\n{table.loss.name}: {how} after {run.epochs:,} epoch{'s' * (run.epochs != 1)}, in {facts['seconds']:.2f} s")
-    print(f"  ({run.method})\n\n  {'':12}  {'train':>12}  {'test':>12}")
-    print(f"  {'rows':12}  {rows['train']:12,}  {rows['test']:12,}")
+    say()
+    say(f"{table.loss.name}: {how} after {run.epochs:,} epoch{'s' * (run.epochs != 1)}, in {facts['seconds']:.2f} s")
+    say(f"  ({run.method})")
+    say()
+    say(f"  {'':12}  {'train':>12}  {'test':>12}")
+    say(f"  {'rows':12}  {rows['train']:12,}  {rows['test']:12,}")
     for name, value in facts["train"].items():
-        print(f"  {name:12}" + "".join(_cell(v) for v in (value, None if facts["test"] is None else facts["test"][name])))
+        say(f"  {name:12}" + "".join(_cell(v) for v in (value, None if facts["test"] is None else facts["test"][name])))
     if isinstance(run.model, Linear):
         _show_weights(run.model, table, s)
-    print(f"\nmodel: {out}")
+        for line in (directions(table.loss.name, table.labels), *map(dependent_line, filter(None, [facts.get("dependent")]))):
+            if line:
+                say(f"  {line}")
+    say()
+    say(f"model: {outputs.told(out, replaced)}")
     for name in ("plot", "report"):
         if getattr(options, name):
-            print(f"{name}: {getattr(options, name)}")
+            say(f"{name}: {outputs.told(getattr(options, name), replaced)}")
 
 
 def _show_columns(told: list[tuple[str, str]]) -> None:
     width = min(32, max(len(name) for name, _ in told))
     for name, what in told[:_COLUMNS]:
-        print(f"  {name:{width}}  {what}")
+        say(f"  {name:{width}}  {what}")
     if len(told) > _COLUMNS:
-        print(f"  and {len(told) - _COLUMNS:,} more")
+        say(f"  and {len(told) - _COLUMNS:,} more")
 
 
 def spectrum_lines(s: Spectrum, names: list[str]) -> list[str]:
@@ -166,12 +212,13 @@ def _show_weights(model: Linear, table: FileTable, s: Spectrum | None) -> None:
     beside = spread is not None and not several
     heads += ["× spread"] * beside + ["…"] * (weights.shape[1] > _CLASSES)
     width = max(len(names[j]) for j in order)
-    print(f"\n  {'largest weights':{width}}  " + "  ".join(f"{head:>11}" for head in heads))
+    say()
+    say(f"  {'largest weights':{width}}  " + "  ".join(f"{head:>11}" for head in heads))
     width = max(width, len("largest weights"))
     for j in order:
         row = [*weights[j, :_CLASSES], *([weights[j, 0] * spread[j]] if beside and spread is not None else [])]
-        print(f"  {names[j]:{width}}  " + "  ".join(f"{value:11.5g}" for value in row))
-    print(f"  {'bias':{width}}  " + "  ".join(f"{value:11.5g}" for value in bias[:_CLASSES]))
+        say(f"  {names[j]:{width}}  " + "  ".join(f"{value:11.5g}" for value in row))
+    say(f"  {'bias':{width}}  " + "  ".join(f"{value:11.5g}" for value in bias[:_CLASSES]))
 
 
 def _spread(s: Spectrum | None) -> Floats | None:
@@ -191,7 +238,7 @@ def draw(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
     rows = (table.held_out if tested and table.held_out else table).seen.sample
     assert rows is not None
     model = result.run.model
-    shown = model.predict(rows.X) if table.loss.targets == "real" else model.predict_proba(rows.X)
+    shown = model.predict_proba(rows.X) if table.loss.targets == "classes" else model.predict(rows.X)
     shown = shown.reshape(len(shown), -1)
     test = facts["test"] or {}
     linear = isinstance(model, Linear)
@@ -203,7 +250,7 @@ def draw(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
         spectrum=result.spectrum, lr=_rate(options),
         scores={name: (value, test.get(name)) for name, value in facts["train"].items() if value is not None},
         settings=[(name.replace("_", " "), "default" if v is None else str(v)) for name, v in facts["settings"].items()],
-        columns=columns(table), notes=table.notes,
+        columns=columns(table), notes=[*table.notes, *map(dependent_line, filter(None, [facts.get("dependent")]))],
     )  # fmt: skip
     if options.plot:
         reports.save_plot(report, options.plot)

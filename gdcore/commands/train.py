@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import os
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -12,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore import files, reports, scores
-from gdcore.commands import results, words
+from gdcore.commands import outputs, results, words
 from gdcore.commands.bars import Bars
 from gdcore.commands.results import Result
 from gdcore.filetable import FileTable, open_table
 from gdcore.mlp import MLP
 from gdcore.scores import Scaling
-from gdcore.sources import TableError
+from gdcore.sources import TableError, files_of
 from gdcore.train import fit
 
 if TYPE_CHECKING:
@@ -37,14 +36,16 @@ def run(options: Namespace) -> int:
     loss = options.loss and words.loss(options.loss)
     words.optimizer(options.optimizer)
     out = options.out or _stem(options.data[0]) + files.ENDING
-    _check_outputs(options, out)
+    replaced = _check_outputs(options, out)
     start = perf_counter()
     with Bars(options) as bars:
         bars.reading("looking at the columns")
         table = open_table(
             options.data, options.target, loss=loss, features=options.features, exclude=options.exclude,
-            weights=options.weights, missing=options.missing, test_size=options.test_size, seed=options.seed,
-            delimiter=options.delimiter, decimal=options.decimal, cache=options.cache, progress=bars.rows,
+            weights=options.weights, categorical=options.categorical, missing=options.missing,
+            na=options.na, na_keep=options.na_keep, unseen=options.unseen or "base",
+            test_size=options.test_size, seed=options.seed,
+            delimiter=options.delimiter, decimal=options.decimal, index=options.index, cache=options.cache, progress=bars.rows,
         )  # fmt: skip
         for part in (table, table.held_out):
             if part is not None:
@@ -68,9 +69,9 @@ def run(options: Namespace) -> int:
     if options.plot or options.report:
         results.draw(table, options, result, facts)
     if options.json:
-        print(json.dumps(facts | {"model": out}, indent=2, ensure_ascii=False, allow_nan=False))
+        words.say_json(facts | {"model": out, "replaced": replaced})
     elif not options.quiet:
-        results.show(table, options, result, facts, out)
+        results.show(table, options, result, facts, out, replaced)
     return 0
 
 
@@ -175,24 +176,11 @@ def _stem(path: str) -> str:
     return os.path.splitext(name.removesuffix(".gz"))[0] or "model"
 
 
-def _check_outputs(options: Namespace, out: str) -> None:
-    outputs = {"--out": out, "--plot": options.plot, "--report": options.report, "--checkpoint": options.checkpoint}
+def _check_outputs(options: Namespace, out: str) -> list[str]:
+    """The files that will be replaced."""
+    paths = {"--out": out, "--plot": options.plot, "--report": options.report, "--checkpoint": options.checkpoint}
     endings = {"--out": (files.ENDING,), "--plot": reports.ENDINGS, "--report": (".html",)}
-    taken: dict[str, str] = {}
-    for name, path in outputs.items():
-        if path is None:
-            continue
-        wanted = endings.get(name)
-        if wanted is not None and os.path.splitext(path)[1].lower() not in wanted:
-            raise ValueError(f"{name} {path}: the file's name must end in {' or '.join(wanted)}")
-        folder, whole = os.path.dirname(os.path.abspath(path)), os.path.realpath(path)
-        if not os.path.isdir(folder):
-            raise ValueError(f"{name} {path}: there is no folder {folder}")
-        if os.path.isdir(path):
-            raise ValueError(f"{name} {path}: that is a folder, and a file is wanted")
-        if whole in taken:
-            raise ValueError(f"{name} {path}: that is the file of {taken[whole]} too")
-        taken[whole] = name
+    replaced = outputs.check(paths, dict.fromkeys(files_of(options.data), "a file of the table"), endings)
     if options.cache is not None and not os.path.isdir(options.cache):
         raise ValueError(f"--cache {options.cache}: there is no such folder")
     if options.resume and not options.checkpoint:
@@ -200,3 +188,4 @@ def _check_outputs(options: Namespace, out: str) -> None:
     for module in ("safetensors", "matplotlib") if options.plot or options.report else ("safetensors",):
         if importlib.util.find_spec(module) is None:
             raise ImportError(f"this needs {module}, which is not installed: pip install 'gdcore[cli]'")
+    return [path for path in replaced if path != options.checkpoint]
