@@ -7,7 +7,7 @@ import functools
 import itertools
 import math
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from gdcore.mlp import MLP
 from gdcore.models import Linear
 from gdcore.nesterov import SMOOTHING, Nesterov
 from gdcore.newton import Newton, Numbers
-from gdcore.problem import GRAM_COLUMNS, Problem
+from gdcore.problem import GRAM_COLUMNS, Problem, Values
 from gdcore.quadratic import rows_like
 from gdcore.run import MOST_EPOCHS, DivergenceError, Epoch, History, Method, Run
 from gdcore.spectrum import Spectrum
@@ -36,15 +36,6 @@ if TYPE_CHECKING:
 _FASTER = 8  # so many times the epochs of a call the next one may have, while it is found out how many take how long
 _ROUND = 1e5  # up to this condition of the scaled second moments their solution has all digits that matter
 _ROW = ("loss", "gradient_norm", "seconds", "validation_loss", "lr", "epoch")  # of a piece of history
-
-
-class _Values(NamedTuple):
-    """What a pass tells of all rows at some weights."""
-
-    loss: float
-    gradient: Array
-    bias_gradient: Array | None
-    norm: float
 
 
 class _State:
@@ -541,7 +532,7 @@ class Training(Problem):
     bias_gradient: Array | None
     norm: float
 
-    def evaluated(self, weights: Array, bias: Array | None, smoothing: float = 0.0) -> _Values:
+    def evaluated(self, weights: Array, bias: Array | None, smoothing: float = 0.0) -> Values:
         """Objective and gradient of all rows at some weights."""
         X, Y, s = self.passes
         more = {"smoothing": smoothing} if smoothing else {}
@@ -550,19 +541,19 @@ class Training(Problem):
                 X, Y, weights, bias, s, self.n_threads, l1=self.l1, l2=self.l2, **self.objective, **more
             )
             norm = float(self.engine_now.gradient_norm(weights, gradient, bias_gradient, self.l1))
-        return _Values(loss, gradient, bias_gradient, norm)
+        return Values(loss, gradient, bias_gradient, norm)
 
     def evaluate(self, smoothing: float = 0.0) -> None:
         """Objective and gradient of all rows at the weights as they are."""
         self.take(self.evaluated(self.state.weights, self.state.bias, smoothing))
 
-    def take(self, values: _Values) -> None:
+    def take(self, values: Values) -> None:
         """Those are the values now."""
         self.loss, self.gradient, self.bias_gradient, self.norm = values
 
-    def values(self) -> _Values:
+    def values(self) -> Values:
         """The values now."""
-        return _Values(self.loss, self.gradient, self.bias_gradient, self.norm)
+        return Values(self.loss, self.gradient, self.bias_gradient, self.norm)
 
     def objective_of_zeros(self) -> float:
         """Objective of the model whose parameters are all 0, and so are its predictions: X is not read, but a table's."""
@@ -728,6 +719,15 @@ class Training(Problem):
                 "spectrum before the data are changed, or give fit a copy of them"
             )
 
+    def _same_problem(self, other: Training) -> bool:
+        """Whether rows and objective are the same; of tables whether they are as many."""
+        if (self.l1, self.l2, self.objective, self.n) != (other.l1, other.l2, other.objective, other.n):
+            return False
+        if self.table or other.table:
+            return self.table == other.table
+        pairs = [(self.X, other.X), (self.Y, other.Y), (self.sample_weight, other.sample_weight)]
+        return all(a is b or (a is not None and b is not None and np.array_equal(a, b)) for a, b in pairs)
+
     def _resume(self, run: Run, X: Any, Y: Any, epochs: int, changes: dict[str, Any]) -> Run:
         model = changes.pop("model", None)
         unknown = set(changes) - set(Options._fields)
@@ -746,9 +746,10 @@ class Training(Problem):
             )
         later.depth = 6
         keep = later.options.method == "auto" and "method" not in changes
-        state = self.state
+        state = self.state.copy()
+        if model is not None or not self._same_problem(later):
+            state.judged = None
         if model is not None:
-            state = state.copy()
             state.weights, state.bias = (a if a is None else a.astype(state.weights.dtype) for a in model.parameters(X.dtype))
         return later.run(epochs, run.history, state, self.method if keep else None)
 

@@ -32,6 +32,7 @@ import numpy as np
 from gdcore import certificate, sizes, vertex
 from gdcore.curvature import Frame, Local, Part, Step, measured
 from gdcore.metric import Metric
+from gdcore.problem import Values
 from gdcore.vertex import joined, near
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ class Newton:
         self.absent: Array = np.zeros(k, bool)
         if self.loss.targets != "real":
             self.guesses, self.absent = self._guesses()
+        if self._elsewhere():
+            t.state.scalars, t.state.judged = Numbers.fresh(len(self.outputs)), None
         state, numbers = t.state, Numbers(t.state.scalars)
         fresh = bool(np.isinf(numbers.met).all())
         if fresh:
@@ -118,8 +121,21 @@ class Newton:
         self.locals = self._measured(self.parts(state))
         if fresh:
             numbers.met[:] = [local.objective for local in self.locals]
-        self._tell(state)
+        t.take(self._values(state, self.locals))
         t.check_start()
+
+    def _elsewhere(self) -> bool:
+        """Whether a run goes on with another model, other rows or another objective: what it knew is then not so any more."""
+        numbers = Numbers(self.t.state.scalars)
+        if np.isinf(numbers.met).all():
+            return False
+        models = [part._replace(weights=w, bias=b) for part, w, b in self._models(self.t.state)]
+        met = zip(models, self._measured(models), numbers.met, strict=True)
+        return any(not abs(found.objective - value) <= 4 * self._noise(found, part) for part, found, value in met)
+
+    def _models(self, state: Any) -> list[tuple[Part, Floats, Floats | None]]:
+        """Every part, and the model's weights and bias there."""
+        return [(part, *self._model(state, i)) for i, part in enumerate(self.parts(state))]
 
     def _first_stride(self) -> float:
         """Of how many rows one tells the Hessian well enough until the end is near.
@@ -157,19 +173,19 @@ class Newton:
         t = self.t
         count = 1 if t.each else min(left, 64)
         columns, counted = t.piece(count)
-        status = "epochs"
+        status = self.status()
         while counted[0] < count and status == "epochs":
             done = int(counted[0])
             began = time.perf_counter()
             gradient = t.gradients() if t.each else None
             with np.errstate(all="ignore"):  # a step that leaves the finite numbers is not taken
                 state, found = self._epoch()
+            values = self._values(state, found)
+            columns[:3, done] = values.loss, values.norm, time.perf_counter() - began
             # One assignment makes the epoch a whole one, wherever a signal strikes.
             t.state = state
-            self.locals = found
-            self._tell(state)
-            columns[:3, done] = t.loss, t.norm, time.perf_counter() - began
-            counted[0] = done + 1
+            counted[0], self.locals = done + 1, found
+            t.take(values)
             status = self.status()
             if t.each:
                 stop = t.after_epoch(columns, gradient)
@@ -184,12 +200,15 @@ class Newton:
         return "epochs" if (ended == Numbers.OPEN).any() else "stalled"
 
     def at_start(self) -> str:
-        """The status before an epoch: "converged" where it is proved of the weights as they are."""
+        """The status before an epoch: "converged" where it is proved of the weights as they are.
+
+        What was judged by another tol is judged anew.
+        """
         state = self.t.state.copy()
+        Numbers(state.scalars).ended[:] = Numbers.OPEN
         if not self.loss.flat:
             for i in range(len(self.outputs)):
-                if Numbers(state.scalars).ended[i] == Numbers.OPEN:
-                    self._judge(state, i, self.locals[i], True)
+                self._judge(state, i, self.locals[i], True)
         self.t.state = state
         return self.status()
 
@@ -200,7 +219,6 @@ class Newton:
         t = self.t
         state = t.state.copy()
         state.done += 1
-        state.judged = None
         numbers, locals_ = Numbers(state.scalars), list(self.locals)
         parts = self.parts(state)
         first = np.isinf(numbers.gain)
@@ -238,6 +256,7 @@ class Newton:
                 here = trial if taken else parts[i]
                 if there[3:] != here[3:] or not np.array_equal(there.weights, here.weights):
                     [locals_[i]] = self._measured([self._part(state, i)])
+        state.judged = t.tol, bool((numbers.ended == Numbers.PROVED).all())
         return state, locals_
 
     def _taken(
@@ -504,19 +523,18 @@ class Newton:
         own = list(self.outputs[i])
         return state.weights[:, own], None if state.bias is None else state.bias[own]
 
-    def _tell(self, state: Any) -> None:
-        """Loss and gradient of all parts become those of the training."""
+    def _values(self, state: Any, locals_: list[Local]) -> Values:
+        """Loss and gradient of all parts."""
         t = self.t
-        t.loss = float(np.sum(Numbers(state.scalars).met))
         gradient = np.zeros(state.weights.shape)
         bias_gradient = None if state.bias is None else np.zeros(len(state.bias))
-        for own, local in zip(self.outputs, self.locals, strict=True):
+        for own, local in zip(self.outputs, locals_, strict=True):
             gradient[:, list(own)] = local.gradient
             if bias_gradient is not None:
                 bias_gradient[list(own)] = local.bias_gradient
-        t.gradient, t.bias_gradient = gradient, bias_gradient
         w, _ = _unflat(state.memory[0], state.weights, state.bias)
-        t.norm = float(t.backend.gradient_norm(np.ascontiguousarray(w), gradient, bias_gradient, t.l1))
+        norm = float(t.backend.gradient_norm(np.ascontiguousarray(w), gradient, bias_gradient, t.l1))
+        return Values(float(np.sum(Numbers(state.scalars).met)), gradient, bias_gradient, norm)
 
 
 def _shares(piece: Piece, n_threads: int, *, classes: int) -> Floats:

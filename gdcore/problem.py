@@ -6,7 +6,7 @@ import functools
 import math
 import operator
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -32,6 +32,15 @@ GRAM_COLUMNS = 2048
 HESSIAN_SIZE = 2049
 """d + 1, of softmax times k: up to it Hessians are made."""
 _SMALL = 1 << 16  # numbers in X up to which looking at the rows again costs nothing
+
+
+class Values(NamedTuple):
+    """What a pass tells of all rows at some weights."""
+
+    loss: float
+    gradient: Array
+    bias_gradient: Array | None
+    norm: float
 
 
 class Problem:

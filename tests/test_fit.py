@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore import MLP, DivergenceError, History, Linear, backtracking, closed, fit, loop, nesterov, rows, threads
+from gdcore import MLP, DivergenceError, History, Linear, backtracking, closed, fit, loop, nesterov, newton, rows, threads
 from gdcore.backends import reference
 
 # Runs here stop when they are told to, converged or not.
@@ -952,7 +952,7 @@ class InterruptAt:
     def __init__(self, count):
         self.left = count
         self.place = None
-        self.files = {reference.__file__, *(module.__file__ for module in (backtracking, closed, loop, nesterov))}
+        self.files = {reference.__file__, *(module.__file__ for module in (backtracking, closed, loop, nesterov, newton))}
 
     def __call__(self, frame, event, argument):
         if frame.f_code.co_filename not in self.files or not in_the_loop(frame):
@@ -979,7 +979,16 @@ def parameters(model):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("look", ["nothing", "callback", "validation"])
-@pytest.mark.parametrize("how", [{"lr": 0.1}, {"loss": "huber"}, {"model": MLP([3, 2, 1])}], ids=["stream", "auto", "network"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"lr": 0.1},
+        {"loss": gdcore.losses.huber(0.1)},
+        {"loss": "huber", "precondition": "diagonal"},
+        {"model": MLP([3, 2, 1])},
+    ],
+    ids=["stream", "auto", "diagonal", "network"],
+)
 def test_control_c_at_any_line_leaves_whole_epochs(backend, look, how):
     X, Y = problem(n=12)
     options = {"epochs": 3, "backend": backend, "n_threads": 1, "tol": 0.0, **how}

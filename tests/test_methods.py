@@ -541,3 +541,40 @@ def test_gram_and_exact_have_the_same_bits_for_any_number_of_threads(method):
     X, Y = trainable("mse", 30_000, 6)
     runs = [fit(X, Y, lr=1e-4, epochs=50, method=method, n_threads=threads) for threads in THREADS]
     assert all(bits(run) == bits(runs[0]) for run in runs[1:])
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_resuming_newtons_method_is_going_on(name):
+    X, Y = trainable(name)
+    options = {"loss": name, "tol": 1e-13}
+    whole = fit(X, Y, **options)
+    assert_resumes(X, Y, [(a, whole.epochs - a + 2) for a in range(whole.epochs + 2)], **options)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_resuming_with_another_tol_judges_anew(name):
+    X, Y = trainable(name)
+    options = {"loss": name, "l1": 0.01}
+    rough = fit(X, Y, tol=0.1, **options)
+    assert rough.status == "converged"
+    fine = rough.resume(X, Y, tol=1e-9)
+    assert fine.status == "converged"
+    assert fine.gap <= 1e-9 * fine.loss
+    again = fine.resume(X, Y, tol=0.1)
+    assert again.status == "converged"
+    assert again.epochs <= fine.epochs + 1
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("what", ["penalty", "rows", "model"])
+def test_resuming_something_else_comes_to_its_own_end(name, what):
+    X, Y = trainable(name)
+    run = fit(X, Y, loss=name)
+    moved = Linear(run.model.weights * 2, run.model.bias)
+    others = (X[::2], Y[::2]) if what == "rows" else (X, Y)
+    changes = {"penalty": {"l2": 0.3}, "rows": {}, "model": {"model": moved}}[what]
+    later = run.resume(*others, **changes)
+    wanted = fit(*others, loss=name, l2=changes.get("l2", 0.0))
+    assert later.status == "converged"
+    assert later.loss == pytest.approx(wanted.loss, rel=2e-8)  # each is within tol, 1e-8 of mae and quantile
+    assert later.epochs > run.epochs
