@@ -95,7 +95,7 @@ def corner(
 def minimised(
     A: Floats, y: Floats, low: Floats, high: Floats, c: Floats, q: Floats, start: Floats, steps: int
 ) -> tuple[Floats, Array, Floats]:
-    """θ (p,), the active rows and their λ, after at most so many steps from ``start``. A (m, p) with columns of about size 1."""
+    """θ (p,), the active rows and their λ, after at most so many steps from ``start``; A (m, p) has columns of about size 1."""
     theta, active, multipliers = start.copy(), np.zeros(0, np.intp), np.zeros(0)
     metric = np.where(q > 0, q, q[q > 0].min() if (q > 0).any() else 1.0)
     r = A @ theta - y
