@@ -72,6 +72,8 @@ def bound(problem: Any, weights: Array, bias: Array | None, anchors: list[Part] 
                     step = frame.step(local, start.weights, curvature, damping, problem.backend)
                     H = local.hessian + damping * frame.bound(len(own), curvature)
                     proof = certificate.prove(*rows, loss, point, start, step.delta, H, damping, frame)
+                    if loss.targets != "real":
+                        found.append(proof.objective)  # no loss is below 0, which separated classes come near
                     if proof.gap is not None:
                         found.append(proof.gap)
                         break

@@ -18,7 +18,7 @@ from gdcore.closed import Closed
 from gdcore.metric import Metric
 from gdcore.mlp import MLP
 from gdcore.models import Linear
-from gdcore.nesterov import BAND, SMOOTHING, Nesterov
+from gdcore.nesterov import SMOOTHING, Nesterov
 from gdcore.newton import LEEWAY, Newton, Numbers
 from gdcore.problem import GRAM_COLUMNS, Problem
 from gdcore.quadratic import rows_like
@@ -446,8 +446,7 @@ class Training(Problem):
         if isinstance(self.stepper, Newton):
             return self.stepper.at_start() == "converged"
         if isinstance(self.stepper, Nesterov):
-            scalars = self.state.scalars
-            return self.reached(self.stepper.metric, scalars[SMOOTHING], scalars[BAND])
+            return self.reached(self.stepper.metric, self.state.scalars[SMOOTHING])
         return self.reached(None)
 
     def _only_whole_epochs(self) -> None:
@@ -580,14 +579,14 @@ class Training(Problem):
 
     # When to stop ----------------------------------------------------------------------------------------------------------
 
-    def smoothing_cost(self, smoothing: float, band: float) -> float:
-        """What smoothing costs at most: h/4 (mae: h/2) for each row within h of its target, a share ``band`` of all."""
-        return float((0.5 if self.loss_function.name == "mae" else 0.25) * smoothing * band * self.outputs)
+    def smoothing_cost(self, smoothing: float) -> float:
+        """What smoothing costs at most: h/4 (mae: h/2) for each row within h of its target, and that may be all."""
+        return float((0.5 if self.loss_function.name == "mae" else 0.25) * smoothing * self.outputs)
 
-    def smooth_enough(self, smoothing: float, band: float) -> bool:
+    def smooth_enough(self, smoothing: float) -> bool:
         """Whether that is within tol."""
         tol = self.default_tol() if self.tol is None else self.tol
-        return self.smoothing_cost(smoothing, band) <= max(tol, 1e-9) * self.loss / 2 + self._rounding
+        return self.smoothing_cost(smoothing) <= max(tol, 1e-9) * self.loss / 2 + self._rounding
 
     @functools.cached_property
     def _rounding(self) -> float:
@@ -597,20 +596,20 @@ class Training(Problem):
         spread = np.sqrt(np.diag(self.moments.scatter)[self.d :] / self.moments.total)
         return 100 * float(np.finfo(self.X.dtype).eps) * float(np.mean(spread))
 
-    def reached(self, metric: Any, smoothing: float = 0.0, band: float = 1.0) -> bool:
+    def reached(self, metric: Any, smoothing: float = 0.0) -> bool:
         """Whether tol says stop: by the proved gap where there is one, else by the gradient in the metric, or its norm."""
         if self.tol is None:
             return False
         quick = self.state.quick
         try:
-            says = self._reached(metric, smoothing, band)
+            says = self._reached(metric, smoothing)
             self.state.judged = (self.tol, says)
         finally:
             if self.state.judged is None:
                 self.state.quick = quick  # an exception: nobody has looked
         return says
 
-    def _reached(self, metric: Any, smoothing: float, band: float) -> bool:
+    def _reached(self, metric: Any, smoothing: float) -> bool:
         assert self.tol is not None
         weights = self.state.weights
         whole = self.linear and not self.batches
@@ -633,18 +632,12 @@ class Training(Problem):
             return True
         if metric is not None and isinstance(metric, Metric):
             estimate = gap.decrement(metric, weights, self.gradient, self.bias_gradient, self.l1)
-            if smoothing and not (self.smooth_enough(smoothing, band) and metric.kind == "gram"):
-                return False
-            if estimate > (self.tol * self.loss / 2 + self._rounding if smoothing else self.tol * self.loss):
-                return False
             if smoothing:
-                # Of few rows H is stiff in the directions that they fix, and says too little of the others: without H the
-                # gradient has to be small beside slopes of size 1 as well.
-                slope = 2 * gap.decrement(self.stepper.plain, weights, self.gradient, self.bias_gradient, self.l1)
-                if slope > ((6.0 if self.loss_function.name == "mae" else 3.0) * self.tol) ** 2:
-                    return False
-                # The last word has the share of rows within h at these weights, which costs a pass.
-                return self.smooth_enough(smoothing, self.stepper.share_within(smoothing))
+                # The metric bounds a curvature that few rows have: only the proof says how much is left.
+                near = estimate <= self.tol * self.loss / 2 + self._rounding and estimate <= self.state.quick / 2
+                return near and self.smooth_enough(smoothing) and self._proved(estimate)
+            if estimate > self.tol * self.loss:
+                return False
             return self._certified(metric) if self.l2 > 0 else True
         if whole and self.l2 > 0 and self.loss_function.curvature is not None:
             if self.norm**2 / (2 * self.l2) > self.tol * self.loss:
@@ -662,7 +655,12 @@ class Training(Problem):
         slope = float(np.linalg.norm(gap.subgradient(self.state.weights, gradient, self.l1)))
         if slope**2 / (2 * self.l2) > self.tol * self.loss or slope > self.state.quick / 2:
             return False
-        self.state.quick = slope
+        return self._proved(slope)
+
+    def _proved(self, quick: float) -> bool:
+        """The proof, at the cost of passes; ``quick`` is what led to it."""
+        assert self.tol is not None
+        self.state.quick = quick
         bound = self._gap(self.state.weights, self.state.bias)
         return bound is not None and bound <= self.tol * self.loss
 

@@ -137,7 +137,7 @@ class Nesterov(Optimizer):
     Nesterov()
     """
 
-    slots = 2
+    slots = 1
 
 
 class Newton(Optimizer):

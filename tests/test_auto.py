@@ -1,5 +1,6 @@
 """lr="auto", the default: the optimum is reached, computed here in other ways; what is claimed of it is true."""
 
+import contextlib
 import functools
 import itertools
 import math
@@ -10,7 +11,18 @@ import pytest
 from test_nist import digits, load, residual_sd
 
 import gdcore
-from gdcore import MLP, ConditionWarning, DivergenceError, LearningRateWarning, Linear, fit, gap
+from gdcore import (
+    MLP,
+    ConditionWarning,
+    ConvergenceWarning,
+    DivergenceError,
+    LearningRateWarning,
+    Linear,
+    ScaleWarning,
+    SeparationWarning,
+    fit,
+    gap,
+)  # fmt: skip
 from gdcore.backends import kernel
 from gdcore.losses import LOSSES, huber, quantile
 from gdcore.optimizers import OPTIMIZERS
@@ -116,7 +128,7 @@ def smooth_optimum(name, X, Y, l1=0.0, l2=0.0, s=None, bias=True, iterations=800
     return objective(name, X, Y, W, b, l1, l2, s), W, b
 
 
-def kinked_optimum(name, x, Y, l1=0.0, l2=0.0, s=None, tau=0.5):
+def kinked_optimum(name, x, Y, l1=0.0, l2=0.0, s=None, tau=0.5, bias=True):
     """The best objective of one column and a bias: for each w the best b is a quantile of y − x·w; over w it is convex."""
     s = np.ones(len(x)) if s is None else s
     scale = 1.0 if name == "quantile" else 2.0
@@ -125,7 +137,7 @@ def kinked_optimum(name, x, Y, l1=0.0, l2=0.0, s=None, tau=0.5):
     def best_for(w):
         rest = Y - x * w
         order = np.argsort(rest)
-        b = rest[order][np.searchsorted(np.cumsum(s[order]), share * s.sum())]
+        b = rest[order][np.searchsorted(np.cumsum(s[order]), share * s.sum())] if bias else 0.0
         r = rest[order] - b
         return s[order] @ (scale * np.maximum(share * r, (share - 1) * r)) / s.sum() + l1 * abs(w) + l2 / 2 * w * w
 
@@ -254,8 +266,9 @@ def test_kinked_losses_reach_the_optimum(name, backend, precondition, weighted):
         run = fit(X[:, :1], Y, loss=name, **options)
         reached = of_run(name, run, X[:, :1], Y, l1, l2, s)
         assert run.loss == pytest.approx(reached, rel=1e-12)
-        assert -1e-12 * wanted <= reached - wanted <= 1e-4 * wanted, (l1, l2)
-        assert (run.gap is None) == (precondition == "diagonal" and l2 == 0) or run.gap >= 0
+        assert -1e-12 * wanted <= reached - wanted <= (1e-8 if precondition == "gram" else 1e-4) * wanted, (l1, l2)
+        assert run.status == "converged" or precondition == "diagonal"
+        assert run.gap >= reached - wanted - 1e-13 * wanted
 
 
 @pytest.mark.parametrize("name", [name for name in LOSSES if LOSSES[name]().targets != "classes"])
@@ -422,8 +435,8 @@ def test_weights_of_rows(name, precondition, l1, l2, law):
         "two is twice": (np.repeat(X, times, axis=0), np.repeat(Y, times), None),
     }[law]
     options = {"loss": name, "precondition": precondition, "l1": l1, "l2": l2, "epochs": 300}
-    if name == "mse":
-        options["tol"] = 1e-10  # by default it goes on until rounding ends progress, which is not the same of other sums
+    if name in SMOOTH:
+        options["tol"] = 1e-10  # by default it goes on until progress ends, which is not the same of other sums
     one, two = (fit(A, B, sample_weight=c, **options) for A, B, c in ((X, Y, s), other))
     np.testing.assert_allclose(flat(one.model), flat(two.model), rtol=1e-6, atol=1e-6 * np.abs(flat(two.model)).max())
     assert one.loss == pytest.approx(two.loss, rel=1e-9)
@@ -459,25 +472,29 @@ def test_rows_of_weight_zero_are_not_there_however_far(name, far):
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_gap_is_never_below_the_truth(name, l1, l2, bias, weighted):
     X, Y = problem(name)
+    if name in KINKED:
+        X = X[:, :1]
     s = weights_of(len(X)) if weighted else None
-    k = 3 if name == "softmax" else None
-    model = Linear(np.zeros((3, k)) if k else np.zeros(3), (np.zeros(k) if k else 0.0) if bias else None)
+    d, k = X.shape[1], 3 if name == "softmax" else None
+    model = Linear(np.zeros((d, k)) if k else np.zeros(d), (np.zeros(k) if k else 0.0) if bias else None)
     lr = 0.9 / gdcore.spectrum(X, bias, name, l2, s).largest if name in SMOOTH else 1e-4
-    proves = name == "mse" or (name in SMOOTH and l2 > 0)
-    wanted = smooth_optimum(name, X, Y, l1, l2, s, bias)[0] if proves else None
-    for rate, epochs in itertools.product(("auto", lr), (0, 1, 3, 8, 30, 200)):
+    if name in KINKED:
+        wanted = kinked_optimum(name, X[:, 0], Y, l1, l2, s, bias=bias)
+    else:
+        wanted = smooth_optimum(name, X, Y, l1, l2, s, bias)[0]
+    for rate, epochs in itertools.product((lr, "auto"), (0, 1, 3, 8, 30, 200)):
         run = fit(X, Y, model, loss=name, l1=l1, l2=l2, sample_weight=s, lr=rate, epochs=epochs)
-        if not proves:
-            assert (run.gap is None) == (precondition == "diagonal" and l2 == 0) or run.gap >= 0
-            continue
         missing = of_run(name, run, X, Y, l1, l2, s) - wanted
+        if run.gap is None:  # of absolute errors, far from the end
+            assert name in KINKED
+            assert run.status != "converged"
+            continue
         # A sum over 90 rows is rounded by up to 90 eps of it, 2e-14, and so is each side of this.
         assert run.gap >= missing * (1 - 1e-12) - 1e-13 * wanted
         if name == "mse" and l1 == 0:
             assert run.gap == pytest.approx(missing, rel=1e-7, abs=1e-13 * wanted)
-    if rate != "auto" or not proves:
-        return
-    assert run.gap <= 1e-10 * run.loss
+    assert run.status == "converged"
+    assert run.gap <= (1e-10 if name in SMOOTH else 1e-8) * run.loss
 
 
 @pytest.mark.parametrize("loss", ["mse", huber(delta=0.3), "logistic"], ids=str)
@@ -510,7 +527,7 @@ def test_the_gap_of_columns_that_gram_cannot_tell_apart():
 
 def test_networks_prove_nothing():
     X, Y = problem("mse")
-    assert fit(X / 100, Y, MLP([3, 2, 1]), epochs=3).gap is None
+    assert fit((X - X.mean(axis=0)) / X.std(axis=0), Y, MLP([3, 2, 1]), epochs=3).gap is None
 
 
 @pytest.mark.parametrize("name", SMOOTH)
@@ -534,25 +551,25 @@ def test_converged_is_said_only_of_a_gap_within_tol(name, tol):
 
 
 @pytest.mark.parametrize("name", SMOOTH)
-def test_without_a_proof_converged_is_of_the_gradient(name):
+def test_at_a_given_lr_without_l2_converged_is_of_the_gradient(name):
     X, Y = problem(name)
     Z = X / np.geomspace(1, 100, 3)
     run = fit(Z, Y, loss=name, lr=gdcore.spectrum(Z, loss=name).lr_best, tol=1e-4, epochs=20_000, method="stream")
     assert run.status == "converged"
-    if name == "mse":
-        assert run.gap <= 1e-4 * run.loss
-    else:
-        assert (run.gap is None) == (precondition == "diagonal" and l2 == 0) or run.gap >= 0
-        assert run.gradient_norm <= 1e-4
+    assert run.gap >= run.loss - best(name) - 1e-13 * run.loss
+    assert run.gap <= 1e-4 * run.loss if name == "mse" else run.gradient_norm <= 1e-4
 
 
 @pytest.mark.parametrize("name", ["logistic", "softmax"])
 def test_separable_classes_have_no_optimum_and_none_is_claimed(name):
     X = np.concatenate([np.linspace(-2, -1, 10), np.linspace(1, 2, 10)])[:, None]
-    run = fit(X, (X[:, 0] > 0).astype(int), loss=name, epochs=200)
-    assert run.gap is None
+    with pytest.warns(SeparationWarning, match="by column 0 of X"):
+        run = fit(X, (X[:, 0] > 0).astype(int), loss=name, epochs=200)
+    # Losses come as near to 0 as one likes; each is rounded by some eps of 1.
+    assert run.gap == pytest.approx(run.loss, abs=1e-15)
     assert np.isfinite(flat(run.model)).all()
-    assert run.status == "epochs" or run.loss < 1e-6
+    assert run.status == "converged"
+    assert run.loss <= 1e-10 * np.log(2)
     penalised = fit(X, (X[:, 0] > 0).astype(int), loss=name, l2=1e-3)
     assert penalised.status == "converged"
     assert penalised.gap <= 1e-10 * penalised.loss
@@ -596,7 +613,7 @@ def test_filip_is_refused_honestly(backend):
     X, Y, _ = powers("filip")
     with pytest.warns(ConditionWarning, match=r"condition \d") as warned:
         run = fit(X, Y, backend=backend)
-    assert len(warned) == 1
+    assert [warning.category for warning in warned] == [ConditionWarning, ConvergenceWarning]
     assert run.status != "converged"
     assert run.gap is None
     assert np.isfinite(flat(run.model)).all()
@@ -700,8 +717,9 @@ def test_networks_lower_the_loss_in_every_epoch(name, activation, scale):
     X, Y = problem(name)
     Z = scale * (X - X.mean(axis=0)) / X.std(axis=0)
     model = MLP([3, 6, 3 if name == "softmax" else 1], activation=activation)
-    run = fit(Z, Y, model, loss=name, epochs=40)
-    start = fit(Z, Y, model, loss=name, epochs=0)
+    with contextlib.nullcontext() if scale == 1 else pytest.warns(ScaleWarning, match="column 0 of X has sizes up to"):
+        run = fit(Z, Y, model, loss=name, epochs=40)
+        start = fit(Z, Y, model, loss=name, epochs=0)
     losses = np.append(start.loss, run.history.loss)
     assert (np.diff(losses) <= 1e-14 * losses[0]).all()
     assert losses[-1] < 0.999 * losses[0]
@@ -819,6 +837,12 @@ def edges():
     }
 
 
+DEPENDENT = [
+    "one row", "two rows", "fewer rows than columns", "all zeros", "a column of zeros", "a constant column",
+    "a constant column far away", "the same column twice", "rows all the same",
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("precondition", ["gram", "diagonal"])
 @pytest.mark.parametrize("edge", edges())
@@ -828,12 +852,25 @@ def test_tables_at_the_edge_of_sense(name, precondition, edge):
     Y = Y if kind == "real" else (Y > 0.5).astype(int)
     for (l1, l2), backend in [*zip(PENALTIES, ["kernel"] * 4, strict=True), ((0.0, 0.0), "reference")]:
         options = {"loss": name, "l1": l1, "l2": l2, "precondition": precondition, "backend": backend}
-        with warnings.catch_warnings():
-            if name in KINKED:  # rows that are curved may be so few that nothing is certain of them
-                warnings.simplefilter("ignore", ConditionWarning)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
             # A diagonal bound on a kink's curvature asks for small steps.
             run = fit(X, Y, epochs=400 if name in KINKED and precondition == "diagonal" else 40, **options)
             start = fit(X, Y, epochs=0, **options)
+        told = [warning.category for warning in warned]
+        assert set(told) <= {ConditionWarning, SeparationWarning, ConvergenceWarning}
+        # A start that is proved to be the end may make columns' dependence no matter.
+        assert told.count(ConditionWarning) == (
+            edge in DEPENDENT and precondition == "gram" and l1 == l2 == 0 and run.epochs > 0
+        )
+        assert told.count(ConvergenceWarning) == (run.status == "epochs")
+        if SeparationWarning in told:
+            assert kind != "real"
+            assert run.status == "converged"
+            # Penalties keep weights small, but no bias: there only one class separates.
+            assert l1 == l2 == 0 or len(np.unique(Y)) == 1
+        elif kind != "real" and precondition == "gram" and len(np.unique(Y)) == 1:
+            assert run.status == "epochs"
         assert np.isfinite(flat(run.model)).all()
         assert np.isfinite(run.history.loss).all()
         assert run.loss <= start.loss * (1 + 1e-12), (l1, l2)
