@@ -15,8 +15,8 @@ the smoothed ones, within h.
 
 Rounding. All is computed in float64 whatever X is. No term of the first sum is below 0, so that it has its digits; predictions
 are rounded as their terms x_j·w_j are, and what that may change at most, by the slopes' difference and by curvature, is added.
-What v is beyond its bounds for rounding, up to 1e-11 of its terms, counts times the length of the step, which stands in for that
-of w − w*, which is not known.
+What v is beyond its bounds for rounding, up to 1e-11 of its terms, counts times the length of the step, which stands in for
+that of w − w*, which is not known.
 """
 
 from __future__ import annotations
