@@ -14,8 +14,9 @@ of ℓ* or v its bounds, all are multiplied by a number below 1: 0 satisfies eve
 the smoothed ones, within h.
 
 Rounding. All is computed in float64 whatever X is. No term of the first sum is below 0, so that it has its digits; predictions
-are rounded as their terms x_j·w_j are, and the difference of the slopes times that is added. What v is beyond its bounds for
-rounding, up to 1e-11 of its terms, counts times the length of the step, which stands in for w − w*, which is not known.
+are rounded as their terms x_j·w_j are, and what that may change at most, by the slopes' difference and by curvature, is added.
+What v is beyond its bounds for rounding, up to 1e-11 of its terms, counts times the length of the step, which stands in for
+that of w − w*, which is not known.
 """
 
 from __future__ import annotations
@@ -228,12 +229,13 @@ def _summed(
     # A row's terms are at most ‖x‖·‖W‖.
     size = np.sqrt(np.einsum("ij,ij->i", z, z))[:, None] * np.sqrt(np.sum(W * W, axis=0)) + np.abs(mean) @ np.abs(W)
     size += 0.0 if b is None else np.abs(b)
+    error = (len(W) + 2) * _EPS * size  # of η
     weighted = s[:, None] * dual.alpha
     return _Sums(
         float(s.sum()),
         float(s @ value),
         float(s @ terms),
-        (len(W) + 2) * _EPS * float(s @ (np.abs(steep - scale * dual.alpha) * size).sum(axis=1)),
+        float(s @ (np.abs(steep - scale * dual.alpha) * error + loss.bound(part.smoothing) / 2 * error**2).sum(axis=1)),
         weighted.sum(axis=0),
         np.sum(weighted * dual.alpha, axis=0),
         z.T @ weighted,
@@ -332,7 +334,10 @@ def _logistic(before: Floats, step: Floats, y: Floats, _: float, __: float, damp
 
 def _softmax(before: Floats, ahead: Floats, y: Floats, _: float, __: float, damping: float) -> _Dual:
     # ℓ*(α) = Σ p·log p, p = α + onehot(y);  ℓ + ℓ* − αη is the divergence of p from softmax(η)
-    own, p = (np.arange(len(y)), y[:, 0].astype(np.intp)), shares(before)
+    p = shares(before)
+    known = (y >= 0) & (y < p.shape[1]) & (np.floor(y) == y)  # labels may have been changed meanwhile: then nothing is proved
+    y, p = np.where(known, y, 0), np.where(known, p, np.nan)
+    own = np.arange(len(y)), y[:, 0].astype(np.intp)
     change = ahead - (p * ahead).sum(axis=1, keepdims=True)
     expected = np.where(np.abs(1 + change) < _LEAST, 0.0, p * (1 + change))
     alpha = expected.copy()

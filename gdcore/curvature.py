@@ -19,6 +19,7 @@ import numpy as np
 from gdcore import sizes
 from gdcore.backends import BACKENDS
 from gdcore.lasso import lasso, solution
+from gdcore.metric import constant_columns
 from gdcore.moments import engine_for
 from gdcore.tables import fold
 
@@ -97,7 +98,7 @@ class Frame:
         """μ, which the weights' coordinates are about; zeros without a bias."""
         self.shift: Floats = mean
         self.spread = np.maximum(np.diag(C), 0.0)
-        self.constant: Array = self.spread <= (16 * _EPS * mean) ** 2
+        self.constant = constant_columns(self.spread, mean)
         d = len(mean)
         self.plain = np.zeros((d + bias, d + bias))
         self.plain[:d, :d] = C

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 _NEAR = 1e-8
+_ROOM = 4.0  # times ε of the terms of a prediction, and its square of the loss
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -80,6 +81,14 @@ def bound(problem: Any, weights: Array, bias: Array | None, anchors: list[Part] 
                 return None
             total += min(found)
     return total
+
+
+def rounded_up(problem: Any, found: float, weights: Array, bias: Array | None) -> float:
+    """A gap of mse with room for how predictions are rounded: ε of their terms, which are large for columns far from 0."""
+    frame = Frame(problem.moments.of_columns(), bias is not None, problem.l1, problem.l2)
+    terms = frame.terms(weights.astype(np.float64), None if bias is None else bias.astype(np.float64))
+    room = _ROOM * _EPS * terms
+    return float((np.sqrt(found) + room) ** 2)
 
 
 def decrement(metric: Metric, weights: Array, gradient: Array, bias_gradient: Array | None, l1: float) -> float:

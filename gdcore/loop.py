@@ -19,7 +19,7 @@ from gdcore.metric import Metric
 from gdcore.mlp import MLP
 from gdcore.models import Linear
 from gdcore.nesterov import SMOOTHING, Nesterov
-from gdcore.newton import Newton, Numbers
+from gdcore.newton import LEEWAY, Newton, Numbers
 from gdcore.problem import GRAM_COLUMNS, Problem, Values
 from gdcore.quadratic import rows_like
 from gdcore.run import MOST_EPOCHS, DivergenceError, Epoch, History, Method, Run
@@ -350,6 +350,9 @@ class Training(Problem):
             endings.warn(self, status, stalled, metric, separating)
         return run
 
+    told: tuple[float, float] | None = None
+    """Loss and gradient norm of the model, once the passes after the last epoch have told them."""
+
     def _conclude(self, status: str) -> tuple[str, str | None]:
         """The passes after the last epoch: the status, and what is to be said where the run has diverged."""
         if status == "diverged" and not self.done:
@@ -610,7 +613,8 @@ class Training(Problem):
                 gap_now = math.inf if proved is None else proved
             before, self.state.quick = self.state.quick, gap_now
             floor = 16 * float(np.finfo(self.X.dtype).eps) ** 2 * quadratic.size
-            if gap_now > self.tol * self.loss + floor:
+            rounded = gap.rounded_up(self, gap_now, weights, self.state.bias)
+            if gap_now > self.tol * self.loss + floor or rounded > LEEWAY * self.tol * self.loss + floor:
                 return False
             # By default squared error goes on while an epoch still brings digits: two or three are enough.
             polishing = self.auto and self.options.tol is None and isinstance(metric, Metric)

@@ -66,12 +66,22 @@ def inverse(A: Floats) -> Inverse:
     return Inverse(matrix / scale / scale[:, None], condition, within, rank, clear, null)
 
 
+def constant_columns(variances: Floats, mean: Floats) -> Array:
+    """Which columns hold one number: their variance is rounding.
+
+    Differences from a shift near the mean are exact. Where all are the same their square is lost but for ε of it, and they are
+    at most ε·|μ|; one row in 10⁹ that differs by ε·|μ|, the least that there is, gives a variance a thousand times larger.
+    """
+    constant: Array = variances <= 1e-12 * (_EPS * mean) ** 2
+    return constant
+
+
 def covariance(moments: Moments, bias: bool) -> tuple[Floats, Floats]:
     """(C, μ) of X's columns; what of a constant column's variance is rounding is 0."""
     d = moments.columns
     C, mean = moments.gram(bias)
     C, mean = (C[:d, :d] if C.ndim == 2 else C).copy(), mean[:d]
-    constant = (np.diag(C) if C.ndim == 2 else C) <= (16 * _EPS * mean) ** 2
+    constant = constant_columns(np.diag(C) if C.ndim == 2 else C, mean)
     C[constant] = 0
     if C.ndim == 2:
         C[:, constant] = 0

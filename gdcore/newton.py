@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore import certificate, sizes, vertex
+from gdcore import certificate, rows, sizes, vertex
 from gdcore.curvature import Frame, Local, Part, Step, measured
 from gdcore.metric import Metric
 from gdcore.problem import Values
@@ -46,7 +46,8 @@ _LEAST_DAMPING, _MOST_DAMPING = 1e-4, 1e8
 _LEAST_SHARE = 1e-9  # of a step
 _CLOSE = 0.1  # of what smoothing costs: a smoothed problem that has less to gain is solved well enough to go on
 _EXACT = 1e-9  # of what smoothing costs: solved so well that a proof can be made of its slopes
-_LEEWAY = 1000.0
+LEEWAY = 1000.0
+"""So many times tol a gap may be that is known no better, for rounding."""
 _SIXTEEN, _ROWS = 16, 64
 _NEAR = 0.01  # of the loss is left to gain, or less
 _DIGITS = 1e-21  # of the loss: when no more is left to gain, weights have ten digits
@@ -346,7 +347,7 @@ class Newton:
 
     def _leeway(self) -> float:
         """So many times tol, where none was asked for, is enough where rounding ends the descent."""
-        return _LEEWAY if self.t.options.tol is None else 1.0
+        return LEEWAY if self.t.options.tol is None else 1.0
 
     def _tol(self) -> float:
         return float(self.t.default_tol() if self.t.tol is None else self.t.tol)
@@ -541,6 +542,7 @@ def _shares(piece: Piece, n_threads: int, *, classes: int) -> Floats:
     """Σ s, and for each class, or of each output, Σ s of the rows that have it."""
     s = np.ones(len(piece.Y)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
     if classes:
+        rows.labels(piece.Y, "classes", classes, "in a piece of the rows Y")
         sums: Array = np.bincount(piece.Y[:, 0].astype(np.intp), weights=s, minlength=classes)
     else:
         sums = s @ piece.Y.astype(np.float64)

@@ -227,7 +227,9 @@ class Problem:
             _, gradient, bias_gradient = self.engine.loss_gradient(
                 self.X, self.Y, weights, bias, self.sample_weight, self.n_threads, l2=self.l2, **self.objective
             )
-            return gap.decrement(self.quadratic.metric, weights, gradient, bias_gradient, 0.0)
+            return gap.rounded_up(
+                self, gap.decrement(self.quadratic.metric, weights, gradient, bias_gradient, 0.0), weights, bias
+            )
         bounds = [gap.bound(self, weights, bias, anchors)] if self.hessian_serves else []
         if self.l2 > 0 and bounds in ([], [None]):
             bounds.append(self._gap_by_slopes(weights, bias))
@@ -270,9 +272,17 @@ class Problem:
         return value
 
     def _final(self, weights: Array, bias: Array | None) -> tuple[Array, Array | None]:
-        """Parameters in X's dtype."""
+        """Parameters in X's dtype; ValueError where it does not hold one."""
         dtype = self.X.dtype
-        return weights.astype(dtype, copy=False), None if bias is None else bias.astype(dtype, copy=False)
+        with np.errstate(over="ignore"):
+            final = weights.astype(dtype, copy=False), None if bias is None else bias.astype(dtype, copy=False)
+        lost = np.isinf(final[0]) & np.isfinite(weights)
+        if lost.any():
+            column = int(np.argmax(lost.any(axis=1) if lost.ndim == 2 else lost))
+            name = self.X.names[column] if self.table else f"{column} of X"
+            size = float(np.max(np.abs(np.atleast_2d(weights.T)[:, column])))
+            raise ValueError(f"the weight of column {name} is {size:.3g}, which does not fit {dtype}: scale that column")
+        return final
 
     def _free(self) -> None:
         """No more passes will follow soon."""
