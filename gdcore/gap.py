@@ -83,12 +83,15 @@ def bound(problem: Any, weights: Array, bias: Array | None, anchors: list[Part] 
     return total
 
 
-def rounded_up(problem: Any, found: float, weights: Array, bias: Array | None) -> float:
-    """A gap of mse with room for how predictions are rounded: ε of their terms, which are large for columns far from 0."""
+def rounded_up(problem: Any, found: float, loss: float, weights: Array, bias: Array | None) -> float:
+    """A gap of mse with room for how predictions are rounded: ε of their terms, which are large for columns far from 0.
+
+    It is at most the loss, for no loss is below 0.
+    """
     frame = Frame(problem.moments.of_columns(), bias is not None, problem.l1, problem.l2)
     terms = frame.terms(weights.astype(np.float64), None if bias is None else bias.astype(np.float64))
     room = _ROOM * _EPS * terms
-    return float((np.sqrt(found) + room) ** 2)
+    return min(float((np.sqrt(found) + room) ** 2), max(loss, found))
 
 
 def decrement(metric: Metric, weights: Array, gradient: Array, bias_gradient: Array | None, l1: float) -> float:

@@ -613,7 +613,7 @@ class Training(Problem):
                 gap_now = math.inf if proved is None else proved
             before, self.state.quick = self.state.quick, gap_now
             floor = 16 * float(np.finfo(self.X.dtype).eps) ** 2 * quadratic.size
-            rounded = gap.rounded_up(self, gap_now, weights, self.state.bias)
+            rounded = gap.rounded_up(self, gap_now, self.loss, weights, self.state.bias)
             if gap_now > self.tol * self.loss + floor or rounded > LEEWAY * self.tol * self.loss + floor:
                 return False
             # By default squared error goes on while an epoch still brings digits: two or three are enough.

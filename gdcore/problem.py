@@ -224,12 +224,11 @@ class Problem:
         if not self.linear or self.d > MOST_COLUMNS:
             return None
         if self.squared and self.l1 == 0 and self.clear:
-            _, gradient, bias_gradient = self.engine.loss_gradient(
+            loss, gradient, bias_gradient = self.engine.loss_gradient(
                 self.X, self.Y, weights, bias, self.sample_weight, self.n_threads, l2=self.l2, **self.objective
             )
-            return gap.rounded_up(
-                self, gap.decrement(self.quadratic.metric, weights, gradient, bias_gradient, 0.0), weights, bias
-            )
+            found = gap.decrement(self.quadratic.metric, weights, gradient, bias_gradient, 0.0)
+            return gap.rounded_up(self, found, loss, weights, bias)
         bounds = [gap.bound(self, weights, bias, anchors)] if self.hessian_serves else []
         if self.l2 > 0 and bounds in ([], [None]):
             bounds.append(self._gap_by_slopes(weights, bias))
