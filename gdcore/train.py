@@ -97,8 +97,8 @@ def fit(
         The metric H of the steps W ← W − lr·H⁻¹∇ (`gdcore.metric`): "gram" the data's second moments, times the bound of the
         loss's curvature, "diagonal" only the columns' spreads. "auto": with lr="auto", all rows and a linear model "gram" up
         to 2,048 columns, else "diagonal"; in all other cases None, plain gradients. With lr="auto", and no optimizer named,
-        "auto" and "gram" are Newton's method, whose H is the Hessian where the weights are. Weights, bias and penalties stay in
-        the units of the data.
+        "auto" and "gram" are Newton's method, whose H is the Hessian where the weights are. Weights, bias and penalties stay
+        in the units of the data.
     method : {"auto", "stream", "gram", "exact"}
         "stream": every epoch goes over the rows. "gram", for mse and all rows: over their second moments, so that an epoch
         costs d² whatever n is. "exact", for plain or momentum SGD at constant lr: any number of epochs by formula; the
