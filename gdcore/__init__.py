@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gdcore.filetable import TableWarning, open_table
     from gdcore.mlp import MLP
     from gdcore.models import Linear
-    from gdcore.optimizers import SGD, Adagrad, Adam, AdamW, Nesterov, RMSprop
+    from gdcore.optimizers import SGD, Adagrad, Adam, AdamW, Nesterov, Newton, RMSprop
     from gdcore.run import (
         Checkpoint,
         CheckpointWarning,
@@ -47,8 +47,9 @@ __version__ = "0.1.0"
 __all__ = [
     "MLP", "SGD", "Adagrad", "Adam", "AdamW", "Checkpoint", "CheckpointWarning", "ConditionWarning", "ConvergenceWarning",
     "DivergenceError", "DivergenceWarning", "Epoch", "History", "LabelWarning", "LearningRateWarning", "Linear", "Nesterov",
-    "PrecisionWarning", "RMSprop", "Run", "ScaleWarning", "SeparationWarning", "Spectrum", "TableError", "TableWarning",
-    "check_gradient", "fit", "load", "losses", "open_table", "optimizers", "plots", "save", "schedules", "spectrum", "train",
+    "Newton", "PrecisionWarning", "RMSprop", "Run", "ScaleWarning", "SeparationWarning", "Spectrum", "TableError",
+    "TableWarning", "check_gradient", "fit", "load", "losses", "open_table", "optimizers", "plots", "save", "schedules",
+    "spectrum", "train",
 ]  # fmt: skip
 
 _HOME = {
@@ -57,7 +58,7 @@ _HOME = {
     "filetable": ("TableWarning", "open_table"),
     "mlp": ("MLP",),
     "models": ("Linear",),
-    "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Nesterov", "RMSprop"),
+    "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Nesterov", "Newton", "RMSprop"),
     "run": (
         "Checkpoint", "CheckpointWarning", "ConditionWarning", "ConvergenceWarning", "DivergenceError", "DivergenceWarning",
         "Epoch", "History", "LabelWarning", "LearningRateWarning", "PrecisionWarning", "Run", "ScaleWarning",

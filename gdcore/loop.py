@@ -20,7 +20,7 @@ from gdcore.mlp import MLP
 from gdcore.models import Linear
 from gdcore.nesterov import SMOOTHING, Nesterov
 from gdcore.newton import LEEWAY, Newton, Numbers
-from gdcore.problem import GRAM_COLUMNS, Problem, Values
+from gdcore.problem import GRAM_COLUMNS, HESSIAN_SIZE, Problem, Values
 from gdcore.quadratic import rows_like
 from gdcore.run import MOST_EPOCHS, DivergenceError, Epoch, History, Method, Run
 from gdcore.spectrum import Spectrum
@@ -102,9 +102,16 @@ class Training(Problem):
         given, wish = self.options.optimizer, self.options.precondition
         whole = self.linear and not self.batches and self.decimals is None
         accelerate = self.auto and whole and given is None
-        self.newton = accelerate and wish in ("auto", "gram") and self.hessian_serves
-        self.newton = self.newton and not (self.squared and self.l1 == 0)  # its moments alone solve it
         self.optimizer = optimizers.get(given)
+        asked = isinstance(self.optimizer, optimizers.Newton)
+        serves = self.auto and whole and wish in ("auto", "gram") and self.hessian_serves
+        if asked and not serves:
+            raise ValueError(
+                "optimizer 'newton' is for lr='auto', linear models of up to 2,048 columns, for softmax k·(columns + 1) up to "
+                f"{HESSIAN_SIZE:,}, all rows at once, no decimals, and precondition 'auto' or 'gram'"
+            )
+        # Squared error's moments alone solve it.
+        self.newton = asked or (accelerate and serves and not (self.squared and self.l1 == 0))
         if accelerate:
             self.optimizer = optimizers.Newton() if self.newton else optimizers.Nesterov()
         accelerated = isinstance(self.optimizer, optimizers.Nesterov)

@@ -141,7 +141,7 @@ class Nesterov(Optimizer):
 
 
 class Newton(Optimizer):
-    """Newton's method, for linear models and full batches: what ``lr="auto"`` picks by itself (`gdcore.newton`).
+    """Newton's method, for linear models, full batches and lr="auto", which picks it by itself (`gdcore.newton`).
 
     w ← w − H⁻¹g with H the Hessian at w; a step that does not lower the objective is shortened.
 
@@ -153,7 +153,7 @@ class Newton(Optimizer):
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {kind.__name__.lower(): kind for kind in (SGD, Adagrad, RMSprop, Adam, AdamW)}
-"""Those that go with everything; `Nesterov` is for linear models and all rows at once, where ``get`` finds it too."""
+"""Those that go with everything; `Nesterov` and `Newton`, for linear models and all rows at once, are found by ``get`` too."""
 
 
 def get(optimizer: Any) -> Optimizer:
@@ -163,13 +163,13 @@ def get(optimizer: Any) -> Optimizer:
     Adam(betas=(0.9, 0.999), eps=1e-08)
     >>> get("adamax")
     Traceback (most recent call last):
-    ValueError: optimizer 'adamax' is unknown; there is 'sgd', 'adagrad', 'rmsprop', 'adam', 'adamw', 'nesterov'
+    ValueError: optimizer 'adamax' is unknown; there is 'sgd', 'adagrad', 'rmsprop', 'adam', 'adamw', 'nesterov', 'newton'
     """
     if optimizer is None:
         return SGD()
     if isinstance(optimizer, Optimizer):
         return optimizer
-    names = OPTIMIZERS | {"nesterov": Nesterov}
+    names = OPTIMIZERS | {"nesterov": Nesterov, "newton": Newton}
     if not isinstance(optimizer, str) or optimizer.lower() not in names:
         raise ValueError(f"optimizer {optimizer!r} is unknown; there is {', '.join(map(repr, names))}")
     return names[optimizer.lower()]()

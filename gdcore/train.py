@@ -69,13 +69,16 @@ def fit(
         A name in `gdcore.losses.LOSSES` or, with a parameter, for example ``gdcore.losses.huber(delta=2.0)``.
     optimizer : str or Optimizer, optional
         A name in `gdcore.optimizers.OPTIMIZERS` or, with parameters, for example ``gdcore.Adam(betas=(0.9, 0.99))``.
-        Default: with a number for lr plain gradient descent, W ← W − lr·∇W; with "auto" `Nesterov` where it can be.
+        Default: with a number for lr plain gradient descent, W ← W − lr·∇W; with "auto" `Newton` where it can be,
+        else `Nesterov` or plain gradient descent.
     lr : float or "auto"
         A number: the textbook's learning rate, and every step is the textbook's. "auto": gdcore chooses. For a linear model
-        and all rows at once, Nesterov's descent in the metric of the data (see ``precondition``), which needs no scaling
-        and no tuning; with another optimizer 1/λmax of the `spectrum`, for batches 1/L_b, the expected smoothness; for mae
-        and quantile steps that decrease as 1/√t; for networks by backtracking; for Adagrad, RMSprop, Adam and AdamW
-        PyTorch's defaults, 0.01 or 0.001. What was used is in ``history.lr``.
+        and all rows at once, Newton's method, which needs no scaling and no tuning, and ends in few epochs with a proof
+        (`gdcore.newton`); squared error without l1 is solved from its second moments; with more than 2,048 columns, or of
+        softmax k·(columns + 1) above 2,049, Nesterov's descent in the metric of ``precondition``. With another optimizer
+        1/λmax of the `spectrum`, for batches 1/L_b, the expected smoothness; for mae and quantile steps that decrease as
+        1/√t; for networks by backtracking; for Adagrad, RMSprop, Adam and AdamW PyTorch's defaults, 0.01 or 0.001. What was
+        used is in ``history.lr``.
     epochs : int, or list of int with method "exact"
         Passes over the data, ≥ 0; a list: the epochs that the history shall have, the last of them the end.
     batch_size : int, optional
@@ -91,9 +94,11 @@ def fit(
         The factor on lr in epoch 0, 1, … since the first start (a resumed run goes on counting): see `gdcore.schedules`.
         Not for networks with lr="auto" and all rows, whose lr is found by trying.
     precondition : {"auto", None, "diagonal", "gram"}
-        The metric H of the steps W ← W − lr·H⁻¹∇ (`gdcore.metric`): "gram" the data's second moments, "diagonal" only the
-        columns' spreads. "auto": with lr="auto", all rows and a linear model "gram" up to 2,048 columns, else "diagonal";
-        in all other cases None, plain gradients. Weights, bias and penalties stay in the units of the data.
+        The metric H of the steps W ← W − lr·H⁻¹∇ (`gdcore.metric`): "gram" the data's second moments, times the bound of the
+        loss's curvature, "diagonal" only the columns' spreads. "auto": with lr="auto", all rows and a linear model "gram" up
+        to 2,048 columns, else "diagonal"; in all other cases None, plain gradients. With lr="auto", and no optimizer named,
+        "auto" and "gram" are Newton's method, whose H is the Hessian where the weights are. Weights, bias and penalties stay
+        in the units of the data.
     method : {"auto", "stream", "gram", "exact"}
         "stream": every epoch goes over the rows. "gram", for mse and all rows: over their second moments, so that an epoch
         costs d² whatever n is. "exact", for plain or momentum SGD at constant lr: any number of epochs by formula; the
@@ -103,10 +108,11 @@ def fit(
         ``callback`` or ``tol`` want every epoch as it is. ``run.method`` says which and why. A resumed run keeps it, however
         many epochs it goes on for. A method that is asked for and cannot be is an error.
     tol : float, optional
-        Stop, with status "converged", when loss − best loss is proved to be at most tol·loss (``run.gap``: mse, and huber,
-        logistic and softmax with l2); where nothing can be proved, when ½·∇ᵀH⁻¹∇ ≤ tol·loss in the metric of
+        Stop, with status "converged", when loss − best loss is proved to be at most tol·loss (``run.gap``): by Newton's method
+        for every loss, else for mse and with l2. Where nothing is proved, when ½·∇ᵀH⁻¹∇ ≤ tol·loss in the metric of
         ``precondition``; without a metric when the gradient's norm (with l1 that of the smallest subgradient) is at most tol.
-        Default: with lr="auto" 1e-10 (float32 1e-6; mae and quantile 1e-4), for mse until rounding ends progress; with a
+        Default: with lr="auto" 1e-10 (float32 1e-6), of mae and quantile 1e-8 by Newton's method and 1e-4 else, and then on
+        while an epoch makes what is left to gain more than 100 times smaller, for mse until rounding ends progress; with a
         number for lr never. With batches this costs one more pass an epoch.
     patience : int, optional
         Stop when the validation loss has not fallen for so many epochs; the status is then "early_stopped". The model
@@ -158,8 +164,13 @@ def fit(
     DivergenceWarning
         The run has ended above the loss of the all-zero model, and above that of its start, where no limit was known.
     ConditionWarning
-        With lr="auto" and mse: columns of X are sums of others, which it names, or so nearly that their weights cannot be told
-        apart.
+        With lr="auto" and no penalty: columns of X are sums of others, which it names, or so nearly that their weights cannot
+        be told apart.
+    SeparationWarning
+        With lr="auto": the classes are separated, so that there are no best weights.
+    ConvergenceWarning
+        With a tol, its default included: the epochs ended, or no step lowered the loss any more, before the loss was proved to
+        be within tol of the best one.
     CheckpointWarning
         The checkpoint could not be written; training goes on without. Or it comes from another CPU or another version, whose
         last bits differ.

@@ -881,3 +881,38 @@ def test_tables_at_the_edge_of_sense(name, precondition, edge):
             assert name in KINKED  # with l2 a smooth loss has a proof
         if name == "mse" and run.gap is not None:
             assert run.status == "converged" or run.epochs == 40
+
+
+# ------------------------------------------------------------------------------------------------------------ Newton by name
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_newtons_method_by_its_name(name):
+    X, Y = problem(name)
+    run, named = fit(X, Y, loss=name), fit(X, Y, loss=name, optimizer="newton")
+    assert named.status == "converged"
+    assert named.loss == pytest.approx(run.loss, rel=1e-12)
+    if name != "mse":  # which is solved from its second moments
+        assert flat(named.model).tobytes() == flat(run.model).tobytes()
+        assert (named.epochs, named.gap) == (run.epochs, run.gap)
+    again = fit(X, Y, loss=name, optimizer=gdcore.Newton())
+    assert flat(again.model).tobytes() == flat(named.model).tobytes()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"lr": 0.1},
+        {"batch_size": 10},
+        {"decimals": 3},
+        {"precondition": None},
+        {"precondition": "diagonal"},
+        {"model": MLP([3, 2, 1])},
+        {"loss": "softmax", "model": Linear(np.zeros((3, 600)), np.zeros(600))},
+    ],
+    ids=str,
+)
+def test_where_newtons_method_cannot_be(options):
+    X, Y = problem("softmax" if "loss" in options else "mse")
+    with pytest.raises(ValueError, match=r"optimizer 'newton' is for lr='auto', linear models of up to 2,048 columns"):
+        fit(X, Y, optimizer="newton", **options)

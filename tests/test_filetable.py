@@ -449,10 +449,13 @@ def test_warnings_come_once_and_to_the_caller(tmp_path):
     write_csv(tmp_path / "t.csv", {"c": np.ones(50, int), "x": np.arange(50), "y": np.arange(50) ** 2})
     table = open_table(tmp_path / "t.csv", "y")
     with pytest.warns(gdcore.TableWarning, match="column c is 1 in every row, and so tells nothing"):
-        gdcore.fit(table)
+        gdcore.fit(table, l2=1e-3)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        gdcore.fit(table, l2=1e-3)
+    with pytest.warns(gdcore.ConditionWarning, match="column c is constant as the bias is") as caught:
         gdcore.fit(table)
+    assert [warning.filename for warning in caught] == [__file__]
     assert len(table.notes) == 1
 
 

@@ -262,5 +262,5 @@ def _rate(options: Namespace) -> float | str:
     """The learning rate, or how one was chosen."""
     if options.lr != "auto":
         return float(options.lr)
-    own = options.batch_size is None and options.optimizer in (None, "nesterov")
+    own = options.batch_size is None and options.optimizer in (None, "nesterov", "newton")
     return "auto, in the data's metric" if own and options.precondition != "none" else "auto"
