@@ -614,14 +614,17 @@ class Training(Problem):
         if self.squared and whole and self.d <= GRAM_COLUMNS:
             quadratic = self.quadratic
             gap_now = gap.decrement(quadratic.metric, weights, self.gradient, self.bias_gradient, self.l1)
-            if (self.l1 > 0 or not self.clear) and gap_now <= self.tol * self.loss:
-                # What l1 makes of directions in which H is 0, or seems to be, only the rows tell.
-                proved = self._gap(weights, self.state.bias)
-                gap_now = math.inf if proved is None else proved
             before, self.state.quick = self.state.quick, gap_now
             floor = 16 * float(np.finfo(self.X.dtype).eps) ** 2 * quadratic.size
-            rounded = gap.rounded_up(self, gap_now, self.loss, weights, self.state.bias)
-            if gap_now > self.tol * self.loss + floor or rounded > LEEWAY * self.tol * self.loss + floor:
+            if gap_now > self.tol * self.loss + floor:
+                return False
+            if self.l1 > 0 or not self.clear:
+                # What l1 makes of directions in which H is 0, or seems to be, only the rows tell.
+                if gap_now > before / 2:
+                    return False  # they have been asked
+                proved = self._gap(weights, self.state.bias)
+                return proved is not None and proved <= self.tol * self.loss + floor
+            if gap.rounded_up(self, gap_now, self.loss, weights, self.state.bias) > LEEWAY * self.tol * self.loss + floor:
                 return False
             # By default squared error goes on while an epoch still brings digits: two or three are enough.
             polishing = self.auto and self.options.tol is None and isinstance(metric, Metric)

@@ -24,7 +24,7 @@ from gdcore.tables import Piece, Piecewise, Table, fold, moments_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gdcore._types import Array
+    from gdcore._types import Array, Floats
     from gdcore.arguments import Options
 
 GRAM_COLUMNS = 2048
@@ -194,11 +194,10 @@ class Problem:
         null = metric.null / np.abs(metric.null).sum(axis=0)
         mean = metric.means[0]
         size = float(np.sqrt(np.max(np.diag(metric.hessians[0]) / 2 + mean**2)))
-        dtype = self.X.dtype
-        centre = -(mean @ null).astype(dtype) if self.has_bias else None
-        part = functools.partial(_longest, backend=self.options.backend, weights=null.astype(dtype), bias=centre)
-        longest: float = self._fold(part, max)
-        return longest <= 64 * self.d * float(np.finfo(dtype).eps) * max(size, float(np.sqrt(self.moments.largest_row)))
+        longest: float = self._fold(
+            functools.partial(_longest, weights=null, bias=-(mean @ null) if self.has_bias else None), max
+        )
+        return longest <= 64 * self.d * float(np.finfo(np.float64).eps) * max(size, float(np.sqrt(self.moments.largest_row)))
 
     def _trusted(self) -> bool:
         """Whether the Gram matrix carries what the data's dtype can tell."""
@@ -376,10 +375,9 @@ def _looks(table: Table) -> str:
     return f"columns {shown} ({len(table.names)}), {table.dtype}, Y ({target})"
 
 
-def _longest(piece: Piece, n_threads: int, *, backend: str, weights: Array, bias: Array | None) -> float:
-    """The largest |Ŷ| of rows that have a weight."""
-    out = np.empty((len(piece.X), weights.shape[1]), weights.dtype)
-    BACKENDS[backend].predict(piece.X, weights, bias, out, n_threads)
+def _longest(piece: Piece, n_threads: int, *, weights: Floats, bias: Floats | None) -> float:
+    """The largest |Ŷ| of rows that have a weight, in float64 whatever the rows are: what they tell, it shall tell."""
+    out = piece.X.astype(np.float64, order="C") @ weights + (0.0 if bias is None else bias)
     if piece.sample_weight is not None:
         out = out[piece.sample_weight > 0]
     return float(np.abs(out).max(initial=0.0))

@@ -51,7 +51,7 @@ class Quadratic:
         # ‖Y − Ŷ‖²/n + (l2/2)·‖W‖² = tr(C_yy − 2·C_yx·W + WᵀC_xx·W) + …, no cancellation but the data's own
         residual = G[d:, d:] - self.weights.T @ G[:d, d:] - G[d:, :d] @ self.weights + self.weights.T @ C @ self.weights
         self.bests: Floats = np.maximum(np.diag(residual) + l2 / 2 * np.sum(self.weights**2, axis=0), 0.0)
-        self.size = max(float(np.trace(G[d:, d:])), 0.0)
+        self.size = max(float(np.trace(G[d:, d:])) + float(np.sum(mean[d:] ** 2)), 0.0)  # of targets, squared
 
     def refine(self, fold: Callable[[Callable[..., Any]], Any], l2: float) -> None:
         """A step from the residuals of the rows themselves, less their means: digits that the second moments have lost.
