@@ -95,7 +95,7 @@ def corner(
 def minimised(
     A: Floats, y: Floats, low: Floats, high: Floats, c: Floats, q: Floats, start: Floats, steps: int
 ) -> tuple[Floats, Array, Floats]:
-    """θ (p,), the active rows and their λ, after so many steps from ``start`` at most; A (m, p) has columns of about size 1."""
+    """θ (p,), the active rows and their λ, after so many steps from ``start`` at most; A (m, p) has columns of size 1."""
     theta, active, multipliers = start.copy(), np.zeros(0, np.intp), np.zeros(0)
     metric = np.where(q > 0, q, q[q > 0].min() if (q > 0).any() else 1.0)
     r = A @ theta - y
@@ -142,7 +142,7 @@ def _direction(A: Floats, g: Floats, metric: Floats) -> tuple[Floats, Floats]:
 def _as_far_as_it_falls(
     r: Floats, v: Floats, low: Floats, high: Floats, smooth: float, bend: float, active: Array
 ) -> tuple[float, int]:
-    """How far f falls along a direction that changes the residuals by v, and which row is 0 there (−1: none).
+    """How far f falls along a way that changes residuals by v, and which row is 0 there (−1: none).
 
     ``smooth`` and ``bend`` are the slope and the curvature of what is not ρ. A row that is 0 at once and would stop the descent
     joins at t = 0.
