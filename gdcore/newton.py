@@ -541,8 +541,8 @@ class Newton:
 def _shares(piece: Piece, n_threads: int, *, classes: int) -> Floats:
     """Σ s, and for each class, or of each output, Σ s of the rows that have it."""
     s = np.ones(len(piece.Y)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
+    rows.labels(piece.Y, "classes" if classes else "binary", classes or None, "in a piece of the table Y")
     if classes:
-        rows.labels(piece.Y, "classes", classes, "in a piece of the rows Y")
         sums: Array = np.bincount(piece.Y[:, 0].astype(np.intp), weights=s, minlength=classes)
     else:
         sums = s @ piece.Y.astype(np.float64)
