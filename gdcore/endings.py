@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gdcore import dependence
+from gdcore.metric import covariance
 from gdcore.run import ConditionWarning, ConvergenceWarning, SeparationWarning
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def warn(t: Training, status: str, stalled: bool, metric: Metric | None, separat
             SeparationWarning,
             stacklevel=depth,
         )
-    if status != "epochs" or not t.tol or not t.done or _ELSEWHERE.get():
+    asked = t.linear or t.options.tol is not None  # of a network nothing is proved: its epochs are what was wanted
+    if status != "epochs" or not t.tol or not t.done or not asked or _ELSEWHERE.get():
         return
     done = t.first + t.done
     why = "no step lowers the loss any more: rounding ends it" if stalled else "more epochs may help"
@@ -72,6 +74,11 @@ def _dependent(t: Training, metric: Metric, depth: int) -> None:
         )
     elif metric.null.shape[1]:
         found = dependence.dependent(t.moments.of_columns(), t.has_bias)
+        if t.table and t.X.tells_constants:
+            C, _ = covariance(t.moments.of_columns(), t.has_bias)
+            found = [one for one in found if C[one.column, one.column] > 0]
+        if not found:
+            return
         which = dependence.told(found, t.has_bias, t.X.names if t.table else None)
         warnings.warn(
             f"{len(found)} of {t.d} columns of X depend on others: {which}. Other weights fit as well as "

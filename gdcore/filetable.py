@@ -237,6 +237,8 @@ class FileTable(Table):
     loss: losses.Loss
     advice: str | None = None
 
+    tells_constants = True
+
     def __init__(self, source: Source, missing: str, test_size: float = 0.0, seed: int = 0) -> None:
         self.source, self.missing, self.test_size, self.seed = source, missing, test_size, seed
         self.held_out: HeldOut | None = HeldOut(self) if test_size else None

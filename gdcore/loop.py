@@ -342,7 +342,7 @@ class Training(Problem):
             run = self._result("epochs" if status == "diverged" else status)
         except KeyboardInterrupt:
             # Whatever it struck, after the last epoch as well: what was done is the run.
-            status = "interrupted"
+            status, diverged = "interrupted", None
             self._only_whole_epochs()
             if keeper is not None:
                 keeper.finish(self, "interrupted")

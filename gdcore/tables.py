@@ -59,6 +59,8 @@ class Table:
         Whether rows have weights.
     far : bool
         Whether the rows lie on other machines: none of them is then brought here, and a pass measures what a sample would.
+    tells_constants : bool
+        Whether it warns by itself of columns that hold one value.
     whole : str
         How a person gets all rows as arrays.
     """
@@ -66,6 +68,7 @@ class Table:
     dtype: Any = np.dtype(np.float64)
     ndim = 2
     far = False
+    tells_constants = False
     whole = "X, Y, sample_weight = table.read()"
     names: list[str]
     rows: int | None = None

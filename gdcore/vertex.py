@@ -142,10 +142,10 @@ def _direction(A: Floats, g: Floats, metric: Floats) -> tuple[Floats, Floats]:
 def _as_far_as_it_falls(
     r: Floats, v: Floats, low: Floats, high: Floats, smooth: float, bend: float, active: Array
 ) -> tuple[float, int]:
-    """How far f falls along a way that changes residuals by v, and which row is 0 there (−1: none).
+    """How far f falls along a way that changes residuals by v; which row is 0 there (−1: none).
 
-    ``smooth`` and ``bend`` are the slope and the curvature of what is not ρ. A row that is 0 at once and would stop the descent
-    joins at t = 0.
+    ``smooth`` and ``bend`` are the slope and the curvature of what is not ρ. A row that is 0 at once and would stop the
+    descent joins at t = 0.
     """
     moving = np.abs(v) > 0
     moving[active] = False

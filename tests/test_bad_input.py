@@ -93,12 +93,18 @@ def masked(array):
 
 # Who takes X and Y, all with weights for 3 columns.
 STEPS = {"lr": 0.1, "epochs": 2}
-SOME_RUN = fit(X, Y, **STEPS)
+SOME_RUN, SOME_RUN32 = fit(X, Y, **STEPS), fit(X.astype(np.float32), Y, **STEPS)
+
+
+def _is_float32(table):
+    return getattr(table, "dtype", None) == np.float32
+
+
 WITH_XY = {
     "fit": lambda table, targets: fit(table, targets, **STEPS),
     "fit, reference": lambda table, targets: fit(table, targets, **STEPS, backend="reference"),
     "fit, callback": lambda table, targets: fit(table, targets, **STEPS, callback=lambda epoch: None),
-    "resume": lambda table, targets: SOME_RUN.resume(table, targets, epochs=2),
+    "resume": lambda table, targets: (SOME_RUN32 if _is_float32(table) else SOME_RUN).resume(table, targets, epochs=2),
     "train": lambda table, targets: gdcore.train(table, targets, WEIGHTS, **STEPS),
     "train, decimals": lambda table, targets: gdcore.train(table, targets, WEIGHTS, **STEPS, decimals=3),
     "train, verbose": lambda table, targets: gdcore.train(table, targets, WEIGHTS, **STEPS, verbose=True),

@@ -87,7 +87,9 @@ def command(tmp_path, monkeypatch, capsys):
         said = capsys.readouterr()
         after = there(tmp_path)
         assert {path: after.get(path) for path in before} == before  # what was there is as it was
-        return status, said.err.splitlines(), sorted(path.name for path in after.keys() - before.keys())
+        # Small tables have columns that depend on others by chance; that this is told is seen in test_dependence.py.
+        lines = [line for line in said.err.splitlines() if " of X depend on others: " not in line]
+        return status, lines, sorted(path.name for path in after.keys() - before.keys())
 
     return run
 
@@ -891,7 +893,7 @@ def test_a_hundred_thousand_columns(command):
         command({"t.csv": text(100_000)}, "train", "t.csv", *TRAIN),
         "t.csv has 100,000 columns to learn from, and gdcore takes up to 8,000; choose with --features or --exclude",
     )
-    chosen = ("--features", "c0,c9999", "--test-size", "0")
+    chosen = ("--features", "c0,c9999", "--test-size", "0", "--l2", "0.1")
     assert command({"t.csv": text(10_000)}, "train", "t.csv", *TRAIN, *chosen) == (0, [], ["t.safetensors"])
 
 

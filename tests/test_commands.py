@@ -383,8 +383,6 @@ def test_json_is_json_and_nothing_else(folder, gd, given):
     assert status == 0
     lines = err.splitlines()
     assert lines[0] == "gdcore: warning: homes.csv: column zero is 0 in every row, and so tells nothing"
-    if given in ([], ["--loss", "mae"]):
-        assert "1 of 6 columns of X depend on others: column zero is constant as the bias is" in lines.pop()
     assert len(lines) == 1
 
     def refuse(constant):
@@ -422,8 +420,6 @@ def test_quiet_prints_nothing_but_warnings(folder, gd, given):
     assert (status, out) == (0, "")
     lines = err.splitlines()
     assert lines[0] == "gdcore: warning: homes.csv: column one is 1 in every row, and so tells nothing"
-    if given in ([], ["--loss", "mae"]):
-        assert "1 of 6 columns of X depend on others: column one is constant as the bias is" in lines.pop()
     assert len(lines) == 1
 
 
@@ -793,7 +789,7 @@ def test_a_card_that_says_nothing_of_use_is_told_in_one_line(tmp_path, monkeypat
     model.card = {"encoding": encoding(GOOD)}
     gdcore.save(model, "m.safetensors")
     assert gd("predict", "m.safetensors", "t.csv", "--out", "o.csv")[::2] == (0, "")
-    assert Path("o.csv").read_text().split() == ['"prediction"', "8", "14"]
+    assert Path("o.csv").read_text().split() == ["prediction", "8", "14"]
 
 
 @pytest.mark.parametrize("labels", [7, "yes", [[1]], {"a": 1}])
@@ -1206,7 +1202,7 @@ def test_flights_from_python(flights, flights_table):
     names = {}
     with contextlib.chdir(folder), warnings.catch_warnings():
         warnings.simplefilter("ignore", TableWarning)
-        warnings.filterwarnings("ignore", "2 of 133 columns of X depend on others: column year", gdcore.ConditionWarning)
+        warnings.filterwarnings("ignore", "1 of 133 columns of X depend on others: column minute", gdcore.ConditionWarning)
         exec(compile(code, "README.md", "exec"), names)
     model, ours = gdcore.load(folder / "flights.safetensors"), names["run"].model
     # Not to the bit: LAPACK's bits depend on how many threads NumPy's BLAS has in the process.

@@ -453,10 +453,12 @@ def test_warnings_come_once_and_to_the_caller(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         gdcore.fit(table, l2=1e-3)
-    with pytest.warns(gdcore.ConditionWarning, match="column c is constant as the bias is") as caught:
-        gdcore.fit(table)
-    assert [warning.filename for warning in caught] == [__file__]
+        gdcore.fit(table)  # that the column depends on the bias is what has been told
     assert len(table.notes) == 1
+    write_csv(tmp_path / "t.csv", {"z": 2 * np.arange(50) + 1, "x": np.arange(50), "y": np.arange(50) ** 2})
+    with pytest.warns(gdcore.ConditionWarning, match="column x is a multiple of z and a constant") as caught:
+        gdcore.fit(open_table(tmp_path / "t.csv", "y"))
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 def test_progress_is_told(files):
@@ -667,6 +669,8 @@ def test_a_table_that_has_been_read_is_pickled(files):
 def test_a_forked_process_is_told_that_nobody_reads(python):
     program = f"""
 {LARGE}
+X = np.tile(X, (10, 1))  # of 30 parts, more than are read ahead
+pq.write_table(pa.table({{f"c{{i}}": X[:, i] for i in range(6)}} | {{"y": X[:, 0]}}), "t.parquet", row_group_size=10_000)
 pieces = gdcore.open_table("t.parquet", "y", loss="mse").pieces(1)
 next(pieces)
 child = os.fork()

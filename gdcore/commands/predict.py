@@ -79,9 +79,20 @@ def _warn(message: str) -> None:
 def _marks(model: Any, options: Namespace) -> Marks:
     """What stands for a missing value: as the model keeps it, or as it is said."""
     kept = Marks()
-    if "encoding" in (card := getattr(model, "card", None) or {}):
-        kept = Encoding.of_card(card["encoding"]).marks
+    if "encoding" in (getattr(model, "card", None) or {}):
+        kept = _known(model, options).marks
     return Marks(tuple(options.na) or kept.na, tuple(options.na_keep) or kept.keep)
+
+
+def _known(model: Any, options: Namespace) -> Encoding:
+    """What the model's card says of its columns; ValueError where it says nothing of use."""
+    card = model.card
+    try:
+        encoding = Encoding.of_card(card["encoding"])
+        _check(encoding, card, model)
+    except ValueError as error:
+        raise ValueError(f"{options.model} cannot predict a table: {error}") from None
+    return encoding
 
 
 def _encoding(model: Any, source: Source, options: Namespace) -> Encoding:
@@ -91,11 +102,7 @@ def _encoding(model: Any, source: Source, options: Namespace) -> Encoding:
         raise TableError(
             f"{options.model} does not know its columns' names: it was saved from Python, where model.predict(X) predicts"
         )
-    try:
-        encoding = Encoding.of_card(card["encoding"])
-        _check(encoding, card, model)
-    except ValueError as error:
-        raise ValueError(f"{options.model} cannot predict a table: {error}") from None
+    encoding = _known(model, options)
     wanted = {column.name: column for column in encoding.columns}
     known = {*wanted, *source.index, *encoding.others, *options.exclude, *options.keep}
     lacks = [name for name in wanted if name not in source.kinds]
