@@ -332,9 +332,10 @@ class Newton:
             return
         weights, bias = self._model(state, i)
         proof = self._prove((weights, bias), part, step.delta, local.hessian)
-        if proof.moves and not proof.separates and not stuck and gain > _EPS * self.guesses[i]:
-            return  # nothing is left to gain, and yet rows move: classes are about to be separated
         gap = min(proof.objective, math.inf if proof.gap is None else proof.gap)  # no loss is below 0
+        moving = proof.moves and not proof.separates and gain > _EPS * self.guesses[i]
+        if moving and not stuck and (self.t.options.tol is None or gap > enough):
+            return  # nothing is left to gain, and yet rows move: classes are about to be separated
         if stuck:
             enough *= self._leeway()
         if gap <= enough + 2 * proof.rounding or (proof.separates and gain <= enough):
