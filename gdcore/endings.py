@@ -91,7 +91,7 @@ def _dependent(t: Training, metric: Metric, depth: int) -> None:
 def _columns(t: Training, separating: list[Floats]) -> str:
     """By which columns."""
     moments = t.moments.of_columns()
-    spread = np.sqrt(np.maximum(np.diag(moments.scatter), 0.0) / moments.total)
+    spread = np.sqrt(np.diag(moments.scatter) / moments.total)
     moves = np.max([np.abs(step[:, : len(spread)]).max(axis=0) * spread for step in separating], axis=0)
     order = np.argsort(-moves, kind="stable")[:_NAMED]
     found = [int(j) for j in order if moves[j] > _PART * moves[order[0]]]

@@ -126,7 +126,9 @@ class Moments(NamedTuple):
         squares = np.triu(sums[2 + p :].reshape(p, p))
         squares = squares + np.triu(squares, 1).T
         rest = first / total
-        return cls(total, shift + rest, squares - np.outer(rest, first), columns, largest, rows)
+        scatter = squares - np.outer(rest, first)
+        np.fill_diagonal(scatter, np.maximum(np.diag(scatter), 0.0))  # of a constant column rounding, on either side of 0
+        return cls(total, shift + rest, scatter, columns, largest, rows)
 
     def __add__(self, other: Moments) -> Moments:  # type: ignore[override]
         """The moments of both tables' rows together."""
