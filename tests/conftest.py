@@ -7,7 +7,6 @@ import pytest
 
 from gdcore.backends import BACKENDS
 
-
 collect_ignore = ["make_certified.py"]  # it wants statsmodels, which the tests do without
 
 
