@@ -639,7 +639,12 @@ class Training(Problem):
                 return near and self.smooth_enough(smoothing) and self._proved(estimate)
             if estimate > self.tol * self.loss:
                 return False
-            return self._certified(metric) if self.l2 > 0 else True
+            if self.l2 > 0:
+                return self._certified(metric)
+            if not self.provable:
+                return True  # nothing can be proved: the gradient in the metric decides
+            # A metric that bounds the Hessian from above tells too little of what is left.
+            return estimate <= self.state.quick / 2 and self._proved(estimate)
         if whole and self.l2 > 0 and self.loss_function.curvature is not None:
             if self.norm**2 / (2 * self.l2) > self.tol * self.loss:
                 return False

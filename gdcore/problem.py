@@ -239,6 +239,11 @@ class Problem:
         size = (self.d + 1) * (self.outputs if self.loss_function.targets == "classes" else 1)
         return self.d <= GRAM_COLUMNS and size <= HESSIAN_SIZE
 
+    @property
+    def provable(self) -> bool:
+        """Whether a gap can be proved without l2: of squared error its moments do it for more columns."""
+        return self.hessian_serves or (self.squared and self.l1 == 0 and self.d <= MOST_COLUMNS)
+
     def _gap_by_slopes(self, weights: Array, bias: Array | None) -> float | None:
         state = self.engine.loss_gradient(
             self.X, self.Y, weights, bias, self.sample_weight, self.n_threads, l1=self.l1, l2=self.l2, **self.objective
