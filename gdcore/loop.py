@@ -614,16 +614,18 @@ class Training(Problem):
         if self.squared and whole and self.d <= GRAM_COLUMNS:
             quadratic = self.quadratic
             gap_now = gap.decrement(quadratic.metric, weights, self.gradient, self.bias_gradient, self.l1)
-            before, self.state.quick = self.state.quick, gap_now
-            floor = 16 * float(np.finfo(self.X.dtype).eps) ** 2 * quadratic.size
-            if gap_now > self.tol * self.loss + floor:
-                return False
+            before, floor = self.state.quick, 16 * float(np.finfo(self.X.dtype).eps) ** 2 * quadratic.size
             if self.l1 > 0 or not self.clear:
-                # What l1 makes of directions in which H is 0, or seems to be, only the rows tell.
-                if gap_now > before / 2:
-                    return False  # they have been asked
+                # What l1 makes of directions in which H is 0, or seems to be, only the rows tell; they are asked again when
+                # the rest is half of what it was.
+                if gap_now > min(self.tol * self.loss + floor, before / 2):
+                    return False
+                self.state.quick = gap_now
                 proved = self._gap(weights, self.state.bias)
                 return proved is not None and proved <= self.tol * self.loss + floor
+            self.state.quick = gap_now
+            if gap_now > self.tol * self.loss + floor:
+                return False
             if gap.rounded_up(self, gap_now, self.loss, weights, self.state.bias) > LEEWAY * self.tol * self.loss + floor:
                 return False
             # By default squared error goes on while an epoch still brings digits: two or three are enough.
