@@ -52,6 +52,7 @@ _SIXTEEN, _ROWS = 16, 64
 _NEAR = 0.01  # of the loss is left to gain, or less
 _DIGITS = 1e-21  # of the loss: when no more is left to gain, weights have ten digits
 _SLOW = 0.25  # of what there was to gain is left: a Hessian of some of the rows tells too little
+_TINY = 1e-290  # h whose reciprocal is still a number
 _ROUGH = 1e-7  # of the terms of a prediction: residuals so small say nothing of how wide h should be
 _UNBOUNDED = 1e300  # what a model without a minimum has to gain
 _FEW, _CHEAP = 50, 2000  # p times the one and the other: of so many rows corners are looked for
@@ -388,7 +389,7 @@ class Newton:
         n, p = self.t.n, self.frame.plain.shape[0]
         typical, tol = sizes.typical(local.histogram), self._tol()
         scale = typical + self.frame.penalty(part.weights)
-        smallest = part.smoothing <= 4 * _EPS * (self.frame.terms(part.weights, part.bias) + typical)
+        smallest = part.smoothing <= max(4 * _EPS * (self.frame.terms(part.weights, part.bias) + typical), _TINY)
         enough = tol * scale + noise
         few = _FEW * p + _CHEAP
         if numbers.met[i] <= noise:

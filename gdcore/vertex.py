@@ -80,9 +80,10 @@ def corner(
     others = np.abs(np.delete(left, fitting))
     fits = _FITS * (frame.terms(new, bias) + typical)
     nearest = float(np.min(others[others > fits], initial=np.inf))
+    size = typical or (nearest if np.isfinite(nearest) else 1.0)  # most rows may fit exactly, at weights of 0
     # l2 bends what is a corner without it: h costs h² then.
-    h = max(fits, min(nearest / 2, width, math.sqrt(_EPS) * typical if frame.l2 > 0 else math.inf))
-    there = part._replace(weights=new, bias=bias, smoothing=h if np.isfinite(h) else max(fits, typical))
+    h = max(fits, min(nearest / 2, width, math.sqrt(_EPS) * size if frame.l2 > 0 else math.inf))
+    there = part._replace(weights=new, bias=bias, smoothing=h if np.isfinite(h) else max(fits, size))
     if len(multipliers) != len(active):
         return there, None
     wanted = (multipliers[active < len(r)] / each[fitting] - (low + high) / 2) * 2 * there.smoothing / (high - low)

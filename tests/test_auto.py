@@ -916,3 +916,16 @@ def test_where_newtons_method_cannot_be(options):
     X, Y = problem("softmax" if "loss" in options else "mse")
     with pytest.raises(ValueError, match=r"optimizer 'newton' is for lr='auto', linear models of up to 2,048 columns"):
         fit(X, Y, optimizer="newton", **options)
+
+
+@pytest.mark.parametrize("name", KINKED)
+@pytest.mark.parametrize("l2", [0.0, 0.1])
+def test_most_rows_fit_exactly_at_weights_of_zero(name, l2):
+    """Then neither weights nor typical residuals say how wide a row's neighbourhood is."""
+    y = np.zeros(40)
+    y[:5] = 1.0, -2.0, 3.0, 1e-3, 2.0
+    run = fit(np.ones((40, 1)), y, Linear(np.zeros(1), None), name, l1=5.0, l2=l2)
+    wanted = np.abs(y).mean() if name == "mae" else np.abs(y).mean() / 2
+    assert (run.status, run.model.weights.tolist()) == ("converged", [0.0])
+    assert run.loss == pytest.approx(wanted, rel=1e-14)
+    assert run.gap < 1e-12
