@@ -32,6 +32,7 @@ import formulas
 from gdcore.backends import kernel, reference
 
 KERNEL = Path(__file__).parent.parent / "gdcore" / "backends" / "kernel.pyx"
+PACKAGE = Path(reference.__file__).parent.parent  # the installed one, where there is no source tree
 
 CHECKS = {"equivalence": equivalence.check, **formulas.CHECKS}
 
@@ -449,8 +450,7 @@ def noticed(backend, check="equivalence"):
 
 def library_copy(folder):
     """A copy of the package as it stands, its compiled kernels with it."""
-    package = KERNEL.parent.parent
-    return Path(shutil.copytree(package, Path(folder) / "gdcore", ignore=shutil.ignore_patterns("__pycache__", "*.c")))
+    return Path(shutil.copytree(PACKAGE, Path(folder) / "gdcore", ignore=shutil.ignore_patterns("__pycache__", "*.c")))
 
 
 def tests_fail(copy, tests):

@@ -17,7 +17,7 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, wait
 
 import gdcore
 import gdcore.distributed
@@ -692,9 +692,11 @@ def test_partitions_that_their_owner_persisted_stay_where_they_are(two):
     dX, dY = in_dask(X, Y, parts=6)
     with two.as_current():
         kept = two.persist([dX, dY])
+        wait(kept)
         lie = two.who_has()
         run = gdcore.distributed.fit(*kept, loss="logistic", epochs=3)
-        assert {key: lie[key] for key in lie} == {key: place for key, place in two.who_has().items() if key in lie}
+        now = two.who_has()
+        assert all(set(lie[key]) <= set(now[key]) for key in lie)
         assert GDClassifier(l2=0.0, epochs=3, tol=1.0).fit(*kept).predict(kept[0]).shape == (N,)
     assert run.epochs == 3
 

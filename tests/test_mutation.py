@@ -53,7 +53,7 @@ def test_a_changed_source_is_noticed():
 
 @pytest.mark.parametrize("wrong", LIBRARY_MUTANTS, ids=lambda wrong: wrong.name)
 def test_every_mutant_of_the_library_finds_its_place(wrong):
-    mutants.find(wrong.pattern, {wrong.module: (mutants.KERNEL.parent.parent / wrong.module).read_text()})
+    mutants.find(wrong.pattern, {wrong.module: (mutants.PACKAGE / wrong.module).read_text()})
 
 
 @pytest.mark.parametrize("wrong", [wrong for wrong in LIBRARY_MUTANTS if wrong.quick], ids=lambda wrong: wrong.name)
