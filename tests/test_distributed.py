@@ -696,7 +696,8 @@ def test_partitions_that_their_owner_persisted_stay(two):
         lie = two.who_has()
         run = gdcore.distributed.fit(*kept, loss="logistic", epochs=3)
         now = two.who_has()
-        assert lie and all(now[key] for key in lie)  # nothing of it is released; Dask itself may move a part between workers
+        assert len(lie) >= 12
+        assert all(now[key] for key in lie)  # nothing is released; Dask itself may move a part between workers
         assert GDClassifier(l2=0.0, epochs=3, tol=1.0).fit(*kept).predict(kept[0]).shape == (N,)
     assert run.epochs == 3
 
