@@ -1,17 +1,12 @@
-"""Where tables come from: one interface in front of files of any kind, several of them or a folder, read in order as batches.
+"""Where tables come from: one interface in front of files of any kind, read in order as batches, and what its readers share.
 
 Decoding is pyarrow's; each kind of file has its own reader: `gdcore.csvfile` for CSV, `gdcore.binary` for Parquet and .npy.
+`gdcore.opening` finds the reader of a path; `gdcore.several` joins files, `gdcore.kept` keeps what has been decoded.
 """
 
 from __future__ import annotations
 
-import contextlib
-import difflib
-import importlib
-import mmap
 import os
-import stat
-import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +15,12 @@ import numpy as np
 from gdcore.written import is_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     Path = str | os.PathLike[str]
 
 ROWS = 1 << 16  # in a batch, at most
 BYTES = 1 << 25  # in a batch, about, at most: of tables with very many columns
-MEMORY = 1 << 27  # tables of so many bytes stay in memory once they have been read
-READERS = {".csv": "csvfile", ".tsv": "csvfile", ".txt": "csvfile", ".parquet": "binary", ".npy": "binary"}
-"""The module that reads files with such an ending."""
 
 
 class TableError(ValueError):
@@ -55,7 +47,8 @@ class Marks:
     """Texts that mean it in CSV by custom, and here do not."""
 
 
-_NO_MARKS = Marks()
+NO_MARKS = Marks()
+"""Nothing but that."""
 
 
 class Source:
@@ -93,7 +86,7 @@ class Source:
     inferred = False
     decimal = "."
     declared = False
-    marks = _NO_MARKS
+    marks = NO_MARKS
     index: Sequence[str] = ()
     remarks: Sequence[str] = ()
 
@@ -177,30 +170,6 @@ class File(Source):
         return TableError(f"{self.label} cannot be read: {why}; copy or make it again")
 
 
-def open_source(
-    paths: Path | Iterable[Path], delimiter: str | None = None, decimal: str | None = None, marks: Marks = _NO_MARKS
-) -> Source:
-    """The table in a file, in all tables of a folder by name, or in several files, whose columns have to be the same.
-
-    Raises
-    ------
-    TableError
-        It is no table that can be read.
-    ValueError
-        The delimiter or the decimal point cannot be one.
-    ImportError
-        pyarrow is missing.
-    """
-    arrow()
-    for name, character in (("delimiter", delimiter or ","), ("decimal", decimal or ".")):
-        if len(character) != 1 or not character.isascii() or character.isalnum() or character in '"\r\n\0+-':
-            raise ValueError(f"{name} must be one ASCII character, no letter, digit, sign or quote, found {character!r}")
-    sources = [_open(file, delimiter, decimal, marks) for file in files_of(paths)]
-    if not sources:
-        raise TableError("no file is given")
-    return sources[0] if len(sources) == 1 else Several(sources)
-
-
 def arrow() -> Any:
     """pyarrow."""
     try:
@@ -209,30 +178,6 @@ def arrow() -> Any:
     except ImportError:
         raise ImportError("reading tables needs pyarrow, which is not installed: pip install 'gdcore[cli]'") from None
     return pyarrow
-
-
-def files_of(paths: Path | Iterable[Path]) -> list[str]:
-    """The paths of the files, those in a folder for a folder; whether they are there is not looked at."""
-    given = [os.fspath(paths)] if isinstance(paths, (str, os.PathLike)) else [os.fspath(path) for path in paths]
-    return [file for path in given for file in _files(path)]
-
-
-def _files(path: str) -> list[str]:
-    if not os.path.isdir(path):
-        return [path]
-    try:
-        files = sorted(entry.path for entry in os.scandir(path) if entry.is_file() and _ending(entry.name) in READERS)
-    except OSError as error:
-        raise TableError(f"{path} cannot be read: {error.strerror}") from None
-    files = [file for file in files if not os.path.basename(file).startswith((".", "_"))]  # such are no data, by custom
-    if not files:
-        raise TableError(f"{path} is a folder without a {', '.join(READERS)} file: give a file, or a folder of tables")
-    return files
-
-
-def _ending(path: str) -> str:
-    name = os.path.basename(path).lower()
-    return os.path.splitext(name.removesuffix(".gz"))[1]
 
 
 def _without(batch: Any, na: tuple[str, ...]) -> Any:
@@ -255,41 +200,6 @@ def _without(batch: Any, na: tuple[str, ...]) -> Any:
             column = pa.compute.if_else(found, pa.scalar(None, column.type), column)
         columns.append(column)
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
-
-
-def _open(path: str, delimiter: str | None, decimal: str | None, marks: Marks) -> Source:
-    label = os.path.basename(path)
-    ending = _ending(path)
-    if path == "-" or path.startswith("/dev/"):
-        raise TableError(f"{path} is no file, and a table is read more than once: write it to a file first, and give that one")
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        raise TableError(f"{path!a}: the file's name is not UTF-8; give the file another name") from None
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            what = "is a pipe or a device, and a table is read more than once"
-            raise TableError(f"{path} {what}: write it to a file first, and give that one")
-        if os.path.getsize(path) == 0:
-            raise TableError(f"{label} is empty: it has no bytes at all; make it again")
-        if ending not in READERS:
-            raise TableError(f"{label}: gdcore reads {', '.join(READERS)} files, by their ending; give it the right one")
-        with open(path, "rb"):  # whether it can be opened at all, in the system's words
-            pass
-        source: Source = importlib.import_module(f"gdcore.{READERS[ending]}").opened(
-            path, ending, delimiter, decimal or ".", marks
-        )  # fmt: skip
-        source.decimal, source.declared, source.marks = decimal or ".", decimal is not None, marks
-    except FileNotFoundError:
-        folder = os.path.dirname(path) or "."
-        near = difflib.get_close_matches(label, os.listdir(folder) if os.path.isdir(folder) else [], 1)
-        raise TableError(f"there is no file {path}" + (f"; did you mean {near[0]}?" if near else "")) from None
-    except OSError as error:
-        raise TableError(f"{path} cannot be read: {error.strerror or 'it is damaged, or cut off; make it again'}") from None
-    return source
-
-
-# What readers share ----------------------------------------------------------------------------------------------------------
 
 
 def kind_of(type_: Any) -> str:
@@ -331,162 +241,3 @@ def check_names(names: list[str], where: str) -> None:
 def shortened(text: str) -> str:
     """Of a value or a line, what a message has room for."""
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-# Several files, and one that is decoded once ---------------------------------------------------------------------------------
-
-
-class Several(Source):
-    """Files with the same columns, one after the other."""
-
-    def __init__(self, sources: list[Source]) -> None:
-        self.sources = sources
-        first = sources[0]
-        self.label = f"{first.label} and {len(sources) - 1} more"
-        self._join_indexes()
-        self.kinds = dict(first.kinds)
-        self.size = sum(source.size for source in sources)
-        self.inferred = all(source.inferred for source in sources)
-        self.decimal, self.declared, self.marks = first.decimal, first.declared, first.marks
-        for source in sources[1:]:
-            for name in sorted({*first.kinds} ^ {*source.kinds}):
-                has, lacks = (first, source) if name in first.kinds else (source, first)
-                raise TableError(
-                    f"{lacks.label} has no column {name}, and {has.label} has one; tables that are read as one need the "
-                    "same columns"
-                )
-            for name, kind in source.kinds.items():
-                common = _common(self.kinds[name], kind, self.inferred)
-                if common is None:
-                    raise TableError(
-                        f"{source.label}: column {name} is {kind}, and {self.kinds[name]} in the files before; "
-                        "make it the same in all of them"
-                    )
-                self.kinds[name] = common
-        for source in sources:
-            source.kinds = self.kinds
-
-    def _join_indexes(self) -> None:
-        """An index that only some of the files have is no column."""
-        index = dict.fromkeys(name for source in self.sources for name in source.index)
-        self.index = [name for name in index if all(name in source.kinds for source in self.sources)]
-        self.remarks = [remark for source in self.sources for remark in source.remarks]
-        for name in index.keys() - {*self.index}:
-            self.remarks.append(f"{self.label}: column {name} is the rows' index in some of the files only, and is left out")
-            for source in self.sources:
-                source.kinds = {other: kind for other, kind in source.kinds.items() if other != name}
-
-    @property
-    def rows(self) -> int | None:  # type: ignore[override]
-        counts = [source.rows for source in self.sources]
-        return None if None in counts else sum(count for count in counts if count is not None)
-
-    def look(self, names: list[str]) -> None:
-        for source in self.sources:
-            source.look(names)
-
-    def batches(self, names: list[str]) -> Iterator[Any]:
-        pa = arrow()
-        for source in self.sources:
-            for batch in source.batches(names):
-                for j, name in enumerate(names):  # integers of one file may be wider than those of the next
-                    if self.kinds[name] == "integer" and batch.column(j).type != pa.float64():
-                        batch = batch.set_column(j, name, batch.column(j).cast(pa.float64(), safe=False))
-                yield batch
-
-    def place(self, row: int) -> str:
-        for source in self.sources:
-            if source.rows is None or row < source.rows:  # rows are not known of the file that is being read
-                return source.place(row)
-            row -= source.rows
-        raise IndexError(row)
-
-
-def _common(one: str, other: str, inferred: bool) -> str | None:
-    """The kind of a column that is of one kind in one file and of another in the next; None: there is none."""
-    if one == other:
-        return one
-    for narrow, wides in (("empty", ("number", "integer", "boolean", "text", "date")), ("integer", ("number",))):
-        for wide in wides:
-            if {one, other} == {wide, narrow}:
-                return wide
-    return "text" if inferred else None  # a number among text is found by its place, later
-
-
-class Kept(Source):
-    """A source that is decoded once: its batches stay in memory, or in a file of a folder, from the first whole pass on."""
-
-    def __init__(self, source: Source, names: list[str], folder: Path | None = None) -> None:
-        self.source, self.names = source, names
-        self.label, self.kinds, self.decimal, self.folder = source.label, source.kinds, source.decimal, folder
-        self.index, self.remarks, self.declared = source.index, source.remarks, source.declared
-        self.marks = source.marks
-        self.memory: list[Any] | None = None
-        self.file: Any = None
-        self._large = source.size > MEMORY
-
-    @property
-    def rows(self) -> int | None:  # type: ignore[override]
-        return self.source.rows
-
-    @property
-    def decoded(self) -> bool:
-        """Whether the first pass is over, or will be the last that decodes, as far as is known."""
-        return self.folder is not None or not self._large
-
-    def place(self, row: int) -> str:
-        return self.source.place(row)
-
-    def batches(self, names: list[str]) -> Iterator[Any]:
-        if self.memory is not None:
-            yield from (batch.select(names) for batch in self.memory)
-        elif self.file is not None:
-            with arrow().ipc.open_file(self.file) as reader:
-                for i in range(reader.num_record_batches):
-                    yield reader.get_batch(i).select(names)
-        elif self.folder is not None:
-            yield from self._stored(names)
-        elif self._large:
-            yield from self.source.batches(names)
-        else:
-            yield from self._held(names)
-
-    def _held(self, names: list[str]) -> Iterator[Any]:
-        batches: list[Any] = []
-        size = 0
-        for batch in self.source.batches(self.names):
-            size += batch.nbytes
-            if size > MEMORY:  # more than the file's size let hope
-                self._large = True
-                batches.clear()
-            if not self._large:
-                batches.append(batch)
-            yield batch.select(names)
-        if not self._large:
-            self.memory = batches
-
-    def _stored(self, names: list[str]) -> Iterator[Any]:
-        pa = arrow()
-        writer: Any = None
-        with contextlib.ExitStack() as stack:
-            with self._writing():
-                # It has no name, or has it for a moment: nothing is left when this process is killed.
-                file = stack.enter_context(tempfile.TemporaryFile(dir=self.folder))
-            for batch in self.source.batches(self.names):
-                with self._writing():
-                    if writer is None:
-                        writer = stack.enter_context(pa.ipc.new_file(file, batch.schema))
-                    writer.write_batch(batch)
-                yield batch.select(names)
-            with self._writing():
-                writer.close()
-                file.flush()
-            self.file = pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))  # lives as long as this
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            why = os.strerror(error.errno) if error.errno else "it cannot be written"
-            raise TableError(f"the cache in {os.fspath(self.folder or '')}: {why}; try another --cache FOLDER") from None

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore import cli, csvfile, sources
+from gdcore import cli, csvfile, kept, opening, sources
 
 pa = pytest.importorskip("pyarrow")
 pytest.importorskip("safetensors")
@@ -915,7 +915,7 @@ def test_the_limit_of_categories_grows_with_the_rows(command, capsys):
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.npy"])
 @pytest.mark.parametrize("what", ["longer", "removed"])
 def test_a_file_that_changes_between_passes(tmp_path, monkeypatch, name, what):
-    monkeypatch.setattr(sources, "MEMORY", 0)
+    monkeypatch.setattr(kept, "MEMORY", 0)
     data = {"t.csv": "a,b,y\n" + "".join(f"{i},{i % 5},{i * i}\n" for i in range(99)),
             "t.parquet": parquet(a=AREA, b=ROOMS, y=RENT), "t.npy": npy(MATRIX)}[name]  # fmt: skip
     write(tmp_path, {name: data})
@@ -932,7 +932,7 @@ def test_a_file_that_changes_between_passes(tmp_path, monkeypatch, name, what):
 
 
 def test_a_file_that_is_cut_off_while_it_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "MEMORY", 0)
+    monkeypatch.setattr(kept, "MEMORY", 0)
     monkeypatch.setattr(sources, "ROWS", 10)
     for name, data in (("t.npy", npy(np.arange(300_000.0).reshape(-1, 3))), ("t.csv", large({}))):
         write(tmp_path, {name: data})
@@ -952,7 +952,7 @@ def test_a_file_that_must_not_be_read(command, monkeypatch):
             raise PermissionError(13, "Permission denied", path)
         return opened(path, *rest, **more)
 
-    monkeypatch.setitem(sources.__dict__, "open", refuse)
+    monkeypatch.setitem(opening.__dict__, "open", refuse)
     is_refused(command({"t.csv": CLEAN}, "train", "t.csv", *TRAIN), "t.csv cannot be read: Permission denied")
 
 

@@ -23,7 +23,8 @@ import gdcore
 import gdcore.commands.results
 import gdcore.commands.train
 from gdcore import cli, losses, measures, scores
-from gdcore.filetable import TableWarning, held_out
+from gdcore.filetable import TableWarning
+from gdcore.heldout import held_out
 
 for module in ("pyarrow", "tqdm", "matplotlib", "safetensors"):
     pytest.importorskip(module)

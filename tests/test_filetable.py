@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore import sources, spectrum, tables
+from gdcore import kept, sources, spectrum, tables
 from gdcore.columns import Encoding
-from gdcore.filetable import Glance, TableWarning, held_out, open_table, uniform
+from gdcore.filetable import TableWarning, open_table
+from gdcore.heldout import Glance, held_out, uniform
 from gdcore.losses import LOSSES
 from gdcore.scores import of_moments
 from gdcore.tables import Piece
@@ -107,7 +108,7 @@ def same(one, other):
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_trains_as_its_rows(files, columns, X, form, keeping, tmp_path, monkeypatch):
     if keeping != "memory":
-        monkeypatch.setattr(sources, "MEMORY", 0)
+        monkeypatch.setattr(kept, "MEMORY", 0)
     cache = tmp_path if keeping == "folder" else None
     for target, loss in (("price", "mse"), ("dear", "logistic")):
         table = open_table(files[form], target, features=NAMES, cache=cache)
@@ -263,7 +264,7 @@ def passes(monkeypatch):
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 @pytest.mark.parametrize("test_size", [0.0, 0.2])
 def test_one_pass_is_all_for_squared_error(files, passes, form, test_size, monkeypatch):
-    monkeypatch.setattr(sources, "MEMORY", 0)
+    monkeypatch.setattr(kept, "MEMORY", 0)
     table = open_table(files[form], "price", features=["size", "age", "new"], loss="mse", test_size=test_size)
     run = gdcore.fit(table)
     assert run.status == "converged"
@@ -280,7 +281,7 @@ def test_a_table_that_is_kept_is_decoded_once(files, passes, loss):
 
 
 def test_a_pass_that_is_left_leaves_nothing(files, columns, X, monkeypatch):
-    monkeypatch.setattr(sources, "MEMORY", 0)
+    monkeypatch.setattr(kept, "MEMORY", 0)
     # So that a thread that is a few pieces ahead is not at the end.
     monkeypatch.setattr(tables, "PIECE_BYTES", 1 << 16)
     monkeypatch.setattr(tables, "_LEAST_BYTES", 1 << 16)
@@ -305,7 +306,7 @@ def test_a_pass_that_is_left_leaves_nothing(files, columns, X, monkeypatch):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), gdcore.TableError("wrong here"), MemoryError()])
 def test_what_goes_wrong_while_reading_arrives(files, monkeypatch, error):
-    monkeypatch.setattr(sources, "MEMORY", 0)
+    monkeypatch.setattr(kept, "MEMORY", 0)
     original = sources.File.batches
 
     def batches(self, names):
@@ -539,10 +540,10 @@ def test_memory_stays_small(tmp_path, form):
 LARGE = """
 import os, random, signal, sys, threading, time, warnings
 import numpy as np, pyarrow as pa, pyarrow.parquet as pq
-import gdcore, gdcore.sources
+import gdcore, gdcore.kept
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
-gdcore.sources.MEMORY = 1000  # as for a table larger than memory: every epoch decodes it
+gdcore.kept.MEMORY = 1000  # as for a table larger than memory: every epoch decodes it
 warnings.simplefilter("ignore")
 X = np.random.default_rng(0).normal(size=(30_000, 6))
 pq.write_table(pa.table({f"c{i}": X[:, i] for i in range(6)} | {"y": X[:, 0]}), "t.parquet", row_group_size=10_000)
@@ -629,7 +630,7 @@ atexit.register(lambda: print(gdcore.fit(gdcore.open_table("t.parquet", "y", los
 
 
 def test_without_threads_tables_are_read_here(files, monkeypatch):
-    monkeypatch.setattr(sources, "MEMORY", 0)
+    monkeypatch.setattr(kept, "MEMORY", 0)
     options = {"target": "price", "features": NAMES, "test_size": 0.2, "seed": 1}
     wanted = gdcore.fit(open_table(files["csv"], **options))
 
@@ -647,7 +648,7 @@ def test_without_threads_tables_are_read_here(files, monkeypatch):
 
 def test_a_pass_ends_the_one_before_that_was_left(files, monkeypatch):
     """Both would note what they see in the same place."""
-    monkeypatch.setattr(sources, "MEMORY", 0)
+    monkeypatch.setattr(kept, "MEMORY", 0)
     monkeypatch.setattr(tables, "PIECE_BYTES", 1 << 16)
     monkeypatch.setattr(tables, "_LEAST_BYTES", 1 << 16)
     table = open_table(files["csv"], "price", features=NAMES)

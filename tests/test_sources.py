@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 
 from gdcore import binary, csvfile, sources
+from gdcore import kept as keeping
 from gdcore.ahead import ahead
 from gdcore.csvfile import is_number, meant_as_number
-from gdcore.sources import Kept, TableError, open_source
+from gdcore.kept import Kept
+from gdcore.opening import open_source
+from gdcore.sources import TableError
 
 pa = pytest.importorskip("pyarrow")
 import pyarrow.csv as pc  # noqa: E402
@@ -340,7 +343,7 @@ def test_a_pass_that_is_left_is_not_kept(tmp_path, folder):
 def test_a_source_that_is_larger_than_it_seemed_is_not_kept(monkeypatch):
     source = Counted()
     source.size = 10
-    monkeypatch.setattr(sources, "MEMORY", 60)
+    monkeypatch.setattr(keeping, "MEMORY", 60)
     kept = Kept(source, ["a", "b"])
     assert kept.decoded
     for _ in range(3):

@@ -21,7 +21,8 @@ from gdcore.commands.words import say
 from gdcore.container import write
 from gdcore.filetable import FileTable, unknown
 from gdcore.models import Linear
-from gdcore.sources import Marks, Source, TableError, arrow, files_of, open_source
+from gdcore.opening import files_of, open_source
+from gdcore.sources import Marks, Source, TableError, arrow
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -16,8 +16,9 @@ from gdcore.commands.bars import Bars
 from gdcore.commands.results import Result
 from gdcore.filetable import FileTable, open_table
 from gdcore.mlp import MLP
+from gdcore.opening import files_of
 from gdcore.scores import Scaling
-from gdcore.sources import TableError, files_of
+from gdcore.sources import TableError
 from gdcore.train import fit
 
 if TYPE_CHECKING:
