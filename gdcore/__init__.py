@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gdcore import losses, optimizers, plots, schedules
+    from gdcore.arrow import TableError
     from gdcore.check import check_gradient
     from gdcore.files import load, save
     from gdcore.filetable import TableWarning, open_table
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
         ScaleWarning,
         SeparationWarning,
     )
-    from gdcore.sources import TableError
     from gdcore.spectrum import Spectrum, spectrum
     from gdcore.train import fit, train
 
@@ -64,7 +64,7 @@ _HOME = {
         "Epoch", "History", "LabelWarning", "LearningRateWarning", "PrecisionWarning", "Run", "ScaleWarning",
         "SeparationWarning",
     ),
-    "sources": ("TableError",),
+    "arrow": ("TableError",),
     "spectrum": ("Spectrum", "spectrum"),
     "train": ("fit", "train"),
 }  # fmt: skip

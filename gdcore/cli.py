@@ -23,8 +23,8 @@ gdcore COMMAND --help says more."""
 _TRAIN = """\
 Trains a model on a table, and tests it on rows that it has not seen.
 
-Text columns become categories (up to 100 values), booleans 0 and 1; dates are
-refused. Text that is numbers, as $1,200 or 70 kg, becomes numbers, and is told.
+Text columns become categories (up to 100 values), booleans 0 and 1; dates want
+--dates. Text that is numbers, as $1,200 or 70 kg, becomes numbers, and is told.
 Without --loss the target decides: text or two values are classes, anything else
 is a number. Nothing needs scaling, and no learning rate has to be found. A
 model, a picture or a page that is there is replaced, and that is told; a file
@@ -52,10 +52,10 @@ examples:
 exit status: 0; 2 for a mistake that you can mend, told in one line; 1 for one
 of gdcore's; 130 after Ctrl-C, with the checkpoint kept."""
 _PREDICT = """\
-Predicts a table's rows. Columns are found by their names, in any order. A
-model trained with --missing mean fills in missing values, in text columns where
-training had such; one trained with --missing drop leaves the predictions of
-such rows empty: NaN in CSV, null in Parquet. Every row of the table is a row of
+Predicts a table's rows. Columns are found by their names, in any order. What
+--missing was in training holds here: missing values are filled in as then, in
+text columns where training had such, and rows that would be dropped have no
+prediction: NaN in CSV, null in Parquet. Every row of the table is a row of
 the predictions. Classes and columns that are kept are written as they are; text
 that begins with =, +, - or @ is a formula for a spreadsheet that opens the CSV:
 --safe-cells keeps it from that."""
@@ -157,6 +157,7 @@ _SHARE = _value(float, "a share, at least 0 and less than 1", lambda value: 0 <=
 _SIZE = _value(float, "a finite number, at least 0", lambda value: 0 <= value < float("inf"))
 _RATE = _value(float, "auto or a finite number above 0", lambda value: 0 < value < float("inf"))
 _CHARACTER = _value(str, "one character", lambda text: len(text) == 1)
+_DELIMITER = _value(str, "one character, tab or blanks", lambda text: len(text) == 1 or text == "blanks")
 
 
 def _rate(text: str) -> float | str:
@@ -165,8 +166,21 @@ def _rate(text: str) -> float | str:
 
 
 def _character(text: str) -> str:
-    character: str = _CHARACTER({"tab": "\t", "\\t": "\t"}.get(text, text))
+    character: str = _CHARACTER(text)
     return character
+
+
+def _delimiter(text: str) -> str:
+    delimiter: str = _DELIMITER({"tab": "\t", "\\t": "\t"}.get(text, text))
+    return delimiter
+
+
+class _Joined(argparse.Action):
+    """An option that may come several times: its texts with commas between them."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *rest: Any) -> None:
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, f"{before},{values}" if before else values)
 
 
 def _names(text: str) -> list[str]:
@@ -187,27 +201,43 @@ def _names(text: str) -> list[str]:
 def _table_options(command: argparse.ArgumentParser, data: str) -> Any:
     """Those of all commands that read tables."""
     command.add_argument("data", nargs="+", metavar="DATA", help=data)
-    table = command.add_argument_group("the table")
-    table.add_argument("--delimiter", type=_character, metavar="C", help="between CSV's values (default: a comma; or: tab)")
-    table.add_argument(
-        "--decimal", type=_character, metavar="C",
-        help="CSV's decimal point (default .); where it is said, the other one of . and , may stand between thousands",
+    file = command.add_argument_group("how CSV files are written")
+    file.add_argument(
+        "--delimiter", type=_delimiter, metavar="C",
+        help="between values (default: a comma); or tab; or blanks: any number of them, recognised where nothing else fits",
     )  # fmt: skip
-    table.add_argument("--na", type=_names, default=[], metavar="A,B,…", help="what stands for a missing value too: '?,-999'")
-    table.add_argument("--na-keep", type=_names, default=[], metavar="A,B,…", help="what does not, though CSV has it so: NA")
-    return table.add_argument
+    file.add_argument(
+        "--decimal", type=_character, metavar="C",
+        help="the decimal point (default .); where it is said, the other one of . and , may stand between thousands",
+    )  # fmt: skip
+    file.add_argument("--comment", metavar="TEXT", help="what lines begin with that are none of the table, as '#'")
+    file.add_argument("--na", type=_names, default=[], metavar="A,B,…", help="what stands for a missing value too: '?,-999'")
+    file.add_argument("--na-keep", type=_names, default=[], metavar="A,B,…", help="what does not, though CSV has it so: NA")
+    return command.add_argument_group("the table").add_argument
 
 
 def _codes_option(add: Any) -> None:
     add(
         "--categorical", type=_names, default=[], metavar="A,B,…", help="columns of codes, as zip: numbers that are categories"
     )
+    add(
+        "--dates", type=_names, default=[], metavar="A,B,…",
+        help="columns of dates or times, as 2024-12-31 18:30: they become year, month, weekday, hour, days since 1970",
+    )  # fmt: skip
 
 
 def _index_option(add: Any) -> None:
     add(
         "--index", choices=("drop", "keep"), default="drop",
         help="a data frame's index in Parquet, or first columns of CSV without a name: leave out (default), or keep",
+    )  # fmt: skip
+
+
+def _missing_option(add: Any, default: str) -> None:
+    add(
+        "--missing", action=_Joined, metavar="P,…",
+        help="a missing value: error, or drop its row; of numbers mean, median or indicator (mean, and a column of 0 and 1 "
+        f"beside it); of text category; COLUMN=P for one column, as in mean,age=median (default: {default})",
     )  # fmt: skip
 
 
@@ -218,7 +248,7 @@ def _unseen_option(add: Any, default: str) -> None:
     )  # fmt: skip
 
 
-_TABLE = "CSV, Parquet or .npy files, or a folder of them, as one table"
+_TABLE = "CSV, Parquet, Feather or .npy files, or a folder of them, as one table"
 
 
 def _train(train: argparse.ArgumentParser) -> None:
@@ -230,11 +260,7 @@ def _train(train: argparse.ArgumentParser) -> None:
     add("--weights", metavar="COLUMN", help="the column of the rows' weights")
     _codes_option(add)
     _index_option(add)
-    add(
-        "--missing", choices=("error", "drop", "mean"), default="error",
-        help="a missing value: an error (default), leave its row out, or the column's mean; with mean, missing text is a "
-        "category of its own, and rows without a target are left out",
-    )  # fmt: skip
+    _missing_option(add, "error")
     add(
         "--test-size", type=_SHARE, default=0.2, metavar="SHARE", help="of the rows, which test and do not train (default 0.2)"
     )
@@ -298,6 +324,7 @@ def _inspect(inspect: argparse.ArgumentParser) -> None:
     add("--exclude", type=_names, default=[], metavar="A,B,…", help="columns to leave out")
     _codes_option(add)
     _index_option(add)
+    _missing_option(add, "drop")
     add = inspect.add_argument_group("the spectrum").add_argument
     add("--loss", metavar="NAME", help="whose spectrum (default mse)")
     add("--l2", type=_SIZE, default=0.0, metavar="P", help="with this penalty")

@@ -8,7 +8,8 @@ import os
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from gdcore.sources import Source, TableError, arrow
+from gdcore.arrow import TableError, arrow
+from gdcore.sources import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

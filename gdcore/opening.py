@@ -1,4 +1,4 @@
-"""From paths to a table: which files there are, and who reads them."""
+"""From paths to a table: who reads the files."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from gdcore.arrow import TableError, arrow
+from gdcore.folders import READERS, Found, ending, find, kinds_of
 from gdcore.several import Several
-from gdcore.sources import NO_MARKS, Marks, Source, TableError, arrow
+from gdcore.sources import NO_MARKS, File, Form, Marks, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gdcore.sources import Path
 
-READERS = {".csv": "csvfile", ".tsv": "csvfile", ".txt": "csvfile", ".parquet": "binary", ".npy": "binary"}
-"""The module that reads files with such an ending."""
-
 
 def open_source(
-    paths: Path | Iterable[Path], delimiter: str | None = None, decimal: str | None = None, marks: Marks = NO_MARKS
+    paths: Path | Iterable[Path],
+    delimiter: str | None = None,
+    decimal: str | None = None,
+    marks: Marks = NO_MARKS,
+    comment: str | None = None,
 ) -> Source:
     """The table in a file, in all tables of a folder by name, or in several files, whose columns have to be the same.
 
@@ -30,47 +33,35 @@ def open_source(
     TableError
         It is no table that can be read.
     ValueError
-        The delimiter or the decimal point cannot be one.
+        The delimiter, the decimal point or the comment cannot be one.
     ImportError
         pyarrow is missing.
     """
     arrow()
     for name, character in (("delimiter", delimiter or ","), ("decimal", decimal or ".")):
+        if name == "delimiter" and character == "blanks":
+            continue
         if len(character) != 1 or not character.isascii() or character.isalnum() or character in '"\r\n\0+-':
-            raise ValueError(f"{name} must be one ASCII character, no letter, digit, sign or quote, found {character!r}")
-    sources = [_open(file, delimiter, decimal, marks) for file in files_of(paths)]
-    if not sources:
-        raise TableError("no file is given")
-    return sources[0] if len(sources) == 1 else Several(sources)
-
-
-def files_of(paths: Path | Iterable[Path]) -> list[str]:
-    """The paths of the files, those in a folder for a folder; whether they are there is not looked at."""
-    given = [os.fspath(paths)] if isinstance(paths, (str, os.PathLike)) else [os.fspath(path) for path in paths]
-    return [file for path in given for file in _files(path)]
-
-
-def _files(path: str) -> list[str]:
-    if not os.path.isdir(path):
-        return [path]
-    try:
-        files = sorted(entry.path for entry in os.scandir(path) if entry.is_file() and _ending(entry.name) in READERS)
-    except OSError as error:
-        raise TableError(f"{path} cannot be read: {error.strerror}") from None
-    files = [file for file in files if not os.path.basename(file).startswith((".", "_"))]  # such are no data, by custom
+            also = ", or blanks" if name == "delimiter" else ""
+            wanted = f"one ASCII character, no letter, digit, sign or quote{also}"
+            raise ValueError(f"{name} must be {wanted}, found {character!r}")
+    if comment is not None and (not comment or not comment.isprintable() or '"' in comment):
+        raise ValueError(f"comment must be what lines begin with that are none of the table, as '#', found {comment!r}")
+    files, remarks = find(paths)
     if not files:
-        raise TableError(f"{path} is a folder without a {', '.join(READERS)} file: give a file, or a folder of tables")
-    return files
+        raise TableError("no file is given")
+    form = Form(delimiter, decimal, comment, marks)
+    sources = [_open(file, form) for file in files]
+    for name, kind in kinds_of(files).items():
+        for file, one in zip(files, sources, strict=True):
+            one.add_constant(name, kind, file.values[name])
+    source: Source = sources[0] if len(sources) == 1 else Several(sources)
+    source.remarks = [*source.remarks, *remarks]
+    return source
 
 
-def _ending(path: str) -> str:
-    name = os.path.basename(path).lower()
-    return os.path.splitext(name.removesuffix(".gz"))[1]
-
-
-def _open(path: str, delimiter: str | None, decimal: str | None, marks: Marks) -> Source:
-    label = os.path.basename(path)
-    ending = _ending(path)
+def _open(file: Found, form: Form) -> File:
+    path, label = file.path, file.label
     if path == "-" or path.startswith("/dev/"):
         raise TableError(f"{path} is no file, and a table is read more than once: write it to a file first, and give that one")
     try:
@@ -83,14 +74,12 @@ def _open(path: str, delimiter: str | None, decimal: str | None, marks: Marks) -
             raise TableError(f"{path} {what}: write it to a file first, and give that one")
         if os.path.getsize(path) == 0:
             raise TableError(f"{label} is empty: it has no bytes at all; make it again")
-        if ending not in READERS:
+        if ending(path) not in READERS:
             raise TableError(f"{label}: gdcore reads {', '.join(READERS)} files, by their ending; give it the right one")
         with open(path, "rb"):  # whether it can be opened at all, in the system's words
             pass
-        source: Source = importlib.import_module(f"gdcore.{READERS[ending]}").opened(
-            path, ending, delimiter, decimal or ".", marks
-        )  # fmt: skip
-        source.decimal, source.declared, source.marks = decimal or ".", decimal is not None, marks
+        source: File = importlib.import_module(f"gdcore.{READERS[ending(path)]}").opened(path, label, form)
+        source.decimal, source.declared, source.marks = form.decimal or ".", form.decimal is not None, form.marks
     except FileNotFoundError:
         folder = os.path.dirname(path) or "."
         near = difflib.get_close_matches(label, os.listdir(folder) if os.path.isdir(folder) else [], 1)

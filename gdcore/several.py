@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gdcore.sources import Source, TableError, arrow
+from gdcore import dates
+from gdcore.arrow import TableError, arrow
+from gdcore.sources import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 
 class Several(Source):
     """Files with the same columns, one after the other."""
 
-    def __init__(self, sources: list[Source]) -> None:
+    def __init__(self, sources: Sequence[Source]) -> None:
         self.sources = sources
         first = sources[0]
         self.label = f"{first.label} and {len(sources) - 1} more"
@@ -22,6 +24,7 @@ class Several(Source):
         self.size = sum(source.size for source in sources)
         self.inferred = all(source.inferred for source in sources)
         self.decimal, self.declared, self.marks = first.decimal, first.declared, first.marks
+        self.zeros = {name: text for source in reversed(sources) for name, text in source.zeros.items()}
         for source in sources[1:]:
             for name in sorted({*first.kinds} ^ {*source.kinds}):
                 has, lacks = (first, source) if name in first.kinds else (source, first)
@@ -80,7 +83,7 @@ def _common(one: str, other: str, inferred: bool) -> str | None:
     """The kind of a column that is of one kind in one file and of another in the next; None: there is none."""
     if one == other:
         return one
-    for narrow, wides in (("empty", ("number", "integer", "boolean", "text", "date")), ("integer", ("number",))):
+    for narrow, wides in (("empty", ("number", "integer", "boolean", "text", *dates.KINDS)), ("integer", ("number",))):
         for wide in wides:
             if {one, other} == {wide, narrow}:
                 return wide

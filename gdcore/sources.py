@@ -7,34 +7,23 @@ Decoding is pyarrow's; each kind of file has its own reader: `gdcore.csvfile` fo
 from __future__ import annotations
 
 import os
+import types
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gdcore import dates
+from gdcore.arrow import TableError, arrow
 from gdcore.written import is_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     Path = str | os.PathLike[str]
 
 ROWS = 1 << 16  # in a batch, at most
 BYTES = 1 << 25  # in a batch, about, at most: of tables with very many columns
-
-
-class TableError(ValueError):
-    """A table cannot be used as it is: the message names the file, the place in it, and what to do.
-
-    Attributes
-    ----------
-    columns : dict
-        Columns that cannot be used, and why, where it is about such.
-    """
-
-    def __init__(self, message: str, columns: dict[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.columns = columns or {}
 
 
 @dataclass(frozen=True)
@@ -51,6 +40,20 @@ NO_MARKS = Marks()
 """Nothing but that."""
 
 
+@dataclass(frozen=True)
+class Form:
+    """How a CSV file is written, as far as somebody says so; other files say it themselves."""
+
+    delimiter: str | None = None
+    """What is between values; "blanks" for any number of them."""
+    decimal: str | None = None
+    """The decimal point. Of point and comma the other one may then stand between thousands."""
+    comment: str | None = None
+    """What lines begin with that are none of the table."""
+    marks: Marks = NO_MARKS
+    """What stands for a missing value, in any file."""
+
+
 class Source:
     """A table on disk.
 
@@ -59,8 +62,8 @@ class Source:
     label : str
         Its name in messages.
     kinds : dict
-        Of each column: "number", "integer", "boolean", "text", "date", "empty" (nothing but missing values, as far as is
-        known) or the name of a type that gdcore does not take.
+        Of each column: "number", "integer", "boolean", "text", "date" (with a time or without), "time" (of the day),
+        "duration", "empty" (nothing but missing values, as far as is known) or the name of a type that gdcore does not take.
     rows : int or None
         How many rows, where that is known: beforehand, or after a whole pass.
     size : int
@@ -77,6 +80,8 @@ class Source:
         The columns that are the index of a data frame, or row names, and nothing that was measured.
     remarks : list of str
         What was left out of it, to be told.
+    zeros : dict
+        Columns of integers that are text in the file, and of which one begins with 0, with that one.
     """
 
     label: str
@@ -89,9 +94,11 @@ class Source:
     marks = NO_MARKS
     index: Sequence[str] = ()
     remarks: Sequence[str] = ()
+    zeros: Mapping[str, str] = types.MappingProxyType({})
 
     def batches(self, names: list[str]) -> Iterator[Any]:
-        """All rows in their order, as pyarrow RecordBatches of those columns, dates and categories as text."""
+        """All rows in their order, as pyarrow RecordBatches of those columns: categories as text, dates and times as
+        `gdcore.dates.unit` says."""
         raise NotImplementedError
 
     def place(self, row: int) -> str:
@@ -106,17 +113,22 @@ class Source:
         self.kinds[name] = "as it is"
 
     def read_as(self, name: str, kind: str) -> None:
-        """Has a column read as a model wants it: "number", "integer", "boolean" or "category"; TableError where it is not.
+        """Has a column read as a model wants it: "number", "integer", "boolean", "category" or "date", "time", "duration";
+        TableError where it is not.
 
         Numbers may stand for true and false, as long as they are 1 and 0, which `FileTable` looks at; true and false are no
-        numbers.
+        numbers. Any of the three kinds of dates and times is one where dates are asked for.
         """
         found = self.kinds[name]
         wanted = "text" if kind == "category" else kind
         numbers = {"number", "integer", "empty"}
         if found == wanted or (found in numbers and wanted in {*numbers, "boolean"}):
             return
-        if self.inferred or (wanted == "text" and found in {*numbers, "boolean"}):
+        if (
+            self.inferred
+            or (wanted == "text" and found in {*numbers, "boolean"})
+            or (wanted in dates.KINDS and found in ("text", "empty"))
+        ):
             self.kinds[name] = wanted  # a value that is not of that kind is found with its place
             return
         raise TableError(
@@ -130,11 +142,20 @@ class File(Source):
     Attributes
     ----------
     path : str
+    label : str
     """
 
-    def __init__(self, path: str) -> None:
-        self.path, self.label = path, os.path.basename(path)
+    def __init__(self, path: str, label: str) -> None:
+        self.path, self.label = path, label
         self._stamp = self._stat()
+        self.constants: dict[str, str | None] = {}
+        """Columns that are in no file, with the text of the one value that they have here."""
+
+    def add_constant(self, name: str, kind: str, text: str | None) -> None:
+        """Has a column more, of one value: that of the folder in which the file is."""
+        if name in self.kinds:
+            raise TableError(f"{self.label}: column {name} is in the file and in the name of its folder; rename one of them")
+        self.constants[name], self.kinds[name] = text, kind
 
     def _stat(self) -> tuple[int, int, int]:
         found = os.stat(self.path)
@@ -151,14 +172,32 @@ class File(Source):
 
     def batches(self, names: list[str]) -> Iterator[Any]:
         self.check_unchanged()
+        own = [name for name in names if name not in self.constants]
+        own = own or [name for name in self.kinds if name not in self.constants][:1]  # which tells how many rows there are
         try:
-            yield from (
-                (_without(batch, self.marks.na) for batch in self.decode(names)) if self.marks.na else self.decode(names)
-            )
+            for batch in self.decode(own):
+                if self.constants:
+                    batch = self._with_constants(batch, names)
+                yield _without(batch, self.marks.na) if self.marks.na else batch
         except (arrow().ArrowException, OSError) as error:
             self.check_unchanged()
             raise self.explain(names, error) from None
         self.check_unchanged()
+
+    def _with_constants(self, batch: Any, names: list[str]) -> Any:
+        pa = arrow()
+        columns = []
+        for name in names:
+            if name not in self.constants:
+                columns.append(batch.column(name))
+                continue
+            value = pa.array([self.constants[name]], pa.string())
+            if self.kinds[name] in ("integer", "number"):
+                value = value.cast(pa.int64() if self.kinds[name] == "integer" else pa.float64())
+            elif self.kinds[name] in dates.KINDS:
+                value = dates.plain(value, self.kinds[name])
+            columns.append(pa.repeat(value[0], batch.num_rows))
+        return pa.RecordBatch.from_arrays(columns, names=names)
 
     def decode(self, names: list[str]) -> Iterator[Any]:
         """`batches`, with the errors of who decodes."""
@@ -168,16 +207,6 @@ class File(Source):
         """What to say of an error of who decodes."""
         why = getattr(error, "strerror", None) or "it is damaged, or cut off"
         return TableError(f"{self.label} cannot be read: {why}; copy or make it again")
-
-
-def arrow() -> Any:
-    """pyarrow."""
-    try:
-        import pyarrow
-        import pyarrow.compute
-    except ImportError:
-        raise ImportError("reading tables needs pyarrow, which is not installed: pip install 'gdcore[cli]'") from None
-    return pyarrow
 
 
 def _without(batch: Any, na: tuple[str, ...]) -> Any:
@@ -212,7 +241,9 @@ def kind_of(type_: Any) -> str:
         ("number", (t.is_floating, t.is_decimal)),
         ("boolean", (t.is_boolean,)),
         ("text", (t.is_string, t.is_large_string, t.is_string_view)),
-        ("date", (t.is_temporal,)),
+        ("date", (t.is_date, t.is_timestamp)),
+        ("time", (t.is_time,)),
+        ("duration", (t.is_duration,)),
         ("empty", (t.is_null,)),
     ):
         if any(test(type_) for test in tests):

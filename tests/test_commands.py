@@ -646,7 +646,10 @@ def test_control_c_while_reading(folder, gd, monkeypatch):
         ("--model mlp:4 --precondition gram", "--precondition gram is for linear models"),
         ("--batch-size 8 --precondition diagonal", "--precondition diagonal is for linear models, all rows at once"),
         ("--batch-size 8 --optimizer nesterov", "optimizer 'nesterov' is for linear models, all rows at once"),
-        ("--missing some", "--missing: invalid choice: 'some'"),
+        (
+            "--missing some",
+            "missing must be error, drop, mean, median, indicator or category, or COLUMN=one of them, found 'some'",
+        ),
         ("--precondition foo", "--precondition: invalid choice: 'foo'"),
         ("--target nope", "homes.csv has no column nope"),
         ("--target prize", "homes.csv has no column prize (target); did you mean price?"),
@@ -658,7 +661,7 @@ def test_control_c_while_reading(folder, gd, monkeypatch):
         ("--features ,", "--features must be names of columns with commas between them, found ','"),
         ("--exclude nope", "homes.csv has no column nope"),
         ("--exclude area,rooms,town,new,cheap,kind,weight", "no column is left to learn from"),
-        ("--delimiter xx", "--delimiter must be one character, found 'xx'"),
+        ("--delimiter xx", "--delimiter must be one character, tab or blanks, found 'xx'"),
         ("--out model.bin", "--out model.bin: the file's name must end in .safetensors"),
         ("--out none/m.safetensors", "there is no folder"),
         ("--plot p.gif", "--plot p.gif: the file's name must end in .png or .svg or .pdf"),
@@ -745,7 +748,7 @@ def test_a_learning_rate_past_the_limit(folder, gd):
 
 
 def column(name="a", kind="number", values=(), base=None, mean=None):
-    return {"name": name, "kind": kind, "values": list(values), "base": base, "mean": mean}
+    return {"name": name, "kind": kind, "values": list(values), "base": base, "fill": mean}
 
 
 def encoding(columns, target=None, **changes):
@@ -766,7 +769,10 @@ GOOD = [column(), column("b")]
         (encoding([column(), 5]), "number 2 of them must be a dict, found 5"),
         (encoding([column(), column("b", "magic")]), "'kind' must be one of 'number', 'integer', 'boolean', 'category'"),
         (encoding([column(), column("b", "category", [1])]), "'values' must be a list of strings"),
-        (encoding(GOOD, missing="all"), "'missing' must be one of 'error', 'drop', 'mean', found 'all'"),
+        (
+            encoding(GOOD, missing="all"),
+            "its encoding: missing must be error, drop, mean, median, indicator or category, or COLUMN=one of them",
+        ),
         (encoding(GOOD, others=7), "'others' must be a list of strings, found 7"),
         (encoding(GOOD, {"column": column("c"), "labels": [1, 2, 3]}), "its encoding has 3 labels, and it has 1 outputs"),
         (encoding(GOOD, {"column": column("c"), "labels": [{}]}), "'labels' must be a list of strings, numbers and booleans"),
@@ -922,7 +928,7 @@ def test_inspect_a_table(folder, gd):
     assert re.search(rf"^  area +{table.area.mean():.6g} +{table.area.std(ddof=0):.6g}$", out, re.MULTILINE)
     assert f"condition {s.condition:.3g}: learning rates above {s.lr_limit:.4g} diverge; column area keeps it low" in out
     assert f"worst columns: area ({s.shares[0]:.0%})" in out
-    assert "not used: column name is text with 399 values, too many for categories" in out
+    assert "not used: column name is text with 400 values, too many for categories" in out
     told = json.loads(gd("inspect", "homes.csv", "--target", "price", "--exclude", "cheap,kind,weight", "--json")[1])
     assert (told["lr_limit"], told["condition"], told["rows"]) == (s.lr_limit, s.condition, 399)
     assert list(told["columns"]) == ["area", "rooms", "town=Bonn", "town=Kiel", "new"]
@@ -1136,7 +1142,7 @@ def test_flights_without_exclude_name_the_two_columns(flights):
     folder, _ = flights
     done = process(*TRAIN, cwd=folder)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert "column tailnum is text with 4,037 values, too many for categories (at most 327)" in done.stderr
+    assert "column tailnum is text with 4,043 values, too many for categories (at most 336)" in done.stderr
     assert "column time_hour holds dates" in done.stderr
     assert done.stderr.endswith("with --exclude tailnum,time_hour\n")
 

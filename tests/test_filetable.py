@@ -171,8 +171,8 @@ def test_missing_values(columns, tmp_path, form, missing, test_size, monkeypatch
         filled = dict(columns)
         for column in table.encoding.columns[:3]:
             known = columns[column.name][rows & ~gone[column.name]].astype(float)
-            assert column.mean == pytest.approx(known.mean(), rel=1e-12)  # of the rows that train, and no others
-            filled[column.name] = np.where(gone[column.name], column.mean, columns[column.name].astype(float))
+            assert column.fill == pytest.approx(known.mean(), rel=1e-12)  # of the rows that train, and no others
+            filled[column.name] = np.where(gone[column.name], column.fill, columns[column.name].astype(float))
         X, Y = encoded(filled), columns["price"]
         X[:, 2] = filled["new"]
     piece = table.read()
@@ -191,7 +191,7 @@ def test_means_do_not_depend_on_how_a_file_is_cut(columns, tmp_path, monkeypatch
     for rows in (1 << 16, 1000, 77):
         monkeypatch.setattr(sources, "ROWS", rows)
         pq.write_table(pa.table(holes), tmp_path / "t.parquet", row_group_size=rows * 3)
-        means.add(open_table(tmp_path / "t.parquet", "y", missing="mean").encoding.columns[0].mean)
+        means.add(open_table(tmp_path / "t.parquet", "y", missing="mean").encoding.columns[0].fill)
     assert len(means) == 1
 
 
@@ -432,7 +432,10 @@ def test_the_share_that_is_held_out():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"missing": "ignore"}, "missing must be 'error', 'drop' or 'mean', found 'ignore'"),
+        (
+            {"missing": "ignore"},
+            "missing must be error, drop, mean, median, indicator or category, or COLUMN=one of them, found 'ignore'",
+        ),
         ({"test_size": 1}, "test_size must be at least 0 and less than 1, found 1"),
         ({"test_size": -0.1}, "test_size must be at least 0 and less than 1, found -0.1"),
         ({"test_size": float("nan")}, "test_size must be at least 0 and less than 1, found nan"),

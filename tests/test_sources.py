@@ -10,13 +10,14 @@ import time
 import numpy as np
 import pytest
 
-from gdcore import binary, csvfile, sources
+from gdcore import binary, csvfile, csvtext, sources
 from gdcore import kept as keeping
 from gdcore.ahead import ahead
-from gdcore.csvfile import is_number, meant_as_number
+from gdcore.csvtext import meant_as_number
 from gdcore.kept import Kept
 from gdcore.opening import open_source
 from gdcore.sources import TableError
+from gdcore.written import is_number
 
 pa = pytest.importorskip("pyarrow")
 import pyarrow.csv as pc  # noqa: E402
@@ -122,7 +123,7 @@ def test_what_is_accepted_is_what_csv_says_it_is(tmp_path):
             assert records is None or any(len(record) != 2 for record in records), text
             continue
         assert records is not None, text
-        rows = [tuple(None if value in csvfile._MISSING else value for value in record) for record in records[1:]]
+        rows = [tuple(None if value in csvtext.MISSING else value for value in record) for record in records[1:]]
         assert list(zip(*found.values(), strict=True)) == rows, text
         accepted += 1
     assert accepted > 50

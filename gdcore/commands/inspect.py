@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore import files, schema
+from gdcore.arrow import TableError
 from gdcore.commands import results, words
 from gdcore.commands.words import say
 from gdcore.filetable import FileTable, open_table
 from gdcore.models import Linear
-from gdcore.sources import TableError
 from gdcore.spectrum import spectrum
 
 if TYPE_CHECKING:
@@ -69,8 +69,10 @@ def _open(options: Namespace) -> tuple[FileTable, list[str]]:
         try:
             table = open_table(
                 options.data, options.target, loss="mse" if options.target else None, features=options.features,
-                exclude=exclude, categorical=options.categorical, missing="drop", na=options.na, na_keep=options.na_keep,
-                delimiter=options.delimiter, decimal=options.decimal, index=options.index,
+                exclude=exclude, categorical=options.categorical, dates=options.dates,
+                missing=options.missing or "drop", na=options.na, na_keep=options.na_keep,
+                delimiter=options.delimiter, decimal=options.decimal, comment=options.comment,
+                index=options.index,
             )  # fmt: skip
         except TableError as error:
             if not error.columns or options.features:

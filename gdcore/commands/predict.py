@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore import files, schema
+from gdcore.arrow import TableError, arrow
 from gdcore.cli import harmless
 from gdcore.columns import Encoding
 from gdcore.commands import outputs
 from gdcore.commands.words import say
 from gdcore.container import write
-from gdcore.filetable import FileTable, unknown
+from gdcore.filetable import FileTable
+from gdcore.folders import files_of
 from gdcore.models import Linear
-from gdcore.opening import files_of, open_source
-from gdcore.sources import Marks, Source, TableError, arrow
+from gdcore.opening import open_source
+from gdcore.roles import unknown
+from gdcore.sources import Marks, Source
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -40,10 +43,12 @@ def run(options: Namespace) -> int:
     read = dict.fromkeys(files_of(options.data), "a file of the table") | {options.model: "the model"}
     replaced = [] if to_stdout else outputs.check({"--out": options.out}, read, {"--out": (".csv", ".parquet")})
     model: Any = files.load(options.model)
-    source = open_source(options.data, options.delimiter, options.decimal, _marks(model, options))
+    source = open_source(
+        options.data, options.delimiter, options.decimal, _marks(model, options), getattr(options, "comment", None)
+    )
     encoding = _encoding(model, source, options)
     labels = encoding.target.labels if encoding.target is not None else ()
-    table = FileTable(source, encoding.missing)
+    table = FileTable(source)
     table.advice = "fill it in" + (", or train with --missing drop or mean" if encoding.missing == "error" else "")
     table.take(Encoding(encoding.columns, missing=encoding.missing))
     table.unseen = options.unseen or encoding.unseen
@@ -132,7 +137,7 @@ def _encoding(model: Any, source: Source, options: Namespace) -> Encoding:
 def _check(encoding: Encoding, card: dict[str, Any], model: Any) -> None:
     """ValueError where what the card says does not go with the model."""
     schema.optional(schema.text)(card.get("target"), "its target")
-    names = [column.name for column in encoding.columns]
+    names = [(column.name, column.part) for column in encoding.columns]
     if len(set(names)) < len(names):
         raise ValueError("its encoding has a column twice")
     weights = model.weights if isinstance(model, Linear) else model.layers[0].weights

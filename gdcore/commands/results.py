@@ -128,10 +128,11 @@ def columns(table: FileTable) -> list[tuple[str, str]]:
             what = f"text: {d} column{'s' * (d != 1)} of 0 and 1 ({_some(column.values)}); all 0: {column.base}"
             what += "" if column.gap is None else f"; {column.gap} where it is missing"
         else:
-            what = {"boolean": "boolean: 0 and 1", "integer": "integer"}.get(column.kind, "number")
+            what = {"boolean": "boolean: 0 and 1", "integer": "integer"}.get(column.kind, column.part or "number")
             if column.writing is not None:
                 what += f", in {column.writing.unit}" if column.writing.unit else ", written as text"
-        told.append((column.name, what + ("" if column.mean is None else f"; {column.mean:.6g} where it is missing")))
+        what += "" if column.fill is None else f"; {column.fill:.6g} where it is missing"
+        told.append((column.label, what + (", and a column of 0 and 1 that says where" if column.indicator else "")))
     own = {} if table.encoding.weights is None else {table.encoding.weights: "the rows' weights"}
     if table.encoding.target is not None:
         own[table.encoding.target.column.name] = "the target" + (f": {_some(table.labels)}" if table.labels else "")

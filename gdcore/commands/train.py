@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore import files, reports, scores
+from gdcore.arrow import TableError
 from gdcore.commands import outputs, results, words
 from gdcore.commands.bars import Bars
 from gdcore.commands.results import Result
 from gdcore.filetable import FileTable, open_table
+from gdcore.folders import files_of
 from gdcore.mlp import MLP
-from gdcore.opening import files_of
 from gdcore.scores import Scaling
-from gdcore.sources import TableError
 from gdcore.train import fit
 
 if TYPE_CHECKING:
@@ -43,10 +43,12 @@ def run(options: Namespace) -> int:
         bars.reading("looking at the columns")
         table = open_table(
             options.data, options.target, loss=loss, features=options.features, exclude=options.exclude,
-            weights=options.weights, categorical=options.categorical, missing=options.missing,
+            weights=options.weights, categorical=options.categorical, dates=options.dates,
+            missing=options.missing or "error",
             na=options.na, na_keep=options.na_keep, unseen=options.unseen or "base",
             test_size=options.test_size, seed=options.seed,
-            delimiter=options.delimiter, decimal=options.decimal, index=options.index, cache=options.cache, progress=bars.rows,
+            delimiter=options.delimiter, decimal=options.decimal, comment=options.comment,
+            index=options.index, cache=options.cache, progress=bars.rows,
         )  # fmt: skip
         for part in (table, table.held_out):
             if part is not None:
