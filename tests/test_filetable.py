@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore import kept, sources, spectrum, tables
-from gdcore.columns import Encoding
-from gdcore.filetable import TableWarning, open_table
-from gdcore.heldout import Glance, held_out, uniform
+from gdcore import spectrum
 from gdcore.losses import LOSSES
-from gdcore.scores import of_moments
-from gdcore.tables import Piece
+from gdcore.models.scores import of_moments
+from gdcore.rows import kept, sources, tables
+from gdcore.rows.columns import Encoding
+from gdcore.rows.filetable import TableWarning, open_table
+from gdcore.rows.heldout import Glance, held_out, uniform
+from gdcore.rows.tables import Piece
 
 pa = pytest.importorskip("pyarrow")
 import pyarrow.parquet as pq  # noqa: E402
@@ -543,10 +544,10 @@ def test_memory_stays_small(tmp_path, form):
 LARGE = """
 import os, random, signal, sys, threading, time, warnings
 import numpy as np, pyarrow as pa, pyarrow.parquet as pq
-import gdcore, gdcore.kept
+import gdcore, gdcore.rows.kept
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
-gdcore.kept.MEMORY = 1000  # as for a table larger than memory: every epoch decodes it
+gdcore.rows.kept.MEMORY = 1000  # as for a table larger than memory: every epoch decodes it
 warnings.simplefilter("ignore")
 X = np.random.default_rng(0).normal(size=(30_000, 6))
 pq.write_table(pa.table({f"c{i}": X[:, i] for i in range(6)} | {"y": X[:, 0]}), "t.parquet", row_group_size=10_000)

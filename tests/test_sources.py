@@ -10,14 +10,14 @@ import time
 import numpy as np
 import pytest
 
-from gdcore import binary, csvfile, csvtext, sources
-from gdcore import kept as keeping
-from gdcore.ahead import ahead
-from gdcore.csvtext import meant_as_number
-from gdcore.kept import Kept
-from gdcore.opening import open_source
-from gdcore.sources import TableError
-from gdcore.written import is_number
+from gdcore.rows import binary, csvfile, csvtext, sources
+from gdcore.rows import kept as keeping
+from gdcore.rows.ahead import ahead
+from gdcore.rows.arrow import TableError
+from gdcore.rows.csvtext import meant_as_number
+from gdcore.rows.kept import Kept
+from gdcore.rows.opening import open_source
+from gdcore.rows.written import is_number
 
 pa = pytest.importorskip("pyarrow")
 import pyarrow.csv as pc  # noqa: E402

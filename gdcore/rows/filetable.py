@@ -1,0 +1,403 @@
+"""Tables in files as `gdcore.fit` takes them: read, turned into numbers, split and checked while they stream by.
+
+Memory holds a few pieces, whatever the file's size. A thread decodes the next piece while the last one is computed with.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gdcore import losses
+from gdcore.rows.ahead import Reader, ahead
+from gdcore.rows.arrow import TableError
+from gdcore.rows.checks import Checks, Strange
+from gdcore.rows.columns import Column, Encoding, Numbers, matrix
+from gdcore.rows.heldout import Glance, held_out
+from gdcore.rows.kept import Kept
+from gdcore.rows.missing import Policy
+from gdcore.rows.opening import open_source
+from gdcore.rows.roles import Roles, check_width, roles_of
+from gdcore.rows.settle import Settling
+from gdcore.rows.sources import Marks, Source
+from gdcore.rows.tables import Piece, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from gdcore._types import Array, Floats
+    from gdcore.rows.sources import Path
+
+
+_BYTES = 1 << 22  # of X, about, that are made at a time, and of wide tables, where each column has its own costs,
+_WIDE = 1 << 25  # so many for up to `_FEW` rows
+_FEW = 1 << 12
+_MOMENTS = 2048  # columns up to which the held-out rows' second moments are worth their memory
+
+
+class TableWarning(UserWarning):
+    """Something in a table that was read as it is, and may not be what is meant."""
+
+
+def open_table(
+    paths: Path | Iterable[Path],
+    target: str | None = None,
+    *,
+    loss: str | losses.Loss | None = None,
+    features: Iterable[str] | None = None,
+    exclude: Iterable[str] = (),
+    weights: str | None = None,
+    categorical: Iterable[str] = (),
+    dates: Iterable[str] = (),
+    missing: str | Mapping[str, str] = "error",
+    na: Iterable[str] = (),
+    na_keep: Iterable[str] = (),
+    unseen: str = "base",
+    test_size: float = 0.0,
+    seed: int = 0,
+    delimiter: str | None = None,
+    decimal: str | None = None,
+    comment: str | None = None,
+    index: str = "drop",
+    cache: Path | None = None,
+    progress: Callable[[int], Any] | None = None,
+) -> FileTable:
+    """A table in CSV, Parquet, Feather or .npy files, for `fit`, `spectrum` and ``predict``; it may be larger than memory.
+
+    Numbers stay as they are, booleans become 0 and 1, text becomes categories: a column of X for each value but the
+    commonest. Text that is numbers in one writing only, as $1,200 or 70 kg or (12), becomes numbers, with a warning.
+
+    Parameters
+    ----------
+    paths : path, or several
+        Files whose columns are the same, or a folder of them. The columns of .npy files are named "0", "1", …. Of a folder of
+        folders with names as ``year=2024``, these are columns too.
+    target : str, optional
+        The column that is to be predicted.
+    loss : str or Loss, optional
+        What it is to be trained with. Default, `FileTable.loss`: "logistic" for a target of two values, "softmax" for one
+        of more that are text, else "mse".
+    features : list of str, optional
+        The columns that X is made of. Default: all others.
+    exclude : list of str
+        Columns that are left out.
+    weights : str, optional
+        The column of the rows' weights.
+    categorical : list of str
+        Columns of codes: their numbers are names, as those of postal districts are, and become categories.
+    dates : list of str
+        Columns of dates or times, of which numbers are made: year, month, weekday (0 on Mondays), hour, and days since 1970,
+        as far as these differ from row to row. Text is read as 2024-12-31 or 2024-12-31 18:30.
+    missing : str or dict
+        What becomes of a missing value: "error", "drop", which leaves its row out; of numbers "mean" or "median", that of the
+        rows that train, or "indicator", the mean, and a column of 0 and 1 beside it; of text "category", one of its own, which
+        it is as well where numbers are filled and nothing else is said. Several for several kinds have commas between them:
+        ``"median,drop"``. A dict of columns, ``{"age": "median"}``, or ``"age=median"`` in the text, says it of each by its
+        name. But for "error", rows without a target are left out.
+    na : list of str
+        What else stands for a missing value, in text and as a number: ``["?", "-999"]``.
+    na_keep : list of str
+        Texts that are values and no missing ones in CSV, where by custom they are: ``["NA"]`` for Namibia.
+    unseen : {"base", "empty", "error"}
+        What ``gdcore predict`` does, with a model that has been trained on this table, about a category that is not in it: it
+        counts as its column's commonest, its row has no prediction, or it is an error.
+    test_size : float
+        The share of rows that do not train, drawn by ``seed``: they are the table's ``held_out``.
+    seed : int
+        ≥ 0.
+    delimiter, decimal : str
+        Of CSV. Default: a comma (in .tsv files a tabulator), and a point. "blanks" are any number of blanks and tabulators,
+        which are recognised where nothing else is possible. Where the decimal point is given, the other one of point and comma
+        may stand between thousands: 1,234 has two meanings otherwise.
+    comment : str, optional
+        Lines of CSV that begin with it are none of the table: ``"#"``.
+    index : {"drop", "keep"}
+        What becomes of a data frame's index, which pandas writes into Parquet, and of first columns without a name in CSV,
+        which are an index or row names: they are left out, unless they are asked for by their name, or kept.
+    cache : path, optional
+        A folder for the decoded columns, as large as the table, so that later passes do not decode again. Tables of up to
+        128 MB are kept in memory.
+    progress : callable, optional
+        Called with the number of rows of each batch that has been read.
+
+    Returns
+    -------
+    FileTable
+
+    Raises
+    ------
+    TableError
+        A ValueError: naming file, line and column where they are known, and what to do.
+
+    Examples
+    --------
+    >>> import tempfile, gdcore
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with open(f"{folder}/rent.csv", "w") as file:
+    ...         _ = file.write("area,town,rent\\n50,Ulm,500\\n70,Ulm,700\\n60,Bonn,800\\n80,Bonn,1000\\n20,Ulm,200\\n")
+    ...     table = gdcore.open_table(f"{folder}/rent.csv", "rent")
+    ...     run = gdcore.fit(table)
+    >>> dict(zip(table.names, run.model.weights.round(6).tolist())), bool(abs(run.model.bias) < 1e-6)
+    ({'area': 10.0, 'town=Bonn': 200.0}, True)
+    """
+    given = None if loss is None else losses.get(loss)
+    policy = Policy.of(missing)
+    if unseen not in ("base", "empty", "error"):
+        raise ValueError(f"unseen must be 'base', 'empty' or 'error', found {unseen!r}")
+    if index not in ("drop", "keep"):
+        raise ValueError(f"index must be 'drop' or 'keep', found {index!r}")
+    if not 0 <= test_size < 1:
+        raise ValueError(f"test_size must be at least 0 and less than 1, found {test_size}")
+    source = open_source(paths, delimiter, decimal, Marks(tuple(na), tuple(na_keep)), comment)
+    roles, notes = roles_of(
+        source, target, given, policy, unseen, index, features=features, exclude=exclude, weights=weights,
+        codes=categorical, moments=dates,
+    )  # fmt: skip
+    table = FileTable(Kept(source, [*roles.used, *roles.own], cache), test_size, seed)
+    table.notes += [*source.remarks, *notes]
+    table.progress = progress
+    table.settle(roles)
+    return table
+
+
+class FileTable(Table):
+    """A table in files. Made by `open_table`.
+
+    Attributes
+    ----------
+    encoding : Encoding
+        What became of the columns.
+    loss : Loss
+        That was asked for, or that fits the target.
+    held_out : HeldOut or None
+        The rows that do not train.
+    dropped : int
+        How many rows the last pass left out because a value was missing.
+    gaps : dict
+        In how many rows of the last pass each column had no value; columns without such rows are not there.
+    unseen : {"base", "empty", "error"}
+        What becomes of categories that `encoding` does not know: see `open_table`. The table that it is made of has none.
+    strange : dict
+        Of the last pass, for each column that had them: the categories that it does not know.
+    notes : list of str
+        What is odd in the values; it is warned of as well.
+    seen : Glance
+        Of the rows that train: the target's moments.
+    progress : callable or None
+        Called with the number of rows of each batch that has been read.
+    advice : str or None
+        What to do about missing values. None: what `open_table` has for them.
+    """
+
+    encoding: Encoding
+    loss: losses.Loss
+    advice: str | None = None
+
+    tells_constants = True
+
+    def __init__(self, source: Source, test_size: float = 0.0, seed: int = 0) -> None:
+        self.source, self.test_size, self.seed = source, test_size, seed
+        self.held_out: HeldOut | None = HeldOut(self) if test_size else None
+        self.dropped = 0
+        self.gaps: dict[str, int] = {}
+        self.unseen = "error"
+        self.strange: dict[str, Strange] = {}
+        self.notes: list[str] = []
+        self.progress: Callable[[int], Any] | None = None
+        self.seen = Glance(target_only=True)
+        self._reader: Reader | None = None  # of the last pass
+        self._warned = 0
+        self._constant: dict[str, Any] | None = {}  # see `Checks`; None after the first pass
+
+    def settle(self, roles: Roles) -> None:
+        """Decides what becomes of the columns; with passes over those that have to be seen for it, where there are any."""
+        settling = Settling(self.source, roles, self.test_size, self.seed, self.kept, self.progress)
+        self.take(settling.encoding())
+        self.notes += settling.notes
+        columns = self.encoding.columns
+        self._constant = {column.name: column.base for column in columns if column.kind == "category" and not column.values}
+        check_width(self.source, len(self.names))
+        if not self.names:
+            every = "every column has one value only, and tells nothing; a model needs some that differ"
+            raise TableError(f"{self.source.label}: {every}")
+        if len({*self.names}) < len(self.names):
+            twice = max(self.names, key=collections.Counter(self.names).__getitem__)
+            raise TableError(f"{self.source.label}: two columns of X would have the name {twice}; rename one in the table")
+        several = len(self.labels)
+        self.loss = roles.loss or (losses.logistic() if several == 2 else losses.softmax() if several else losses.mse())
+        if self.held_out is not None:
+            self.held_out.seen.target_only = self.loss.name != "mse" or len(self.names) > _MOMENTS
+
+    def take(self, encoding: Encoding) -> None:
+        """Takes an encoding as it is: `Table`'s attributes follow from it."""
+        self.encoding, self.names = encoding, encoding.names
+        target, policy = encoding.target, Policy.of(encoding.missing)
+        self._read = list(encoding.columns)
+        self._read += [target.column] if target else []
+        if encoding.weights:
+            self._read.append(Column(encoding.weights, "number", missing=policy.of_weights(encoding.weights)))
+        self.labels = target.labels if target else ()
+        self.classes = len(self.labels) or None
+        self.target_shape = () if target else (0,)
+        self.weighted = encoding.weights is not None
+        drops = any(column.missing == "drop" for column in self._read)
+        self.rows = None if self.test_size or drops else self.source.rows
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_reader": None}  # a thread is not pickled
+
+    def card(self) -> dict[str, Any]:
+        """How the columns became numbers: a model that has been trained on this table keeps it, for ``gdcore predict``."""
+        target = self.encoding.target
+        return {
+            "data": [self.source.label], "target": None if target is None else target.column.name,
+            "encoding": self.encoding.card(),
+        }  # fmt: skip
+
+    @property
+    def kept(self) -> bool:
+        """Whether later passes need not decode again."""
+        return isinstance(self.source, Kept) and self.source.decoded
+
+    # The rows ---------------------------------------------------------------------------------------------------------------
+
+    def blocks(self) -> Iterator[Piece]:
+        """The rows that train; in the first whole pass something is noted of them, and of those that are held out."""
+        held = self.held_out
+        seen = [] if self.seen.complete else [self.seen] if held is None else [self.seen, held.seen]
+        for glance in seen:
+            glance.begin()
+        any_row = any_weight = False
+        for pair in self.both(test=held is not None and bool(seen)):
+            for glance, piece in zip(seen, pair, strict=False):
+                if piece is not None:
+                    glance.take(piece)
+            if pair[0] is not None and len(pair[0].X):
+                any_row = True
+                any_weight = any_weight or pair[0].sample_weight is None or bool(pair[0].sample_weight.any())
+                yield pair[0]
+        if not any_row:
+            raise TableError(
+                f"{self.source.label}: no row is left to train on, and a model needs two; --test-size 0 holds none out"
+            )
+        if not any_weight:
+            what = f"column {self.encoding.weights} is 0 in every row that trains"
+            raise TableError(f"{self.source.label}: {what}; at least one weight must be positive")
+        for glance in seen:
+            glance.complete = True
+
+    def pieces(self, multiple: int) -> Iterator[Piece]:
+        return self._read_ahead(super().pieces(multiple), self._warn)
+
+    def _read_ahead(self, pieces: Iterator[Piece], each: Callable[[], Any] | None = None) -> Iterator[Piece]:
+        """A pass; what one before, that was left, still reads ends first: both note what they see."""
+        found = ahead(pieces, after=self._reader, each=each)
+        self._reader = found.reader
+        return found
+
+    def read(self) -> Piece:
+        whole = super().read()
+        self._warn()
+        return whole
+
+    def _warn(self) -> None:
+        for note in self.notes[self._warned :]:
+            warnings.warn(note, TableWarning, stacklevel=3)
+        self._warned = len(self.notes)
+
+    def both(self, train: bool = True, test: bool = True) -> Iterator[tuple[Piece | None, Piece | None]]:
+        """All rows in their order: those that train, and those that are held out, where they are wanted."""
+        dropped = 0
+        for start, numbers, keep, _ in self._numbers():
+            trains = keep
+            if self.test_size:
+                held = held_out(start, len(numbers[0].values), self.test_size, self.seed)
+                trains = ~held if keep is None else keep & ~held
+                held = held if keep is None else keep & held
+            dropped += 0 if keep is None else int((~keep).sum())
+            yield (
+                self._piece(numbers, trains) if train else None,
+                self._piece(numbers, held) if test and self.test_size else None,
+            )
+        self.dropped = dropped
+
+    def matrices(self, beside: Iterable[str] = ()) -> Iterator[tuple[Floats, Array | None, Any]]:
+        """For a table without a target: X of the rows without a missing value, which these are (None: all), and of all rows
+        a RecordBatch of the columns ``beside``."""
+        beside = list(beside)
+        for _, numbers, keep, batch in self._numbers(beside):
+            yield self._piece(numbers, keep).X, keep, batch.select(beside)
+
+    def _numbers(self, beside: Iterable[str] = ()) -> Iterator[tuple[int, list[Numbers], Array | None, Any]]:
+        """For some rows at a time: the first one's number, the columns' numbers, which rows have no missing value, and the
+        rows as they were read, with the columns ``beside`` among theirs."""
+        read = self._read
+        checks = Checks(self.source, self.encoding, read, self.unseen, self.advice, self._constant, self.notes)
+        self.strange = checks.strange
+        for batch in self._batches([*dict.fromkeys([*(column.name for column in read), *beside])]):
+            start = checks.rows
+            found = [column.numbers(batch.column(column.name)) for column in read]
+            keep = checks.take(batch, found)
+            if self.progress is not None:
+                self.progress(batch.num_rows)
+            yield start, found, keep, batch
+        checks.end()
+        self.gaps = {name: count for name, count in checks.gaps.items() if count}
+        self._constant = None
+
+    def _batches(self, names: list[str]) -> Iterator[Any]:
+        """Small enough that their memory is used again instead of being asked of the system anew."""
+        width = 8 * len(self.names)
+        rows = max(1, _BYTES // width, min(_FEW, _WIDE // width))
+        batches = self.source.batches(names)
+        # What is not kept is decoded, in a thread of its own.
+        with contextlib.nullcontext(batches) if self.kept else contextlib.closing(ahead(batches)) as found:
+            for batch in found:
+                for start in range(0, batch.num_rows, rows):
+                    yield batch.slice(start, rows)
+
+    def _piece(self, numbers: list[Numbers], rows: Array | None) -> Piece:
+        if rows is not None:
+            numbers = [part.of(rows) for part in numbers]
+        encoding = self.encoding
+        d = len(encoding.columns)
+        X = matrix(numbers[:d], encoding.columns)
+        Y = encoding.target.classes(numbers[d].values)[:, None] if encoding.target else np.empty((len(X), 0))
+        s = numbers[-1].values.astype(np.float64) if encoding.weights else None
+        return Piece(X, Y.astype(np.float64, copy=False), s)
+
+
+class HeldOut(Table):
+    """The rows of a table that do not train.
+
+    Attributes
+    ----------
+    seen : Glance
+        Their columns' and target's moments, once the other rows have been read.
+    """
+
+    def __init__(self, table: FileTable) -> None:
+        self.table = table
+        self.seen = Glance()
+
+    @property
+    def names(self) -> list[str]:  # type: ignore[override]
+        return self.table.names
+
+    @property
+    def classes(self) -> int | None:  # type: ignore[override]
+        return self.table.classes
+
+    @property
+    def weighted(self) -> bool:  # type: ignore[override]
+        return self.table.weighted
+
+    def blocks(self) -> Iterator[Piece]:
+        yield from (test for _, test in self.table.both(train=False) if test is not None and len(test.X))
+
+    def pieces(self, multiple: int) -> Iterator[Piece]:
+        return self.table._read_ahead(super().pieces(multiple))

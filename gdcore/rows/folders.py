@@ -1,0 +1,134 @@
+"""Which files a path means: itself, the tables of a folder, or those of folders whose names are values, as year=2024."""
+
+from __future__ import annotations
+
+import os
+import re
+import urllib.parse
+from typing import TYPE_CHECKING, NamedTuple
+
+from gdcore.rows.arrow import TableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gdcore.rows.sources import Path
+
+READERS = {
+    ".csv": "csvfile", ".tsv": "csvfile", ".txt": "csvfile", ".parquet": "binary", ".feather": "feather", ".arrow": "feather",
+    ".npy": "binary",
+}  # fmt: skip
+"""The module that reads files with such an ending."""
+_NOTHING = "__HIVE_DEFAULT_PARTITION__"  # the folder of rows without a value
+
+
+class Found(NamedTuple):
+    """A file of a table."""
+
+    path: str
+    label: str
+    """Its name in messages."""
+    values: dict[str, str | None]
+    """Of columns whose values are in the names of its folders: text, as it stands there; None where it is missing."""
+
+
+def files_of(paths: Path | Iterable[Path]) -> list[str]:
+    """The paths of the files, those in a folder for a folder; whether they are there is not looked at."""
+    return [file.path for file in find(paths)[0]]
+
+
+def find(paths: Path | Iterable[Path]) -> tuple[list[Found], list[str]]:
+    """The files, and what is to be told of folders."""
+    given = [os.fspath(paths)] if isinstance(paths, (str, os.PathLike)) else [os.fspath(path) for path in paths]
+    found: list[Found] = []
+    remarks: list[str] = []
+    for path in given:
+        if os.path.isdir(path):
+            files, told = _folder(path)
+            found, remarks = found + files, remarks + told
+        else:
+            found.append(Found(path, os.path.basename(path), {}))
+    return found, remarks
+
+
+def _folder(path: str) -> tuple[list[Found], list[str]]:
+    """The tables in a folder, by name; where it has none, those of the folders in it whose names are values."""
+    files, folders = _entries(path)
+    below = [name for name in folders if any(_entries(os.path.join(path, name)))]
+    tables = [Found(os.path.join(path, name), name, {}) for name in files]
+    if tables:
+        full = [name for name in below if _holds(os.path.join(path, name))]
+        if not full:
+            return tables, []
+        which = f"the folder {full[0]} in it has" if len(full) == 1 else f"{len(full)} folders in it, as {full[0]}, have"
+        told = f"{os.path.basename(os.path.abspath(path))}: {which} tables too, which are not read; give these folders as well"
+        return tables, [told]
+    if below and all("=" in name for name in below):
+        tables = _partitions(path, "", {})
+    if not tables:
+        full = [os.path.join(path, name) for name in below if _holds(os.path.join(path, name))]
+        if full:
+            more = ", …" if len(full) > 3 else ""
+            raise TableError(f"{path} has tables in folders only; give these folders: {' '.join(full[:3])}{more}")
+        raise TableError(f"{path} is a folder without a {', '.join(READERS)} file: give a file, or a folder of tables")
+    return tables, []
+
+
+def _partitions(root: str, inner: str, values: dict[str, str | None]) -> list[Found]:
+    files, folders = _entries(os.path.join(root, inner))
+    found = [Found(os.path.join(root, inner, name), os.path.join(inner, name), values) for name in files]
+    for name in folders:
+        key, equals, value = name.partition("=")
+        if not equals:
+            if _holds(os.path.join(root, inner, name)):
+                where = os.path.join(root, inner)
+                raise TableError(f"{where}: the folder {name} has tables, and no name such as year=2024; rename it")
+            continue
+        column, text = urllib.parse.unquote(key), None if value == _NOTHING else urllib.parse.unquote(value)
+        found += _partitions(root, os.path.join(inner, name), values | {column: text})
+    return found
+
+
+def _holds(path: str) -> bool:
+    """Whether there is a table in it, or in a folder in it."""
+    files, folders = _entries(path)
+    return bool(files) or any(_holds(os.path.join(path, name)) for name in folders)
+
+
+def _entries(path: str) -> tuple[list[str], list[str]]:
+    """The names of the tables in a folder, and of the folders; what begins with a point or a line is no data, by custom."""
+    try:
+        entries = sorted((entry for entry in os.scandir(path) if entry.name[0] not in "._"), key=lambda entry: entry.name)
+    except OSError as error:
+        raise TableError(f"{path} cannot be read: {error.strerror}") from None
+    files = [entry.name for entry in entries if entry.is_file() and ending(entry.name) in READERS]
+    return files, [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+
+
+def kinds_of(files: list[Found]) -> dict[str, str]:
+    """The kinds of the columns whose values are in folders' names: integers or dates where all are, else text.
+
+    Raises
+    ------
+    TableError
+        Where not every file has the same.
+    """
+    names = list(files[0].values) if files else []
+    for file in files:
+        if sorted(file.values) != sorted(names):
+            other = f"{file.label} and {files[0].label} lie in folders of different depth or other names"
+            raise TableError(f"{other}; tables that are read as one need the same columns")
+    kinds = {}
+    for name in names:
+        texts = [text for file in files if (text := file.values[name]) is not None]
+        kinds[name] = "text"
+        for kind, pattern in (("integer", r"-?(?:0|[1-9][0-9]{0,17})"), ("date", r"[0-9]{4}-[01][0-9]-[0-3][0-9]")):
+            if texts and all(re.fullmatch(pattern, text) for text in texts):
+                kinds[name] = kind
+    return kinds
+
+
+def ending(path: str) -> str:
+    """Of a file's name, without that of compression."""
+    name = os.path.basename(path).lower()
+    return os.path.splitext(name.removesuffix(".gz"))[1]

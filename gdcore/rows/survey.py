@@ -1,0 +1,260 @@
+"""What has to be known of a table before its first pass: categories, and the target's labels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gdcore.rows import dates
+from gdcore.rows.arrow import TableError, arrow
+from gdcore.rows.columns import Column, Target
+from gdcore.rows.csvtext import meant_as_number, not_that
+from gdcore.rows.missing import NUMBERS
+from gdcore.rows.written import Writing, is_number, writing
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from gdcore.losses import Loss
+    from gdcore.rows.missing import Policy
+    from gdcore.rows.sources import Source
+
+CATEGORIES = 100
+"""So many values a text column may have, or more where there are `ROWS_EACH` rows for each."""
+ROWS_EACH = 1000
+_COUNTED = 100_000  # past so many values they are not counted on
+
+
+class Survey:
+    """Goes over batches of a table.
+
+    Parameters
+    ----------
+    source : Source
+    text : list of str
+        The columns whose values are counted.
+    target : str or None
+        Whose values are looked at.
+    loss : Loss or None
+        What was asked for; None: the target decides.
+    policy : Policy
+        What becomes of missing values.
+    drop : list of str
+        The columns that leave a row out, which does not count then, where they have no value.
+    codes : frozenset of str
+        The columns of codes: categories, whatever they look like.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        text: list[str],
+        target: str | None,
+        loss: Loss | None,
+        policy: Policy,
+        drop: list[str],
+        codes: frozenset[str],
+    ) -> None:
+        self.source, self.loss, self.policy, self.drop, self.codes = source, loss, policy, drop, codes
+        self.counts: dict[str, dict[str, int]] = {name: {} for name in text}
+        self.others: dict[str, set[str]] = {name: set() for name in text}
+        """Values of rows that do not count."""
+        self.nulls = dict.fromkeys(text, 0)
+        self.goal = target
+        self.labels: dict[Any, None] = {}
+        self.rows = self.all_rows = 0
+        self.gaps = dict.fromkeys(drop, 0)
+        """In how many rows each column that leaves rows out has no value."""
+        self.wrong: dict[str, str] = {}
+        """Columns that cannot be used, and why."""
+        self.notes: list[str] = []
+        """What is odd."""
+
+    def add(self, batch: Any) -> None:
+        """Takes a batch into account."""
+        self.all_rows += batch.num_rows
+        if self.drop:
+            pc = arrow().compute
+            for name in self.drop:
+                self.gaps[name] += int(pc.sum(batch.column(name).is_null(nan_is_null=True)).as_py() or 0)
+            valid = _all_valid(batch, self.drop)
+            if not pc.all(valid).as_py():
+                rest = batch.filter(pc.invert(valid))
+                for name, values in self.others.items():
+                    if len(values) <= _COUNTED:
+                        values.update(value for value in rest.column(name).unique().to_pylist() if value is not None)
+                batch = batch.filter(valid)
+        self.rows += batch.num_rows
+        for name in self.nulls:
+            self.nulls[name] += batch.column(name).null_count
+        for name, counts in self.counts.items():
+            if len(counts) <= _COUNTED:
+                for pair in batch.column(name).value_counts().to_pylist():
+                    if pair["values"] is not None:
+                        counts[pair["values"]] = counts.get(pair["values"], 0) + pair["counts"]
+        if self.goal is not None and not self.settled:
+            values = arrow().compute.unique(batch.column(self.goal)).to_pylist()
+            self.labels |= dict.fromkeys(value for value in values if value is not None and value == value)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is clear what the target is: with more than two numbers, and no loss asked for, it is a number."""
+        assert self.goal is not None
+        undecided = self.loss is None and self.source.kinds[self.goal] in ("number", "integer", "empty")
+        return len(self.labels) > (2 if undecided else _COUNTED)
+
+    @property
+    def enough(self) -> bool:
+        """Whether nothing more can come of it."""
+        return not self.counts and (self.goal is None or self.settled)
+
+    @property
+    def most(self) -> int:
+        """So many categories a column may have."""
+        return max(CATEGORIES, self.all_rows // ROWS_EACH)
+
+    # What follows ----------------------------------------------------------------------------------------------------------
+
+    def column(self, name: str) -> Column:
+        """A feature that is no date, as the model will know it; what is wrong with it is collected."""
+        kind = self.source.kinds[name]
+        column = self._category(name) if kind == "text" else Column(name, "number" if kind == "empty" else kind)
+        return with_policy(column, self.policy, self.source.label)
+
+    def _category(self, name: str) -> Column:
+        counts = self.counts[name]
+        if name not in self.codes:
+            if written := self.writing(counts):
+                return self._written(name, written, counts)
+            self.check_meant(name, counts)
+        gap = None
+        if counts and self.nulls[name] and self.policy.of_column(name, text=True) == "category":
+            gap = "missing"
+            while gap in counts:
+                gap = f"({gap})"
+            counts = counts | {gap: self.nulls[name]}
+        if not counts:
+            self.wrong[name] = f"column {name} has no value at all"
+        elif len(counts) > self.most:
+            several = _several(len({*self.counts[name], *self.others[name]}))
+            self.wrong[name] = f"column {name} is text with {several} values, too many for categories (at most {self.most})"
+        else:
+            self._look_alike(name, counts)
+        commonest, *others = sorted(counts, key=lambda value: (-counts[value], value)) or [""]
+        return Column(name, "category", tuple(sorted(others)), commonest, gap=gap)
+
+    def writing(self, values: Collection[str]) -> Writing | None:
+        """How all values of a text column are written as numbers; None where they are not, or need no reading."""
+        if all(is_number(value, self.source.decimal) for value in values):
+            return None
+        return writing(values, self.source.decimal, self.source.declared)
+
+    def _written(self, name: str, writing: Writing, values: Iterable[str]) -> Column:
+        """The column of numbers, with a note."""
+        text = next(value for value in values if not is_number(value, self.source.decimal))
+        number = f"{writing.number(text):.15g}" + (f" in {writing.unit}" if writing.unit else "")
+        self.notes.append(f"{self.source.label}: column {name} has numbers written as text, and {text!r} is read as {number}")
+        return Column(name, "number", writing=writing)
+
+    def check_meant(self, name: str, values: Iterable[str]) -> None:
+        """TableError with the place of what is no number in a column of text that is mostly numbers; a note where all are."""
+        decimal, values = self.source.decimal, list(values)
+        strays = [value for value in values if not is_number(value, decimal)]
+        numbers = len(values) - len(strays) + sum(meant_as_number(value, decimal) is not None for value in strays)
+        if values and not strays:
+            self.notes.append(f"{self.source.label}: column {name} is text with numbers in it, and is taken as categories")
+        if not strays or numbers * 2 <= len(values):
+            return
+        text, row = strays[0], 0
+        for batch in self.source.batches([name]):
+            found = arrow().compute.index(batch.column(0), text).as_py()
+            if found >= 0:
+                raise TableError(f"{self.source.place(row + found)}, column {name}: {not_that(text, 'a number', decimal)}")
+            row += batch.num_rows
+
+    def _look_alike(self, name: str, values: Iterable[str]) -> None:
+        seen: dict[str, str] = {}
+        for value in values:
+            other = seen.setdefault(value.strip(), value)
+            if other != value:
+                self.notes.append(
+                    f"{self.source.label}: column {name} has {other!r} and {value!r}, which differ in blanks only, as two "
+                    "categories"
+                )
+                return
+
+    def target(self, name: str) -> Target:
+        """The target, as numbers or as classes."""
+        kind, where, loss = self.source.kinds[name], f"{self.source.label}: the target {name}", self.loss
+        text = kind == "text"
+        written = self.writing(self.labels) if text else None
+        if written is not None and (loss.targets == "real" if loss is not None else len(self.labels) > 2):
+            return Target(self._written(name, written, self.labels))
+        if text and written is None:
+            self.check_meant(name, self.labels)
+        if kind in dates.KINDS:
+            raise TableError(f"{where} holds dates; make numbers of them first, days for example")
+        if text and loss is not None and loss.targets == "real":
+            raise TableError(f"{where} is text, and {loss.name} wants numbers; --loss logistic and --loss softmax take labels")
+        numbers = not text and kind != "boolean"
+        if self.goal is None or (loss is None and numbers and len(self.labels) > 2):
+            return Target(Column(name, "number" if kind == "empty" else kind))
+        # An infinite value is not a label, but an error that the first pass finds.
+        labels = sorted(label for label in self.labels if not numbers or np.isfinite(label))
+        whole = numbers and all(float(label).is_integer() for label in labels)
+        if len(labels) < 2:
+            if self.rows < 2:
+                rows = "one row" if self.rows else "no row"
+                rows += " without a missing value" if self.policy.rest == "drop" else ""
+                raise TableError(f"{self.source.label} has {rows}; a model needs two")
+            what = f"one value only, {_as_text(labels[0], whole)}" if labels else "no value at all"
+            raise TableError(f"{where} has {what}, so that there is nothing to learn; take another one")
+        if loss is not None and numbers and not whole:
+            raise TableError(
+                f"{where} has numbers that are no integers, and {loss.name} wants classes; --loss mse takes numbers"
+            )
+        if len(labels) > self.most:
+            advice = "--loss mse takes numbers" if numbers else "join the rare ones"
+            raise TableError(
+                f"{where} has {_several(len(labels))} values, too many for classes (at most {self.most}); {advice}"
+            )
+        if loss is not None and loss.targets == "binary" and len(labels) != 2:
+            raise TableError(f"{where} has {len(labels)} classes, and {loss.name} is for two; --loss softmax is for more")
+        if whole:
+            labels = [int(label) for label in labels]
+        column = Column(name, "category", tuple(labels[1:]), labels[0]) if text else Column(name, kind)
+        return Target(column, tuple(labels))
+
+
+def with_policy(column: Column, policy: Policy, where: str) -> Column:
+    """The column with what becomes of its missing values; TableError where that is not for its kind."""
+    text = column.kind == "category"
+    word = policy.of_column(column.name, text)
+    if text and word in NUMBERS:
+        what = f"column {column.name} is text, and has no {word}"
+        raise TableError(f"{where}: {what}; --missing {column.name}=category makes a category of what is missing")
+    if not text and word == "category":
+        kind = "numbers" if column.part is None else "dates"
+        advice = f"take --missing {column.name}=mean, median, indicator or drop"
+        advice += f", or --categorical {column.name}" if column.part is None else ""
+        raise TableError(f"{where}: column {column.name} holds {kind}, and category is for text; {advice}")
+    return replace(column, missing=word)
+
+
+def _several(count: int) -> str:
+    return f"{count:,}" if count <= _COUNTED else f"more than {_COUNTED:,}"
+
+
+def _as_text(label: Any, whole: bool) -> str:
+    return str(int(label) if whole else label)
+
+
+def _all_valid(batch: Any, names: list[str]) -> Any:
+    """The rows in which none of these is missing."""
+    pa = arrow()
+    valid = pa.array(np.ones(batch.num_rows, bool))
+    for name in names:
+        valid = pa.compute.and_(valid, pa.compute.invert(batch.column(name).is_null(nan_is_null=True)))
+    return valid
