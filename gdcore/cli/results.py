@@ -121,22 +121,28 @@ def plain(value: Any) -> Any:
 
 def columns(table: FileTable) -> list[tuple[str, str]]:
     """What became of each column."""
-    told = []
+    told: dict[str, str] = {}
     for column in table.encoding.columns:
+        if column.part is not None and column.name in told:
+            told[column.name] += f", {column.part}"
+            continue
         if column.kind == "category":
             d = len(column.values)
             what = f"text: {d} column{'s' * (d != 1)} of 0 and 1 ({_some(column.values)}); all 0: {column.base}"
             what += "" if column.gap is None else f"; {column.gap} where it is missing"
         else:
-            what = {"boolean": "boolean: 0 and 1", "integer": "integer"}.get(column.kind, column.part or "number")
+            what = {"boolean": "boolean: 0 and 1", "integer": "integer"}.get(column.kind, "number")
             if column.writing is not None:
                 what += f", in {column.writing.unit}" if column.writing.unit else ", written as text"
-        what += "" if column.fill is None else f"; {column.fill:.6g} where it is missing"
-        told.append((column.label, what + (", and a column of 0 and 1 that says where" if column.indicator else "")))
+        if column.fill is not None:
+            fill = format(column.fill, ".6g") if column.part is None else {"median": "medians"}.get(column.missing, "means")
+            what += f"; {fill} where it is missing"
+        what += ", and a column of 0 and 1 that says where" if column.indicator else ""
+        told[column.name] = what if column.part is None else f"{column.kind}{what.removeprefix('number')}: {column.part}"
     own = {} if table.encoding.weights is None else {table.encoding.weights: "the rows' weights"}
     if table.encoding.target is not None:
         own[table.encoding.target.column.name] = "the target" + (f": {_some(table.labels)}" if table.labels else "")
-    return told + [(name, own.get(name, "left out")) for name in table.encoding.others]
+    return [*told.items(), *((name, own.get(name, "left out")) for name in table.encoding.others)]
 
 
 def _some(values: tuple[Any, ...]) -> str:

@@ -54,24 +54,17 @@ def find(paths: Path | Iterable[Path]) -> tuple[list[Found], list[str]]:
 def _folder(path: str) -> tuple[list[Found], list[str]]:
     """The tables in a folder, by name; where it has none, those of the folders in it whose names are values."""
     files, folders = _entries(path)
-    below = [name for name in folders if any(_entries(os.path.join(path, name)))]
-    tables = [Found(os.path.join(path, name), name, {}) for name in files]
-    if tables:
-        full = [name for name in below if _holds(os.path.join(path, name))]
-        if not full:
-            return tables, []
-        which = f"the folder {full[0]} in it has" if len(full) == 1 else f"{len(full)} folders in it, as {full[0]}, have"
-        told = f"{os.path.basename(os.path.abspath(path))}: {which} tables too, which are not read; give these folders as well"
-        return tables, [told]
-    if below and all("=" in name for name in below):
-        tables = _partitions(path, "", {})
-    if not tables:
-        full = [os.path.join(path, name) for name in below if _holds(os.path.join(path, name))]
-        if full:
-            more = ", …" if len(full) > 3 else ""
-            raise TableError(f"{path} has tables in folders only; give these folders: {' '.join(full[:3])}{more}")
-        raise TableError(f"{path} is a folder without a {', '.join(READERS)} file: give a file, or a folder of tables")
-    return tables, []
+    if not files and folders and all("=" in name for name in folders) and (tables := _partitions(path, "", {})):
+        return tables, []
+    full = [folder for name in folders for folder in _full(os.path.join(path, name))]
+    these = " ".join(full[:3]) + (", …" if len(full) > 3 else "")
+    if files:
+        tables = [Found(os.path.join(path, name), name, {}) for name in files]
+        told = f"{path}: the tables of folders in it are not read; to read them as well, give these folders too: {these}"
+        return tables, [told] if full else []
+    if full:
+        raise TableError(f"{path} has tables in folders only; give these folders: {these}")
+    raise TableError(f"{path} is a folder without a {', '.join(READERS)} file: give a file, or a folder of tables")
 
 
 def _partitions(root: str, inner: str, values: dict[str, str | None]) -> list[Found]:
@@ -80,7 +73,7 @@ def _partitions(root: str, inner: str, values: dict[str, str | None]) -> list[Fo
     for name in folders:
         key, equals, value = name.partition("=")
         if not equals:
-            if _holds(os.path.join(root, inner, name)):
+            if _full(os.path.join(root, inner, name)):
                 where = os.path.join(root, inner)
                 raise TableError(f"{where}: the folder {name} has tables, and no name such as year=2024; rename it")
             continue
@@ -89,10 +82,10 @@ def _partitions(root: str, inner: str, values: dict[str, str | None]) -> list[Fo
     return found
 
 
-def _holds(path: str) -> bool:
-    """Whether there is a table in it, or in a folder in it."""
+def _full(path: str) -> list[str]:
+    """The folders, this one or within it, that have a table."""
     files, folders = _entries(path)
-    return bool(files) or any(_holds(os.path.join(path, name)) for name in folders)
+    return [path] * bool(files) + [full for name in folders for full in _full(os.path.join(path, name))]
 
 
 def _entries(path: str) -> tuple[list[str], list[str]]:

@@ -55,9 +55,15 @@ def open_source(
     for name, kind in kinds_of(files).items():
         for file, one in zip(files, sources, strict=True):
             one.add_constant(name, kind, file.values[name])
-    source: Source = sources[0] if len(sources) == 1 else Several(sources)
+    source: Source = sources[0] if len(sources) == 1 else Several(sources, _folder(files))
     source.remarks = [*source.remarks, *remarks]
     return source
+
+
+def _folder(files: list[Found]) -> str | None:
+    """The name of the folder of all of them, where the names of folders in it are values."""
+    roots = {os.path.abspath(file.path.removesuffix(file.label)) for file in files}
+    return os.path.basename(roots.pop()) if len(roots) == 1 and files[0].values else None
 
 
 def _open(file: Found, form: Form) -> File:

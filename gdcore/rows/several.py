@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 class Several(Source):
     """Files with the same columns, one after the other."""
 
-    def __init__(self, sources: Sequence[Source]) -> None:
+    def __init__(self, sources: Sequence[Source], label: str | None = None) -> None:
         self.sources = sources
         first = sources[0]
-        self.label = f"{first.label} and {len(sources) - 1} more"
+        self.label = label or f"{first.label} and {len(sources) - 1} more"
         self._join_indexes()
         self.kinds = dict(first.kinds)
         self.size = sum(source.size for source in sources)

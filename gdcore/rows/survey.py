@@ -137,9 +137,9 @@ class Survey:
             counts = counts | {gap: self.nulls[name]}
         if not counts:
             self.wrong[name] = f"column {name} has no value at all"
-        elif len(counts) > self.most:
-            several = _several(len({*self.counts[name], *self.others[name]}))
-            self.wrong[name] = f"column {name} is text with {several} values, too many for categories (at most {self.most})"
+        elif (many := len({*counts, *self.others[name]})) > self.most:  # of all rows: the same whatever leaves rows out
+            several = f"{_several(many)} values, too many for categories (at most {self.most})"
+            self.wrong[name] = f"column {name} is text with {several}"
         else:
             self._look_alike(name, counts)
         commonest, *others = sorted(counts, key=lambda value: (-counts[value], value)) or [""]
