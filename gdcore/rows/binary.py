@@ -11,7 +11,7 @@ import numpy as np
 
 from gdcore.rows import dates
 from gdcore.rows.arrow import TableError, arrow
-from gdcore.rows.sources import File, Form, check_names, kind_of, rows_of
+from gdcore.rows.sources import File, Form, check_names, kind_of, known, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,10 +113,13 @@ def plain(file: File, batch: Any, start: int) -> Any:
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         kind = file.kinds[name]
         if pa.types.is_dictionary(column.type):
+            if kind_of(column.type) == "text":  # of any of Arrow's types of text, not all of which it can look up
+                column = pa.DictionaryArray.from_arrays(column.indices, column.dictionary.cast(pa.string()))
             column = column.dictionary_decode()
         wanted = {"number": pa.float64(), "empty": pa.float64(), "text": pa.string()}.get(kind)
         if kind in dates.KINDS:
-            column = column.cast(pa.string()) if kind_of(column.type) == "text" else column
+            if kind_of(column.type) == "text":
+                column = known(column.cast(pa.string()), file.marks.na)
             column = dates.checked(column, kind, name, lambda row: file.place(start + row))
         elif wanted is not None and column.type != wanted:
             column = column.cast(wanted, safe=kind != "number")

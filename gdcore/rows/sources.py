@@ -179,7 +179,10 @@ class File(Source):
             for batch in self.decode(own):
                 if self.constants:
                     batch = self._with_constants(batch, names)
-                yield _without(batch, self.marks.na) if self.marks.na else batch
+                if self.marks.na:
+                    columns = [known(column, self.marks.na) for column in batch.columns]
+                    batch = arrow().RecordBatch.from_arrays(columns, names=batch.schema.names)
+                yield batch
         except (arrow().ArrowException, OSError) as error:
             self.check_unchanged()
             raise self.explain(names, error) from None
@@ -210,26 +213,22 @@ class File(Source):
         return TableError(f"{self.label} cannot be read: {why}; copy or make it again")
 
 
-def _without(batch: Any, na: tuple[str, ...]) -> Any:
-    """The batch with nulls for what means a missing value."""
+def known(column: Any, na: tuple[str, ...]) -> Any:
+    """A column with nulls for what means a missing value."""
     pa = arrow()
-    columns = []
-    for column in batch.columns:
-        if pa.types.is_string(column.type):
-            marks = pa.array(na, pa.string())
-        elif pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
-            numbers = [float(text) for text in na if is_number(text)]
-            if pa.types.is_integer(column.type):
-                low, high = np.iinfo(column.type.to_pandas_dtype()).min, np.iinfo(column.type.to_pandas_dtype()).max
-                numbers = [int(number) for number in numbers if number.is_integer() and low <= number <= high]
-            marks = pa.array(numbers, column.type)
-        else:
-            marks = ()
-        if len(marks):
-            found = pa.compute.is_in(column, value_set=marks, skip_nulls=True)
-            column = pa.compute.if_else(found, pa.scalar(None, column.type), column)
-        columns.append(column)
-    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+    marks: Any = ()
+    if pa.types.is_string(column.type):
+        marks = pa.array(na, pa.string())
+    elif pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+        numbers = [float(text) for text in na if is_number(text)]
+        if pa.types.is_integer(column.type):
+            low, high = np.iinfo(column.type.to_pandas_dtype()).min, np.iinfo(column.type.to_pandas_dtype()).max
+            numbers = [int(number) for number in numbers if number.is_integer() and low <= number <= high]
+        marks = pa.array(numbers, column.type)
+    if not len(marks):
+        return column
+    found = pa.compute.is_in(column, value_set=marks, skip_nulls=True)
+    return pa.compute.if_else(found, pa.scalar(None, column.type), column)
 
 
 def kind_of(type_: Any) -> str:
