@@ -80,13 +80,17 @@ class Survey:
             for name in self.drop:
                 self.gaps[name] += int(pc.sum(batch.column(name).is_null(nan_is_null=True)).as_py() or 0)
             valid = _all_valid(batch, self.drop)
-            if not pc.all(valid).as_py():
-                rest = batch.filter(pc.invert(valid))
+            count, every = int(pc.sum(valid).as_py() or 0), batch.num_rows
+            batch = batch.select([*dict.fromkeys([*self.counts, *([] if self.goal is None else [self.goal])])])
+            if count < every and batch.num_columns:
+                gone = pc.invert(valid)
                 for name, values in self.others.items():
                     if len(values) <= _COUNTED:
-                        values.update(value for value in rest.column(name).unique().to_pylist() if value is not None)
+                        values.update(pc.unique(batch.column(name).filter(gone).drop_null()).to_pylist())
                 batch = batch.filter(valid)
-        self.rows += batch.num_rows
+            self.rows += count
+        else:
+            self.rows += batch.num_rows
         for name in self.nulls:
             self.nulls[name] += batch.column(name).null_count
         for name, counts in self.counts.items():
