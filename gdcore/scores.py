@@ -1,152 +1,166 @@
-"""How good a model is: its loss, and the share of the target's variance that it explains (R²) or of the rows it gets right."""
+"""How good a model is, beside what a person without one would say: always the mean, or the most frequent class.
+
+`score` is for people; the other functions are for tables, whose rows come in pieces and are gone when they have been counted.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore import losses
-from gdcore.backends import BACKENDS
-from gdcore.models import Linear
+from gdcore import rows
+from gdcore.measures import Calibration, Coverage, auc, calibration, confusion, coverage, f1, roc
+from gdcore.plain import number
+from gdcore.score_sums import ClassSums, NumberSums, Sums
+from gdcore.scored import Baseline, ClassScores, NumberScores, Scores, Spread, spread
+from gdcore.tables import Piece, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from gdcore._types import Array, Floats
+    from gdcore._types import Array
     from gdcore.losses import Loss
     from gdcore.mlp import MLP
+    from gdcore.models import Linear
     from gdcore.moments import Moments
-    from gdcore.run import Run
-    from gdcore.tables import Piece
+
+__all__ = [
+    "Baseline", "Calibration", "ClassScores", "Coverage", "NumberScores", "Scores", "Spread", "Sums", "auc", "calibration",
+    "confusion", "coverage", "f1", "of_loss", "of_moments", "predicted", "roc", "score", "spread", "summed", "sums",
+]  # fmt: skip
 
 
-class Scores(NamedTuple):
-    """Of some rows."""
+def score(model: Any, X: Any, Y: Any = None, sample_weight: Any = None, *, labels: Sequence[Any] | None = None) -> Scores:
+    """How good a trained model is on these rows, beside the best constant for its loss on them.
 
-    loss: float = float("nan")
-    """Without penalties."""
-    quality: float | None = None
-    """R², None where all targets are the same; or accuracy."""
-    rows: int = 0
+    Parameters
+    ----------
+    model : Linear or MLP
+        As `gdcore.fit` has trained it: it knows its loss.
+    X : array (n, d), or Table
+        A table brings Y and sample_weight with it.
+    Y : array (n,) or (n, k)
+        As given to `gdcore.fit`; for classifiers (n,) classes 0, 1, ….
+    sample_weight : array (n,), optional
+        Rows count by it.
+    labels : list, optional
+        What the classes are called. Default: a table's own, or their numbers.
 
-    def named(self, loss: Loss) -> dict[str, float | None]:
-        """As a table has it."""
-        return {"loss": self.loss, "R²" if loss.targets == "real" else "accuracy": self.quality}
+    Returns
+    -------
+    NumberScores or ClassScores
+        Numbers with names; printed, they are a table.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, what was found and what is wanted.
+
+    Examples
+    --------
+    >>> import gdcore
+    >>> X, Y = [[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 4.0, 7.0]
+    >>> found = gdcore.scores.score(gdcore.fit(X, Y).model, X, Y)
+    >>> round(found.rmse, 3), round(found.r2, 3)
+    (0.418, 0.963)
+    >>> print(found)
+                           model      baseline
+      rows                     4             4
+      MSE                  0.175        4.6875
+      RMSE               0.41833       2.16506
+      MAE                   0.35          1.75
+      R²                0.962667             0
+    baseline: always the mean, 3.75
+    """
+    loss = model.loss
+    if loss is None:
+        raise ValueError("model has no loss, and so no scores: give a model that gdcore.fit has trained")
+    if isinstance(X, Table):
+        if Y is not None or sample_weight is not None:
+            raise ValueError("a table brings Y and sample_weight with it: leave both out")
+        pieces, targets, own = X.pieces(1), (X.target_shape or (1,))[0], X.labels
+    else:
+        piece = _checked(model, X, Y, sample_weight)
+        pieces, targets, own = iter([piece]), piece.Y.shape[1], ()
+    found = summed(pieces, model, loss, [str(label) for label in labels or own], targets)
+    return found.with_baseline(found)
 
 
-def of_loss(loss: float, spread: Moments) -> Scores:
-    """Of squared error that is known, and the target's moments."""
-    variance = float(spread.scatter[0, 0]) / spread.total
-    return Scores(loss, 1 - loss / variance if variance > 0 else None, spread.rows)
+def _checked(model: Linear | MLP, X: Any, Y: Any, sample_weight: Any) -> Piece:
+    """The rows, with errors in the words of `gdcore.fit`."""
+    loss, k = model.loss, int(np.prod(model.outputs, dtype=int))
+    assert loss is not None
+    if Y is None:
+        raise TypeError("Y is missing: scores compare predictions with it")
+    X = rows.table(X)
+    model.check_columns(X)
+    Y = rows.targets(Y, X).reshape(len(X), -1)
+    wanted = 1 if loss.targets != "real" else k
+    if Y.shape[1] != wanted or (loss.targets == "binary" and k != 1):
+        of = "column" if wanted == 1 else "columns"
+        raise ValueError(f"Y must have {wanted} {of} for a model of {loss.name} with {k} outputs, found {Y.shape[1]}")
+    rows.check_finite(Y, "Y")
+    rows.labels(Y[:, 0], loss.targets, k, "Y", f"{loss.name} wants")
+    return Piece(X, Y, None if sample_weight is None else rows.weights_of_rows(sample_weight, X))
 
 
-def of_moments(moments: Moments, model: Linear) -> Scores:
-    """Of squared error, from the second moments of rows [x, y]: no pass over them.
+def sums(loss: Loss, labels: Sequence[str], targets: int = 1) -> Sums:
+    """Those that fit the loss; ``labels`` are the classes, where the targets are classes."""
+    return NumberSums(loss, targets) if loss.targets == "real" else ClassSums(loss, labels)
+
+
+def summed(pieces: Iterable[Piece], model: Linear | MLP, loss: Loss, labels: Sequence[str] = (), targets: int = 1) -> Sums:
+    """Of rows that come in pieces: one pass."""
+    k = int(np.prod(model.outputs, dtype=int))
+    if labels and loss.targets != "real" and len(labels) != max(2, k):
+        raise ValueError(f"labels must be {max(2, k)}, one for each class, found {len(labels)}")
+    found = sums(loss, labels or [str(c) for c in range(max(2, k))], targets)
+    for piece in pieces:
+        found.add(predicted(model, piece.X), piece.Y, piece.sample_weight)
+    return found
+
+
+def predicted(model: Linear | MLP, X: Array) -> Array:
+    """The model's predictions (m, k), before they are probabilities; of no rows too."""
+    k = int(np.prod(model.outputs, dtype=int))
+    raw: Array = model.predict(X).reshape(len(X), k) if len(X) else np.empty((0, k))
+    return raw
+
+
+def of_moments(moments: Moments, model: Linear, train: Moments | None = None) -> NumberScores:
+    """Of squared error, from the second moments of rows [x, y]: no pass over them, and no mean absolute error.
 
     ⟨r²⟩ = ⟨r⟩² + vᵀCv, with r = y − xw − b, v = [−w, 1] and the covariance C of [x, y].
+
+    Parameters
+    ----------
+    moments : Moments
+        Of [X, Y].
+    model : Linear
+    train : Moments, optional
+        Of Y of the rows that trained, whose mean is the baseline.
     """
     d = moments.columns
     v = np.append(-model.weights.ravel(), 1.0)
     bias = 0.0 if model.bias is None else float(np.ravel(model.bias)[0])
     mean = float(moments.mean @ v) - bias
     loss = mean**2 + max(0.0, float(v @ moments.scatter @ v) / moments.total)
-    return of_loss(loss, moments._replace(mean=moments.mean[d:], scatter=moments.scatter[d:, d:], columns=1))
+    target = moments._replace(mean=moments.mean[d:], scatter=moments.scatter[d:, d:], columns=1)
+    return of_loss(loss, target, train)
 
 
-def of_rows(pieces: Iterable[Piece], model: Linear | MLP, loss: Loss) -> Scores:
-    """Of rows with one target that come in pieces: one pass."""
-    total = lost = first = second = squares = right = 0.0
-    rows = 0
-    shift: float | None = None
-    for X, Y, s in pieces:
-        rows += len(X)
-        weight = np.ones(len(X)) if s is None else s
-        if not weight.any():
-            continue
-        engine = model.engine(BACKENDS["kernel"], X.dtype)
-        weights, bias = model.parameters(X.dtype)
-        options: dict[str, Any] = {"loss": loss.name, "parameter": loss.parameter}
-        mine = float(weight.sum())
-        lost += mine * float(engine.loss(X, Y, weights, bias, s, 1, **options))
-        total += mine
-        raw = model.predict(X).reshape(len(X), -1)
-        if loss.targets == "real":
-            shift = float(Y[0, 0]) if shift is None else shift  # so that large targets keep their digits
-            first += float(weight @ (Y[:, 0] - shift))
-            second += float(weight @ (Y[:, 0] - shift) ** 2)
-            squares += float(weight @ (Y[:, 0] - raw[:, 0]) ** 2)
-        else:
-            found = raw[:, 0] > 0 if loss.targets == "binary" else raw.argmax(axis=1)
-            right += float(weight @ (found == Y[:, 0]))
-    if not total:
-        return Scores(rows=rows)
-    variance = second - first**2 / total
-    real = (1 - squares / variance if variance > 0 else None) if loss.targets == "real" else right / total
-    return Scores(lost / total, real, rows)
+def of_loss(loss: float, target: Moments, train: Moments | None = None) -> NumberScores:
+    """Of squared error that is known, and the target's moments; the rest as `of_moments`."""
+    variance = float(target.scatter[0, 0]) / target.total
 
+    def scores(loss: float) -> NumberScores:
+        r2 = 1 - loss / variance if variance > 0 else None
+        return NumberScores("mse", target.rows, loss, rmse=float(np.sqrt(loss)), r2=r2)
 
-class Scaling:
-    """Columns and targets of mean 0 and spread 1, which networks train best on; `undo` folds it into the network.
-
-    Parameters
-    ----------
-    X : array (n, d)
-    y : array (n,)
-    loss : Loss
-    sample_weight : array (n,), optional
-        Rows of weight 0 have no part in means and spreads.
-
-    Attributes
-    ----------
-    loss : Loss
-        For the scaled targets: huber's δ shrinks with them. Classes are not scaled.
-    """
-
-    def __init__(self, X: Array, y: Array, loss: Loss, sample_weight: Array | None = None) -> None:
-        if sample_weight is not None and sample_weight.any():
-            used = sample_weight > 0
-            X, y, sample_weight = X[used], y[used], sample_weight[used]
-        else:
-            sample_weight = None
-        self.mean, self.spread = _level(X, sample_weight)
-        self.given = self.loss = loss
-        self.power = {"mse": 2, "huber": 2, "mae": 1, "quantile": 1}.get(loss.name, 0)
-        self.level, self.size = 0.0, 1.0
-        if self.power:
-            level, size = _level(y[:, None], sample_weight)
-            self.level, self.size = float(level[0]), float(size[0])
-        if loss.name == "huber":
-            self.loss = losses.huber(loss.parameter / self.size)
-
-    def columns(self, X: Array) -> Floats:
-        """The columns, scaled."""
-        scaled: Floats = (X - self.mean) / self.spread
-        return scaled
-
-    def targets(self, y: Array) -> Floats:
-        """The targets, scaled."""
-        scaled: Floats = (y - self.level) / self.size
-        return scaled
-
-    def undo(self, run: Run) -> None:
-        """Makes the run's network and its losses those of the columns and targets as they are: σ((x − m)/s · W + b) is
-        σ(x · W/s + b − m/s · W)."""
-        first, last = run.model.layers[0], run.model.layers[-1]
-        weights = first.weights / self.spread[:, None]
-        first.bias = first.bias - self.mean @ weights
-        first.weights = weights
-        last.weights, last.bias = last.weights * self.size, last.bias * self.size + self.level
-        run.model.loss = self.given
-        run.history.loss = run.history.loss * self.size**self.power
-        run.history.validation_loss = run.history.validation_loss * self.size**self.power
-        run.loss *= self.size**self.power
-
-
-def _level(X: Array, sample_weight: Array | None) -> tuple[Floats, Floats]:
-    """Mean and standard deviation of each column; a column of one value has its value and 1."""
-    mean: Floats = np.average(X, axis=0, weights=sample_weight)
-    spread: Floats = np.sqrt(np.average((X - mean) ** 2, axis=0, weights=sample_weight))
-    first = X[0]
-    one = (first == X).all(axis=0)  # a mean of equal values may be rounded, and the spread is then not 0
-    return np.where(one, first, mean), np.where(one | (spread == 0), 1.0, spread)
+    if train is None:
+        return scores(loss)
+    mean = float(train.mean[0])
+    guessed = scores(variance + (float(target.mean[0]) - mean) ** 2)
+    return replace(scores(loss), baseline=Baseline(f"always the mean, {number(mean)}", guessed))
