@@ -8,7 +8,7 @@ from test_scores import ALL, rows
 
 import gdcore
 from gdcore import losses, scores
-from gdcore.scaling import Scaling
+from gdcore.models.scaling import Scaling
 
 
 def network(loss, weighted=False, X=None):

@@ -7,8 +7,8 @@ import pytest
 
 import gdcore
 from gdcore import losses, scores
-from gdcore.moments import Moments
-from gdcore.tables import Piece
+from gdcore.rows.moments import Moments
+from gdcore.rows.tables import Piece
 
 metrics = pytest.importorskip("sklearn.metrics")
 

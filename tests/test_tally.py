@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gdcore.plain import number
-from gdcore.tally import Tally
+from gdcore.scores.tally import Tally
 
 
 def test_quantiles_are_those_of_the_repeated_values():
