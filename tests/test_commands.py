@@ -24,7 +24,8 @@ import gdcore.cli.results
 import gdcore.cli.train
 from gdcore import losses, scores
 from gdcore.cli import parser
-from gdcore.rows.filetable import TableWarning, held_out
+from gdcore.rows.filetable import TableWarning
+from gdcore.rows.split import held_out
 from gdcore.scores import measures
 
 for module in ("pyarrow", "tqdm", "matplotlib", "safetensors"):
