@@ -10,7 +10,7 @@ import numpy as np
 
 from gdcore import scores
 from gdcore.cli import outputs
-from gdcore.cli.words import say
+from gdcore.cli.terminal import say
 from gdcore.models.linear import Linear
 from gdcore.report import page
 from gdcore.store.container import write
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from gdcore._types import Floats
     from gdcore.facts.spectrum import Spectrum
     from gdcore.rows.filetable import FileTable
+    from gdcore.run import Run
     from gdcore.scores import Scores
-    from gdcore.training.run import Run
 
 DRAWN = 2000
 """Rows in a picture."""

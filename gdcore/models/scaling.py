@@ -11,7 +11,7 @@ from gdcore import losses
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats
     from gdcore.losses import Loss
-    from gdcore.training.run import Run
+    from gdcore.run import Run
 
 
 class Scaling:
