@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gdcore._types import Floats
+    from gdcore.cli.fits import Fitted
     from gdcore.facts.spectrum import Spectrum
     from gdcore.rows.filetable import FileTable
-    from gdcore.run import Run
+    from gdcore.rows.tables import Piece
     from gdcore.scores import Scores
 
 DRAWN = 2000
@@ -32,16 +33,30 @@ _CLASSES = 6  # whose weights are shown
 _TAKES_PART = 1e-5  # a column whose part in a dependency of scaled columns is larger: smaller ones are rounding
 _COLUMNS = 40  # of the table, told of
 _SETTINGS = ("model", "loss", "lr", "epochs", "batch_size", "l1", "l2", "optimizer", "precondition", "tol", "missing",
-             "index", "test_size", "seed")  # fmt: skip
+             "index", "test_size", "split", "stratify", "cv", "repeats", "class_weight", "patience", "seed")  # fmt: skip
 
 
 class Result(NamedTuple):
-    """A training, and what it came to."""
+    """A training, and what it came to.
 
-    run: Run
-    train: Scores
+    Attributes
+    ----------
+    fitted : Fitted
+    test : Scores or None
+        Of rows that did not train, where there are any.
+    tested : str
+        Which rows these are, in words.
+    sample : Piece or None
+        Some of them, for pictures, where the table does not have them.
+    folds : list of Scores
+        Of a cross-validation.
+    """
+
+    fitted: Fitted
     test: Scores | None = None
-    spectrum: Spectrum | None = None
+    tested: str = ""
+    sample: Piece | None = None
+    folds: Sequence[Scores] = ()
 
 
 # As facts -------------------------------------------------------------------------------------------------------------------
@@ -49,13 +64,13 @@ class Result(NamedTuple):
 
 def facts(table: FileTable, options: Namespace, result: Result, seconds: float) -> dict[str, Any]:
     """All that is known of the training, as what JSON can hold."""
-    run, s = result.run, result.spectrum
+    run, s = result.fitted.run, result.fitted.spectrum
     told: dict[str, Any] = {
         "data": [os.path.basename(os.path.abspath(path)) for path in options.data], "target": options.target,
         "rows": {"train": table.rows, "test": result.test.rows if result.test else 0, "left out": table.dropped},
         "loss": table.loss.name, "labels": [str(label) for label in table.labels], "status": run.status,
         "epochs": run.epochs, "method": str(run.method), "seconds": round(seconds, 3),
-        "train": result.train.named(), "test": result.test.named() if result.test else None,
+        "train": result.fitted.train.named(), "test": result.test.named() if result.test else None,
         **_beside(result), "columns": dict(columns(table)), "notes": table.notes,
         "settings": {name: getattr(options, name) for name in _SETTINGS},
     }  # fmt: skip
@@ -71,13 +86,19 @@ def facts(table: FileTable, options: Namespace, result: Result, seconds: float) 
 
 def _beside(result: Result) -> dict[str, Any]:
     """What stands beside the scores: the baseline, and of classes what pictures are drawn from."""
-    shown = result.test or result.train
-    told: dict[str, Any] = {}
+    shown, train = result.test or result.fitted.train, result.fitted.train
+    told: dict[str, Any] = {"test rows": result.tested} if result.test else {}
     if shown.baseline is not None:
         told["baseline"] = {
             "what": shown.baseline.what,
-            "train": result.train.baseline and result.train.baseline.scores.named(),
+            "train": train.baseline and train.baseline.scores.named(),
             "test": result.test and result.test.baseline and result.test.baseline.scores.named(),
+        }
+    if result.fitted.validated:
+        told["validation rows"] = result.fitted.validated
+    if result.folds:
+        told["cross-validation"] = {
+            name: found._asdict() | {"values": list(found.values)} for name, found in scores.spread(result.folds).items()
         }
     return told | shown.details()
 
@@ -161,9 +182,9 @@ def _some(values: tuple[Any, ...]) -> str:
 
 def show(table: FileTable, options: Namespace, result: Result, facts: dict[str, Any], out: str, replaced: list[str]) -> None:
     """Prints what was read, what was trained, how good it is, and where it went."""
-    rows, s, run = facts["rows"], result.spectrum, result.run
+    rows, s, run = facts["rows"], result.fitted.spectrum, result.fitted.run
     dropped = f"; {rows['left out']:,} rows left out because a value is missing" if rows["left out"] else ""
-    say(f"{table.source.label}: {sum(rows.values()):,} rows, {len(table.source.kinds):,} columns{dropped}")
+    say(f"{table.source.label}: {_rows(rows, options):,} rows, {len(table.source.kinds):,} columns{dropped}")
     _show_columns(columns(table))
     if s is not None:
         say()
@@ -174,12 +195,7 @@ def show(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
     say(f"{table.loss.name}: {how} after {run.epochs:,} epoch{'s' * (run.epochs != 1)}, in {facts['seconds']:.2f} s")
     say(f"  ({run.method})")
     say()
-    shown = result.test or result.train
-    base = {} if shown.baseline is None else {"baseline": shown.baseline.scores}
-    for line in scores.table({"train": result.train, "test": result.test} | base):
-        say(line)
-    if shown.baseline is not None:
-        say(f"  baseline: {shown.baseline.what}")
+    _show_scores(result, options)
     if isinstance(run.model, Linear):
         _show_weights(run.model, table, s)
         for line in (directions(table.loss.name, table.labels), *map(dependent_line, filter(None, [facts.get("dependent")]))):
@@ -190,6 +206,37 @@ def show(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
     for name in ("plot", "report"):
         if getattr(options, name):
             say(f"{name}: {outputs.told(getattr(options, name), replaced)}")
+
+
+def _rows(counts: dict[str, int], options: Namespace) -> int:
+    """How many rows the table has: those of a file that tests are not among them."""
+    return sum(counts.values()) - (counts["test"] if options.test else 0)
+
+
+def _show_scores(result: Result, options: Namespace) -> None:
+    """Of the rows that trained and of those that test, beside the best constant; of the folds, their mean."""
+    train, test = result.fitted.train, result.test
+    base = (test or train).baseline
+    columns: dict[str, Scores | None] = {"train": train}
+    if test is not None or not result.folds:
+        columns["test"] = test
+    if base is not None:
+        columns["baseline"] = base.scores
+    for line in scores.table(columns):
+        say(line)
+    if base is not None:
+        say(f"  baseline: {base.what}")
+    if test is not None:
+        say(f"  test rows: {result.tested}")
+    if result.fitted.validated:
+        say(f"  {result.fitted.validated:,} of the rows that train decided when to stop (--patience {options.patience})")
+    if result.folds:
+        times = f", {options.repeats} times" if options.repeats > 1 else ""
+        alike = ", of each class alike" if options.stratify else ""
+        say()
+        say(f"cross-validation: {options.cv} folds{times}, drawn with seed {options.seed}{alike}; the model is of all rows")
+        for line in scores.spread_table(result.folds):
+            say(line)
 
 
 def _show_columns(told: list[tuple[str, str]]) -> None:
@@ -246,20 +293,20 @@ def _spread(s: Spectrum | None) -> Floats | None:
 
 def draw(table: FileTable, options: Namespace, result: Result, facts: dict[str, Any]) -> None:
     """Writes the picture and the page."""
-    tested = result.test is not None
-    rows = (table.held_out if tested and table.held_out else table).seen.sample
+    tested, run = result.test is not None, result.fitted.run
+    rows = result.sample or (table.held_out if tested and table.held_out else table).seen.sample
     assert rows is not None
-    model = result.run.model
+    model = run.model
     shown = model.predict_proba(rows.X) if table.loss.targets == "classes" else model.predict(rows.X)
     shown = shown.reshape(len(shown), -1)
     test = facts["test"] or {}
     linear = isinstance(model, Linear)
     report = page.Report(
-        title=f"{options.target} of {table.source.label}", loss=table.loss.name, history=result.run.history,
+        title=f"{options.target} of {table.source.label}", loss=table.loss.name, history=run.history,
         names=table.names, weights=model.weights if linear else None, bias=model.bias if linear else None,
         targets=rows.Y[:, 0], predictions=shown[:, 0] if shown.shape[1] == 1 else shown,
         labels=[str(label) for label in table.labels] or None, held_out=tested,
-        spectrum=result.spectrum, lr=_rate(options),
+        spectrum=result.fitted.spectrum, lr=_rate(options),
         scores={name: (value, test.get(name)) for name, value in facts["train"].items() if value is not None},
         settings=[(name.replace("_", " "), "default" if v is None else str(v)) for name, v in facts["settings"].items()],
         columns=columns(table), notes=[*table.notes, *map(dependent_line, filter(None, [facts.get("dependent")]))],
