@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 
 import gdcore
+import gdcore.cli.fits
 import gdcore.cli.results
-import gdcore.cli.train
 from gdcore import losses, scores
 from gdcore.cli import parser
 from gdcore.rows.filetable import TableWarning
@@ -806,12 +806,12 @@ def test_labels_that_are_none_are_told_in_one_line(tmp_path, monkeypatch, gd, la
 
 
 def test_a_mistake_of_ours_is_no_line(folder, gd, monkeypatch):
-    from gdcore.cli import train
+    from gdcore.cli import fits
 
     def broken(*arguments, **options):
         raise RuntimeError("ours")
 
-    monkeypatch.setattr(train, "fit", broken)
+    monkeypatch.setattr(fits, "fit", broken)
     with pytest.raises(RuntimeError, match="ours"):  # Python shows the traceback, and exits with 1
         gd(*PRICE)
 
@@ -1021,7 +1021,7 @@ def test_the_area_under_the_curve_is_that_of_the_scores(tmp_path, monkeypatch, g
         run.model.weights, run.model.bias = model.weights, model.bias
         return run
 
-    monkeypatch.setattr(gdcore.cli.train, "fit", fit)
+    monkeypatch.setattr(gdcore.cli.fits, "fit", fit)
     assert gd("train", "t.csv", "--target", "kind", "--test-size", "0", "--plot", "t.png", "--quiet")[0] == 0
     yes, no = x[60:120], np.delete(x, np.s_[60:120])
     area = np.mean((yes[:, None] > no) + 0.5 * (yes[:, None] == no))  # how often the higher score is the right one

@@ -11,6 +11,7 @@ from gdcore.rows.moments import Moments
 from gdcore.rows.tables import Piece
 
 metrics = pytest.importorskip("sklearn.metrics")
+from gdcore.estimators import GDClassifier, GDRegressor  # noqa: E402
 
 
 def rows(loss, weighted, n=500, d=4, level=0.0, seed=3):
@@ -214,8 +215,9 @@ def test_float32_rows_score_as_float64_ones_do():
 
 def test_mistakes_are_told():
     X, y, _, model = rows("logistic", False)
-    with pytest.raises(ValueError, match="model has no loss, and so no scores"):
-        scores.score(gdcore.Linear([1.0], 0.0), X, y)
+    for other, found in ((gdcore.Linear([1.0], 0.0), "Linear"), (GDRegressor(), "GDRegressor"), (GDClassifier(), "GDCl")):
+        with pytest.raises(TypeError, match=f"model must be a Linear or MLP that gdcore.fit has trained, .* found {found}"):
+            scores.score(other, X, y)
     model.loss = losses.logistic()
     with pytest.raises(TypeError, match="Y is missing"):
         scores.score(model, X)

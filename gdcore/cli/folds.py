@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gdcore.scores import Scores
 
 
-def tests(table: FileTable, options: Namespace, wish: dict[str, Any], bars: Bars) -> list[Scores]:
+def scored(table: FileTable, options: Namespace, wish: dict[str, Any], bars: Bars) -> list[Scores]:
     """The scores of each fold of each repetition, on the rows that it held out."""
     found = []
     wish = wish | {"checkpoint": None, "resume": False, "progress": False}

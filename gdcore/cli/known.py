@@ -169,7 +169,7 @@ class Scorer:
         return piece
 
 
-def tested(
+def examined(
     model: Any, encoding: Encoding, source: Source, unseen: str, exclude: Sequence[str], glance: Glance
 ) -> tuple[Scorer, FileTable]:
     """A model that has been trained is tested on another table, of which a glance keeps some rows for pictures."""

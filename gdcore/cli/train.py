@@ -58,7 +58,7 @@ def run(options: Namespace) -> int:
             bars.reading("testing")
             result = _on_file(result, table, options)
         if options.cv is not None:
-            result = result._replace(folds=folds.tests(table, options, wish, bars))
+            result = result._replace(folds=folds.scored(table, options, wish, bars))
     facts = results.facts(table, options, result, perf_counter() - start)
     model = found.run.model
     model.columns, model.card = table.names, table.card() | facts
@@ -96,7 +96,7 @@ def _on_file(result: Result, table: FileTable, options: Namespace) -> Result:
     glance = Glance()
     glance.size = results.DRAWN if options.plot or options.report else 0
     unseen = options.unseen or "base"
-    scorer, other = known.tested(result.fitted.run.model, table.encoding, source, unseen, options.exclude, glance)
+    scorer, other = known.examined(result.fitted.run.model, table.encoding, source, unseen, options.exclude, glance)
     test = scorer.sums.with_baseline(result.fitted.constant)
     rows, without = test.rows + scorer.unknown + scorer.empty, scorer.empty
     for remark in known.remarks(table.encoding, other, rows, without, "are not tested"):

@@ -65,9 +65,9 @@ def score(model: Any, X: Any, Y: Any = None, sample_weight: Any = None, *, label
       R²                0.962667             0
     baseline: always the mean, 3.75
     """
-    loss = model.loss
-    if loss is None:
-        raise ValueError("model has no loss, and so no scores: give a model that gdcore.fit has trained")
+    loss = getattr(model, "loss", None)
+    if loss is None or isinstance(loss, str):
+        raise TypeError(f"model must be a Linear or MLP that gdcore.fit has trained, and so knows its loss, found {model!r}")
     if isinstance(X, Table):
         if Y is not None or sample_weight is not None:
             raise ValueError("a table brings Y and sample_weight with it: leave both out")
