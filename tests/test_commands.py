@@ -20,14 +20,13 @@ import numpy as np
 import pytest
 
 import gdcore
+import gdcore.cli.fits
 import gdcore.cli.results
-import gdcore.cli.train
-from gdcore import losses
+from gdcore import losses, scores
 from gdcore.cli import parser
-from gdcore.models import scores
-from gdcore.report import measures
 from gdcore.rows.filetable import TableWarning
-from gdcore.rows.heldout import held_out
+from gdcore.rows.split import held_out
+from gdcore.scores import measures
 
 for module in ("pyarrow", "tqdm", "matplotlib", "safetensors"):
     pytest.importorskip(module)
@@ -152,10 +151,8 @@ def test_options_are_those_of_fit(folder, gd, given, options):
     model = gdcore.load("homes.safetensors")
     assert same(model, run.model)
     assert (model.columns, model.training["epochs"]) == (table.names, run.epochs)
-    assert model.card["test"]["loss"] == pytest.approx(
-        scores.of_rows([table.held_out.read()], run.model, table.loss).loss, rel=1e-10
-    )
-    assert model.card["train"]["loss"] == pytest.approx(scores.of_rows([table.read()], run.model, table.loss).loss, rel=1e-10)
+    assert model.card["test"]["loss"] == pytest.approx(scores.score(run.model, table.held_out).loss, rel=1e-10)
+    assert model.card["train"]["loss"] == pytest.approx(scores.score(run.model, table).loss, rel=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +235,7 @@ def test_test_size_and_seed(folder, gd):
     assert 150 < half["rows"]["test"] < 250
     assert 50 < fifth["rows"]["test"] < 110
     assert half["test"]["loss"] != other["test"]["loss"]
-    assert gd(*PRICE, "--test-size", "0")[1].count("–") == 2  # neither loss nor R² of no rows
+    assert gd(*PRICE, "--test-size", "0")[1].count("–") == 4  # MSE, RMSE, MAE, R² of no rows
 
 
 def test_scikit_learn_finds_the_same_r2(folder, gd):
@@ -270,7 +267,7 @@ def test_a_network_predicts_from_raw_columns(folder, gd):
     model = gdcore.load("homes.safetensors")
     assert (model.sizes, model.loss.name) == ([5, 16, 8, 1], "mse")
     for part, name in ((table, "train"), (table.held_out, "test")):
-        assert told[name] == pytest.approx(scores.of_rows([part.read()], model, losses.mse()).named(losses.mse()), rel=1e-9)
+        assert told[name] == pytest.approx(scores.score(model, part).named(), rel=1e-9)
     assert told["test"]["R²"] > 0.9
     assert "weights" not in told
     assert "spectrum" not in told
@@ -295,7 +292,7 @@ def test_it_says_what_it_did(folder, gd):
     assert (status, err) == (0, "")
     table = open_homes()
     run = gdcore.fit(table)
-    test = scores.of_rows([table.held_out.read()], run.model, table.loss)
+    test = scores.score(run.model, table.held_out)
     lines = out.splitlines()
     assert lines[0] == "homes.csv: 400 rows, 8 columns"
     told = dict(re.split(r"\s{2,}", line.strip(), maxsplit=1) for line in lines[1:9])
@@ -307,8 +304,8 @@ def test_it_says_what_it_did(folder, gd):
     assert f"λ up to {s.largest:.4g}, condition {s.condition:.3g}: learning rates above {s.lr_limit:.4g} diverge" in out
     assert f"at the best one, {s.lr_best:.4g}, plain descent needs {s.epochs_to(1e-3):,} epochs for 3 digits" in out
     assert re.search(rf"^mse: converged after {run.epochs} epochs?, in \d+\.\d\d s$", out, re.MULTILINE)
-    assert re.search(rf"^  rows +{len(table)} +{400 - len(table)}$", out, re.MULTILINE)
-    assert re.search(rf"^  R² +0\.\d+ +{test.quality:.6g}$", out, re.MULTILINE)
+    assert re.search(rf"^  rows +{len(table)} +{400 - len(table)} +{400 - len(table)}$", out, re.MULTILINE)
+    assert re.search(rf"^  R² +0\.\d+ +{test.r2:.6g} +-?0\.\d+$", out, re.MULTILINE)
     place = lines.index(next(line for line in lines if "largest weights" in line))
     shown = [line.split() for line in lines[place + 1 : place + 7]]
     spread = table.read().X.std(axis=0)
@@ -323,7 +320,7 @@ def test_it_says_what_it_did(folder, gd):
     page = Path("homes.html").read_text()
     assert "auto, in the data&#x27;s metric" in page
     assert "price of homes.csv" in page
-    assert f"{test.quality:.6g}" in page
+    assert f"{test.r2:.6g}" in page
 
 
 @pytest.mark.parametrize(
@@ -408,7 +405,7 @@ def test_numbers_that_json_does_not_have_are_null(folder, gd):
     table.to_csv("homes.csv", index=False)
     told = json.loads(gd(*PRICE, "--loss", "mse", "--json")[1])
     assert told["train"]["R²"] is None
-    assert gd(*PRICE, "--loss", "mse")[1].count("–") == 2
+    assert gd(*PRICE, "--loss", "mse")[1].count("–") == 3
     assert gd(*PRICE, "--loss", "mse", "--plot", "homes.png")[0] == 0
 
 
@@ -439,7 +436,7 @@ def test_test_rows_without_weight_have_no_scores(folder, gd, given):
     command = ("train", "homes.csv", "--target", "price", "--weights", "weight", *given)
     told = json.loads(gd(*command, "--json")[1], parse_constant=pytest.fail)
     assert (told["test"] or {"loss": None})["loss"] is None
-    assert gd(*command)[1].count("–") == 2
+    assert gd(*command)[1].count("–") == (4 if "mae" not in given else 3)
 
 
 def test_many_columns_and_many_classes_are_told_of_in_part(tmp_path, monkeypatch, gd):
@@ -815,12 +812,12 @@ def test_labels_that_are_none_are_told_in_one_line(tmp_path, monkeypatch, gd, la
 
 
 def test_a_mistake_of_ours_is_no_line(folder, gd, monkeypatch):
-    from gdcore.cli import train
+    from gdcore.cli import fits
 
     def broken(*arguments, **options):
         raise RuntimeError("ours")
 
-    monkeypatch.setattr(train, "fit", broken)
+    monkeypatch.setattr(fits, "fit", broken)
     with pytest.raises(RuntimeError, match="ours"):  # Python shows the traceback, and exits with 1
         gd(*PRICE)
 
@@ -1030,7 +1027,7 @@ def test_the_area_under_the_curve_is_that_of_the_scores(tmp_path, monkeypatch, g
         run.model.weights, run.model.bias = model.weights, model.bias
         return run
 
-    monkeypatch.setattr(gdcore.cli.train, "fit", fit)
+    monkeypatch.setattr(gdcore.cli.fits, "fit", fit)
     assert gd("train", "t.csv", "--target", "kind", "--test-size", "0", "--plot", "t.png", "--quiet")[0] == 0
     yes, no = x[60:120], np.delete(x, np.s_[60:120])
     area = np.mean((yes[:, None] > no) + 0.5 * (yes[:, None] == no))  # how often the higher score is the right one

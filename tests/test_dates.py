@@ -208,6 +208,17 @@ def test_a_model_of_dates_predicts_new_ones(moments, tmp_path, monkeypatch, caps
     assert told["at year"]["mean"] == pytest.approx(moments.dt.year.mean())
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet", "parquet, text", "feather"])
+def test_the_last_rows_by_a_date_that_is_a_feature_too(moments, tmp_path, form):
+    path = write(tmp_path / f"t.{form.split(',')[0]}", {"at": TYPES[form](moments), "x": np.arange(N), "y": np.arange(N)})
+    table = gdcore.open_table(path, "y", dates=["at"], split="time:at", test_size=0.25)
+    table.read()
+    last = (moments >= moments.sort_values().iloc[N - 75]).to_numpy()
+    np.testing.assert_array_equal(table.held_out.read().Y[:, 0], np.arange(N)[last])
+    assert [name for name in table.names if not name.startswith("at ")] == ["x"]
+    assert gdcore.open_table(path, "y", split="time:at", test_size=0.25).names == ["x"]
+
+
 def test_cards_of_dates(tmp_path):
     (tmp_path / "t.csv").write_text("at,y\n2024-01-05,1\n2024-02-07 12:30,2\n")
     card = gdcore.open_table(tmp_path / "t.csv", "y", dates=["at"]).encoding.card()

@@ -15,12 +15,13 @@ import pytest
 import gdcore
 from gdcore import spectrum
 from gdcore.losses import LOSSES
-from gdcore.models.scores import of_moments
 from gdcore.rows import kept, sources, tables
 from gdcore.rows.columns import Encoding
 from gdcore.rows.filetable import TableWarning, open_table
-from gdcore.rows.heldout import Glance, held_out, uniform
+from gdcore.rows.glance import Glance
+from gdcore.rows.split import held_out, uniform
 from gdcore.rows.tables import Piece
+from gdcore.scores import of_moments
 
 pa = pytest.importorskip("pyarrow")
 import pyarrow.parquet as pq  # noqa: E402

@@ -12,8 +12,8 @@ from gdcore.cli import parser
 from gdcore.rows import fills, sources
 from gdcore.rows.columns import Column, Encoding
 from gdcore.rows.fills import Mean, Median
-from gdcore.rows.heldout import held_out
 from gdcore.rows.missing import Policy
+from gdcore.rows.split import Fold, Order, held_out
 
 pa = pytest.importorskip("pyarrow")
 pandas = pytest.importorskip("pandas")
@@ -136,6 +136,24 @@ def test_names_with_commas_and_equal_signs():
 def test_policies_that_cannot_be(frame, write, asked, said):
     with pytest.raises(ValueError, match=said):
         gdcore.open_table(write(frame, "csv"), "y", missing=asked, exclude=["deck"])
+
+
+def test_each_fold_is_filled_by_its_own_rows_that_train(frame, write):
+    table = gdcore.open_table(write(frame, "csv"), "y", features=["age", "fare"], missing="median,fare=indicator")
+    order = Order(table.source, 0, "y")
+    known = frame.y.notna()
+    for which in range(3):
+        fold = Fold(order, 3, which)
+        tests = np.concatenate(
+            [fold.tests(start, batch) for start, batch in zip((0,), table.source.batches(["y"]), strict=True)]
+        )
+        again = table.again(fold)
+        age, fare = again.encoding.columns
+        assert age.fill == frame.age[known & ~tests].median()
+        assert fare.fill == pytest.approx(frame.fare[known & ~tests].mean(), rel=1e-13)
+        held = again.held_out.read()
+        np.testing.assert_array_equal(held.X[:, 0], frame.age[known & tests].fillna(age.fill))
+        np.testing.assert_array_equal(held.X[:, 2], frame.fare[known & tests].isna())
 
 
 def test_a_missing_weight(frame, write):
@@ -275,6 +293,15 @@ def test_inspect_and_train_say_the_same_of_text_with_many_values(gd, tmp_path):
     for missing in ([], ["--missing", "mean"], ["--missing", "drop"]):
         found = gd("train", "t.csv", "--target", "y", *missing)
         assert found == (2, "", f"gdcore: t.csv: {what}; leave out with --exclude tail\n")
+
+
+def test_a_cross_validation_with_filled_columns(frame, write, gd):
+    write(frame, "csv")
+    asked = ["--missing", "median,age=indicator", "--cv", "3", "--json"]
+    told = json.loads(gd("train", "t.csv", "--target", "y", *asked)[1])
+    known = frame[frame.y.notna()]
+    assert told["rows"]["train"] == len(known)
+    assert told["settings"]["missing"] == "median,age=indicator"
 
 
 def test_inspect_fills_as_it_is_told(frame, write, gd):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -17,13 +17,14 @@ from gdcore.rows.ahead import Reader, ahead
 from gdcore.rows.arrow import TableError
 from gdcore.rows.checks import Checks, Strange
 from gdcore.rows.columns import Column, Encoding, Numbers, matrix
-from gdcore.rows.heldout import Glance, held_out
+from gdcore.rows.glance import Glance
 from gdcore.rows.kept import Kept
 from gdcore.rows.missing import Policy
 from gdcore.rows.opening import open_source
 from gdcore.rows.roles import Roles, check_width, roles_of
 from gdcore.rows.settle import Settling
 from gdcore.rows.sources import Marks, Source
+from gdcore.rows.split import Split, split_of
 from gdcore.rows.tables import Piece, Table
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from gdcore._types import Array, Floats
     from gdcore.rows.sources import Path
 
+T = TypeVar("T")
 
 _BYTES = 1 << 22  # of X, about, that are made at a time, and of wide tables, where each column has its own costs,
 _WIDE = 1 << 25  # so many for up to `_FEW` rows
@@ -59,6 +61,8 @@ def open_table(
     unseen: str = "base",
     test_size: float = 0.0,
     seed: int = 0,
+    split: str | None = None,
+    stratify: bool = False,
     delimiter: str | None = None,
     decimal: str | None = None,
     comment: str | None = None,
@@ -109,6 +113,11 @@ def open_table(
         The share of rows that do not train, drawn by ``seed``: they are the table's ``held_out``.
     seed : int
         ≥ 0.
+    split : str, optional
+        Which rows these are instead: "time:COLUMN", the last ones by a column of dates or numbers; "time", the last ones as
+        they stand in the table; or a column that says train and test. That column, but for numbers, is no feature.
+    stratify : bool
+        Whether the share is drawn of each class of the target alike.
     delimiter, decimal : str
         Of CSV. Default: a comma (in .tsv files a tabulator), and a point. "blanks" are any number of blanks and tabulators,
         which are recognised where nothing else is possible. Where the decimal point is given, the other one of point and comma
@@ -155,12 +164,15 @@ def open_table(
     source = open_source(paths, delimiter, decimal, Marks(tuple(na), tuple(na_keep)), comment)
     roles, notes = roles_of(
         source, target, given, policy, unseen, index, features=features, exclude=exclude, weights=weights,
-        codes=categorical, moments=dates,
+        codes=categorical, moments=dates, split=split,
     )  # fmt: skip
-    table = FileTable(Kept(source, [*roles.used, *roles.own], cache), test_size, seed)
+    kept = Kept(source, roles.read, cache)
+    table = FileTable(kept, None if target is None else split_of(split, kept, test_size, seed, stratify, target))
     table.notes += [*source.remarks, *notes]
     table.progress = progress
     table.settle(roles)
+    if stratify and not table.labels:
+        raise TableError(f"{source.label}: --stratify keeps the shares of classes, and the target is numbers; leave it out")
     return table
 
 
@@ -199,9 +211,9 @@ class FileTable(Table):
 
     tells_constants = True
 
-    def __init__(self, source: Source, test_size: float = 0.0, seed: int = 0) -> None:
-        self.source, self.test_size, self.seed = source, test_size, seed
-        self.held_out: HeldOut | None = HeldOut(self) if test_size else None
+    def __init__(self, source: Source, split: Split | None = None) -> None:
+        self.source, self.split = source, split
+        self.held_out: HeldOut | None = None if split is None else HeldOut(self)
         self.dropped = 0
         self.gaps: dict[str, int] = {}
         self.unseen = "error"
@@ -215,7 +227,8 @@ class FileTable(Table):
 
     def settle(self, roles: Roles) -> None:
         """Decides what becomes of the columns; with passes over those that have to be seen for it, where there are any."""
-        settling = Settling(self.source, roles, self.test_size, self.seed, self.kept, self.progress)
+        self._roles = roles
+        settling = Settling(self.source, roles, self.split, self.kept, self.progress)
         self.take(settling.encoding())
         self.notes += settling.notes
         columns = self.encoding.columns
@@ -232,6 +245,14 @@ class FileTable(Table):
         if self.held_out is not None:
             self.held_out.seen.target_only = self.loss.name != "mse" or len(self.names) > _MOMENTS
 
+    def again(self, split: Split) -> FileTable:
+        """The same table where other rows test: what is filled in is found anew, and nothing is warned of twice."""
+        other = FileTable(self.source, split)
+        other.progress = self.progress
+        other.settle(self._roles)
+        other.notes, other._constant = [], None
+        return other
+
     def take(self, encoding: Encoding) -> None:
         """Takes an encoding as it is: `Table`'s attributes follow from it."""
         self.encoding, self.names = encoding, encoding.names
@@ -245,7 +266,11 @@ class FileTable(Table):
         self.target_shape = () if target else (0,)
         self.weighted = encoding.weights is not None
         drops = any(column.missing == "drop" for column in self._read)
-        self.rows = None if self.test_size or drops else self.source.rows
+        self.rows = None if self.split is not None or drops else self.source.rows
+
+    @property
+    def _split_columns(self) -> list[str]:
+        return [] if self.split is None else list(self.split.columns)
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_reader": None}  # a thread is not pickled
@@ -293,7 +318,7 @@ class FileTable(Table):
     def pieces(self, multiple: int) -> Iterator[Piece]:
         return self._read_ahead(super().pieces(multiple), self._warn)
 
-    def _read_ahead(self, pieces: Iterator[Piece], each: Callable[[], Any] | None = None) -> Iterator[Piece]:
+    def _read_ahead(self, pieces: Iterator[T], each: Callable[[], Any] | None = None) -> Iterator[T]:
         """A pass; what one before, that was left, still reads ends first: both note what they see."""
         found = ahead(pieces, after=self._reader, each=each)
         self._reader = found.reader
@@ -312,18 +337,23 @@ class FileTable(Table):
     def both(self, train: bool = True, test: bool = True) -> Iterator[tuple[Piece | None, Piece | None]]:
         """All rows in their order: those that train, and those that are held out, where they are wanted."""
         dropped = 0
-        for start, numbers, keep, _ in self._numbers():
+        split = self.split
+        for start, numbers, keep, batch in self._numbers(self._split_columns):
             trains = keep
-            if self.test_size:
-                held = held_out(start, len(numbers[0].values), self.test_size, self.seed)
+            if split is not None:
+                held = split.tests(start, batch)
                 trains = ~held if keep is None else keep & ~held
                 held = held if keep is None else keep & held
             dropped += 0 if keep is None else int((~keep).sum())
             yield (
                 self._piece(numbers, trains) if train else None,
-                self._piece(numbers, held) if test and self.test_size else None,
+                self._piece(numbers, held) if test and split is not None else None,
             )
         self.dropped = dropped
+
+    def parts(self) -> Iterator[tuple[Piece | None, Piece | None]]:
+        """`both`, read ahead."""
+        return self._read_ahead(self.both(), self._warn)
 
     def matrices(self, beside: Iterable[str] = ()) -> Iterator[tuple[Floats, Array | None, Any]]:
         """For a table without a target: X of the rows without a missing value, which these are (None: all), and of all rows

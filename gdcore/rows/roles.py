@@ -11,6 +11,7 @@ from gdcore.rows import dates
 from gdcore.rows.arrow import TableError
 from gdcore.rows.columns import KINDS
 from gdcore.rows.sources import Source
+from gdcore.rows.split import column_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,6 +37,8 @@ class Roles:
         The features that are categories whatever they look like, and those that are dates of which numbers are made.
     unseen : str
         What becomes of categories that are new.
+    by : tuple of str
+        The column, where it is one, that says which rows test.
     """
 
     used: list[str]
@@ -46,11 +49,17 @@ class Roles:
     codes: frozenset[str]
     moments: frozenset[str]
     unseen: str
+    by: tuple[str, ...] = ()
 
     @property
     def own(self) -> list[str]:
         """Target and weights."""
         return [name for name in (self.target, self.weights) if name is not None]
+
+    @property
+    def read(self) -> list[str]:
+        """All columns that are looked at."""
+        return [*dict.fromkeys([*self.used, *self.own, *self.by])]
 
 
 def roles_of(
@@ -66,6 +75,7 @@ def roles_of(
     weights: str | None,
     codes: Iterable[str],
     moments: Iterable[str],
+    split: str | None,
 ) -> tuple[Roles, list[str]]:
     """The roles that are asked for, and what is to be told of them. The source reads its columns so from here on."""
     features, exclude = [] if features is None else list(features), list(exclude)
@@ -93,8 +103,10 @@ def roles_of(
                 what = f"column {name} is {source.kinds[name]}, and no date"
                 raise TableError(f"{source.label}: {what}; --dates takes dates, times, and text such as 2024-12-31")
             source.read_as(name, "date")
+    by = _split_by(split, source, target)
+    tells = [name for name in by if source.kinds[name] in ("text", *dates.KINDS) and name not in moments]
     labels = [name for name in source.index if index == "drop" and name not in (*own, *exclude, *features)]
-    used = [name for name in features or source.kinds if name not in {*own, *exclude, *labels}]
+    used = [name for name in features or source.kinds if name not in {*own, *exclude, *labels, *tells}]
     if not used:
         raise TableError(f"{source.label}: no column is left to learn from; the table needs another than the target")
     check_width(source, len(used))
@@ -103,8 +115,19 @@ def roles_of(
     for name, _ in policy.named:
         if name not in (*used, *own):
             raise TableError(f"{source.label}: column {name} is not used; leave it out of --missing")
-    roles = Roles(used, target, weights, loss, policy, frozenset(codes), frozenset(moments), unseen)
+    roles = Roles(used, target, weights, loss, policy, frozenset(codes), frozenset(moments), unseen, by)
     return roles, [*_left_out(source, labels), *_zeros(source, roles)]
+
+
+def _split_by(split: str | None, source: Source, target: str | None) -> tuple[str, ...]:
+    column = column_of(split, source)
+    if column is None:
+        return ()
+    if column not in source.kinds:
+        raise TableError(unknown(column, source, " (split)"))
+    if column == target:
+        raise TableError(f"{source.label}: column {column} is the target, and cannot say which rows test; give another one")
+    return (column,)
 
 
 def _left_out(source: Source, labels: list[str]) -> list[str]:

@@ -12,7 +12,6 @@ from gdcore.rows.arrow import TableError
 from gdcore.rows.checks import all_missing
 from gdcore.rows.columns import Column, Encoding, Target
 from gdcore.rows.fills import Fill, fill
-from gdcore.rows.heldout import held_out
 from gdcore.rows.missing import NUMBERS
 from gdcore.rows.sources import Source
 from gdcore.rows.survey import Survey, with_policy
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from gdcore._types import Array
     from gdcore.rows.roles import Roles
+    from gdcore.rows.split import Split
 
 
 class Settling:
@@ -31,8 +31,8 @@ class Settling:
     ----------
     source : Source
     roles : Roles
-    test_size, seed : float, int
-        Which rows are held out, and so do not tell what stands for a missing value.
+    split : Split or None
+        Which rows test, and so do not tell what stands for a missing value.
     kept : bool
         Whether a pass over all columns is not in vain, since they need not be decoded again.
     progress : callable or None
@@ -40,9 +40,9 @@ class Settling:
     """
 
     def __init__(
-        self, source: Source, roles: Roles, test_size: float, seed: int, kept: bool, progress: Callable[[int], Any] | None
+        self, source: Source, roles: Roles, split: Split | None, kept: bool, progress: Callable[[int], Any] | None
     ) -> None:
-        self.source, self.roles, self.test_size, self.seed, self.progress = source, roles, test_size, seed, progress
+        self.source, self.roles, self.split, self.progress = source, roles, split, progress
         self.notes: list[str] = []
         kinds, policy = source.kinds, roles.policy
         self.dates = [name for name in roles.used if kinds[name] in dates.KINDS]
@@ -74,8 +74,8 @@ class Settling:
             return
         start = 0
         self._begin()
-        wanted = [*self.counted, *self.spans, *(column.name for column in self.pending), *self.drop, *([goal] if goal else [])]
-        for batch in self.source.batches([*self.roles.used, *self.roles.own] if kept else [*dict.fromkeys(wanted)]):
+        wanted = [*self.counted, *self.spans, *self._for_fills(), *self.drop, *([goal] if goal else [])]
+        for batch in self.source.batches(self.roles.read if kept else [*dict.fromkeys(wanted)]):
             self.survey.add(batch)
             for name, span in self.spans.items():
                 span.add(batch.column(name))
@@ -84,6 +84,12 @@ class Settling:
             if not kept and not self.spans and not self.pending and self.survey.enough:
                 break
         self._end()
+
+    def _for_fills(self) -> list[str]:
+        """The columns that `_fill` looks at."""
+        if not self.pending:
+            return []
+        return [*(column.name for column in self.pending), *self.drop, *(self.split.columns if self.split else ())]
 
     def _begin(self) -> None:
         for column in self.pending:
@@ -140,7 +146,7 @@ class Settling:
         while self.pending:
             self._begin()
             start = 0
-            for batch in self.source.batches([*dict.fromkeys([*(column.name for column in self.pending), *self.drop])]):
+            for batch in self.source.batches([*dict.fromkeys(self._for_fills())]):
                 self._fill(batch, start)
                 start += batch.num_rows
             self._end()
@@ -159,8 +165,8 @@ class Settling:
     def _trains(self, batch: Any, start: int) -> Array:
         """Which rows train: they are not held out, nor left out for a missing value."""
         trains = np.ones(batch.num_rows, bool)
-        if self.test_size:
-            trains &= ~held_out(start, batch.num_rows, self.test_size, self.seed)
+        if self.split is not None:
+            trains &= ~self.split.tests(start, batch)
         for name in self.drop:
             trains &= ~batch.column(name).is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
         return trains

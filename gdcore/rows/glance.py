@@ -1,4 +1,4 @@
-"""Which rows do not train, and what is noted of rows while they go by."""
+"""What is noted of rows while they go by."""
 
 from __future__ import annotations
 
@@ -7,27 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gdcore.rows.moments import Moments
+from gdcore.rows.split import uniform
 from gdcore.rows.tables import Piece
 
 if TYPE_CHECKING:
-    from gdcore._types import Array, Floats
-
-
-def uniform(start: int, count: int, seed: int) -> Floats:
-    """A number in [0, 1) for each row from ``start`` on, by its place alone (SplitMix64: Steele, Lea and Flood 2014)."""
-    with np.errstate(over="ignore"):
-        z = np.arange(start + 1, start + count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        z += np.uint64((seed + 1) * 0xD1B54A32D192ED03 & 0xFFFFFFFFFFFFFFFF)
-        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-            z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
-        z ^= z >> np.uint64(31)
-    numbers: Floats = (z >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    return numbers
-
-
-def held_out(start: int, count: int, share: float, seed: int) -> Array:
-    """Which rows from ``start`` on are held out: each by its number in the table, however it is read."""
-    return uniform(start, count, seed) < share
+    from gdcore._types import Array
 
 
 class Glance:
