@@ -133,6 +133,21 @@ def test_blanks_that_are_not_told(said, tmp_path):
     assert list(open_source("t.txt").kinds) == ["full name"]
 
 
+def test_one_blank_between_is_told_where_the_target_is_not_found(said, tmp_path):
+    (tmp_path / "t.txt").write_text(PLAIN.replace(",", " "))
+    what = "gdcore: t.txt has the column 'x k y' only (target); if blanks are between the values, say --delimiter blanks\n"
+    assert said("train", "t.txt", "--target", "y") == what
+
+
+@pytest.mark.parametrize("command", ["train", "inspect", "predict"])
+def test_help_has_groups(capsys, command):
+    with pytest.raises(SystemExit):
+        parser.main([command, "--help"])
+    found = capsys.readouterr().out
+    groups = ["the table:", "missing values", "how CSV files are written:", "what is written:"]
+    assert [found.index(f"\n{group}") for group in groups] == sorted(found.index(f"\n{group}") for group in groups)
+
+
 @pytest.mark.parametrize("size", [1, 5, 1000])
 def test_lines_come_in_any_portions(size, monkeypatch):
     text = b"# a\n1   2\n#\n\n 3\t4 \n5 6"

@@ -195,22 +195,35 @@ def _names(text: str) -> list[str]:
 # The options ----------------------------------------------------------------------------------------------------------------
 
 
-def _table_options(command: argparse.ArgumentParser, data: str) -> Any:
-    """Those of all commands that read tables."""
+def _table_options(command: argparse.ArgumentParser, data: str, missing: str | None = None, unseen: str | None = None) -> Any:
+    """Those of all commands that read tables; of ``--missing`` and ``--unseen`` the defaults, where the command has them."""
     command.add_argument("data", nargs="+", metavar="DATA", help=data)
-    file = command.add_argument_group("how CSV files are written")
-    file.add_argument(
+    table = command.add_argument_group("the table").add_argument
+    add = command.add_argument_group("missing values, new categories" if unseen else "missing values").add_argument
+    if missing is not None:
+        add(
+            "--missing", action=_Joined, metavar="P,…",
+            help="a missing value: error, or drop its row; of numbers mean, median or indicator (mean, and a column of 0 and 1 "
+            f"beside it); of text category; COLUMN=P for one column, as in mean,age=median (default: {missing})",
+        )  # fmt: skip
+    add("--na", type=_names, default=[], metavar="A,B,…", help="what stands for a missing value too: '?,-999'")
+    add("--na-keep", type=_names, default=[], metavar="A,B,…", help="what does not, though CSV has it so: NA")
+    if unseen is not None:
+        add(
+            "--unseen", choices=("base", "empty", "error"),
+            help=f"a category that training had not: as the commonest, no prediction, or an error (default: {unseen})",
+        )  # fmt: skip
+    add = command.add_argument_group("how CSV files are written").add_argument
+    add(
         "--delimiter", type=_delimiter, metavar="C",
         help="between values (default: a comma); or tab; or blanks: any number of them, recognised where nothing else fits",
     )  # fmt: skip
-    file.add_argument(
+    add(
         "--decimal", type=_character, metavar="C",
         help="the decimal point (default .); where it is said, the other one of . and , may stand between thousands",
     )  # fmt: skip
-    file.add_argument("--comment", metavar="TEXT", help="what lines begin with that are none of the table, as '#'")
-    file.add_argument("--na", type=_names, default=[], metavar="A,B,…", help="what stands for a missing value too: '?,-999'")
-    file.add_argument("--na-keep", type=_names, default=[], metavar="A,B,…", help="what does not, though CSV has it so: NA")
-    return command.add_argument_group("the table").add_argument
+    add("--comment", metavar="TEXT", help="what lines begin with that are none of the table, as '#'")
+    return table
 
 
 def _codes_option(add: Any) -> None:
@@ -230,35 +243,18 @@ def _index_option(add: Any) -> None:
     )  # fmt: skip
 
 
-def _missing_option(add: Any, default: str) -> None:
-    add(
-        "--missing", action=_Joined, metavar="P,…",
-        help="a missing value: error, or drop its row; of numbers mean, median or indicator (mean, and a column of 0 and 1 "
-        f"beside it); of text category; COLUMN=P for one column, as in mean,age=median (default: {default})",
-    )  # fmt: skip
-
-
-def _unseen_option(add: Any, default: str) -> None:
-    add(
-        "--unseen", choices=("base", "empty", "error"),
-        help=f"a category that training had not: as the commonest, no prediction, or an error (default: {default})",
-    )  # fmt: skip
-
-
 _TABLE = "CSV, Parquet, Feather or .npy files, or a folder of them, as one table"
 
 
 def _train(train: argparse.ArgumentParser) -> None:
     train.usage = "gdcore train DATA [DATA ...] --target NAME [options]"
-    add = _table_options(train, _TABLE)
+    add = _table_options(train, _TABLE, missing="error", unseen="base; the model keeps it")
     add("--target", required=True, metavar="NAME", help="the column to predict")
     add("--features", type=_names, metavar="A,B,…", help="the columns to predict it from (default: all others)")
     add("--exclude", type=_names, default=[], metavar="A,B,…", help="columns to leave out")
     add("--weights", metavar="COLUMN", help="the column of the rows' weights")
     _codes_option(add)
     _index_option(add)
-    _missing_option(add, "error")
-    _unseen_option(add, "base; the model keeps it")
     add("--cache", metavar="FOLDER", help="keep decoded columns there meanwhile: for large CSV files that are read many times")
 
     add = train.add_argument_group("what tests it").add_argument
@@ -314,9 +310,8 @@ def _train(train: argparse.ArgumentParser) -> None:
 def _predict(predict: argparse.ArgumentParser) -> None:
     predict.usage = "gdcore predict MODEL DATA [DATA ...] --out FILE [options]"
     predict.add_argument("model", metavar="MODEL", help="a model file")
-    add = _table_options(predict, _TABLE)
+    add = _table_options(predict, _TABLE, unseen="as the model keeps it, base")
     add("--exclude", type=_names, default=[], metavar="A,B,…", help="columns that the model does not know")
-    _unseen_option(add, "as the model keeps it, base")
     add = predict.add_argument_group("what is written").add_argument
     add(
         "--out", required=True, metavar="FILE",
@@ -329,13 +324,12 @@ def _predict(predict: argparse.ArgumentParser) -> None:
 
 def _inspect(inspect: argparse.ArgumentParser) -> None:
     inspect.usage = "gdcore inspect DATA|MODEL [DATA ...] [options]"
-    add = _table_options(inspect, f"{_TABLE}; or one model file")
+    add = _table_options(inspect, f"{_TABLE}; or one model file", missing="drop")
     add("--target", metavar="NAME", help="the column to predict: no feature, then")
     add("--features", type=_names, metavar="A,B,…", help="the columns to look at (default: all)")
     add("--exclude", type=_names, default=[], metavar="A,B,…", help="columns to leave out")
     _codes_option(add)
     _index_option(add)
-    _missing_option(add, "drop")
     add = inspect.add_argument_group("the spectrum").add_argument
     add("--loss", metavar="NAME", help="whose spectrum (default mse)")
     add("--l2", type=_SIZE, default=0.0, metavar="P", help="with this penalty")

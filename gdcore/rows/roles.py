@@ -179,4 +179,6 @@ def unknown(name: str, source: Source, role: str = "") -> str:
     near = difflib.get_close_matches(name, source.kinds, 1, 0.5)
     near += [other for other in source.kinds if other.lower() == name.lower()]
     some = ", ".join(list(source.kinds)[:12]) + (", …" if len(source.kinds) > 12 else "")
+    if len(source.kinds) == 1 and name in some.split():
+        return f"{source.label} has the column {some!r} only{role}; if blanks are between the values, say --delimiter blanks"
     return f"{source.label} has no column {name}{role}; " + (f"did you mean {near[0]}?" if near else f"there are {some}")
