@@ -203,7 +203,7 @@ def _table_options(command: argparse.ArgumentParser, data: str, missing: str | N
     if missing is not None:
         add(
             "--missing", action=_Joined, metavar="P,…",
-            help="a missing value: error, or drop its row; of numbers mean, median or indicator (mean, and a column of 0 and 1 "
+            help="a missing value: error, or drop its row; of numbers mean, median or indicator (mean and a column of 0 and 1 "
             f"beside it); of text category; COLUMN=P for one column, as in mean,age=median (default: {missing})",
         )  # fmt: skip
     add("--na", type=_names, default=[], metavar="A,B,…", help="what stands for a missing value too: '?,-999'")
