@@ -94,6 +94,13 @@ def test_a_comment_that_is_not_told(said, tmp_path):
             gdcore.open_table("t.csv", "y", comment=comment)
 
 
+def test_a_title_above_the_names(said, tmp_path, plain):
+    (tmp_path / "t.csv").write_text("Report of sales\n\n" + PLAIN)
+    what = "gdcore: t.csv, line 3: 3 values, and the header has 1 name: 'x,k,y'; if 'Report of sales' is a title, --comment "
+    assert said("train", "t.csv", "--target", "y") == f"{what}'Report of sales' skips its line\n"
+    np.testing.assert_array_equal(read(tmp_path / "t.csv", comment="Report of sales"), plain)
+
+
 BLANKS = {
     "several": PLAIN.replace(",", "   "),
     "several, and at both ends": "".join(f"  {line.replace(',', '    ')}   \n" for line in LINES),

@@ -302,7 +302,7 @@ class Csv(File):
     def _find(self, names: list[str], kinds: dict[str, str]) -> None:
         """Raises TableError with the first line in which something is wrong, or returns where there is none."""
         where: dict[str, int] = {}
-        header, width = True, 0
+        header, width, first = True, 0, ""
         for line, record in self._records():
             if not record:
                 continue
@@ -313,16 +313,18 @@ class Csv(File):
                 raise TableError(f"{self.label}, line {line}: a NUL byte, which text does not have: the file is damaged")
             if header:
                 where = {name: j for j, name in enumerate(self._columns) if name is not None}
-                width = len(record)
+                width, first = len(record), record[0]
                 header = False
                 continue
             if not text.strip() and width > 1:
                 raise TableError(f"{self.label}, line {line}: nothing but blanks; take the line out")
             if len(record) != width:
-                many = f"{len(record)} value{'s' * (len(record) != 1)}, and the header has {width} names"
+                many = f"{len(record)} value{'s' * (len(record) != 1)}, and the header has {width} name{'s' * (width != 1)}"
                 advice = "add what is missing" if len(record) < width else "put values with a delimiter in quotation marks"
                 if text.lstrip()[:1] in csvhead.COMMENTS:
                     advice = f"--comment '{text.lstrip()[0]}' skips lines that begin so"
+                elif width == 1:
+                    advice = f"if {first!r} is a title, --comment {first!r} skips its line"
                 raise TableError(f"{self.label}, line {line}: {many}: {shortened(text)!r}; {advice}")
             for name in names:
                 if kinds.get(name) in _TYPES and not self._reads(record[where[name]], kinds[name]):
