@@ -290,8 +290,8 @@ class Training(Problem):
 
     @property
     def stop_above(self) -> float:
-        """The loss that ends the epochs: the ceiling, or where a divergence shall be watched the end of the numbers."""
-        return float(np.finfo(self.X.dtype).max) if self.options.on_divergence == "keep" else self.ceiling
+        """The loss that ends the epochs: the ceiling; where a divergence is watched, what no sum over the rows holds."""
+        return float(np.finfo(self.X.dtype).max) / self.n if self.options.on_divergence == "keep" else self.ceiling
 
     # The loop ------------------------------------------------------------------------------------------------------------
 
