@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from gdcore import losses
 from gdcore.models.linear import Linear
 from gdcore.rows import arrays
+from gdcore.run import History, Run
 from gdcore.training.loop import Training
 from gdcore.training.options import Options
 from gdcore.training.problem import check_model
-from gdcore.training.run import History, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gdcore.models.mlp import MLP
     from gdcore.optimizers import Optimizer
     from gdcore.rows.tables import Table
-    from gdcore.training.run import Checkpoint, Epoch, Path
+    from gdcore.run import Checkpoint, Epoch, Path
 
 
 def fit(

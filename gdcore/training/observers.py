@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from gdcore._types import Array
     from gdcore.training.loop import Training
-    from gdcore.training.run import Epoch
+    from gdcore.run import Epoch
 
 _ROWS = 5  # that a trace shows
 
