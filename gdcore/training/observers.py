@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gdcore._types import Array
-    from gdcore.training.loop import Training
     from gdcore.run import Epoch
+    from gdcore.training.loop import Training
 
 _ROWS = 5  # that a trace shows
 
