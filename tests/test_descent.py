@@ -117,6 +117,16 @@ def test_a_run_of_no_epochs_and_a_loss_that_is_flat_are_drawn(ax):
     plots.path(nothing, np.zeros((4, 2)), np.ones(4), ax=Figure().subplots())
 
 
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+def test_an_exact_fit_is_drawn_in_any_unit(ax, scale):
+    exact = scale * (2 * X[:, 0] + 1)
+    run = fit(X, exact, keep_weights=True)
+    assert run.loss < 1e-25 * scale**2
+    plots.path(run, X, exact, ax=ax)
+    with pytest.raises(ValueError, match="the run ends at the loss"):
+        plots.path(run, X, 1.001 * exact, ax=Figure().subplots())
+
+
 def test_what_no_path_can_be_drawn_of(ax):
     kept = {"lr": 0.1, "epochs": 2, "keep_weights": True}
     with pytest.raises(ValueError, match=r"the run has not kept its weights: fit\(\.\.\., keep_weights=True\) keeps them"):

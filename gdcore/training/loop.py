@@ -724,7 +724,7 @@ class Training(Problem):
         if self.table and (card := self.X.card()) is not None:
             model.columns, model.card = list(self.X.names), card
         self._free()
-        models = None if self.recorder is None else self.recorder.up_to(self.done)
+        models = None if self.recorder is None else self.recorder.up_to(self.done, self.current_model())
         return Run(model, history, status, self.method, *told, self._resume, self._facts(weights, bias), models)
 
     def _facts(self, weights: Array, bias: Array | None) -> dict[str, Callable[[], Any]]:
