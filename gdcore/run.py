@@ -8,7 +8,34 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gdcore.arguments import number
+from gdcore.checks import number
+from gdcore.notices import (  # their path of old
+    CheckpointWarning as CheckpointWarning,
+)
+from gdcore.notices import (
+    ConditionWarning as ConditionWarning,
+)
+from gdcore.notices import (
+    ConvergenceWarning as ConvergenceWarning,
+)
+from gdcore.notices import (
+    DivergenceWarning as DivergenceWarning,
+)
+from gdcore.notices import (
+    LabelWarning as LabelWarning,
+)
+from gdcore.notices import (
+    LearningRateWarning as LearningRateWarning,
+)
+from gdcore.notices import (
+    PrecisionWarning as PrecisionWarning,
+)
+from gdcore.notices import (
+    ScaleWarning as ScaleWarning,
+)
+from gdcore.notices import (
+    SeparationWarning as SeparationWarning,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,7 +43,6 @@ if TYPE_CHECKING:
     from gdcore._types import Array, Floats
 
     Path = str | os.PathLike[str]
-
 
 MOST_EPOCHS = 1 << 53
 """Of a run since its first start: their numbers are whole ones in float64 up to there."""
@@ -118,42 +144,6 @@ class Checkpoint:
         return f"Checkpoint({self.path!r}, seconds={self.seconds!r})"
 
 
-class LearningRateWarning(UserWarning):
-    """The learning rate is past its limit: gradient descent will diverge."""
-
-
-class DivergenceWarning(UserWarning):
-    """The run has ended above the loss of the all-zero model: worse than no training."""
-
-
-class ConditionWarning(UserWarning):
-    """The columns of X are dependent, or so nearly that the weights cannot be told apart."""
-
-
-class ScaleWarning(UserWarning):
-    """Columns of X, or Y, are of sizes that gradient descent without a metric learns badly from."""
-
-
-class ConvergenceWarning(UserWarning):
-    """The epochs ended, or no step lowered the loss any more, before the loss was proved to be within tol of the best one."""
-
-
-class SeparationWarning(UserWarning):
-    """The classes are separated, so that there are no best weights: larger ones are always better."""
-
-
-class PrecisionWarning(UserWarning):
-    """An integer is too large for float64 to hold it as it is."""
-
-
-class LabelWarning(UserWarning):
-    """The labels leave out a class: the model has an output for it that no row trains."""
-
-
-class CheckpointWarning(UserWarning):
-    """A checkpoint could not be written, or a run goes on from it on a machine whose bits differ."""
-
-
 class Method(str):
     """How a run went: "stream", "gram" or "exact", and why.
 
@@ -239,10 +229,10 @@ class Run:
 
     @functools.cached_property
     def gap(self) -> float | None:
-        """A proved bound on loss − best loss (`gdcore.gap` says how); None where nothing is proved.
+        """A proved bound on loss − best loss (`gdcore.facts.gap` says how); None where nothing is proved.
 
         Found when first asked for, from the data that the run was given, at the cost of one to three passes; ValueError where
-        they have changed meanwhile, as far as `gdcore.fingerprints.marks` notices it.
+        they have changed meanwhile, as far as `gdcore.store.fingerprints.marks` notices it.
         """
         value: float | None = self._facts["gap"]()
         return value
@@ -286,7 +276,7 @@ class Run:
 
     def plot(self, ax: Any = None) -> Any:
         """Loss curves, training and validation: see `gdcore.plots.losses`. Returns the matplotlib Axes."""
-        from gdcore import plots
+        from gdcore.report import plots
 
         return plots.losses(self.history, ax=ax)
 
