@@ -225,13 +225,13 @@ class Encoding:
         """From `card`; ValueError where it is no such thing."""
         ENCODING(card, "its encoding")
         try:
-            Policy.of(card["missing"])
+            policy = Policy.of(card["missing"])
         except ValueError as error:
             raise ValueError(f"its encoding: {error}") from None
         target = card["target"]
         return cls(
-            [_column(column) for column in card["columns"]],
-            None if target is None else Target(_column(target["column"]), tuple(target["labels"])),
+            [_column(column, policy) for column in card["columns"]],
+            None if target is None else Target(_column(target["column"], policy), tuple(target["labels"])),
             card["weights"], card["missing"], list(card["others"]), card.get("unseen", "base"),
             Marks(**{name: tuple(marks) for name, marks in card.get("marks", {}).items()}),
         )  # fmt: skip
@@ -239,8 +239,9 @@ class Encoding:
 
 _COLUMN = schema.record({
     "name": schema.text, "kind": schema.one_of("number", "integer", "boolean", "category", *dates.KINDS),
-    "values": schema.listed(schema.text), "base": schema.optional(schema.text), "fill": schema.optional(schema.number),
+    "values": schema.listed(schema.text), "base": schema.optional(schema.text),
 }, {
+    "fill": schema.optional(schema.number), "mean": schema.optional(schema.number),
     "missing": schema.one_of(*POLICIES), "indicator": schema.flag, "gap": schema.optional(schema.text),
     "part": schema.optional(schema.one_of(*(part for parts in dates.PARTS.values() for part in parts))),
     "writing": schema.optional(schema.record({"decimal": schema.one_of(".", ","), "unit": schema.text})),
@@ -261,7 +262,11 @@ def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in pairs}
 
 
-def _column(card: dict[str, Any]) -> Column:
+def _column(card: dict[str, Any], policy: Policy) -> Column:
+    card = dict(card)
+    if "mean" in card:  # as version 0.1.0 has it, where means alone were filled in, and one policy was for all columns
+        card["fill"] = card.pop("mean")
+        card.setdefault("missing", policy.of_column(card["name"], text=card["kind"] == "category"))
     writing = card.get("writing")
     column = Column(**card | {"values": tuple(card["values"]), "writing": writing and Writing(**writing)})
     if column.part not in dates.PARTS.get(column.kind, (None,)):

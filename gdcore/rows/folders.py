@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import urllib.parse
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gdcore.rows.arrow import TableError
 
@@ -39,7 +40,14 @@ def files_of(paths: Path | Iterable[Path]) -> list[str]:
 
 def find(paths: Path | Iterable[Path]) -> tuple[list[Found], list[str]]:
     """The files, and what is to be told of folders."""
-    given = [os.fspath(paths)] if isinstance(paths, (str, os.PathLike)) else [os.fspath(path) for path in paths]
+    given = _given(paths)
+    if given is None:
+        kind = type(paths)
+        package = "" if kind.__module__ == "builtins" else f"{kind.__module__.split('.')[0]}."
+        raise TypeError(
+            f"paths must be the path of a file, or several, found {package}{kind.__name__}; a table in memory is trained with "
+            "as it is: gdcore.fit(frame[columns], frame[target])"
+        )
     found: list[Found] = []
     remarks: list[str] = []
     for path in given:
@@ -49,6 +57,18 @@ def find(paths: Path | Iterable[Path]) -> tuple[list[Found], list[str]]:
         else:
             found.append(Found(path, os.path.basename(path), {}))
     return found, remarks
+
+
+def _given(paths: Any) -> list[str] | None:
+    """The paths; None where they are none, as of a table in memory, of which a loop may take the names for paths."""
+    if isinstance(paths, (str, os.PathLike)):
+        return [os.fspath(paths)]
+    if isinstance(paths, Mapping) or len(getattr(paths, "shape", ())) > 1:
+        return None
+    try:
+        return [os.fspath(path) for path in paths]
+    except TypeError:
+        return None
 
 
 def _folder(path: str) -> tuple[list[Found], list[str]]:
