@@ -245,14 +245,14 @@ def test_classes_are_called_by_their_labels():
 
 def test_of_many_classes_the_mean_is_shown():
     many = scores.ClassScores("softmax", 9, 1.0, f1={str(c): c / 10 for c in range(7)})
-    assert many.titles()["F1, mean of 7"] == "F1"
+    assert many.titles()["F1"] == "F1, mean of 7"
     assert "F1 of 3" not in many.titles()
     assert many.named()["F1"] == pytest.approx(0.3)
 
 
 def test_no_number_is_shown_twice():
-    assert list(scores.NumberScores("mae", 1, 2.0).titles()) == ["RMSE", "MAE", "R²"]
-    assert list(scores.NumberScores("quantile", 1, 2.0).titles()) == ["pinball loss", "RMSE", "MAE", "coverage"]
+    assert list(scores.NumberScores("mae", 1, 2.0).titles().values()) == ["RMSE", "MAE", "R²"]
+    assert list(scores.NumberScores("quantile", 1, 2.0).titles().values()) == ["pinball loss", "RMSE", "MAE", "coverage"]
 
 
 def test_the_spread_over_folds():
@@ -264,3 +264,10 @@ def test_the_spread_over_folds():
     assert found["R²"].values == (0.5, None, 0.75)
     assert found["R²"].mean == pytest.approx(0.625)
     assert (found["MAE"].mean, found["MAE"].error, found["MAE"].baseline) == (None, None, None)
+
+
+def test_labels_that_begin_alike_are_told_apart():
+    long = [f"{'a' * 60}{c}" for c in "xy"]
+    found = scores.ClassScores("logistic", 9, 1.0, f1=dict.fromkeys(long, 0.5))
+    assert sum("F1 of aaaa" in line for line in found.lines()) == 2
+    assert max(map(len, found.lines())) < 80
