@@ -206,6 +206,12 @@ def test_several_targets_are_means_of_theirs():
     assert found.baseline.scores.r2 == pytest.approx(0, abs=1e-12)
 
 
+def test_a_target_at_the_quantile_is_covered():
+    model = gdcore.Linear([1.0], 0.0)
+    model.loss = losses.quantile(0.5)
+    assert scores.score(model, [[1.0], [2.0], [3.0], [4.0]], [1.0, 2.0, 3.5, 4.5]).coverage == 0.5
+
+
 def test_float32_rows_score_as_float64_ones_do():
     X, y, s, model = rows("huber", True)
     model.loss = losses.huber(2.5)

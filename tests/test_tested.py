@@ -11,6 +11,7 @@ import gdcore
 from gdcore import losses, scores
 from gdcore.cli import parser
 from gdcore.models.scaling import Scaling
+from gdcore.plain import number
 from gdcore.rows.split import Fold, Order, held_out
 
 for module in ("pyarrow", "safetensors"):
@@ -392,6 +393,25 @@ def test_predict_tells_the_scores_where_the_target_is_there(folder, gd, target, 
     for line in str(wanted).splitlines():
         assert line in out
     assert len(pd.read_csv("p.csv")) == 90
+
+
+def test_rows_are_scored_by_their_weights_where_these_are_there(folder, gd):
+    assert (
+        gd("train", "homes.csv", "--target", "price", "--exclude", "cheap,day,part", "--weights", "weight", "--quiet")[0] == 0
+    )
+    new, model = frame(90, seed=2), gdcore.load("homes.safetensors")
+    X = np.column_stack([new.area, new.rooms, new.town == "Bonn", new.town == "Kiel"]).astype(float)
+    errors = abs(new.price - model.predict(X)).to_numpy()
+    new["weight"] = new.weight.astype(float)
+    new.loc[3, "weight"], new.loc[4, "weight"] = -2.0, np.nan
+    new.to_csv("new.csv", index=False)
+    out = gd("predict", "homes.safetensors", "new.csv", "--out", "p.csv")[1]
+    assert "scores of the 88 rows" in out
+    good = np.delete(np.arange(90), [3, 4])
+    assert f"  {number(np.average(errors[good], weights=new.weight[good]))}  " in re.search("MAE.*", out).group()
+    new.drop(columns="weight").to_csv("new.csv", index=False)
+    out = gd("predict", "homes.safetensors", "new.csv", "--out", "p.csv")[1]
+    assert f"  {number(errors.mean())}  " in re.search("MAE.*", out).group()
 
 
 def known_encoding(model):
