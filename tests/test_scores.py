@@ -272,6 +272,11 @@ def test_the_spread_over_folds():
     assert (found["MAE"].mean, found["MAE"].error, found["MAE"].baseline) == (None, None, None)
 
 
+def test_rounding_is_not_shown():
+    same = scores.NumberScores("mse", 9, 1e-16, rmse=1e-8, mae=1234567.8, r2=8.9e-16)
+    assert [line.split()[-1] for line in same.lines()[2:]] == ["1e-16", "1e-08", "1,234,568", "0"]
+
+
 def test_labels_that_begin_alike_are_told_apart():
     long = [f"{'a' * 60}{c}" for c in "xy"]
     found = scores.ClassScores("logistic", 9, 1.0, f1=dict.fromkeys(long, 0.5))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _TITLES = {
     "mse": "MSE", "mae": "", "huber": "Huber loss", "quantile": "pinball loss", "logistic": "log loss", "softmax": "log loss",
 }  # fmt: skip
+_SIZES = ("loss", "RMSE", "MAE")
 _WIDEST = 40  # characters of a title
 SHOWN = 6
 """Classes whose F1 is shown, each; of more, their mean."""
@@ -162,7 +163,7 @@ def table(columns: Mapping[str, Scores | None]) -> list[str]:
     counts = "".join(f"  {0 if scores is None else scores.rows:12,}" for scores in columns.values())
     lines.append(f"  {'rows':{width}}{counts}")
     for name, title in titles.items():
-        lines.append(f"  {title:{width}}" + "".join(f"  {number(cells.get(name)):>12}" for cells in named))
+        lines.append(f"  {title:{width}}" + "".join(f"  {_cell(name, cells.get(name)):>12}" for cells in named))
     return lines
 
 
@@ -216,8 +217,13 @@ def spread_table(tests: Sequence[Scores]) -> list[str]:
     lines = [f"  {'':{width}}" + "".join(f"  {head:>14}" for head in ("mean", "standard error", "baseline"))]
     for name, title in titles.items():
         cells = found[name].mean, found[name].error, found[name].baseline
-        lines.append(f"  {title:{width}}" + "".join(f"  {number(cell):>14}" for cell in cells))
+        lines.append(f"  {title:{width}}" + "".join(f"  {_cell(name, cell):>14}" for cell in cells))
     return lines
+
+
+def _cell(name: str, value: float | None) -> str:
+    """Shares in six decimals; what has the target's unit in six digits."""
+    return number(value if value is None or name in _SIZES else round(value, 6))
 
 
 def _short(title: str) -> str:
