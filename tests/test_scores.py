@@ -128,6 +128,20 @@ def test_baselines_are_the_best_constants(loss, weighted):
     assert found.baseline.what.startswith(f"always {said}")
 
 
+@pytest.mark.parametrize("loss", ALL, ids=lambda loss: loss.name)
+def test_the_constant_may_be_that_of_rows_that_trained(loss):
+    X, y, _, model = rows(loss, False)
+    model.loss = loss
+    found = scores.score(model, X[400:], y[400:], train=y[:400])
+    wanted = scores.summed(cut(X[400:], y[400:], None), model, loss).with_baseline(
+        scores.summed(cut(X[:400], y[:400], None), model, loss)
+    )
+    assert found.baseline.what == wanted.baseline.what
+    assert found.baseline.scores.named() == wanted.baseline.scores.named()
+    with pytest.raises(ValueError, match=r"train must be targets, \(n,\) or \(n, 1\), found shape \(200, 2\)"):
+        scores.score(model, X, y, train=y[:400].reshape(200, 2))
+
+
 def test_a_quantile_is_the_best_constant_for_its_loss():
     rng = np.random.default_rng(0)
     y = np.round(rng.exponential(size=101), 2)
