@@ -331,6 +331,24 @@ def test_patience_spares_rows_that_decide_and_others_test(folder, told):
     assert found["test"] == pytest.approx(scores.score(run.model, table.held_out).named(), rel=1e-9)
 
 
+def test_rows_that_decide_when_to_stop_are_not_drawn_as_a_test(folder, gd, monkeypatch):
+    pytest.importorskip("matplotlib")
+    from gdcore.report import page
+
+    seen = []
+    monkeypatch.setattr(page, "save_plot", lambda report, path: seen.append(report))
+    given = ("train", "homes.csv", "--target", "price", "--exclude", OTHERS["price"], "--model", "mlp:4", "--epochs", "5")
+    for more in ([], ["--patience", "9"]):
+        assert gd(*given, "--plot", "t.png", *more)[0] == 0
+    assert np.isfinite(seen[0].history.validation_loss).all()
+    assert np.isnan(seen[1].history.validation_loss).all()
+    assert len(seen[1].history.loss) == 5
+    frame(70, seed=1).to_csv("new.csv", index=False)
+    assert gd(*given, "--plot", "t.png", "--test", "new.csv")[0] == 0
+    assert (len(seen[2].targets), seen[2].held_out) == (70, True)  # rows of the other file are drawn
+    np.testing.assert_allclose(seen[2].targets, frame(70, seed=1).price, rtol=1e-12)
+
+
 @pytest.mark.parametrize("given", [["--optimizer", "adam"], ["--batch-size", "20"], ["--lr", "1e-5"]], ids=" ".join)
 def test_patience_of_other_fits(folder, gd, given):
     status, out, _ = gd(
