@@ -64,6 +64,14 @@ def test_the_last_by_a_number(path):
     assert "year" in open_with(path, split="time:year", features=None, exclude=["town", "part", "day", "new"]).names
 
 
+def test_most_rows_of_one_year_train(path):
+    """Where the share begins within the first year, all of that trains."""
+    table = frame()
+    table["year"] = np.where(np.arange(N) < 0.9 * N, 2000, 2001)
+    table.to_csv(path, index=False)
+    same(open_with(path, split="time:year"), np.arange(N) >= 0.9 * N)
+
+
 def test_the_last_rows_as_they_stand(path):
     same(open_with(path, split="time", test_size=0.25), np.arange(N) >= 225)
 

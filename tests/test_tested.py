@@ -11,6 +11,7 @@ import gdcore
 from gdcore import losses, scores
 from gdcore.cli import parser
 from gdcore.models.scaling import Scaling
+from gdcore.plain import number
 from gdcore.rows.split import Fold, Order, held_out
 
 for module in ("pyarrow", "safetensors"):
@@ -330,6 +331,24 @@ def test_patience_spares_rows_that_decide_and_others_test(folder, told):
     assert found["test"] == pytest.approx(scores.score(run.model, table.held_out).named(), rel=1e-9)
 
 
+def test_rows_that_decide_when_to_stop_are_not_drawn_as_a_test(folder, gd, monkeypatch):
+    pytest.importorskip("matplotlib")
+    from gdcore.report import page
+
+    seen = []
+    monkeypatch.setattr(page, "save_plot", lambda report, path: seen.append(report))
+    given = ("train", "homes.csv", "--target", "price", "--exclude", OTHERS["price"], "--model", "mlp:4", "--epochs", "5")
+    for more in ([], ["--patience", "9"]):
+        assert gd(*given, "--plot", "t.png", *more)[0] == 0
+    assert np.isfinite(seen[0].history.validation_loss).all()
+    assert np.isnan(seen[1].history.validation_loss).all()
+    assert len(seen[1].history.loss) == 5
+    frame(70, seed=1).to_csv("new.csv", index=False)
+    assert gd(*given, "--plot", "t.png", "--test", "new.csv")[0] == 0
+    assert (len(seen[2].targets), seen[2].held_out) == (70, True)  # rows of the other file are drawn
+    np.testing.assert_allclose(seen[2].targets, frame(70, seed=1).price, rtol=1e-12)
+
+
 @pytest.mark.parametrize("given", [["--optimizer", "adam"], ["--batch-size", "20"], ["--lr", "1e-5"]], ids=" ".join)
 def test_patience_of_other_fits(folder, gd, given):
     status, out, _ = gd(
@@ -392,6 +411,25 @@ def test_predict_tells_the_scores_where_the_target_is_there(folder, gd, target, 
     for line in str(wanted).splitlines():
         assert line in out
     assert len(pd.read_csv("p.csv")) == 90
+
+
+def test_rows_are_scored_by_their_weights_where_these_are_there(folder, gd):
+    assert (
+        gd("train", "homes.csv", "--target", "price", "--exclude", "cheap,day,part", "--weights", "weight", "--quiet")[0] == 0
+    )
+    new, model = frame(90, seed=2), gdcore.load("homes.safetensors")
+    X = np.column_stack([new.area, new.rooms, new.town == "Bonn", new.town == "Kiel"]).astype(float)
+    errors = abs(new.price - model.predict(X)).to_numpy()
+    new["weight"] = new.weight.astype(float)
+    new.loc[3, "weight"], new.loc[4, "weight"] = -2.0, np.nan
+    new.to_csv("new.csv", index=False)
+    out = gd("predict", "homes.safetensors", "new.csv", "--out", "p.csv")[1]
+    assert "scores of the 88 rows" in out
+    good = np.delete(np.arange(90), [3, 4])
+    assert f"  {number(np.average(errors[good], weights=new.weight[good]))}  " in re.search("MAE.*", out).group()
+    new.drop(columns="weight").to_csv("new.csv", index=False)
+    out = gd("predict", "homes.safetensors", "new.csv", "--out", "p.csv")[1]
+    assert f"  {number(errors.mean())}  " in re.search("MAE.*", out).group()
 
 
 def known_encoding(model):

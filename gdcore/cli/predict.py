@@ -82,7 +82,7 @@ def _show(scorer: known.Scorer, target: str) -> None:
     rows = "1 row" if found.rows == 1 else f"{found.rows:,} rows"
     without = f", and {scorer.unknown:,} more have none that the model knows" if scorer.unknown else ""
     say(f"scores of the {rows} whose {target} is in the table{without}")
-    for line in str(found).splitlines():
+    for line in found.lines():
         say(line)
 
 

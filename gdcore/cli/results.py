@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from gdcore.facts.spectrum import Spectrum
     from gdcore.rows.filetable import FileTable
     from gdcore.rows.tables import Piece
+    from gdcore.run import History, Run
     from gdcore.scores import Scores
 
 DRAWN = 2000
@@ -58,19 +60,32 @@ class Result(NamedTuple):
     sample: Piece | None = None
     folds: Sequence[Scores] = ()
 
+    @property
+    def run(self) -> Run:
+        return self.fitted.run
+
+    @property
+    def train(self) -> Scores:
+        """Of the rows that trained."""
+        return self.fitted.train
+
+    @property
+    def spectrum(self) -> Spectrum | None:
+        return self.fitted.spectrum
+
 
 # As facts -------------------------------------------------------------------------------------------------------------------
 
 
 def facts(table: FileTable, options: Namespace, result: Result, seconds: float) -> dict[str, Any]:
     """All that is known of the training, as what JSON can hold."""
-    run, s = result.fitted.run, result.fitted.spectrum
+    run, s = result.run, result.spectrum
     told: dict[str, Any] = {
         "data": [os.path.basename(os.path.abspath(path)) for path in options.data], "target": options.target,
         "rows": {"train": table.rows, "test": result.test.rows if result.test else 0, "left out": table.dropped},
         "loss": table.loss.name, "labels": [str(label) for label in table.labels], "status": run.status,
         "epochs": run.epochs, "method": str(run.method), "seconds": round(seconds, 3),
-        "train": result.fitted.train.named(), "test": result.test.named() if result.test else None,
+        "train": result.train.named(), "test": result.test.named() if result.test else None,
         **_beside(result), "columns": dict(columns(table)), "notes": table.notes,
         "settings": {name: getattr(options, name) for name in _SETTINGS},
     }  # fmt: skip
@@ -86,7 +101,7 @@ def facts(table: FileTable, options: Namespace, result: Result, seconds: float) 
 
 def _beside(result: Result) -> dict[str, Any]:
     """What stands beside the scores: the baseline, and of classes what pictures are drawn from."""
-    shown, train = result.test or result.fitted.train, result.fitted.train
+    shown, train = result.test or result.train, result.train
     told: dict[str, Any] = {"test rows": result.tested} if result.test else {}
     if shown.baseline is not None:
         told["baseline"] = {
@@ -189,7 +204,7 @@ def _some(values: tuple[Any, ...]) -> str:
 
 def show(table: FileTable, options: Namespace, result: Result, facts: dict[str, Any], out: str, replaced: list[str]) -> None:
     """Prints what was read, what was trained, how good it is, and where it went."""
-    rows, s, run = facts["rows"], result.fitted.spectrum, result.fitted.run
+    rows, s, run = facts["rows"], result.spectrum, result.run
     dropped = f"; {rows['left out']:,} rows left out because a value is missing" if rows["left out"] else ""
     say(f"{table.source.label}: {_rows(rows, options):,} rows, {len(table.source.kinds):,} columns{dropped}")
     _show_columns(columns(table))
@@ -222,7 +237,7 @@ def _rows(counts: dict[str, int], options: Namespace) -> int:
 
 def _show_scores(result: Result, options: Namespace) -> None:
     """Of the rows that trained and of those that test, beside the best constant; of the folds, their mean."""
-    train, test = result.fitted.train, result.test
+    train, test = result.train, result.test
     base = (test or train).baseline
     columns: dict[str, Scores | None] = {"train": train}
     if test is not None or not result.folds:
@@ -300,7 +315,7 @@ def _spread(s: Spectrum | None) -> Floats | None:
 
 def draw(table: FileTable, options: Namespace, result: Result, facts: dict[str, Any]) -> None:
     """Writes the picture and the page."""
-    tested, run = result.test is not None, result.fitted.run
+    tested, run = result.test is not None, result.run
     rows = result.sample or (table.held_out if tested and table.held_out else table).seen.sample
     assert rows is not None
     model = run.model
@@ -309,11 +324,11 @@ def draw(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
     test = facts["test"] or {}
     linear = isinstance(model, Linear)
     report = page.Report(
-        title=f"{options.target} of {table.source.label}", loss=table.loss.name, history=run.history,
+        title=f"{options.target} of {table.source.label}", loss=table.loss.name, history=_curves(result),
         names=table.names, weights=model.weights if linear else None, bias=model.bias if linear else None,
         targets=rows.Y[:, 0], predictions=shown[:, 0] if shown.shape[1] == 1 else shown,
         labels=[str(label) for label in table.labels] or None, held_out=tested,
-        spectrum=result.fitted.spectrum, lr=_rate(options),
+        spectrum=result.spectrum, lr=_rate(options),
         scores={name: (value, test.get(name)) for name, value in facts["train"].items() if value is not None},
         settings=[(name.replace("_", " "), "default" if v is None else str(v)) for name, v in facts["settings"].items()],
         columns=columns(table), notes=[*table.notes, *map(dependent_line, filter(None, [facts.get("dependent")]))],
@@ -322,6 +337,15 @@ def draw(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
         page.save_plot(report, options.plot)
     if options.report:
         write(options.report, page.page(report).encode())
+
+
+def _curves(result: Result) -> History:
+    """The losses epoch by epoch; without those of rows that decided when to stop, which are no test."""
+    if not result.fitted.validated:
+        return result.run.history
+    history = copy.copy(result.run.history)
+    history.validation_loss = np.full(len(history), np.nan)
+    return history
 
 
 def _rate(options: Namespace) -> float | str:
