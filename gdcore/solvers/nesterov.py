@@ -50,7 +50,7 @@ class Nesterov:
         loss = t.loss_function
         if not state.scalars.any():
             state.memory[0] = _flat(state.weights, state.bias)
-            if loss.curvature is None:
+            if loss.kinked:
                 state.scalars[SMOOTHING] = _spread(t)
         self.moments = self._moments()
         self.scale = self._largest() if self.kind == "diagonal" else 1.0
@@ -109,7 +109,7 @@ class Nesterov:
         new, new_bias = metric.prox(
             w - lr * along, None if b is None or bias_along is None else b - lr * bias_along, lr, t.l1, t.backend
         )
-        if t.loss_function.name == "softmax" and t.l1 == 0:
+        if t.loss_function.targets == "classes" and t.l1 == 0:
             new, new_bias = self._without_common(new, new_bias, w, b)
         if self.accelerate and self._uphill(now, metric, w, b, new, new_bias, x, xb):
             scalars[K] = 0

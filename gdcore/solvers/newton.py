@@ -32,7 +32,8 @@ import numpy as np
 from gdcore.facts import certificate
 from gdcore.facts.curvature import Frame, Local, Part, Step, measured
 from gdcore.facts.metric import Metric
-from gdcore.rows import arrays, sizes
+from gdcore.losses.targets import check_targets
+from gdcore.rows import sizes
 from gdcore.solvers import vertex
 from gdcore.solvers.vertex import joined, near
 from gdcore.training.problem import Values
@@ -99,7 +100,7 @@ class Newton:
         t = self.t
         t.lr = 1.0
         self.loss: Loss = t.loss_function
-        self.kinked = self.loss.curvature is None
+        self.kinked = self.loss.kinked
         k = t.state.weights.shape[1]
         self.outputs = [tuple(range(k))] if self.loss.targets == "classes" else [(c,) for c in range(k)]
         columns = t.moments.of_columns()
@@ -313,7 +314,7 @@ class Newton:
         if self.kinked or part.smoothing > self.loss.parameter * self.loss.flat:
             self._narrow(state, i, local, (step.delta, gain, noise), stuck)
             return
-        if numbers.met[i] <= noise and self.loss.targets == "real":
+        if numbers.met[i] <= noise and self.loss.targets == "real" and self.loss.nonnegative:
             numbers.ended[i], numbers.gap[i] = Numbers.PROVED, numbers.met[i]  # no loss is below 0
             return
         if step.bounded and numbers.damping[i] < _LEAST_DAMPING:
@@ -333,9 +334,14 @@ class Newton:
             return
         if not stuck and not done and not (numbers.met[i] <= enough and self.loss.targets != "real"):
             return
+        if not self.loss.has_conjugate:  # nothing can be proved: what the model has to gain decides
+            if stuck or done:
+                ended = gain <= enough * (self._leeway() if stuck else 1.0)
+                numbers.ended[i] = Numbers.PROVED if ended else Numbers.STUCK
+            return
         weights, bias = self._model(state, i)
         proof = self._prove((weights, bias), part, step.delta, local.hessian)
-        gap = min(proof.objective, math.inf if proof.gap is None else proof.gap)  # no loss is below 0
+        gap = min(proof.ceiling, math.inf if proof.gap is None else proof.gap)
         moving = proof.moves and not proof.separates and gain > _EPS * self.guesses[i]
         if moving and not stuck and (self.t.options.tol is None or gap > enough):
             return  # nothing is left to gain, and yet rows move: classes are about to be separated
@@ -363,11 +369,7 @@ class Newton:
     def _noise(self, local: Local, part: Part) -> float:
         """What of an objective is rounding: of its terms, and of the predictions, which are sums of larger terms."""
         terms = self.frame.terms(part.weights, part.bias)
-        name = self.loss.name
-        steep, bend = min(1.0, abs(local.objective)) if self.loss.targets != "real" else 1.0, 0.0
-        if name in ("mse", "huber"):
-            steep, bend = 2 * math.sqrt(max(local.objective, 0.0)), 2.0
-            steep = min(steep, self.loss.parameter) if name == "huber" else steep
+        steep, bend = self.loss.steepness(local.objective)
         return 8 * _EPS * (abs(local.smoothed) + steep * terms) + bend * (8 * _EPS * terms) ** 2
 
     def _prove(self, point: tuple[Floats, Floats | None], part: Part, delta: Floats, hessian: Floats) -> certificate.Proof:
@@ -545,7 +547,7 @@ class Newton:
 def _shares(piece: Piece, n_threads: int, *, classes: int) -> Floats:
     """Σ s, and for each class, or of each output, Σ s of the rows that have it."""
     s = np.ones(len(piece.Y)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
-    arrays.labels(piece.Y, "classes" if classes else "binary", classes or None, "in a piece of the table Y")
+    check_targets(piece.Y, "classes" if classes else "binary", classes or None, "in a piece of the table Y")
     if classes:
         sums: Array = np.bincount(piece.Y[:, 0].astype(np.intp), weights=s, minlength=classes)
     else:

@@ -112,5 +112,5 @@ class Stream:
     def _proves(self) -> bool:
         """Whether tol is about a gap, which the backend does not know."""
         t = self.t
-        smooth = t.loss_function.curvature is not None
+        smooth = t.loss_function.curvature is not None and t.loss_function.has_conjugate
         return t.tol is not None and t.linear and not t.batches and (t.squared or (t.l2 > 0 and smooth))

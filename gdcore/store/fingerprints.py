@@ -46,7 +46,7 @@ def configuration(t: Any) -> dict[str, str]:
     validation = None if t.validation is None else t.validation[2]
     return {
         "model": _model(t),
-        "loss": f"{loss.name}({loss.parameter!r})" if loss.parameter else loss.name,
+        "loss": f"{loss.name}({', '.join(map(repr, loss.parameters.values()))})" if loss.parameters else loss.name,
         "optimizer": repr(t.optimizer),
         "lr": "'auto'" if t.auto else repr(t.lr),
         "batch_size": repr(t.batch_size if t.batches else None),

@@ -77,7 +77,7 @@ def warn(t: Training, epochs: int) -> None:
 
 
 def _has_limit(t: Training) -> bool:
-    return t.linear and t.loss_function.curvature is not None and isinstance(t.optimizer, optimizers.SGD)
+    return t.linear and t.loss_function.curvature is not None and type(t.optimizer) is optimizers.SGD
 
 
 def _spectrum(t: Training, epochs: int) -> tuple[Spectrum | None, str]:

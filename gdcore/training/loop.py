@@ -108,10 +108,13 @@ class Training(Problem):
         """The optimizer and the metric; which of them go together."""
         given, wish = self.options.optimizer, self.options.precondition
         whole = self.linear and not self.batches and self.decimals is None
-        accelerate = self.auto and whole and given is None
+        loss = self.loss_function
+        serves = self.auto and whole and wish in ("auto", "gram") and self.hessian_serves
+        accelerate = self.auto and whole and given is None and (serves or loss.bounded)
         self.optimizer = optimizers.get(given)
         asked = isinstance(self.optimizer, optimizers.Newton)
-        serves = self.auto and whole and wish in ("auto", "gram") and self.hessian_serves
+        if asked and not loss.curved:
+            raise ValueError(f"optimizer 'newton' needs a second derivative, which the loss {loss.name} does not tell")
         if asked and not serves:
             raise ValueError(
                 "optimizer 'newton' is for lr='auto', linear models of up to 2,048 columns, for softmax k·(columns + 1) up to "
@@ -122,7 +125,7 @@ class Training(Problem):
         if accelerate:
             self.optimizer = optimizers.Newton() if self.newton else optimizers.Nesterov()
         accelerated = isinstance(self.optimizer, optimizers.Nesterov)
-        plain = isinstance(self.optimizer, optimizers.SGD) and not self.optimizer.slots
+        plain = type(self.optimizer) is optimizers.SGD and not self.optimizer.slots
         if accelerated and not whole:
             raise ValueError("optimizer 'nesterov' is for linear models, all rows at once, and no decimals")
         if wish == "auto":
@@ -137,10 +140,11 @@ class Training(Problem):
                     "'nesterov' and plain 'sgd'"
                 )
         self.preconditioned = accelerated or self.newton or self.precondition is not None
-        if self.preconditioned and self.loss_function.curvature is None and self.precondition is None:
+        if self.preconditioned and not (self.newton or loss.bounded):
+            raise ValueError(f"{loss.name} has no curvature bound, which optimizer 'nesterov' and a precondition need")
+        if self.preconditioned and loss.curvature is None and self.precondition is None:
             raise ValueError(
-                f"{self.loss_function.name} has no curvature bound: optimizer 'nesterov' needs precondition 'gram' or "
-                "'diagonal'"
+                f"{loss.name} has no curvature bound: optimizer 'nesterov' needs precondition 'gram' or 'diagonal'"
             )
         if plain and self.precondition is not None:
             self.optimizer = optimizers.Nesterov()
@@ -149,7 +153,7 @@ class Training(Problem):
 
     def default_tol(self) -> float:
         """tol where none is given."""
-        if self.loss_function.curvature is None and self.linear:
+        if self.loss_function.kinked and self.linear:
             return 1e-8 if self.newton else 1e-4
         return 1e-10 if self.X.dtype == np.float64 else 1e-6
 
@@ -191,7 +195,7 @@ class Training(Problem):
         closed = {
             "gradients are rounded": self.decimals is not None,
             "there is an l1 penalty": self.l1 > 0,
-            "the optimizer is not SGD": not isinstance(self.optimizer, optimizers.SGD),
+            "the optimizer is not SGD": type(self.optimizer) is not optimizers.SGD,
             "the learning rate changes": self.options.schedule is not None,
             "it is preconditioned": self.preconditioned,
         }
@@ -249,7 +253,13 @@ class Training(Problem):
         """lr="auto" of an optimizer without a metric."""
         if self.optimizer.lr is not None:
             return self.optimizer.lr
-        if self.loss_function.curvature is None:
+        loss = self.loss_function
+        if loss.curvature is None and not (loss.kinked and loss.targets == "real"):
+            raise ValueError(
+                f"lr='auto' wants a bound of the curvature of the loss {loss.name}, or for all rows and up to "
+                f"{GRAM_COLUMNS:,} columns its second derivative: its class tells neither, so give a number for lr"
+            )
+        if loss.curvature is None:
             # steps that move predictions by about their mean error, decreasing
             if self.schedule is None:
                 self.schedule = schedules.root()  # type: ignore[assignment]
@@ -599,7 +609,7 @@ class Training(Problem):
 
     def smoothing_cost(self, smoothing: float) -> float:
         """What smoothing costs at most: h/4 (mae: h/2) for each row within h of its target, and that may be all."""
-        return float((0.5 if self.loss_function.name == "mae" else 0.25) * smoothing * self.outputs)
+        return float(self.loss_function.jump / 4 * smoothing * self.outputs)
 
     def smooth_enough(self, smoothing: float) -> bool:
         """Whether that is within tol."""
@@ -661,13 +671,13 @@ class Training(Problem):
                 return near and self.smooth_enough(smoothing) and self._proved(estimate)
             if estimate > self.tol * self.loss:
                 return False
-            if self.l2 > 0:
+            if self.l2 > 0 and self.loss_function.has_conjugate:
                 return self._certified(metric)
             if not self.provable:
                 return True  # nothing can be proved: the gradient in the metric decides
             # A metric that bounds the Hessian from above tells too little of what is left.
             return estimate <= self.state.quick / 2 and self._proved(estimate)
-        if whole and self.l2 > 0 and self.loss_function.curvature is not None:
+        if whole and self.l2 > 0 and self.loss_function.curvature is not None and self.loss_function.has_conjugate:
             if self.norm**2 / (2 * self.l2) > self.tol * self.loss:
                 return False
             return self._certified(None)

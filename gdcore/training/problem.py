@@ -16,6 +16,7 @@ from gdcore.checks import integer
 from gdcore.facts import gap
 from gdcore.facts.quadratic import Quadratic
 from gdcore.facts.spectrum import MOST_COLUMNS, Spectrum, of
+from gdcore.losses.targets import check_targets, count_classes
 from gdcore.models.linear import Linear
 from gdcore.models.mlp import MLP
 from gdcore.notices import LabelWarning
@@ -58,7 +59,7 @@ class Problem:
         self._take_data(X, Y, model)
         self.linear = isinstance(self.model, Linear)
         self.has_bias = isinstance(self.model, Linear) and self.model.bias is not None
-        self.squared = self.linear and self.loss_function.name == "mse"
+        self.squared = self.linear and self.loss_function.squared
 
     def _take_data(self, X: Any, Y: Any, model: Linear | MLP | None) -> None:
         """The rows: arrays, a table that comes in pieces, or Dask's, which are such a table."""
@@ -75,7 +76,7 @@ class Problem:
         if isinstance(X, Table):
             if isinstance(model, MLP) or size is not None:
                 raise TypeError(f"networks and mini-batches want arrays: {X.whole}")
-            if self.loss_function.name != "mse" or options.method == "stream":
+            if not self.loss_function.squared or options.method == "stream":
                 X.keep()
             if len(X.names) > MOST_COLUMNS and not X.far:
                 raise ValueError(f"tables have up to {MOST_COLUMNS:,} columns, found {len(X.names):,}: {X.whole}")
@@ -93,7 +94,9 @@ class Problem:
             self.Y = Y.reshape(len(Y), -1)
             self.target_shape = Y.shape[1:]
             self.backend = BACKENDS[options.backend]
-            self.engine = self.model.engine(self.backend, self.X.dtype)
+            # A loss of the caller's own makes temporaries of each row: in blocks of rows they stay small.
+            blocks = isinstance(self.model, Linear) and not self.loss_function.compiled
+            self.engine = Piecewise(options.backend) if blocks else self.model.engine(self.backend, self.X.dtype)
         self.batch_size = 0 if size is None else integer(size, "batch_size", 1, self.n)
         self.batches = 0 < self.batch_size < (0 if self.table else self.n)
         self.sample_weight = None
@@ -103,7 +106,7 @@ class Problem:
                 # Of a row without weight the loss does not tell what is not finite.
                 arrays.check_finite(self.Y.reshape(self.n, *self.target_shape), "Y")
         self.validation = None if options.validation is None else self._validation(options.validation)
-        self.objective: dict[str, Any] = {"loss": self.loss_function.name, "parameter": self.loss_function.parameter}
+        self.objective: dict[str, Any] = self.loss_function.arguments
 
     def _validation(self, validation: Any) -> tuple[Any, Any, Any]:
         if isinstance(validation, Table):
@@ -125,7 +128,7 @@ class Problem:
             raise ValueError(f"validation Y has shape {Yv.shape}, but Y has shape {(self.n, *self.target_shape)}")
         arrays.check_finite(Xv, "validation X")
         arrays.check_finite(Yv, "validation Y")
-        arrays.labels(Yv, self.loss_function.targets, _classes(self.model, self.loss_function), "validation Y")
+        check_targets(Yv, self.loss_function.targets, _classes(self.model, self.loss_function), "validation Y")
         Xv = arrays.cast(Xv, self.X.dtype, "validation X")
         Yv = arrays.cast(Yv, self.X.dtype, "validation Y").reshape(len(Yv), -1)
         return Xv, Yv, None if sv is None else arrays.weights_of_rows(sv, Xv, "validation ")
@@ -237,14 +240,16 @@ class Problem:
 
     @property
     def hessian_serves(self) -> bool:
-        """Whether the Hessian is small enough to be made."""
+        """Whether the Hessian can be made: the loss tells its second derivative, and it is small enough."""
         size = (self.d + 1) * (self.outputs if self.loss_function.targets == "classes" else 1)
-        return self.d <= GRAM_COLUMNS and size <= HESSIAN_SIZE
+        return self.loss_function.curved and self.d <= GRAM_COLUMNS and size <= HESSIAN_SIZE
 
     @property
     def provable(self) -> bool:
         """Whether a gap can be proved without l2: of squared error its moments do it for more columns."""
-        return self.hessian_serves or (self.squared and self.l1 == 0 and self.d <= MOST_COLUMNS)
+        return (self.hessian_serves and self.loss_function.has_conjugate) or (
+            self.squared and self.l1 == 0 and self.d <= MOST_COLUMNS
+        )
 
     def _gap_by_slopes(self, weights: Array, bias: Array | None) -> float | None:
         state = self.engine.loss_gradient(
@@ -333,10 +338,10 @@ def _starting_model(model: Linear | MLP | None, X: Array, Y: Array, loss: losses
 
 def _outputs(Y: Array, loss: losses.Loss) -> tuple[int, ...]:
     """What a model has to predict for each row; classes are counted, and those between them that no row has are told of."""
-    arrays.labels(Y, loss.targets, None)
+    check_targets(Y, loss.targets, None)
     if loss.targets != "classes" or Y.ndim != 1:
         return Y.shape[1:]
-    k = arrays.classes(Y)
+    k = count_classes(Y)
     counts = np.bincount(Y.astype(np.intp))
     absent = np.flatnonzero(counts == 0)
     if len(absent) and np.count_nonzero(counts) > 1:
@@ -360,7 +365,7 @@ def check_model(model: Linear | MLP, X: Array, Y: Array, loss: losses.Loss) -> N
             raise ValueError(f"softmax wants a model with at least 2 outputs, found outputs of shape {model.outputs}")
     else:
         check_outputs(model, X, Y)
-    arrays.labels(Y, loss.targets, _classes(model, loss))
+    check_targets(Y, loss.targets, _classes(model, loss))
 
 
 def _classes(model: Linear | MLP, loss: losses.Loss) -> int | None:
