@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
+from pathlib import Path
+
+_HERE = str(Path(__file__).parent)
+
+
+def outside() -> int:
+    """What ``stacklevel`` has to be for a warning to stand at the line that called into gdcore."""
+    frame = sys._getframe(1)
+    for level in itertools.count(1):
+        if frame.f_back is None or not frame.f_code.co_filename.startswith(_HERE):
+            return level
+        frame = frame.f_back
+    raise AssertionError
+
 
 class LearningRateWarning(UserWarning):
     """The learning rate is past its limit: gradient descent will diverge."""

@@ -7,24 +7,20 @@ finite tells, and `check_finite` then finds the place.
 
 from __future__ import annotations
 
-import itertools
-import sys
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gdcore.checks import blocks as blocks
 from gdcore.checks import check_finite as check_finite
-from gdcore.notices import PrecisionWarning
+from gdcore.notices import PrecisionWarning, outside
 
 if TYPE_CHECKING:
     from gdcore._types import Array
 
 _NATIVE = (np.dtype(np.float64), np.dtype(np.float32))
 _EXACT = 1 << 53  # up to it float64 holds every integer
-_HERE = str(Path(__file__).parent.parent)
 
 
 def floating(value: Any, name: str) -> Array:
@@ -84,20 +80,10 @@ def _warn_of_rounding(array: Array, name: str) -> None:
                 f"{where} is {value}, which float64 rounds to {int(float(value))}: subtract a number from the whole column, "
                 "or leave it out where it is no more than a name",
                 PrecisionWarning,
-                stacklevel=_outside(),
+                stacklevel=outside(),
             )
             return
         start += len(block)
-
-
-def _outside() -> int:
-    """What ``stacklevel`` has to be for a warning to stand at the line that called into gdcore."""
-    frame = sys._getframe(1)
-    for level in itertools.count(1):
-        if frame.f_back is None or not frame.f_code.co_filename.startswith(_HERE):
-            return level
-        frame = frame.f_back
-    raise AssertionError
 
 
 def table(X: Any, name: str = "X") -> Array:

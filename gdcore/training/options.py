@@ -9,7 +9,7 @@ import numpy as np
 
 from gdcore import losses, optimizers
 from gdcore.checks import integer, number, one_of, yes_or_no
-from gdcore.notices import SpeedWarning
+from gdcore.notices import SpeedWarning, outside
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +83,7 @@ class Options(NamedTuple):
             f"the kernel does not know {' and '.join(map(repr, own))}: this runs in NumPy, several times slower; "
             "backend='reference' says that you know",
             SpeedWarning,
-            stacklevel=5,
+            stacklevel=outside(),
         )
         return "reference"
 
