@@ -12,7 +12,9 @@ import gdcore
 from gdcore import MLP, Linear, SpeedWarning, fit, losses, optimizers
 from gdcore.estimators import GDRegressor
 from gdcore.losses import Loss
+from gdcore.models.scores import of_rows
 from gdcore.optimizers import Optimizer
+from gdcore.rows.tables import Piece
 
 REFERENCE = {"backend": "reference"}
 
@@ -134,7 +136,11 @@ def test_a_loss_that_tells_its_slope_wants_a_learning_rate():
         fit(X, y, loss=Tight(), **REFERENCE)
     with pytest.raises(ValueError, match="optimizer 'newton' needs a second derivative"):
         fit(X, y, loss=Bounded(), optimizer="newton", **REFERENCE)
-    with pytest.raises(ValueError, match="counts has no curvature bound"):
+    with pytest.raises(ValueError, match="counts has no curvature bound, and so no spectrum: its class tells none"):
+        gdcore.spectrum(X, loss=Counts())
+    with pytest.raises(ValueError, match="mae has no curvature bound, and so no spectrum: its slope jumps"):
+        gdcore.spectrum(X, loss="mae")
+    with pytest.raises(ValueError, match="counts has no curvature bound, which optimizer 'nesterov'"):
         fit(X, np.abs(y), loss=Counts(), optimizer="nesterov", **REFERENCE)
     best = fit(X, y, loss=Whole(), **REFERENCE)
     run = fit(X, y, loss=Tight(), lr=0.2, epochs=2000, tol=1e-9, **REFERENCE)
@@ -211,7 +217,7 @@ def test_formulas_of_a_wrong_shape():
         fit(X, y, loss=Nothing(), lr=0.1, **REFERENCE)
 
 
-def test_two_classes():
+def test_two_classes(capsys):
     class SquaredHinge(Loss):
         targets = "binary"
         curvature = 2.0
@@ -230,6 +236,9 @@ def test_two_classes():
     assert run.status == "converged"
     slope = SquaredHinge().value_slope((X @ run.model.weights + run.model.bias)[:, None], y[:, None])[1]
     assert np.abs(X.T @ slope).max() < 1e-8
+    assert of_rows([Piece(X, y[:, None], None)], run.model, SquaredHinge()).loss == pytest.approx(run.loss)
+    fit(X, y, loss=SquaredHinge(), epochs=1, verbose=True, **REFERENCE)
+    assert "new prediction: " in capsys.readouterr().out
     apart = (X[:, 0] > 1) * 1.0
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # classes that are separated have best weights by this loss

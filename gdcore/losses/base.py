@@ -39,7 +39,7 @@ class Loss:
     (2.0, 2.0)
     """
 
-    name: ClassVar[str]
+    name: ClassVar[str] = "loss"
     """What it is called; by default the class's name in small letters."""
     targets: ClassVar[str] = "real"
     """What Y holds: "real" numbers, "binary" (0 or 1), or "classes" (0 … k − 1), of whose outputs only differences matter."""
@@ -156,6 +156,11 @@ class Loss:
     def curved(self) -> bool:
         """Whether its second derivative tells Newton's method where to go, smoothed where it has a kink."""
         return self.has_second and (self.bounded or not self.kinked)
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether predictions mean probabilities of classes."""
+        return type(self).probabilities is not Loss.probabilities
 
     def at(self, raw: Any, y: float) -> tuple[float, Any]:
         """ℓ and ∂ℓ/∂ŷ of one row: a number ŷ, or for softmax the k numbers of ``raw``.

@@ -63,7 +63,7 @@ def of_rows(pieces: Iterable[Piece], model: Linear | MLP, loss: Loss) -> Scores:
         weight = np.ones(len(X)) if s is None else s
         if not weight.any():
             continue
-        engine = model.engine(BACKENDS["kernel"], X.dtype)
+        engine = model.engine(BACKENDS["kernel" if loss.compiled else "reference"], X.dtype)
         weights, bias = model.parameters(X.dtype)
         options = loss.arguments
         mine = float(weight.sum())

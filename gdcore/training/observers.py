@@ -81,7 +81,7 @@ class Trace:
                 raw = model.predict(t.X[:_ROWS])
         kind = t.loss_function.targets
         raw = raw if kind == "classes" else raw.reshape(self.target.shape)
-        return raw if kind == "real" else probabilities(raw, t.loss_function)
+        return probabilities(raw, t.loss_function) if t.loss_function.has_probabilities else raw
 
     def _difference(self, target: Array, prediction: Array) -> Array:
         """Target − prediction; of classes with 1 for the row's own and 0 for the others."""
