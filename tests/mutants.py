@@ -191,6 +191,7 @@ class Wrong(NamedTuple):
 
 
 MOMENTS = ("test_formulas.py", "-k", "library")
+REGISTRY = ("test_registry.py",)
 CURVATURES = ("test_spectrum.py", "-k", "curvature or eigenvalues or hessian")
 
 
@@ -329,6 +330,21 @@ LIBRARY_MUTANTS = [
         "if a == b else 0 * p[:, b]",
         near("softmax"),
     ),
+    Wrong("conjugate: mse", "losses/mse.py", r"u \* u / 4", "u * u / 2", REGISTRY),
+    Wrong("conjugate: huber", "losses/huber.py", r"u \* u / 2 \+ u \* Y", "u * u + u * Y", REGISTRY),
+    Wrong("conjugate: mae and quantile", "losses/kinked.py", r"u \* Y , np\.inf", "0 * u, np.inf", REGISTRY),
+    Wrong("conjugate: its domain", "losses/kinked.py", r"\( low <= u \) & \( u <= high \)", "u <= high", REGISTRY),
+    Wrong("conjugate: logistic", "losses/logistic.py", r"\+ entropy\( 1 - Y - u \)", "", REGISTRY),
+    Wrong("conjugate: softmax", "losses/softmax.py", r"np\.arange\( u\.shape\[ 1 \] \) == Y", "0 * Y", REGISTRY),
+    Wrong("excess: in general", "losses/base.py", r"- dual\.alpha \* raw", "dual.alpha * raw", REGISTRY),
+    Wrong("mixed slopes: huber", "losses/huber.py", r"\+ mix\.share \* mix\.other", "", REGISTRY),
+    Wrong("mixed slopes: logistic", "losses/logistic.py", r"\( 1 - mix\.other - q \)", "(mix.other - q)", REGISTRY),
+    Wrong("mixed slopes: softmax", "losses/softmax.py", r"other / other\.sum\( \)", "other / 2", REGISTRY),
+    Wrong("smoothing: mae and quantile", "losses/kinked.py", r"self\.bound\( width \) / 2", "self.bound(width)", REGISTRY),
+    Wrong("smoothing: huber", "losses/huber.py", r"self\.delta / wide \) \* near", "1.0) * near", REGISTRY),
+    Wrong("scaled targets: huber", "losses/huber.py", r"Huber\( self\.delta / size \)", "Huber(self.delta)", REGISTRY),
+    Wrong("third derivative: softmax", "losses/softmax.py", r"third = 1\.0", "third = 0.5", REGISTRY),
+    Wrong("third derivative: logistic", "losses/logistic.py", r"third = 1\.0", "third = 0.5", REGISTRY),
     Wrong("Hessian: l2", "facts/curvature.py", r"\+= self\.l2", "+= 2 * self.l2", digits("glmnet")),
     Wrong("Hessian: between classes", "facts/curvature.py", r"counted if a == b else -counted", "counted", near("softmax")),
     Wrong("gradient: l2", "facts/curvature.py", r"gradient \+ frame\.l2 \* W", "gradient", near("l2")),
