@@ -300,8 +300,8 @@ class Training(Problem):
 
     @property
     def stop_above(self) -> float:
-        """The loss that ends the epochs: the ceiling, or where a divergence shall be watched the end of the numbers."""
-        return float(np.finfo(self.X.dtype).max) if self.options.on_divergence == "keep" else self.ceiling
+        """The loss that ends the epochs: the ceiling; where a divergence is watched, what no sum over the rows holds."""
+        return float(np.finfo(self.X.dtype).max) / self.n if self.options.on_divergence == "keep" else self.ceiling
 
     # The loop ------------------------------------------------------------------------------------------------------------
 
@@ -734,7 +734,7 @@ class Training(Problem):
         if self.table and (card := self.X.card()) is not None:
             model.columns, model.card = list(self.X.names), card
         self._free()
-        models = None if self.recorder is None else self.recorder.up_to(self.done)
+        models = None if self.recorder is None else self.recorder.up_to(self.done, self.current_model())
         return Run(model, history, status, self.method, *told, self._resume, self._facts(weights, bias), models)
 
     def _facts(self, weights: Array, bias: Array | None) -> dict[str, Callable[[], Any]]:
