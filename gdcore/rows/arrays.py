@@ -7,16 +7,12 @@ finite tells, and `check_finite` then finds the place.
 
 from __future__ import annotations
 
-import itertools
 import math
-import sys
-import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore.notices import PrecisionWarning
+from gdcore.notices import PrecisionWarning, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +22,6 @@ if TYPE_CHECKING:
 _SCAN_ELEMENTS = 1 << 20
 _NATIVE = (np.dtype(np.float64), np.dtype(np.float32))
 _EXACT = 1 << 53  # up to it float64 holds every integer
-_HERE = str(Path(__file__).parent.parent)
 
 
 def floating(value: Any, name: str) -> Array:
@@ -82,24 +77,13 @@ def _warn_of_rounding(array: Array, name: str) -> None:
             row, *column = (int(i) for i in np.argwhere(rounded)[0])
             value = int(block[(row, *column)])
             where = f"{name}{[start + row, *column]}" if array.ndim else name
-            warnings.warn(
+            warn(
                 f"{where} is {value}, which float64 rounds to {int(float(value))}: subtract a number from the whole column, "
                 "or leave it out where it is no more than a name",
                 PrecisionWarning,
-                stacklevel=_outside(),
             )
             return
         start += len(block)
-
-
-def _outside() -> int:
-    """What ``stacklevel`` has to be for a warning to stand at the line that called into gdcore."""
-    frame = sys._getframe(1)
-    for level in itertools.count(1):
-        if frame.f_back is None or not frame.f_code.co_filename.startswith(_HERE):
-            return level
-        frame = frame.f_back
-    raise AssertionError
 
 
 def table(X: Any, name: str = "X") -> Array:

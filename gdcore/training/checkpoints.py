@@ -13,13 +13,12 @@ import math
 import os
 import threading
 import time
-import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from gdcore.checks import yes_or_no
-from gdcore.notices import CheckpointWarning
+from gdcore.notices import CheckpointWarning, warn
 from gdcore.rows.ahead import ending
 from gdcore.rows.arrays import check_finite
 from gdcore.store import container, fingerprints, schema
@@ -134,11 +133,10 @@ class Keeper:
                 "had, or give another path"
             )
         if not same:
-            warnings.warn(
+            warn(
                 f"{self.name} was written by {meta['environment'][:200]}; this is {here}: the run goes on, but its bits are "
                 "no longer those of one run",
                 CheckpointWarning,
-                stacklevel=5,
             )
 
     def begin(self, t: Any, stored: Stored | None) -> None:
@@ -154,7 +152,7 @@ class Keeper:
 
     def look(self, t: Any) -> None:
         """Writes, if it is time to and no writing is still going on."""
-        self._warn(6)
+        self._warn()
         now = time.monotonic()
         if now < self._next or self._busy or self._lost or ending(threading.current_thread()):
             return
@@ -171,13 +169,13 @@ class Keeper:
     def finish(self, t: Any, status: str) -> None:
         """Writes the state that the run ended with."""
         self.close(t)
-        self._warn(5)
+        self._warn()
         if self._status is not None and not t.done and status in (self._status, "epochs"):
             return  # the file has it already
         self._news.pop("failure", None)
         self._told.discard("failure")
         self._try(t, self._copy(t, status))
-        self._warn(5)
+        self._warn()
 
     def close(self, t: Any) -> None:
         """Waits for a writing that is going on."""
@@ -209,11 +207,11 @@ class Keeper:
             told = f"the checkpoint was not written ({there}); the training goes on"
             self._news["failure"] = f"{told}. {type(error).__name__}: {error}"
 
-    def _warn(self, level: int) -> None:
+    def _warn(self) -> None:
         for kind, message in list(self._news.items()):
             if kind not in self._told:
                 self._told.add(kind)
-                warnings.warn(message, CheckpointWarning, stacklevel=level)
+                warn(message, CheckpointWarning)
 
     def _pack(self, t: Any, copy: _Copy) -> bytes:
         history, joined = self._joined

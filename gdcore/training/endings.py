@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gdcore import notices
 from gdcore.facts import dependence
 from gdcore.facts.metric import covariance
-from gdcore.notices import ConditionWarning, ConvergenceWarning, SeparationWarning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,37 +39,33 @@ def warn(t: Training, status: str, stalled: bool, metric: Metric | None, separat
 
     ``metric`` is that of the columns' second moments, where the descent had it.
     """
-    depth = t.depth - 1
     if metric is not None and t.l1 == 0 and t.l2 == 0 and t.done:
-        _dependent(t, metric, depth + 1)
+        _dependent(t, metric)
     if separating:
-        warnings.warn(
+        notices.warn(
             f"the classes are separated, {_columns(t, separating)}: there are no best weights, for larger ones are always "
             "better; those of this model have grown until no loss was left to gain. An l2 penalty gives finite ones",
-            SeparationWarning,
-            stacklevel=depth,
+            notices.SeparationWarning,
         )
     asked = t.linear or t.options.tol is not None  # of a network nothing is proved: its epochs are what was wanted
     if status != "epochs" or not t.tol or not t.done or not asked or _ELSEWHERE.get():
         return
     done = t.first + t.done
     why = "no step lowers the loss any more: rounding ends it" if stalled else "more epochs may help"
-    warnings.warn(
+    notices.warn(
         f"the fit has not converged after {done:,} epoch{'s' if done > 1 else ''}: that the loss {t.loss:.6g} is "
         f"within tol of the best one is not proved; {why}",
-        ConvergenceWarning,
-        stacklevel=depth,
+        notices.ConvergenceWarning,
     )
 
 
-def _dependent(t: Training, metric: Metric, depth: int) -> None:
+def _dependent(t: Training, metric: Metric) -> None:
     """Weights of dependent columns are one choice of many; of nearly dependent ones they are rounding."""
     if not metric.clear or (t.squared and not t.clear):
-        warnings.warn(
+        notices.warn(
             f"the columns of X are so nearly dependent (condition {metric.condition:.2g}, scaled) that {t.X.dtype} cannot "
             "tell the weights apart: nothing is proved of them; drop columns, or give l2 a value",
-            ConditionWarning,
-            stacklevel=depth,
+            notices.ConditionWarning,
         )
     elif metric.null.shape[1]:
         found = dependence.dependent(t.moments.of_columns(), t.has_bias)
@@ -80,11 +75,10 @@ def _dependent(t: Training, metric: Metric, depth: int) -> None:
         if not found:
             return
         which = dependence.told(found, t.has_bias, t.X.names if t.table else None)
-        warnings.warn(
+        notices.warn(
             f"{len(found)} of {t.d} columns of X depend on others: {which}. Other weights fit as well as "
             "these; drop columns, or give l2 a value",
-            ConditionWarning,
-            stacklevel=depth,
+            notices.ConditionWarning,
         )
 
 

@@ -20,14 +20,12 @@ The limits of linear models and losses with a curvature bound c:
 from __future__ import annotations
 
 import math
-import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gdcore import optimizers
+from gdcore import notices, optimizers
 from gdcore.facts.spectrum import Spectrum, largest_eigenvalue, of
-from gdcore.notices import DivergenceWarning, LearningRateWarning
 from gdcore.rows import arrays
 from gdcore.training.problem import GRAM_COLUMNS
 
@@ -68,11 +66,10 @@ def warn(t: Training, epochs: int) -> None:
     if t.limit is None or t.lr <= t.limit.lr:
         return
     batches = f" of batches of {t.batch_size}" if t.batches else ""
-    warnings.warn(
+    notices.warn(
         f"lr = {t.lr:g} is past the limit{batches} {t.limit.lr:.6g}{how}, above which gradient descent diverges"
         f"{t.limit.cause}; lr='auto' chooses one",
-        LearningRateWarning,
-        stacklevel=t.depth - 1,
+        notices.LearningRateWarning,
     )
 
 
@@ -243,8 +240,7 @@ def ended(t: Training, run: Run) -> None:
         )
         advice += f"smaller {smaller}, or lr='auto'"
     above = f"above that of its start and that of a model of zeros, {zeros:.6g}"
-    warnings.warn(
+    notices.warn(
         f"the run ends at the loss {run.loss:.6g}, {above}: {advice}",
-        DivergenceWarning,
-        stacklevel=t.depth - 1,
+        notices.DivergenceWarning,
     )

@@ -281,9 +281,6 @@ class Training(Problem):
     jump: tuple[int, float] | None = None
     """The epoch that climbed above the ceiling or left the finite numbers, and its loss."""
 
-    depth = 5
-    """Of the caller's line, for warnings."""
-
     # The loop ------------------------------------------------------------------------------------------------------------
 
     def run(
@@ -771,7 +768,6 @@ class Training(Problem):
                 f"the run that shall go on went by {self.optimizer!r}, whose state {later.optimizer!r} cannot go on with: "
                 "begin anew with fit(X, Y, run.model, optimizer=...)"
             )
-        later.depth = 6
         keep = later.options.method == "auto" and "method" not in changes
         state = self.state.copy()
         if model is not None or not self._same_problem(later):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import operator
-import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,7 +17,7 @@ from gdcore.facts.quadratic import Quadratic
 from gdcore.facts.spectrum import MOST_COLUMNS, Spectrum, of
 from gdcore.models.linear import Linear
 from gdcore.models.mlp import MLP
-from gdcore.notices import LabelWarning
+from gdcore.notices import LabelWarning, warn
 from gdcore.rows import arrays, cluster
 from gdcore.rows.moments import Moments, check
 from gdcore.rows.tables import Piece, Piecewise, Table, fold, moments_of
@@ -341,11 +340,10 @@ def _outputs(Y: Array, loss: losses.Loss) -> tuple[int, ...]:
     absent = np.flatnonzero(counts == 0)
     if len(absent) and np.count_nonzero(counts) > 1:
         which = ", ".join(map(str, absent[:5])) + (", …" if len(absent) > 5 else "")
-        warnings.warn(
+        warn(
             f"no row of Y has class {which}, but the model has an output for each of 0 … {k - 1}: number the classes 0 … "
             "k − 1, or give the model that is meant",
             LabelWarning,
-            stacklevel=7,
         )
     return (k,)
 
