@@ -258,9 +258,11 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, _Descent):  # type: ignore[m
 
     Parameters
     ----------
-    loss : {"mse", "mae", "huber", "quantile"}
-    delta, tau : float
-        Of "huber", where |r| turns from squared to absolute; of "quantile", which one.
+    loss : {"mse", "mae", "huber", "quantile"}, or a loss with its parameter
+        "huber:2.0" and "quantile:0.9", ``gdcore.losses.huber(delta=2.0)``, or a name and ``delta`` or ``tau``.
+    delta, tau : float, optional
+        Of "huber", where |r| turns from squared to absolute (1.0); of "quantile", which one (0.5). Of
+        other losses neither is looked at.
     bias : bool
         Whether there is one.
     l1, l2, lr, optimizer, batch_size, epochs, tol, precondition, method, backend
@@ -300,19 +302,21 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, _Descent):  # type: ignore[m
     """
 
     def __init__(
-        self, loss: str = "mse", *, delta: float = 1.0, tau: float = 0.5, l1: float = 0.0, l2: float = 0.0, bias: bool = True,
-        lr: float | str = "auto", optimizer: Any = None, batch_size: int | None = None, epochs: int = 1000,
-        tol: float | None = None, precondition: str | None = "auto", method: str = "auto", early_stopping: bool = False,
-        validation_fraction: float = 0.1, patience: int = 10, random_state: Any = None, n_threads: int | None = None,
-        verbose: bool = False, warm_start: bool = False, callbacks: Any = None, backend: str = "kernel",
+        self, loss: str | losses.Loss = "mse", *, delta: float | None = None, tau: float | None = None, l1: float = 0.0,
+        l2: float = 0.0, bias: bool = True, lr: float | str = "auto", optimizer: Any = None, batch_size: int | None = None,
+        epochs: int = 1000, tol: float | None = None, precondition: str | None = "auto", method: str = "auto",
+        early_stopping: bool = False, validation_fraction: float = 0.1, patience: int = 10, random_state: Any = None,
+        n_threads: int | None = None, verbose: bool = False, warm_start: bool = False, callbacks: Any = None,
+        backend: str = "kernel",
     ) -> None:  # fmt: skip
         _remember(self, locals())
 
     def _loss(self) -> losses.Loss:
-        known = {"mse": (), "mae": (), "huber": (self.delta,), "quantile": (self.tau,)}
-        if self.loss not in known:
-            raise ValueError(f"loss {self.loss!r} is unknown; there is {', '.join(map(repr, known))}")
-        return losses.LOSSES[self.loss](*known[self.loss])
+        own = losses.PARAMETERS.get(losses.get(self.loss).name)
+        chosen = losses.get(self.loss, **({} if own is None else {own: getattr(self, own)}))
+        if chosen.targets != "real":
+            raise ValueError(f"loss {chosen.name!r} is for classes, which GDClassifier learns; GDRegressor learns numbers")
+        return chosen
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, reset: bool) -> tuple[Array, Array, Any]:
         X, y = self._table(X, y, reset, multi_output=True, y_numeric=True)

@@ -178,9 +178,7 @@ def _loss(name: str, parameter: str | None) -> losses.Loss | None:
     """The loss with the parameter that stands in a file."""
     if not name and parameter is None:
         return None
-    loss = losses.get(name)
-    if parameter is not None and loss.parameter:  # huber or quantile
-        loss = losses.LOSSES[name](float(parameter))
-    if parameter != (repr(loss.parameter) if loss.parameter else None):
-        raise ValueError(f"loss {name} cannot have the parameter {str(parameter)[:40]!a}")
+    loss = losses.get(f"{name}:{parameter}" if parameter is not None and name in losses.PARAMETERS else name)
+    if (loss.name, repr(loss.parameter) if loss.parameter else None) != (name, parameter):
+        raise ValueError(f"loss {name[:40]} cannot have the parameter {str(parameter)[:40]!a}")
     return loss
