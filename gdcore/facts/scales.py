@@ -8,7 +8,7 @@ hundredth of its mean looks constant.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -54,7 +54,7 @@ def warn(who: str, X: Array, Y: Array | None, advice: str) -> None:
     notices.warn(text, notices.ScaleWarning)
 
 
-def warn_network(t: Any) -> None:
-    """Of a `gdcore.training.loop.Training` of a network."""
+def warn_network(X: Array, Y: Array | None) -> None:
+    """Of a network's rows."""
     advice = "Take off each column's mean and divide by its spread, those of Y too, and undo it in what is predicted"
-    warn("a network", t.X, t.Y if t.loss_function.targets == "real" else None, advice)
+    warn("a network", X, Y, advice)

@@ -44,6 +44,11 @@ class Options(NamedTuple):
     keep_weights: bool = False
     verbose: bool = False
 
+    @property
+    def watched(self) -> bool:
+        """Whether somebody looks at every epoch."""
+        return self.callback is not None or self.validation is not None or self.keep_weights or self.verbose
+
     def checked(self) -> Options:
         """The same with every argument looked at once; ValueError or TypeError names the first that cannot be."""
         for name, names in _CHOICES.items():
