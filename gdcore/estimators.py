@@ -122,7 +122,7 @@ class _Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
                 n_threads=self.n_threads if far else self._threads(),
             )  # fmt: skip
             self._keep(run)
-        if loss.name == "mse":
+        if loss.squared:
             how = self._threads(), self.backend
             # partial_fit adds to them
             self._facts["moments"] = lambda: Cluster(X, Y, s).moments(*how, target=True) if far else _measured(X, Y, s, *how)
@@ -357,7 +357,7 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, _Descent):  # type: ignore[m
         """
         first, loss = not hasattr(self, "coef_"), self._loss()
         X, Y, s = self._checked(X, y, sample_weight, reset=first)
-        if loss.name != "mse":
+        if not loss.squared:
             return self._step(X, Y, s, loss, Y.shape[1:])
         chunk = _measured(X, Y, s, self._threads(), self.backend)
         moments = chunk if first else self._fact("moments") + chunk

@@ -48,6 +48,10 @@ class PrecisionWarning(UserWarning):
     """An integer is too large for float64 to hold it as it is."""
 
 
+class SpeedWarning(UserWarning):
+    """A loss or an optimizer of one's own runs in NumPy, for the kernel does not know it."""
+
+
 class LabelWarning(UserWarning):
     """The labels leave out a class: the model has an output for it that no row trains."""
 

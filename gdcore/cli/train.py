@@ -82,7 +82,7 @@ def run(options: Namespace) -> int:
 
 def _linear(table: FileTable, options: Namespace, wish: dict[str, Any], bars: Bars) -> Result:
     """All rows at once, as they stream by."""
-    squared = table.loss.name == "mse"
+    squared = table.loss.squared
     held = table.held_out
     curves = None
     if held is not None and not squared and table.kept and (options.plot or options.report):

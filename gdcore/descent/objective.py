@@ -59,7 +59,7 @@ class Objective:
     @property
     def formula(self) -> dict[str, Any]:
         """The loss as the backends take it."""
-        return {"loss": self.loss.name, "parameter": self.loss.parameter}
+        return self.loss.arguments
 
     @property
     def whole(self) -> dict[str, Any]:

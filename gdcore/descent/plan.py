@@ -149,9 +149,11 @@ def choose(problem: Facts, options: Options) -> Choice:
     wish, loss = options.precondition, problem.loss_function
     optimizer = optimizers.get(options.optimizer)
     whole = problem.linear and not batches and options.decimals is None
-    free = auto and whole and options.optimizer is None
-    asked = isinstance(optimizer, optimizers.Newton)
     serves = auto and whole and wish in ("auto", "gram") and problem.hessian_serves
+    free = auto and whole and options.optimizer is None and (serves or loss.bounded)
+    asked = isinstance(optimizer, optimizers.Newton)
+    if asked and not loss.curved:
+        raise ValueError(f"optimizer 'newton' needs a second derivative, which the loss {loss.name} does not tell")
     if asked and not serves:
         raise ValueError(
             "optimizer 'newton' is for lr='auto', linear models of up to 2,048 columns, for softmax k·(columns + 1) up to "
@@ -162,7 +164,7 @@ def choose(problem: Facts, options: Options) -> Choice:
     if free:
         optimizer = optimizers.Newton() if newton else optimizers.Nesterov()
     accelerated = isinstance(optimizer, optimizers.Nesterov)
-    plain = isinstance(optimizer, optimizers.SGD) and not optimizer.slots
+    plain = type(optimizer) is optimizers.SGD and not optimizer.slots
     if accelerated and not whole:
         raise ValueError("optimizer 'nesterov' is for linear models, all rows at once, and no decimals")
     metric = wish
@@ -174,6 +176,8 @@ def choose(problem: Facts, options: Options) -> Choice:
             "'nesterov' and plain 'sgd'"
         )
     preconditioned = accelerated or newton or metric is not None
+    if preconditioned and not (newton or loss.bounded):
+        raise ValueError(f"{loss.name} has no curvature bound, which optimizer 'nesterov' and a precondition need")
     if preconditioned and loss.curvature is None and metric is None:
         raise ValueError(f"{loss.name} has no curvature bound: optimizer 'nesterov' needs precondition 'gram' or 'diagonal'")
     if plain and metric is not None:
@@ -199,7 +203,7 @@ def choose(problem: Facts, options: Options) -> Choice:
 
 
 def _default_tol(problem: Facts, newton: bool) -> float:
-    if problem.loss_function.curvature is None and problem.linear:
+    if problem.loss_function.kinked and problem.linear:
         return 1e-8 if newton else 1e-4
     return 1e-10 if problem.dtype == np.float64 else 1e-6
 
@@ -241,7 +245,7 @@ def plan(
         lr = _rate(problem, choice)
         if choice.optimizer.lr is None and problem.loss_function.curvature is None and schedule is None:
             schedule = cast("Callable[[int], float]", schedules.root())
-    smooth = problem.loss_function.curvature is not None
+    smooth = problem.loss_function.curvature is not None and problem.loss_function.has_conjugate
     over_rows = solver == "stream" and problem.linear and choice.tol is not None
     return Plan(
         **vars(choice) | {"lr": lr},
@@ -279,7 +283,13 @@ def _rate(problem: Facts, choice: Choice) -> float:
     """lr="auto" of an optimizer without a metric."""
     if choice.optimizer.lr is not None:
         return choice.optimizer.lr
-    if problem.loss_function.curvature is None:
+    loss = problem.loss_function
+    if loss.curvature is None and not (loss.kinked and loss.targets == "real"):
+        raise ValueError(
+            f"lr='auto' wants a bound of the curvature of the loss {loss.name}, or for all rows and up to {GRAM_COLUMNS:,} "
+            "columns its second derivative: its class tells neither, so give a number for lr"
+        )
+    if loss.curvature is None:
         return problem.lr_of_kinks  # steps that decrease
     if choice.batches:
         return problem.batch_lr(choice.batch_size)
@@ -327,7 +337,7 @@ def _reasons(problem: Facts, options: Options, choice: Choice) -> tuple[str | No
     closed = {
         "gradients are rounded": choice.decimals is not None,
         "there is an l1 penalty": problem.l1 > 0,
-        "the optimizer is not SGD": not isinstance(choice.optimizer, optimizers.SGD),
+        "the optimizer is not SGD": type(choice.optimizer) is not optimizers.SGD,
         "the learning rate changes": options.schedule is not None,
         "it is preconditioned": choice.preconditioned,
     }

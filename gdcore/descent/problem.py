@@ -75,7 +75,7 @@ class Problem:
         if isinstance(X, Table):
             if isinstance(model, MLP) or options.batch_size is not None:
                 raise TypeError(f"networks and mini-batches want arrays: {X.whole}")
-            if loss.name != "mse" or options.method == "stream":
+            if not loss.squared or options.method == "stream":
                 X.keep()
             if len(X.names) > MOST_COLUMNS and not X.far:
                 raise ValueError(f"tables have up to {MOST_COLUMNS:,} columns, found {len(X.names):,}: {X.whole}")
@@ -86,7 +86,9 @@ class Problem:
         Y = arrays.targets(Y, X)
         begun = starting_model(model, X, Y, loss)
         flat = Y.reshape(len(Y), -1)
-        engine = begun.engine(BACKENDS[options.backend], X.dtype)
+        # A loss of the caller's own makes temporaries of each row: in blocks of rows they stay small.
+        blocks = isinstance(begun, Linear) and not loss.compiled
+        engine = Piecewise(options.backend) if blocks else begun.engine(BACKENDS[options.backend], X.dtype)
         s = None
         if options.sample_weight is not None:
             s = arrays.weights_of_rows(options.sample_weight, X)
@@ -171,18 +173,20 @@ class Problem:
     @property
     def squared(self) -> bool:
         """Whether the loss is a quadratic in the weights."""
-        return self.linear and self.loss_function.name == "mse"
+        return self.linear and self.loss_function.squared
 
     @property
     def hessian_serves(self) -> bool:
-        """Whether the Hessian is small enough to be made."""
+        """Whether the Hessian can be made: the loss tells its second derivative, and it is small enough."""
         size = (self.d + 1) * (self.outputs if self.loss_function.targets == "classes" else 1)
-        return self.d <= GRAM_COLUMNS and size <= HESSIAN_SIZE
+        return self.loss_function.curved and self.d <= GRAM_COLUMNS and size <= HESSIAN_SIZE
 
     @property
     def provable(self) -> bool:
         """Whether a gap can be proved without l2: of squared error its moments do it for more columns."""
-        return self.hessian_serves or (self.squared and self.l1 == 0 and self.d <= MOST_COLUMNS)
+        if self.hessian_serves and self.loss_function.has_conjugate:
+            return True
+        return self.squared and self.l1 == 0 and self.d <= MOST_COLUMNS
 
     def column(self, index: int) -> str:
         """A column, as a message calls it."""

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gdcore.losses.targets import check_targets, count_classes
 from gdcore.models.linear import Linear
 from gdcore.models.mlp import MLP
 from gdcore.notices import LabelWarning, warn
-from gdcore.rows import arrays
 
 if TYPE_CHECKING:
     from gdcore._types import Array
@@ -56,10 +56,10 @@ def starting_model(model: Linear | MLP | None, X: Array, Y: Array, loss: Loss) -
 
 def _outputs(Y: Array, loss: Loss) -> tuple[int, ...]:
     """What a model has to predict for each row; classes are counted, and those between them that no row has are told of."""
-    arrays.labels(Y, loss.targets, None)
+    check_targets(Y, loss.targets, None)
     if loss.targets != "classes" or Y.ndim != 1:
         return Y.shape[1:]
-    k = arrays.classes(Y)
+    k = count_classes(Y)
     counts = np.bincount(Y.astype(np.intp))
     absent = np.flatnonzero(counts == 0)
     if len(absent) and np.count_nonzero(counts) > 1:
@@ -82,7 +82,7 @@ def check_model(model: Linear | MLP, X: Array, Y: Array, loss: Loss) -> None:
             raise ValueError(f"softmax wants a model with at least 2 outputs, found outputs of shape {model.outputs}")
     else:
         check_outputs(model, X, Y)
-    arrays.labels(Y, loss.targets, classes_of(model, loss))
+    check_targets(Y, loss.targets, classes_of(model, loss))
 
 
 def classes_of(model: Linear | MLP, loss: Loss) -> int | None:

@@ -82,7 +82,8 @@ class Stop:
             return Verdict("converged")
         if metric is not None:
             return self._in_metric(tol, state, found, metric, smoothing)
-        if whole and problem.l2 > 0 and problem.loss_function.curvature is not None:
+        loss = problem.loss_function
+        if whole and problem.l2 > 0 and loss.curvature is not None and loss.has_conjugate:
             if found.norm**2 / (2 * problem.l2) > tol * found.loss:
                 return _ON
             return self._certified(tol, state, found, None)
@@ -123,7 +124,7 @@ class Stop:
             return self._proved(tol, state, found, estimate) if near and self.smooth_enough(smoothing, found.loss) else _ON
         if estimate > tol * found.loss:
             return _ON
-        if problem.l2 > 0:
+        if problem.l2 > 0 and problem.loss_function.has_conjugate:
             return self._certified(tol, state, found, metric)
         if not problem.provable:
             return Verdict("converged")  # nothing can be proved: the gradient in the metric decides
@@ -151,8 +152,7 @@ class Stop:
 
     def smoothing_cost(self, smoothing: float) -> float:
         """What smoothing costs at most: h/4 (mae: h/2) for each row within h of its target, and that may be all."""
-        half = 0.5 if self.problem.loss_function.name == "mae" else 0.25
-        return float(half * smoothing * self.problem.outputs)
+        return float(self.problem.loss_function.jump / 4 * smoothing * self.problem.outputs)
 
     def smooth_enough(self, smoothing: float, loss: float) -> bool:
         """Whether that is within tol."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from gdcore import losses
 from gdcore.backends import BACKENDS
 from gdcore.models.linear import Linear
 
@@ -64,9 +63,9 @@ def of_rows(pieces: Iterable[Piece], model: Linear | MLP, loss: Loss) -> Scores:
         weight = np.ones(len(X)) if s is None else s
         if not weight.any():
             continue
-        engine = model.engine(BACKENDS["kernel"], X.dtype)
+        engine = model.engine(BACKENDS["kernel" if loss.compiled else "reference"], X.dtype)
         weights, bias = model.parameters(X.dtype)
-        options: dict[str, Any] = {"loss": loss.name, "parameter": loss.parameter}
+        options = loss.arguments
         mine = float(weight.sum())
         lost += mine * float(engine.loss(X, Y, weights, bias, s, 1, **options))
         total += mine
@@ -111,13 +110,12 @@ class Scaling:
             sample_weight = None
         self.mean, self.spread = _level(X, sample_weight)
         self.given = self.loss = loss
-        self.power = {"mse": 2, "huber": 2, "mae": 1, "quantile": 1}.get(loss.name, 0)
+        self.power = loss.power
         self.level, self.size = 0.0, 1.0
         if self.power:
             level, size = _level(y[:, None], sample_weight)
             self.level, self.size = float(level[0]), float(size[0])
-        if loss.name == "huber":
-            self.loss = losses.huber(loss.parameter / self.size)
+            self.loss = loss.rescaled(self.size)
 
     def columns(self, X: Array) -> Floats:
         """The columns, scaled."""

@@ -320,7 +320,7 @@ class FileTable(Table):
         several = len(self.labels)
         self.loss = loss or (losses.logistic() if several == 2 else losses.softmax() if several else losses.mse())
         if self.held_out is not None:
-            self.held_out.seen.target_only = self.loss.name != "mse" or len(self.names) > _MOMENTS
+            self.held_out.seen.target_only = not self.loss.squared or len(self.names) > _MOMENTS
 
     def _trains(self, batch: Any, start: int, target: str | None) -> Array:
         """Which rows train: they are not held out, and have a target."""

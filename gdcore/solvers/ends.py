@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gdcore.descent.stop import LEEWAY
-from gdcore.rows import arrays, sizes
+from gdcore.losses.targets import check_targets
+from gdcore.rows import sizes
 from gdcore.solvers import narrowing
 from gdcore.solvers.parts import PROVED, STUCK, Numbers, Parts
 
@@ -52,7 +53,7 @@ class Judge:
         if parts.kinked or part.smoothing > loss.parameter * loss.flat:
             narrowing.narrow(parts, state, i, local, (step.delta, gain, noise), stuck)
             return
-        if numbers.met[i] <= noise and loss.targets == "real":
+        if numbers.met[i] <= noise and loss.targets == "real" and loss.nonnegative:
             numbers.ended[i], numbers.gap[i] = PROVED, numbers.met[i]  # no loss is below 0
             return
         if step.bounded and numbers.damping[i] < LEAST_DAMPING:
@@ -72,9 +73,14 @@ class Judge:
             return
         if not stuck and not done and not (numbers.met[i] <= enough and loss.targets != "real"):
             return
+        if not loss.has_conjugate:  # nothing can be proved: what the model has to gain decides
+            if stuck or done:
+                ended = gain <= enough * (LEEWAY if stuck and by_default else 1.0)
+                numbers.ended[i] = PROVED if ended else STUCK
+            return
         weights, bias = parts.model(state, i)
         proof = parts.prove((weights, bias), part, step.delta, local.hessian)
-        gap = min(proof.objective, math.inf if proof.gap is None else proof.gap)  # no loss is below 0
+        gap = min(proof.ceiling, math.inf if proof.gap is None else proof.gap)
         moving = proof.moves and not proof.separates and gain > _EPS * self.guesses[i]
         if moving and not stuck and (by_default or gap > enough):
             return  # nothing is left to gain, and yet rows move: classes are about to be separated
@@ -110,7 +116,7 @@ def _guesses(parts: Parts) -> tuple[Floats, Array]:
 def _shares(piece: Piece, n_threads: int, *, classes: int) -> Floats:
     """Σ s, and for each class, or of each output, Σ s of the rows that have it."""
     s = np.ones(len(piece.Y)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
-    arrays.labels(piece.Y, "classes" if classes else "binary", classes or None, "in a piece of the table Y")
+    check_targets(piece.Y, "classes" if classes else "binary", classes or None, "in a piece of the table Y")
     if classes:
         sums: Array = np.bincount(piece.Y[:, 0].astype(np.intp), weights=s, minlength=classes)
     else:

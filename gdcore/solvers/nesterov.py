@@ -82,7 +82,7 @@ class Nesterov(Solver[Momentum]):
         if own.k == 0 and own.h == 0:
             assert state.memory is not None
             state.memory[0] = _flat(state.weights, state.bias)
-            if problem.loss_function.curvature is None:
+            if problem.loss_function.kinked:
                 own.h = _spread(problem)
         self.moments = self._moments()
         self.scale = self._largest() if self.kind == "diagonal" else 1.0
@@ -127,7 +127,7 @@ class Nesterov(Solver[Momentum]):
         new, new_bias = metric.prox(
             w - lr * along, None if b is None or bias_along is None else b - lr * bias_along, lr, problem.l1, problem.backend
         )
-        if problem.loss_function.name == "softmax" and problem.l1 == 0:
+        if problem.loss_function.targets == "classes" and problem.l1 == 0:
             new, new_bias = self._without_common(new, new_bias, w, b)
         accelerate = self.plan.accelerate
         if accelerate and self._uphill(now, metric, w, b, new, new_bias, x, xb):

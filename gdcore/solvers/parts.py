@@ -70,7 +70,7 @@ class Parts:
 
     def __init__(self, problem: Problem, plan: Plan) -> None:
         self.problem, self.plan, self.loss = problem, plan, problem.loss_function
-        self.kinked = self.loss.curvature is None
+        self.kinked = self.loss.kinked
         k = problem.outputs
         self.outputs = [tuple(range(k))] if self.loss.targets == "classes" else [(c,) for c in range(k)]
         """Of each part."""
@@ -167,11 +167,7 @@ class Parts:
     def noise(self, local: Local, part: Part) -> float:
         """What of an objective is rounding: of its terms, and of the predictions, which are sums of larger terms."""
         terms = self.frame.terms(part.weights, part.bias)
-        name = self.loss.name
-        steep, bend = min(1.0, abs(local.objective)) if self.loss.targets != "real" else 1.0, 0.0
-        if name in ("mse", "huber"):
-            steep, bend = 2 * math.sqrt(max(local.objective, 0.0)), 2.0
-            steep = min(steep, self.loss.parameter) if name == "huber" else steep
+        steep, bend = self.loss.steepness(local.objective)
         return 8 * _EPS * (abs(local.smoothed) + steep * terms) + bend * (8 * _EPS * terms) ** 2
 
     def prove(self, point: tuple[Floats, Floats | None], part: Part, delta: Floats, hessian: Floats) -> certificate.Proof:

@@ -48,7 +48,7 @@ def configuration(problem: Problem, choice: Choice, options: Options, validation
     loss, drawn = problem.loss_function, choice.batches and choice.seed is not None
     return {
         "model": _model(problem),
-        "loss": f"{loss.name}({loss.parameter!r})" if loss.parameter else loss.name,
+        "loss": f"{loss.name}({', '.join(map(repr, loss.parameters.values()))})" if loss.parameters else loss.name,
         "optimizer": repr(choice.optimizer),
         "lr": "'auto'" if choice.auto else repr(choice.lr),
         "batch_size": repr(choice.batch_size if choice.batches else None),

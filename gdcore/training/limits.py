@@ -77,7 +77,7 @@ def warn(problem: Problem, plan: Plan, epochs: int) -> Limit | None:
 
 
 def _has_limit(problem: Problem, plan: Plan) -> bool:
-    return problem.linear and problem.loss_function.curvature is not None and isinstance(plan.optimizer, optimizers.SGD)
+    return problem.linear and problem.loss_function.curvature is not None and type(plan.optimizer) is optimizers.SGD
 
 
 def _spectrum(problem: Problem, plan: Plan, lr: float, epochs: int) -> tuple[Spectrum | None, str]:

@@ -144,7 +144,7 @@ class Trace:
                 raw = model.predict(problem.X[:_ROWS])
         kind = problem.loss_function.targets
         raw = raw if kind == "classes" else raw.reshape(self.target.shape)
-        return raw if kind == "real" else probabilities(raw, problem.loss_function)
+        return probabilities(raw, problem.loss_function) if problem.loss_function.has_probabilities else raw
 
     def _difference(self, target: Array, prediction: Array) -> Array:
         """Target − prediction; of classes with 1 for the row's own and 0 for the others."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gdcore.descent.course import EPOCH, VALIDATION
 from gdcore.descent.start import classes_of
+from gdcore.losses.targets import check_targets
 from gdcore.rows import arrays, cluster
 from gdcore.rows.tables import Table
 
@@ -77,7 +78,7 @@ def _near(Xv: Any, Yv: Any, sv: Any, problem: Problem) -> tuple[Array, Array, Ar
     arrays.check_finite(Xv, "validation X")
     arrays.check_finite(Yv, "validation Y")
     loss = problem.loss_function
-    arrays.labels(Yv, loss.targets, classes_of(problem.model, loss), "validation Y")
+    check_targets(Yv, loss.targets, classes_of(problem.model, loss), "validation Y")
     Xv = arrays.cast(Xv, problem.dtype, "validation X")
     Yv = arrays.cast(Yv, problem.dtype, "validation Y").reshape(len(Yv), -1)
     return Xv, Yv, None if sv is None else arrays.weights_of_rows(sv, Xv, "validation ")
