@@ -274,8 +274,9 @@ class Run:
         epochs : int
             How many more.
         **options
-            Options of `fit` that shall change, but for the optimizer; the others, sample_weight and validation included, stay
-            as they were. ``model``: where to go on from in the place of this run's, with the optimizer's state as it is.
+            Options of `fit` that shall change, but for the optimizer, and a loss with its parameter in one, "huber:2.0"; the
+            others, sample_weight and validation included, stay as they were. ``model``: where to go on from in the place of
+            this run's, with the optimizer's state as it is.
 
         Returns
         -------

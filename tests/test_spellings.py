@@ -50,7 +50,8 @@ def test_every_function_takes_every_spelling(name, loss, more, tmp_path, capsys)
         table = gdcore.open_table(path, "y", loss=loss)
         assert table.loss == run.model.loss
         if isinstance(loss, str):
-            assert cli.main(["train", path, "--target", "y", "--loss", loss, "--test-size", "0", "--json"]) == 0
+            told = ["--target", "y", "--loss", loss, "--test-size", "0", "--json", "--out", str(tmp_path / "t.safetensors")]
+            assert cli.main(["train", path, *told]) == 0
             told = json.loads(capsys.readouterr().out)
             assert told["train"]["loss"] == pytest.approx(run.loss, rel=1e-6)
 

@@ -11,6 +11,7 @@ import pytest
 
 import gdcore
 from gdcore import Linear, fit
+from gdcore.training import observe
 
 RNG = np.random.default_rng(11)
 N, D = 40, 3
@@ -195,6 +196,24 @@ def test_ctrl_c_leaves_as_many_weights_as_epochs():
     assert run.status == "interrupted"
     assert len(run.models) == run.epochs + 1
     assert run.models[-1].weights.tobytes() == run.model.weights.tobytes()
+
+
+@pytest.mark.parametrize(
+    "options", [{"lr": 0.1}, {"lr": 0.1, "batch_size": 8}, {"loss": "huber", "optimizer": "nesterov"}], ids=str
+)
+def test_a_signal_between_an_epoch_and_its_keeping_loses_no_weights(options, monkeypatch):
+    keep = observe.Recorder.__call__
+
+    def struck(recorder, epoch):
+        if epoch.epoch == 3:
+            raise KeyboardInterrupt
+        keep(recorder, epoch)
+
+    whole = fit(X, Y, epochs=3, keep_weights=True, tol=0.0, **options)
+    monkeypatch.setattr(observe.Recorder, "__call__", struck)
+    run = fit(X, Y, epochs=9, keep_weights=True, tol=0.0, **options)
+    assert (run.status, run.epochs) == ("interrupted", 3)
+    assert [m.weights.tobytes() for m in run.models] == [m.weights.tobytes() for m in whole.models]
 
 
 def test_what_goes_with_kept_weights(tmp_path):

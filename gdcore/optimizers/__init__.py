@@ -17,7 +17,7 @@ from gdcore.optimizers.newton import Newton
 from gdcore.optimizers.rmsprop import RMSprop
 from gdcore.optimizers.sgd import SGD
 
-__all__ = ["OPTIMIZERS", "SGD", "Adagrad", "Adam", "AdamW", "Nesterov", "Newton", "Optimizer", "RMSprop", "get"]
+__all__ = ["OPTIMIZERS", "SGD", "Adagrad", "Adam", "AdamW", "Nesterov", "Newton", "Optimizer", "RMSprop", "get", "made"]
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {kind.__name__.lower(): kind for kind in (SGD, Adagrad, RMSprop, Adam, AdamW)}
 """Those that go with everything; `Nesterov` and `Newton`, for linear models and all rows at once, are found by ``get`` too."""
@@ -34,9 +34,16 @@ def get(optimizer: Any) -> Optimizer:
     """
     if optimizer is None:
         return SGD()
-    if isinstance(optimizer, Optimizer):
-        return optimizer
+    return optimizer if isinstance(optimizer, Optimizer) else made(optimizer, {})
+
+
+def made(name: Any, parameters: dict[str, Any]) -> Optimizer:
+    """The optimizer of that `Optimizer.rule`.
+
+    >>> made("sgd", {"momentum": 0.9}) == SGD(momentum=0.9)
+    True
+    """
     names = OPTIMIZERS | {"nesterov": Nesterov, "newton": Newton}
-    if not isinstance(optimizer, str) or optimizer.lower() not in names:
-        raise ValueError(f"optimizer {optimizer!r} is unknown; there is {', '.join(map(repr, names))}")
-    return names[optimizer.lower()]()
+    if not isinstance(name, str) or name.lower() not in names:
+        raise ValueError(f"optimizer {name!r} is unknown; there is {', '.join(map(repr, names))}")
+    return names[name.lower()](**parameters)

@@ -14,6 +14,7 @@ from gdcore.descent.proof import gap_at
 from gdcore.run import Run
 from gdcore.store import fingerprints
 from gdcore.training import limits
+from gdcore.training.observe import model_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -169,7 +170,7 @@ class Conclusion:
             model.columns, model.card = list(problem.table.names), card
         task.free()
         recorder = self._functions.recorder
-        models = None if recorder is None else recorder.up_to(course.done)
+        models = None if recorder is None else recorder.up_to(course.done, model_at(problem, course))
         facts = _facts(task, weights, bias, self.drive.solver.anchors(state))
         status, method = self.drive.status, task.plan.method
         return Run(model, course.history(), status, method, loss, norm, self._resume, facts, models)

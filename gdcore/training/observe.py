@@ -98,9 +98,10 @@ class Recorder:
     def __call__(self, epoch: Epoch) -> None:
         self._models.append(epoch.model)
 
-    def up_to(self, done: int) -> list[Any]:
-        """The models up to so many epochs of this call; a signal may strike between an epoch that is kept and its end."""
-        return self._models[: self._before + done + 1]
+    def up_to(self, done: int, last: Linear | MLP) -> list[Any]:
+        """The models of so many epochs of this call; the last one's too where a signal has struck before it was kept."""
+        missing = self._before + done + 1 - len(self._models)
+        return [*self._models, *[last] * missing]
 
 
 class Trace:
