@@ -163,7 +163,7 @@ class _Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             scaling = _Scaling.of(columns, self.bias)
         elif before is None:
             advice = "With a number for lr, or with penalties, partial_fit's steps are in the units of X: scale its columns"
-            scales.warn("partial_fit", X, None, advice, 3)
+            scales.warn("partial_fit", X, None, advice)
         Z, model = scaling.columns(X), scaling.into(start)
         with _finite(X):
             if before is not None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
-from pathlib import Path
+import warnings
 
-_HERE = str(Path(__file__).parent)
+_HERE = os.path.dirname(__file__) + os.sep
 
 
-def outside() -> int:
-    """What ``stacklevel`` has to be for a warning to stand at the line that called into gdcore."""
-    frame = sys._getframe(1)
+def warn(message: str, kind: type[Warning]) -> None:
+    """Warns at the line that called into gdcore, however many of gdcore's own functions lie between."""
+    frame = sys._getframe()
     for level in itertools.count(1):
         if frame.f_back is None or not frame.f_code.co_filename.startswith(_HERE):
-            return level
+            warnings.warn(message, kind, stacklevel=level)
+            return
         frame = frame.f_back
-    raise AssertionError
 
 
 class LearningRateWarning(UserWarning):

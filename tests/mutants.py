@@ -359,7 +359,7 @@ LIBRARY_MUTANTS = [
     Wrong("lasso: the sign", "facts/lasso.py", r"q\[ support \] - l1 \* signs", "q[support] + l1 * signs", near("l1")),
     Wrong(
         "stop: tol",
-        "solvers/newton.py",
+        "solvers/ends.py",
         r"done = gain <= enough and",
         "done = gain <= 1e6 * enough and",
         digits("logit or multinomial"),

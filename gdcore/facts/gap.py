@@ -61,13 +61,13 @@ def bound(problem: Any, weights: Array, bias: Array | None, anchors: list[Part] 
             if anchors is not None:
                 starts = [anchors[i]]
             elif loss.kinked:
-                [local] = measured(*rows, problem.options.backend, loss, [here._replace(smoothing=1.0)], frame)
+                [local] = measured(*rows, problem.backend_name, loss, [here._replace(smoothing=1.0)], frame)
                 starts = [here._replace(smoothing=sizes.width_of_share(local.histogram, share)) for share in (0.5, 0.1, 0.02)]
             else:
                 starts = [here]
             found = []
             for start in starts:
-                [local] = measured(*rows, problem.options.backend, loss, [start], frame)
+                [local] = measured(*rows, problem.backend_name, loss, [start], frame)
                 for damping in (0.0, 1.0):
                     curvature = loss.bound(start.smoothing)
                     step = frame.step(local, start.weights, curvature, damping, problem.backend)

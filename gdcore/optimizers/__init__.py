@@ -17,7 +17,7 @@ from gdcore.optimizers.newton import Newton
 from gdcore.optimizers.rmsprop import RMSprop
 from gdcore.optimizers.sgd import SGD
 
-__all__ = ["OPTIMIZERS", "SGD", "Adagrad", "Adam", "AdamW", "Nesterov", "Newton", "Optimizer", "RMSprop", "get"]
+__all__ = ["OPTIMIZERS", "SGD", "Adagrad", "Adam", "AdamW", "Nesterov", "Newton", "Optimizer", "RMSprop", "get", "made"]
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {kind.__name__.lower(): kind for kind in (SGD, Adagrad, RMSprop, Adam, AdamW)}
 """Those that go with everything; `Nesterov` and `Newton`, for linear models and all rows at once, are found by ``get`` too."""

@@ -7,14 +7,13 @@ finite tells, and `check_finite` then finds the place.
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gdcore.checks import blocks as blocks
 from gdcore.checks import check_finite as check_finite
-from gdcore.notices import PrecisionWarning, outside
+from gdcore.notices import PrecisionWarning, warn
 
 if TYPE_CHECKING:
     from gdcore._types import Array
@@ -76,11 +75,10 @@ def _warn_of_rounding(array: Array, name: str) -> None:
             row, *column = (int(i) for i in np.argwhere(rounded)[0])
             value = int(block[(row, *column)])
             where = f"{name}{[start + row, *column]}" if array.ndim else name
-            warnings.warn(
+            warn(
                 f"{where} is {value}, which float64 rounds to {int(float(value))}: subtract a number from the whole column, "
                 "or leave it out where it is no more than a name",
                 PrecisionWarning,
-                stacklevel=outside(),
             )
             return
         start += len(block)

@@ -8,8 +8,8 @@ import numpy as np
 
 from gdcore import losses
 from gdcore.backends import BACKENDS
+from gdcore.descent.start import check_model
 from gdcore.rows import arrays
-from gdcore.training.problem import check_model
 
 if TYPE_CHECKING:
     from gdcore._types import Array

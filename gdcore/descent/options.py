@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from gdcore import losses, optimizers
 from gdcore.checks import integer, number, one_of, yes_or_no
-from gdcore.notices import SpeedWarning, outside
+from gdcore.notices import SpeedWarning, warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +45,11 @@ class Options(NamedTuple):
     keep_weights: bool = False
     verbose: bool = False
 
+    @property
+    def watched(self) -> bool:
+        """Whether somebody looks at every epoch."""
+        return self.callback is not None or self.validation is not None or self.keep_weights or self.verbose
+
     def checked(self) -> Options:
         """The same with every argument looked at once; ValueError or TypeError names the first that cannot be."""
         for name, names in _CHOICES.items():
@@ -79,11 +83,10 @@ class Options(NamedTuple):
         own = [one for one in (losses.get(self.loss), optimizers.get(self.optimizer)) if not one.compiled]
         if not own or self.backend != "kernel":
             return self.backend
-        warnings.warn(
+        warn(
             f"the kernel does not know {' and '.join(map(repr, own))}: this runs in NumPy, several times slower; "
             "backend='reference' says that you know",
             SpeedWarning,
-            stacklevel=outside(),
         )
         return "reference"
 
