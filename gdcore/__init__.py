@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         PrecisionWarning,
         ScaleWarning,
         SeparationWarning,
+        SpeedWarning,
     )
     from gdcore.optimizers import SGD, Adagrad, Adam, AdamW, Nesterov, Newton, RMSprop, schedules
     from gdcore.report import plots
@@ -44,9 +45,9 @@ __version__ = "0.1.0"
 __all__ = [
     "MLP", "SGD", "Adagrad", "Adam", "AdamW", "Checkpoint", "CheckpointWarning", "ConditionWarning", "ConvergenceWarning",
     "DivergenceError", "DivergenceWarning", "Epoch", "History", "LabelWarning", "LearningRateWarning", "Linear", "Nesterov",
-    "Newton", "PrecisionWarning", "RMSprop", "Run", "ScaleWarning", "SeparationWarning", "Spectrum", "TableError",
-    "TableWarning", "check_gradient", "fit", "load", "losses", "open_table", "optimizers", "plots", "save", "schedules",
-    "scores", "spectrum", "train",
+    "Newton", "PrecisionWarning", "RMSprop", "Run", "ScaleWarning", "SeparationWarning", "Spectrum", "SpeedWarning",
+    "TableError", "TableWarning", "check_gradient", "fit", "load", "losses", "open_table", "optimizers", "plots", "save",
+    "schedules", "scores", "spectrum", "train",
 ]  # fmt: skip
 
 _HOME = {
@@ -58,7 +59,7 @@ _HOME = {
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Nesterov", "Newton", "RMSprop"),
     "notices": (
         "CheckpointWarning", "ConditionWarning", "ConvergenceWarning", "DivergenceWarning", "LabelWarning",
-        "LearningRateWarning", "PrecisionWarning", "ScaleWarning", "SeparationWarning",
+        "LearningRateWarning", "PrecisionWarning", "ScaleWarning", "SeparationWarning", "SpeedWarning",
     ),
     "run": ("Checkpoint", "DivergenceError", "Epoch", "History", "Run"),
     "rows.arrow": ("TableError",),

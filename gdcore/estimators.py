@@ -136,7 +136,7 @@ class _Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
                 n_threads=self.n_threads if far else self._threads(),
             )  # fmt: skip
             self._keep(run)
-        if loss.name == "mse":
+        if loss.squared:
             how = self._threads(), self.backend
             # partial_fit adds to them
             self._facts["moments"] = lambda: Cluster(X, Y, s).moments(*how, target=True) if far else _measured(X, Y, s, *how)
@@ -163,7 +163,7 @@ class _Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             scaling = _Scaling.of(columns, self.bias)
         elif before is None:
             advice = "With a number for lr, or with penalties, partial_fit's steps are in the units of X: scale its columns"
-            scales.warn("partial_fit", X, None, advice, 3)
+            scales.warn("partial_fit", X, None, advice)
         Z, model = scaling.columns(X), scaling.into(start)
         with _finite(X):
             if before is not None:
@@ -412,7 +412,7 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, _Descent):  # type: ignore[m
         """
         first, loss = not hasattr(self, "coef_"), self._loss()
         X, Y, s = self._checked(X, y, sample_weight, reset=first)
-        if loss.name != "mse":
+        if not loss.squared:
             return self._step(X, Y, s, loss, Y.shape[1:])
         chunk = _measured(X, Y, s, self._threads(), self.backend)
         moments = chunk if first else self._fact("moments") + chunk

@@ -79,7 +79,7 @@ def fitted(table: FileTable, options: Namespace, wish: dict[str, Any], curves: b
 
 def _streamed(table: FileTable, options: Namespace, wish: dict[str, Any], curves: bool) -> Fitted:
     """All rows at once, as they stream by."""
-    squared, held = table.loss.name == "mse", table.held_out
+    squared, held = table.loss.squared, table.held_out
     validation = None
     if held is not None and not squared and table.kept and curves:
         for _ in table.pieces(1):  # so that it is known what rows there are

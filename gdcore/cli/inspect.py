@@ -135,7 +135,7 @@ def _weights(model: Linear, names: list[str], labels: list[str]) -> None:
     rows: list[tuple[str, Any]] = [*zip(names, weights, strict=True)]
     for name, values in [*rows, *([] if model.bias is None else [("bias", np.ravel(model.bias))])]:
         say(f"  {name:{width}}  " + "  ".join(f"{value:13.7g}" for value in values))
-    if model.loss is not None and len(labels) == 2 and (said := results.directions(model.loss.name, labels)):
+    if model.loss is not None and len(labels) == 2 and (said := results.directions(model.loss.targets, labels)):
         say(f"  {said}")
 
 

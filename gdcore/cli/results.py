@@ -147,13 +147,13 @@ def dependent_line(names: list[str]) -> str:
     return f"{which} depend on each other exactly: the data do not tell their weights apart, only what they do together"
 
 
-def directions(loss: str, labels: Sequence[Any]) -> str:
+def directions(targets: str, labels: Sequence[Any]) -> str:
     """Which class a weight speaks for, where there are two.
 
-    >>> directions("logistic", ["no", "yes"])
+    >>> directions("binary", ["no", "yes"])
     'positive weights speak for yes, negative ones for no'
     """
-    return f"positive weights speak for {labels[1]}, negative ones for {labels[0]}" if loss == "logistic" and labels else ""
+    return f"positive weights speak for {labels[1]}, negative ones for {labels[0]}" if targets == "binary" and labels else ""
 
 
 def plain(value: Any) -> Any:
@@ -220,7 +220,8 @@ def show(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
     _show_scores(result, options)
     if isinstance(run.model, Linear):
         _show_weights(run.model, table, s)
-        for line in (directions(table.loss.name, table.labels), *map(dependent_line, filter(None, [facts.get("dependent")]))):
+        said = directions(table.loss.targets, table.labels)
+        for line in (said, *map(dependent_line, filter(None, [facts.get("dependent")]))):
             if line:
                 say(f"  {line}")
     say()

@@ -63,9 +63,7 @@ class Spectrum:
 
     def __init__(self, moments: Moments | None, bias: bool, loss: losses.Loss, l2: float, found: Any = None) -> None:
         self.moments, self.bias, self.loss, self.l2 = moments, bias, loss, l2
-        if loss.curvature is None:
-            raise ValueError(f"{loss.name} has no curvature bound, and so no spectrum: its slope jumps")
-        self.curvature: float = loss.curvature
+        self.curvature = _bound_of(loss)
         self._found = found  # (λmax, error, direction) by Lanczos, where moments is None
 
     @functools.cached_property
@@ -322,6 +320,14 @@ def _root(A: Floats, rank: int) -> Floats:
     return rows
 
 
+def _bound_of(loss: losses.Loss) -> float:
+    """The loss's curvature bound; ValueError where it has none."""
+    if loss.curvature is None:
+        why = "its slope jumps" if loss.kinked else "its class tells none"
+        raise ValueError(f"{loss.name} has no curvature bound, and so no spectrum: {why}")
+    return loss.curvature
+
+
 def spectrum(
     X: Any,
     bias: bool = True,
@@ -378,8 +384,7 @@ best; worst columns 0 (100%))
     11528
     """
     chosen = losses.get(loss, delta=delta, tau=tau)
-    if chosen.curvature is None:
-        raise ValueError(f"{chosen.name} has no curvature bound, and so no spectrum: its slope jumps")
+    _bound_of(chosen)
     bias, l2 = yes_or_no(bias, "bias"), number(l2, "l2")
     one_of(backend, "backend", tuple(BACKENDS))
     s = None

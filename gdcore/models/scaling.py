@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gdcore import losses
-
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats
     from gdcore.losses import Loss
@@ -39,13 +37,12 @@ class Scaling:
             sample_weight = None
         self.mean, self.spread = _level(X, sample_weight)
         self.given = self.loss = loss
-        self.power = {"mse": 2, "huber": 2, "mae": 1, "quantile": 1}.get(loss.name, 0)
+        self.power = loss.power
         self.level, self.size = 0.0, 1.0
         if self.power:
             level, size = _level(y[:, None], sample_weight)
             self.level, self.size = float(level[0]), float(size[0])
-        if loss.name == "huber":
-            self.loss = losses.huber(loss.parameter / self.size)
+            self.loss = loss.rescaled(self.size)
 
     def columns(self, X: Array) -> Floats:
         """The columns, scaled."""

@@ -245,7 +245,7 @@ class FileTable(Table):
         several = len(self.labels)
         self.loss = roles.loss or (losses.logistic() if several == 2 else losses.softmax() if several else losses.mse())
         if self.held_out is not None:
-            self.held_out.seen.target_only = self.loss.name != "mse" or len(self.names) > _MOMENTS
+            self.held_out.seen.target_only = not self.loss.squared or len(self.names) > _MOMENTS
 
     def again(self, split: Split) -> FileTable:
         """The same table where other rows test: what is filled in is found anew, and nothing is warned of twice."""

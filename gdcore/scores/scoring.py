@@ -94,7 +94,7 @@ def _constant(model: Linear | MLP, loss: Loss, labels: Sequence[str], Y: Array) 
     """Sums of rows whose targets are these; what is predicted for them does not matter."""
     arrays.check_finite(Y, "train")
     k = int(np.prod(model.outputs, dtype=int))
-    arrays.labels(Y[:, 0], loss.targets, k, "train", f"{loss.name} wants")
+    check_targets(Y[:, 0], loss.targets, k, "train", f"{loss.name} wants")
     found = sums(loss, labels or [str(c) for c in range(max(2, k))], Y.shape[1])
     found.add(np.zeros((len(Y), k)), Y, None)
     return found
@@ -114,7 +114,7 @@ def _checked(model: Linear | MLP, X: Any, Y: Any, sample_weight: Any) -> Piece:
         of = "column" if wanted == 1 else "columns"
         raise ValueError(f"Y must have {wanted} {of} for a model of {loss.name} with {k} outputs, found {Y.shape[1]}")
     arrays.check_finite(Y, "Y")
-    arrays.labels(Y[:, 0], loss.targets, k, "Y", f"{loss.name} wants")
+    check_targets(Y[:, 0], loss.targets, k, "Y", f"{loss.name} wants")
     return Piece(X, Y, None if sample_weight is None else arrays.weights_of_rows(sample_weight, X))
 
 

@@ -138,8 +138,8 @@ class _Target:
         self.total = self.lost = self.first = self.second = self.squares = self.absolute = self.covered = 0.0
         self.shift: float | None = None
         self.targets = Tally()
-        self.tau = loss.parameter if loss.name == "quantile" else 0.5
-        self.name = "the mean" if loss.name == "mse" else "the median" if self.tau == 0.5 else f"the {self.tau:g}-quantile"
+        self.tau = 0.5 if loss.level is None else loss.level
+        self.name = "the mean" if loss.squared else "the median" if self.tau == 0.5 else f"the {self.tau:g}-quantile"
 
     def add(self, raw: Array, Y: Array, s: Array | None) -> None:
         self.rows += len(raw)
@@ -164,12 +164,12 @@ class _Target:
         return NumberScores(
             self.loss.name, self.rows, self.lost / n, rmse=float(np.sqrt(self.squares / n)), mae=self.absolute / n,
             r2=1 - self.squares / variance if variance > 0 else None,
-            coverage=self.covered / n if self.loss.name == "quantile" else None,
+            coverage=self.covered / n if self.loss.level is not None else None,
         )  # fmt: skip
 
     def best(self) -> float:
         """The constant that a person without a model would take: the mean, the median, the τ-quantile."""
-        if self.loss.name != "mse" or self.shift is None:
+        if not self.loss.squared or self.shift is None:
             return self.targets.quantile(self.tau)
         return self.first / self.total + self.shift
 
@@ -209,7 +209,7 @@ def _weighing(raw: Array, Y: Array, s: Array | None) -> tuple[Floats, Floats, Fl
 def _lost(loss: Loss, raw: Floats, Y: Floats, weights: Floats) -> tuple[float, float]:
     """Σ s·ℓ and Σ s."""
     out = np.empty(raw.shape[::-1])
-    found: tuple[float, float] = BACKENDS["kernel"].derivatives_of(
-        np.ascontiguousarray(raw.T), np.ascontiguousarray(Y.T), weights, out, loss.name, loss.parameter
+    found: tuple[float, float] = BACKENDS["kernel" if loss.compiled else "reference"].derivatives_of(
+        np.ascontiguousarray(raw.T), np.ascontiguousarray(Y.T), weights, out, **loss.arguments
     )
     return found

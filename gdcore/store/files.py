@@ -142,6 +142,11 @@ def _pack(model: Any, run: Run | None) -> bytes:
         meta |= {"kind": "mlp", "activation": model.activation}
         arrays = {f"layers.{i}.{part}": getattr(layer, part) for i, layer in enumerate(model.layers) for part in _PARTS}
     arrays = {name: container.plain(floating(array, name)) for name, array in arrays.items()}
+    if model.loss is not None and losses.LOSSES.get(model.loss.name) is not type(model.loss):
+        raise ValueError(
+            f"its loss {model.loss!r} is not known by its name to who loads the file: register its class, here and there, "
+            "with gdcore.losses.register, or set the model's loss to None, without which it predicts all the same"
+        )
     meta["loss"] = "" if model.loss is None else model.loss.name
     if model.loss is not None and model.loss.parameter:
         meta["parameter"] = repr(float(model.loss.parameter))
