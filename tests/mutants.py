@@ -276,8 +276,8 @@ LIBRARY_MUTANTS = [
     Wrong(
         "proofs: softmax",
         "losses/softmax.py",
-        r"divergence\( mine , q , raw - whole\[ : , None \] \)\.sum\( axis=1 \)",
-        "divergence(mine, q, raw - whole[:, None]).sum(axis=1) / 4",
+        r"divergence\( mine , e / whole , raw - \( top \+ np\.log\( whole \) \) \)\.sum\( axis=1 \)",
+        "divergence(mine, e / whole, raw - (top + np.log(whole))).sum(axis=1) / 4",
         near("softmax"),
     ),
     Wrong(

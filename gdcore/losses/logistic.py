@@ -8,7 +8,7 @@ import numpy as np
 
 from gdcore.losses.base import Loss
 from gdcore.losses.duals import Dual, Mix
-from gdcore.losses.probabilities import divergence, entropy, sigmoid
+from gdcore.losses.probabilities import both, divergence, entropy, sigmoid
 
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats
@@ -67,7 +67,7 @@ class Logistic(Loss, compiled=True):
         return entropy(u + Y) + entropy(1 - Y - u)
 
     def dual(self, raw: Floats, step: Floats, Y: Floats, damping: float = 0.0, smoothing: float = 0.0) -> Dual:
-        low, high = sigmoid(raw), sigmoid(-raw)
+        low, high, _ = both(raw)
         ahead = (low * high + damping / 4) * step
         ones, zeros = low + ahead, high - ahead  # p and 1 − p
         ones[np.abs(ones) < LEAST * low] = 0.0
@@ -84,8 +84,7 @@ class Logistic(Loss, compiled=True):
 
     def excess(self, raw: Floats, dual: Dual, Y: Floats) -> Floats:
         # ℓ + ℓ* − α·ŷ is the divergence of p = α + y from σ(ŷ)
-        (mine, rest), (p, q) = dual.shares, (sigmoid(raw), sigmoid(-raw))
-        smaller = np.log1p(np.exp(-np.abs(raw)))
+        (mine, rest), (p, q, smaller) = dual.shares, both(raw)
         terms = divergence(mine, p, np.minimum(raw, 0) - smaller) + divergence(rest, q, np.minimum(-raw, 0) - smaller)
         result: Floats = terms.sum(axis=1)
         return result
@@ -105,6 +104,6 @@ class Logistic(Loss, compiled=True):
         return Mix(most, np.clip((shares - (1 - most) * present) / most, 0, 1))
 
     def mixed(self, raw: Floats, Y: Array, mix: Mix) -> Dual:
-        p, q = sigmoid(raw + mix.shift), sigmoid(-raw - mix.shift)
+        p, q, _ = both(raw + mix.shift)
         mine, rest = p + mix.share * (mix.other - p), q + mix.share * (1 - mix.other - q)
         return Dual(mine - Y, 1.0, (mine, rest))

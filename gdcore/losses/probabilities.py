@@ -21,6 +21,16 @@ def sigmoid(raw: Array) -> Array:
     return result
 
 
+def both(raw: Floats) -> tuple[Floats, Floats, Floats]:
+    """σ(raw), σ(−raw) and log(1 + e^−|raw|), of one exponential.
+
+    >>> both(np.array([0.0]))[:2]
+    (array([0.5]), array([0.5]))
+    """
+    e = np.exp(-np.abs(raw))
+    return np.where(raw > 0, 1, e) / (1 + e), np.where(raw < 0, 1, e) / (1 + e), np.log1p(e)
+
+
 def shares(raw: Array) -> Array:
     """softmax of each row."""
     e = np.exp(raw - raw.max(axis=1, keepdims=True))

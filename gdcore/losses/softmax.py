@@ -109,9 +109,10 @@ class Softmax(Loss, compiled=True):
 
     def excess(self, raw: Floats, dual: Dual, Y: Floats) -> Floats:
         # ℓ + ℓ* − α·ŷ is the divergence of p = α + onehot(y) from softmax(ŷ)
-        (mine,), q, top = dual.shares, shares_of(raw), raw.max(axis=1)
-        whole = top + np.log(np.exp(raw - top[:, None]).sum(axis=1))
-        result: Floats = divergence(mine, q, raw - whole[:, None]).sum(axis=1)
+        (mine,), top = dual.shares, raw.max(axis=1, keepdims=True)
+        e = np.exp(raw - top)
+        whole = e.sum(axis=1, keepdims=True)
+        result: Floats = divergence(mine, e / whole, raw - (top + np.log(whole))).sum(axis=1)
         return result
 
     def push(self, step: Floats, Y: Floats) -> tuple[float, float]:
