@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LOSS, NORM, SECONDS, VALIDATION, LR, EPOCH = range(6)
 """Rows of a piece of history."""
+TOLD = slice(LOSS, VALIDATION)
+"""Loss, norm and seconds, which an epoch tells."""
 _NAMES = ("loss", "gradient_norm", "seconds", "validation_loss", "lr", "epoch")
 
 
@@ -57,6 +59,8 @@ class Now(NamedTuple, Generic[OwnT]):
     found: Evaluation
     pieces: int
     """So many pieces of history are of whole epochs."""
+    epoch: int
+    """The number of the last one since the first start."""
 
 
 class Course(Generic[OwnT]):
@@ -74,7 +78,7 @@ class Course(Generic[OwnT]):
         self.before = before
         self.first = int(before.epoch[-1]) if len(before) else 0
         self.pieces: list[Floats] = []
-        self.now = Now(state, found, 0)
+        self.now = Now(state, found, 0, self.first)
 
     @property
     def state(self) -> State[OwnT]:
@@ -84,13 +88,12 @@ class Course(Generic[OwnT]):
     @property
     def epoch(self) -> int:
         """The number of the last epoch since the first start."""
-        last = self.last
-        return self.first if last is None else int(last[EPOCH])
+        return self.now.epoch
 
     @property
     def done(self) -> int:
         """Epochs done in this call."""
-        return self.epoch - self.first
+        return self.now.epoch - self.first
 
     @property
     def last(self) -> Floats | None:
@@ -100,9 +103,11 @@ class Course(Generic[OwnT]):
 
     def take(self, made: Advance[OwnT]) -> None:
         """Goes on to where a solver has come to."""
+        epoch = self.now.epoch
         if made.piece.shape[1]:
             self.pieces.append(made.piece)
-        self.now = Now(made.state, made.found, len(self.pieces))
+            epoch = int(made.piece[EPOCH, -1])
+        self.now = Now(made.state, made.found, len(self.pieces), epoch)
 
     def find(self, found: Evaluation) -> None:
         """A later pass tells something else of where it stands."""

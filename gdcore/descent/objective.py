@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -56,12 +57,12 @@ class Objective:
     l1: float
     l2: float
 
-    @property
+    @functools.cached_property
     def formula(self) -> dict[str, Any]:
         """The loss as the backends take it."""
         return self.loss.arguments
 
-    @property
+    @functools.cached_property
     def whole(self) -> dict[str, Any]:
         """Loss and penalties as the backends take them."""
         return {**self.formula, "l1": self.l1, "l2": self.l2}

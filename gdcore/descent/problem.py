@@ -99,7 +99,7 @@ class Problem:
 
     # What it is -----------------------------------------------------------------------------------------------------------
 
-    @property
+    @functools.cached_property
     def table(self) -> Table | None:
         """The table whose rows come in pieces; None where they are an array."""
         return self.X if isinstance(self.X, Table) else None
@@ -119,13 +119,13 @@ class Problem:
         """How many columns there are."""
         return len(self.X.names) if self.table is not None else int(self.X.shape[1])
 
-    @property
+    @functools.cached_property
     def dtype(self) -> np.dtype[Any]:
         """Of X, Y and the model."""
         dtype: np.dtype[Any] = np.dtype(self.X.dtype)
         return dtype
 
-    @property
+    @functools.cached_property
     def outputs(self) -> int:
         """k, of the model."""
         return math.prod(self.model.outputs)
@@ -135,7 +135,7 @@ class Problem:
         """The kernel, or the reference."""
         return BACKENDS[self.backend_name]
 
-    @property
+    @functools.cached_property
     def network(self) -> Network:
         """The engine, where it is a network's."""
         assert isinstance(self.engine, Network)
@@ -160,22 +160,22 @@ class Problem:
     def l2(self) -> float:
         return self.objective.l2
 
-    @property
+    @functools.cached_property
     def linear(self) -> bool:
         """Whether the model is linear, not a network."""
         return isinstance(self.model, Linear)
 
-    @property
+    @functools.cached_property
     def has_bias(self) -> bool:
         """Whether a linear model has a bias."""
         return isinstance(self.model, Linear) and self.model.bias is not None
 
-    @property
+    @functools.cached_property
     def squared(self) -> bool:
         """Whether the loss is a quadratic in the weights."""
         return self.linear and self.loss_function.squared
 
-    @property
+    @functools.cached_property
     def hessian_serves(self) -> bool:
         """Whether the Hessian can be made: the loss tells its second derivative, and it is small enough."""
         size = (self.d + 1) * (self.outputs if self.loss_function.targets == "classes" else 1)

@@ -9,7 +9,7 @@ something else as that takes. Near the best weights they are taken at a bias mov
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -21,10 +21,38 @@ from gdcore.rows import sizes
 from gdcore.rows.tables import fold
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from gdcore._types import Array, Floats
     from gdcore.facts.metric import Metric
     from gdcore.losses import Loss
+    from gdcore.rows.moments import Moments
     from gdcore.rows.tables import Piece, Table
+
+
+class Measured(Protocol):
+    """Of a problem what proofs ask for."""
+
+    @property
+    def X(self) -> Any: ...
+    @property
+    def Y(self) -> Any: ...
+    @property
+    def sample_weight(self) -> Array | None: ...
+    @property
+    def n_threads(self) -> int: ...
+    @property
+    def backend_name(self) -> str: ...
+    @property
+    def backend(self) -> ModuleType: ...
+    @property
+    def loss_function(self) -> Loss: ...
+    @property
+    def l1(self) -> float: ...
+    @property
+    def l2(self) -> float: ...
+    @property
+    def moments(self) -> Moments: ...
 
 
 _NEAR = 1e-8
@@ -40,7 +68,7 @@ def subgradient(weights: Array, gradient: Array, l1: float) -> Floats:
     return g
 
 
-def bound(problem: Any, weights: Array, bias: Array | None, anchors: list[Part] | None = None) -> float | None:
+def bound(problem: Measured, weights: Array, bias: Array | None, anchors: list[Part] | None = None) -> float | None:
     """The smallest bound that is found for all outputs together; None where one has none.
 
     ``anchors`` are where a descent stood when it ended, whose slopes prove most; None: it is looked for at the weights.
@@ -84,7 +112,7 @@ def bound(problem: Any, weights: Array, bias: Array | None, anchors: list[Part] 
     return total
 
 
-def rounded_up(problem: Any, found: float, loss: float, weights: Array, bias: Array | None) -> float:
+def rounded_up(problem: Measured, found: float, loss: float, weights: Array, bias: Array | None) -> float:
     """A gap of mse with room for how predictions are rounded: ε of their terms, which are large for columns far from 0.
 
     It is at most the loss, for no loss is below 0.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gdcore.descent.course import LOSS, LR, NORM, SECONDS, Advance
+from gdcore.descent.course import LR, TOLD, Advance
 from gdcore.descent.passes import over_rows
 from gdcore.descent.state import Rate
 from gdcore.solvers.base import Solver
@@ -47,7 +47,7 @@ class Backtracking(Solver[Rate]):
         state.weights = step(self.problem, state.weights, found.gradient, lr)
         state.own.lr, state.judged = lr, None
         found = self.passes.evaluate(state.weights, None)
-        piece[[LOSS, NORM, SECONDS], 0] = found.loss, found.norm, time.perf_counter() - began
+        piece[TOLD, 0] = found.loss, found.norm, time.perf_counter() - began
         piece[LR, 0] = lr
         return Advance(state, found, piece)
 

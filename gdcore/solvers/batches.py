@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gdcore.descent.course import EPOCH, LOSS, LR, NORM, Advance
+from gdcore.descent.course import EPOCH, LOSS, LR, NORM, TOLD, Advance
 from gdcore.descent.objective import Evaluation
 from gdcore.descent.passes import over_rows
 from gdcore.descent.state import Rate, State
@@ -46,7 +46,7 @@ class Batches(Solver[Rate]):
         counted = np.zeros(1, np.int64)
         self._underway = state, found, piece, counted
         status: str = problem.in_batches(
-            problem.X, problem.Y, state.weights, state.bias, float(piece[LR, 0]), plan.batch_size, piece[:3], counted,
+            problem.X, problem.Y, state.weights, state.bias, float(piece[LR, 0]), plan.batch_size, piece[TOLD], counted,
             order=self._order(span.done), state=state.memory, steps=state.steps, sample_weight=problem.sample_weight,
             decimals=plan.decimals, n_threads=problem.n_threads, optimizer=plan.optimizer.rule, **problem.objective.whole,
         )  # fmt: skip

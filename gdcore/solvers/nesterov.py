@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gdcore.descent.course import LOSS, LR, NORM, SECONDS, Advance
+from gdcore.descent.course import LR, TOLD, Advance
 from gdcore.descent.passes import over_moments, over_rows
 from gdcore.descent.problem import GRAM_COLUMNS
 from gdcore.descent.state import State, packed, unpacked
@@ -102,7 +102,7 @@ class Nesterov(Solver[Momentum]):
         if made is None or not made[1].loss <= span.above:
             return Advance(state, found, piece[:, :0], "diverged")
         state, found, metric = made
-        piece[[LOSS, NORM, SECONDS], 0] = found.loss, found.norm, time.perf_counter() - began
+        piece[TOLD, 0] = found.loss, found.norm, time.perf_counter() - began
         piece[LR, 0] *= self.lr
         self._take(metric)
         return Advance(state, found, piece)

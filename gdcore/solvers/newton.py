@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gdcore.descent.course import LOSS, NORM, SECONDS, Advance
+from gdcore.descent.course import TOLD, Advance
 from gdcore.descent.state import State
 from gdcore.descent.stop import Verdict
 from gdcore.facts.metric import Metric
@@ -118,7 +118,7 @@ class Newton(Solver[Numbers]):
         with np.errstate(all="ignore"):  # a step that leaves the finite numbers is not taken
             state, locals_ = self._epoch(state)
         found = self.parts.evaluation(state, locals_)
-        piece[[LOSS, NORM, SECONDS], 0] = found.loss, found.norm, time.perf_counter() - began
+        piece[TOLD, 0] = found.loss, found.norm, time.perf_counter() - began
         self.locals = locals_
         return Advance(state, found, piece)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore.descent.course import EPOCH, LOSS, LR, NORM, Advance
+from gdcore.descent.course import EPOCH, LOSS, LR, NORM, TOLD, Advance
 from gdcore.descent.objective import Engine, Evaluation
 from gdcore.descent.passes import Passes, over_few_rows, over_rows
 from gdcore.descent.state import Rate, State
@@ -74,8 +74,7 @@ class Stream(Solver[Rate]):
             return None
         state, _, gradient, bias_gradient, piece, counted = self._underway
         piece = piece[:, : counted[0]]
-        loss, norm = (float(value) for value in piece[[LOSS, NORM], -1])
-        return Advance(state, Evaluation(loss, norm, gradient, bias_gradient), piece)
+        return Advance(state, Evaluation(float(piece[LOSS, -1]), float(piece[NORM, -1]), gradient, bias_gradient), piece)
 
     def _descend(
         self, state: State[Rate], gradient: Array, bias_gradient: Array | None, piece: Floats, counted: Array, **how: Any
@@ -83,7 +82,7 @@ class Stream(Solver[Rate]):
         """Epochs in the backend, which changes all that it is given."""
         return self.engine.descend(
             self.passes.X, self.passes.Y, state.weights, state.bias, gradient, bias_gradient, piece[LR], piece.shape[1],
-            piece[:3], counted, sample_weight=self.passes.sample_weight, decimals=self.plan.decimals,
+            piece[TOLD], counted, sample_weight=self.passes.sample_weight, decimals=self.plan.decimals,
             n_threads=self.problem.n_threads, optimizer=self.plan.optimizer.rule, state=state.memory, steps=state.steps,
             **self.problem.objective.whole, **how,
         )  # fmt: skip

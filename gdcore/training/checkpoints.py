@@ -241,8 +241,8 @@ class Keeper:
 
     def _copy(self, course: Course[Any], status: str) -> _Copy:
         # The pieces of history are not copied: those that are filled do not change.
-        state, found, pieces = course.now
-        return _Copy(course.epoch, status, state.copy(), found, pieces)
+        state, found, pieces, epoch = course.now
+        return _Copy(epoch, status, state.copy(), found, pieces)
 
     def _try(self, course: Course[Any], copy: _Copy) -> None:
         try:

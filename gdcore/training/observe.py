@@ -78,7 +78,7 @@ class Functions:
     def after(self, course: Course[Any], before: Evaluation) -> bool:
         """Calls them all."""
         assert course.last is not None
-        loss, norm, _, validation_loss, _, epoch = (float(value) for value in course.last)
+        loss, norm, _, validation_loss, _, epoch = course.last.tolist()
         stop = False
         for function in self.functions:
             model = model_at(self.problem, course)
