@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gdcore.losses.targets import check_targets
 from gdcore.plain import number
 from gdcore.rows import arrays
 from gdcore.rows.tables import Piece, Table
