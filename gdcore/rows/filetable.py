@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import functools
-import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from gdcore import losses
 from gdcore.facts.spectrum import MOST_COLUMNS
+from gdcore.notices import warn
 from gdcore.rows.ahead import Reader, ahead
 from gdcore.rows.columns import EXACT, KINDS, Column, Encoding, Numbers, matrix
 from gdcore.rows.moments import Moments
@@ -423,7 +423,7 @@ class FileTable(Table):
 
     def _warn(self) -> None:
         for note in self.notes[self._warned :]:
-            warnings.warn(note, TableWarning, stacklevel=3)
+            warn(note, TableWarning)
         self._warned = len(self.notes)
 
     def both(self, train: bool = True, test: bool = True) -> Iterator[tuple[Piece | None, Piece | None]]:
