@@ -18,7 +18,7 @@ from gdcore import losses
 from gdcore.ahead import Reader, ahead
 from gdcore.columns import EXACT, KINDS, Column, Encoding, Numbers, matrix
 from gdcore.moments import Moments
-from gdcore.sources import Kept, Marks, Source, TableError, open_source
+from gdcore.sources import Kept, Marks, Source, TableError, as_numpy, open_source
 from gdcore.spectrum import MOST_COLUMNS
 from gdcore.survey import Mean, Survey, no_mean
 from gdcore.tables import Piece, Table
@@ -328,7 +328,7 @@ class FileTable(Table):
         if self.test_size:
             trains &= ~held_out(start, batch.num_rows, self.test_size, self.seed)
         if target is not None:
-            trains &= batch.column(target).is_valid().to_numpy(zero_copy_only=False)
+            trains &= as_numpy(batch.column(target).is_valid())
         return trains
 
     def _with_means(self, columns: list[Column], target: str | None) -> list[Column]:
@@ -530,7 +530,7 @@ class FileTable(Table):
             if column.writing is not None and batch.schema.field(j).type == "string":
                 self._no_number(batch, j, column, values, keep, start)
             if column.kind == "boolean" and not own and batch.schema.field(j).type != "bool":
-                raw = batch.column(j).to_numpy(zero_copy_only=False)
+                raw = as_numpy(batch.column(j))
                 wrong = (raw != 0) & (raw != 1) & ~np.isnan(raw)
                 self._no(wrong, keep, start, column, "neither true nor false, nor 1 nor 0; " + MEND)
             if not numbers.finite:

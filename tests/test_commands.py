@@ -906,6 +906,30 @@ def test_help_does_not_wait_for_numpy(python, arguments):
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "[]"), done.stderr
 
 
+def test_no_command_waits_for_pandas(folder, python):
+    """pyarrow imports it, where it is installed, for a list or a number that becomes an array, and for what becomes NumPy's."""
+    table = frame()
+    table.loc[3, "rooms"] = table.loc[5, "town"] = None
+    table.loc[7, "area"] = -999
+    table.to_csv("gaps.csv", index=False)
+    table.to_parquet("gaps.parquet")
+    np.save("homes.npy", table[["area", "price"]].to_numpy())
+    train = ["--target", "cheap", "--missing", "mean", "--na=-999,?", "--quiet"]
+    commands = [
+        ["train", "gaps.csv", *train, "--plot", "a.png"],
+        ["train", "gaps.parquet", *train],
+        ["train", "homes.npy", "--target", "1", "--quiet"],
+        ["inspect", "gaps.csv"],
+        ["predict", "gaps.safetensors", "gaps.csv", "--out", "p.csv", "--exclude", "price,kind,weight", "--quiet"],
+        ["predict", "gaps.safetensors", "gaps.parquet", "--out", "p.parquet", "--keep", "town", "--quiet"],
+    ]
+    code = "import json, sys\nfrom gdcore.cli import main\nfor command in json.loads(sys.argv[1]):\n"
+    done = python(code + "    print(main(command), 'pandas' in sys.modules)", json.dumps(commands))
+    lines = [line for line in done.stdout.splitlines() if line.endswith(("True", "False"))]
+    assert lines == ["0 False"] * len(commands), (done.stdout, done.stderr)
+    assert len(pd.read_csv("p.csv")) == len(pd.read_parquet("p.parquet")) == len(table)
+
+
 # inspect ------------------------------------------------------------------------------------------------------------------
 
 

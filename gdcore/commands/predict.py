@@ -21,7 +21,7 @@ from gdcore.commands.words import say
 from gdcore.container import write
 from gdcore.filetable import FileTable, unknown
 from gdcore.models import Linear
-from gdcore.sources import Marks, Source, TableError, arrow, files_of, open_source
+from gdcore.sources import Marks, Source, TableError, arrow, files_of, from_numpy, from_texts, open_source
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -149,24 +149,23 @@ def _more(names: list[str]) -> str:
 
 def _predictions(model: Any, X: Array, keep: Array | None, rows: int, labels: tuple[Any, ...]) -> Any:
     """A record batch: predictions, and probabilities where there are classes; None for rows that are not kept."""
-    pa = arrow()
     names = [str(label) for label in labels]
-    columns: dict[str, Array]
     if not labels:
-        columns = {"prediction": model.predict(X).reshape(len(X)) if len(X) else np.empty(0)}
+        columns = {"prediction": model.predict(X).reshape(len(X)).astype(np.float64) if len(X) else np.empty(0)}
     else:
-        p = model.predict_proba(X).reshape(len(X), -1) if len(X) else np.empty((0, len(labels)))
+        p = model.predict_proba(X).reshape(len(X), -1).astype(np.float64) if len(X) else np.empty((0, len(labels)))
         p = np.column_stack([1 - p[:, 0], p[:, 0]]) if p.shape[1] == 1 else p
-        columns = {"prediction": np.array(names, object)[p.argmax(axis=1)]}
-        columns |= {f"probability of {name}": p[:, j] for j, name in enumerate(names)}
+        columns = {"prediction": p.argmax(axis=1)} | {f"probability of {name}": p[:, j] for j, name in enumerate(names)}
     made = {}
     for name, values in columns.items():
-        column = pa.array(values, pa.string() if labels and name == "prediction" else pa.float64())
+        placed = values
         if keep is not None:
-            at = np.where(keep, np.cumsum(keep) - 1, -1)
-            column = column.take(pa.array(at, pa.int64(), mask=~keep)) if len(X) else pa.nulls(rows, column.type)
-        made[name] = column
-    return pa.RecordBatch.from_pydict(made)
+            placed = np.zeros(rows, values.dtype)
+            placed[keep] = values
+        made[name] = from_numpy(placed, keep)
+    if labels:
+        made["prediction"] = from_texts(names).take(made["prediction"])
+    return arrow().RecordBatch.from_pydict(made)
 
 
 def _beside(kept: Any, predictions: Any) -> Any:
@@ -222,6 +221,7 @@ def _write_csv(table: Any, sink: io.BytesIO) -> None:
     at = table.schema.get_field_index("prediction")
     column = table.column(at)
     if column.null_count and pa.types.is_floating(column.type):
-        column = pa.compute.fill_null(column.cast(pa.string()), "NaN")  # pyarrow writes nan, which polars takes for text
+        # pyarrow writes nan, which polars takes for text.
+        column = pa.compute.coalesce(column.cast(pa.string()), from_texts(["NaN"])[0])
         table = table.set_column(at, "prediction", column)
     pc.write_csv(table, sink, pc.WriteOptions(include_header=False, quoting_style=style))
