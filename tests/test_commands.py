@@ -907,7 +907,7 @@ def test_help_does_not_wait_for_numpy(python, arguments):
 
 
 def test_no_command_waits_for_pandas(folder, python):
-    """pyarrow imports it, where it is installed, for a list or a number that becomes an array, and for what becomes NumPy's."""
+    """pyarrow imports it for a list or a number that becomes an array, and for an array that becomes NumPy's."""
     table = frame()
     table.loc[3, "rooms"] = table.loc[5, "town"] = None
     table.loc[7, "area"] = -999
