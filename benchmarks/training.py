@@ -24,7 +24,7 @@ from benchmarks.measure import Document, Row, Table, number
 from benchmarks.rivals import Array
 from gdcore import losses, optimizers
 from gdcore.backends import kernel, reference
-from gdcore.mlp import MLP
+from gdcore.models.mlp import MLP
 
 COLUMNS = 100
 BATCH_SIZES = (1, 32, 256)

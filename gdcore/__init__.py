@@ -15,32 +15,29 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gdcore import losses, optimizers, plots, schedules
-    from gdcore.check import check_gradient
-    from gdcore.files import load, save
-    from gdcore.filetable import TableWarning, open_table
-    from gdcore.mlp import MLP
-    from gdcore.models import Linear
-    from gdcore.optimizers import SGD, Adagrad, Adam, AdamW, Nesterov, Newton, RMSprop
-    from gdcore.run import (
-        Checkpoint,
+    from gdcore import losses, optimizers
+    from gdcore.facts.check import check_gradient
+    from gdcore.facts.spectrum import Spectrum, spectrum
+    from gdcore.models.linear import Linear
+    from gdcore.models.mlp import MLP
+    from gdcore.notices import (
         CheckpointWarning,
         ConditionWarning,
         ConvergenceWarning,
-        DivergenceError,
         DivergenceWarning,
-        Epoch,
-        History,
         LabelWarning,
         LearningRateWarning,
         PrecisionWarning,
-        Run,
         ScaleWarning,
         SeparationWarning,
     )
-    from gdcore.sources import TableError
-    from gdcore.spectrum import Spectrum, spectrum
+    from gdcore.optimizers import SGD, Adagrad, Adam, AdamW, Nesterov, Newton, RMSprop, schedules
+    from gdcore.report import plots
+    from gdcore.rows.filetable import TableWarning, open_table
+    from gdcore.rows.sources import TableError
+    from gdcore.store.files import load, save
     from gdcore.train import fit, train
+    from gdcore.training.run import Checkpoint, DivergenceError, Epoch, History, Run
 
 __version__ = "0.1.0"
 
@@ -53,19 +50,19 @@ __all__ = [
 ]  # fmt: skip
 
 _HOME = {
-    "check": ("check_gradient",),
-    "files": ("load", "save"),
-    "filetable": ("TableWarning", "open_table"),
-    "mlp": ("MLP",),
-    "models": ("Linear",),
+    "facts.check": ("check_gradient",),
+    "store.files": ("load", "save"),
+    "rows.filetable": ("TableWarning", "open_table"),
+    "models.mlp": ("MLP",),
+    "models.linear": ("Linear",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Nesterov", "Newton", "RMSprop"),
-    "run": (
-        "Checkpoint", "CheckpointWarning", "ConditionWarning", "ConvergenceWarning", "DivergenceError", "DivergenceWarning",
-        "Epoch", "History", "LabelWarning", "LearningRateWarning", "PrecisionWarning", "Run", "ScaleWarning",
-        "SeparationWarning",
+    "notices": (
+        "CheckpointWarning", "ConditionWarning", "ConvergenceWarning", "DivergenceWarning", "LabelWarning",
+        "LearningRateWarning", "PrecisionWarning", "ScaleWarning", "SeparationWarning",
     ),
-    "sources": ("TableError",),
-    "spectrum": ("Spectrum", "spectrum"),
+    "training.run": ("Checkpoint", "DivergenceError", "Epoch", "History", "Run"),
+    "rows.sources": ("TableError",),
+    "facts.spectrum": ("Spectrum", "spectrum"),
     "train": ("fit", "train"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -2,6 +2,6 @@
 
 import sys
 
-from gdcore.cli import main
+from gdcore.cli.parser import main
 
 sys.exit(main())

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 import gdcore
-from gdcore import plots, threads
+from gdcore import threads
 from gdcore.backends import kernel
+from gdcore.report import plots
 
 CELSIUS = np.arange(0.0, 101.0, 20.0)[:, None]
 FAHRENHEIT = 1.8 * CELSIUS[:, 0] + 32.0

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore import cluster
-from gdcore.run import Run
-from gdcore.spectrum import spectrum as _spectrum
+from gdcore.facts.spectrum import spectrum as _spectrum
+from gdcore.rows import cluster
 from gdcore.train import fit as _fit
+from gdcore.training.run import Run
 
 if TYPE_CHECKING:
     from gdcore._types import Array
+    from gdcore.facts.spectrum import Spectrum
     from gdcore.losses import Loss
-    from gdcore.spectrum import Spectrum
 
 
 @functools.wraps(_fit, assigned=("__annotations__",))

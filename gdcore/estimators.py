@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from gdcore import endings, losses, scales, threads
+from gdcore import losses, threads
 from gdcore.backends import BACKENDS
-from gdcore.cluster import Cluster, lazy
-from gdcore.models import Linear, probabilities
-from gdcore.moments import Moments, check
-from gdcore.quadratic import Quadratic
-from gdcore.run import ConditionWarning, Epoch, History, Run
-from gdcore.spectrum import Spectrum, spectrum
+from gdcore.facts import scales
+from gdcore.facts.quadratic import Quadratic
+from gdcore.facts.spectrum import Spectrum, spectrum
+from gdcore.models.linear import Linear, probabilities
+from gdcore.notices import ConditionWarning
+from gdcore.rows.cluster import Cluster, lazy
+from gdcore.rows.moments import Moments, check
 from gdcore.train import fit
+from gdcore.training import endings
+from gdcore.training.run import Epoch, History, Run
 
 try:
     from sklearn import utils  # type: ignore[import-untyped]

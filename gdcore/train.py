@@ -7,22 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore import losses, rows
-from gdcore.arguments import Options
+from gdcore import losses
 from gdcore.backends import BACKENDS
-from gdcore.loop import Training
-from gdcore.models import Linear
-from gdcore.problem import check_outputs
-from gdcore.run import Epoch, History, Run
+from gdcore.models.linear import Linear
+from gdcore.rows import arrays
+from gdcore.training.loop import Training
+from gdcore.training.options import Options
+from gdcore.training.problem import check_outputs
+from gdcore.training.run import Epoch, History, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gdcore._types import Array
-    from gdcore.mlp import MLP
+    from gdcore.models.mlp import MLP
     from gdcore.optimizers import Optimizer
-    from gdcore.run import Checkpoint, Path
-    from gdcore.tables import Table
+    from gdcore.rows.tables import Table
+    from gdcore.training.run import Checkpoint, Path
 
 
 def fit(
@@ -59,8 +60,9 @@ def fit(
     Parameters
     ----------
     X : array (n, d), float32 or float64
-        One row a sample, in any memory layout; never copied. Integers and booleans become float64. Or a `gdcore.tables.Table`,
-        which comes in pieces and brings Y and sample_weight with it. Or Dask's: see `gdcore.distributed`.
+        One row a sample, in any memory layout; never copied. Integers and booleans become float64. Or a
+        `gdcore.tables.Table`, which comes in pieces and brings Y and sample_weight with it. Or Dask's: see
+        `gdcore.distributed`.
     Y : array (n,) or (n, k)
         Targets; for softmax (n,) classes 0 … k − 1.
     model : Linear or MLP, optional
@@ -74,8 +76,8 @@ def fit(
     lr : float or "auto"
         A number: the textbook's learning rate, and every step is the textbook's. "auto": gdcore chooses. For a linear model
         and all rows at once, Newton's method, which needs no scaling and no tuning, and ends in few epochs with a proof
-        (`gdcore.newton`); squared error without l1 is solved from its second moments; with more than 2,048 columns, or of
-        softmax k·(columns + 1) above 2,049, Nesterov's descent in the metric of ``precondition``. With another optimizer
+        (`gdcore.solvers.newton`); squared error without l1 is solved from its second moments; with more than 2,048 columns,
+        or of softmax k·(columns + 1) above 2,049, Nesterov's descent in the metric of ``precondition``. With another optimizer
         1/λmax of the `spectrum`, for batches 1/L_b, the expected smoothness; for mae and quantile steps that decrease as
         1/√t; for networks by backtracking; for Adagrad, RMSprop, Adam and AdamW PyTorch's defaults, 0.01 or 0.001. What was
         used is in ``history.lr``.
@@ -94,9 +96,9 @@ def fit(
         The factor on lr in epoch 0, 1, … since the first start (a resumed run goes on counting): see `gdcore.schedules`.
         Not for networks with lr="auto" and all rows, whose lr is found by trying.
     precondition : {"auto", None, "diagonal", "gram"}
-        The metric H of the steps W ← W − lr·H⁻¹∇ (`gdcore.metric`): "gram" the data's second moments, times the bound of the
-        loss's curvature, "diagonal" only the columns' spreads. "auto": with lr="auto", all rows and a linear model "gram" up
-        to 2,048 columns, else "diagonal"; in all other cases None, plain gradients. With lr="auto", and no optimizer named,
+        The metric H of the steps W ← W − lr·H⁻¹∇ (`gdcore.facts.metric`): "gram" the data's second moments, times the bound of
+        the loss's curvature, "diagonal" only the columns' spreads. "auto": with lr="auto", all rows and a linear model "gram"
+        up to 2,048 columns, else "diagonal"; in all other cases None, plain gradients. With lr="auto", and no optimizer named,
         "auto" and "gram" are Newton's method, whose H is the Hessian where the weights are. Weights, bias and penalties stay
         in the units of the data.
     method : {"auto", "stream", "gram", "exact"}
@@ -159,8 +161,9 @@ def fit(
     Warns
     -----
     LearningRateWarning
-        Before the first epoch, where the lr is past its limit: 2/λmax, for batches 2/L_b, in a metric 2 (`gdcore.limits`).
-        It is found exactly where that costs less than a quarter of the epochs, else from some thousand rows.
+        Before the first epoch, where the lr is past its limit: 2/λmax, for batches 2/L_b, in a metric 2
+        (`gdcore.training.limits`). It is found exactly where that costs less than a quarter of the epochs, else from some
+        thousand rows.
     DivergenceWarning
         The run has ended above the loss of the all-zero model, and above that of its start, where no limit was known.
     ConditionWarning
@@ -202,7 +205,7 @@ def fit(
     )  # fmt: skip
     keeper = None
     if checkpoint is not None or resume is not False:
-        from gdcore import checkpoints  # importing gdcore shall take no longer for it
+        from gdcore.training import checkpoints  # importing gdcore shall take no longer for it
 
         keeper = checkpoints.keeper(checkpoint, resume)
     return Training(X, Y, model, options).run(epochs, History.empty(), None, keeper=keeper)
@@ -259,8 +262,8 @@ def train(X: Any, Y: Any, weights: Any, lr: float, epochs: int, decimals: int | 
     """
     if isinstance(lr, str):
         raise TypeError(f"lr must be a number, found {lr!r}")
-    X = rows.table(X)
-    Y = rows.targets(Y, X)
+    X = arrays.table(X)
+    Y = arrays.targets(Y, X)
     model = Linear(weights, None)
     backend = "kernel" if decimals is None and not verbose else "reference"
     check_outputs(model, X, Y)

@@ -19,7 +19,8 @@ import time
 import numpy as np
 
 import gdcore
-from gdcore import checkpoints, container
+from gdcore.store import container
+from gdcore.training import checkpoints
 
 NAMES = ("open", "fstat", "write", "fsync", "close", "link", "replace", "unlink")
 

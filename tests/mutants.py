@@ -200,129 +200,161 @@ def digits(words):
 
 
 LIBRARY_MUTANTS = [
-    Wrong("moments: the shift", "moments.py", r"squares - np\.outer\( rest , first \)", "squares", MOMENTS, quick=True),
-    Wrong("moments: the mean of two tables", "moments.py", r"self\.mean \+ away \* share", "self.mean + away", MOMENTS),
+    Wrong("moments: the shift", "rows/moments.py", r"squares - np\.outer\( rest , first \)", "squares", MOMENTS, quick=True),
+    Wrong("moments: the mean of two tables", "rows/moments.py", r"self\.mean \+ away \* share", "self.mean + away", MOMENTS),
     Wrong(
         "moments: the scatter of two tables",
-        "moments.py",
+        "rows/moments.py",
         r"squares \* \( self\.total \* share \)",
         "squares * share",
         MOMENTS,
     ),
     Wrong(
         "moments: the longest row",
-        "moments.py",
+        "rows/moments.py",
         r"max\( self\.largest_row , other\.largest_row \)",
         "self.largest_row",
         MOMENTS,
     ),
-    Wrong("moments: the covariance without a bias", "moments.py", r"\+ np\.outer\( self\.mean , self\.mean \)", "", MOMENTS),
-    Wrong("moments: rows in blocks", "moments.py", r"\( x - mean \) \*\* 2", "x**2", MOMENTS),
     Wrong(
-        "spectrum: the limit", "spectrum.py", r"return 2 / top if", "return 1 / top if", ("test_spectrum.py", "-k", "limit")
+        "moments: the covariance without a bias", "rows/moments.py", r"\+ np\.outer\( self\.mean , self\.mean \)", "", MOMENTS
+    ),
+    Wrong("moments: rows in blocks", "rows/moments.py", r"\( x - mean \) \*\* 2", "x**2", MOMENTS),
+    Wrong(
+        "spectrum: the limit",
+        "facts/spectrum.py",
+        r"return 2 / top if",
+        "return 1 / top if",
+        ("test_spectrum.py", "-k", "limit"),
     ),
     Wrong(
         "spectrum: the best lr",
-        "spectrum.py",
+        "facts/spectrum.py",
         r"return 2 / both if",
         "return 1 / both if",
         ("test_spectrum.py", "-k", "epochs_to or shares"),
     ),
     Wrong(
-        "spectrum: l2", "spectrum.py", r"\+ self\.l2 \* np\.eye\( d \)", "", ("test_spectrum.py", "-k", "l2 or eigenvalues")
+        "spectrum: l2",
+        "facts/spectrum.py",
+        r"\+ self\.l2 \* np\.eye\( d \)",
+        "",
+        ("test_spectrum.py", "-k", "l2 or eigenvalues"),
     ),
-    Wrong("logistic: the curvature", "losses.py", r'"σ\(ŷ\) − y", 0\.25', '"σ(ŷ) − y", 0.125', CURVATURES, quick=True),
-    Wrong("softmax: the curvature", "losses.py", r'− onehot\(y\)", 0\.5', '− onehot(y)", 0.25', CURVATURES),
-    Wrong("huber: the curvature", "losses.py", r'"clip\(r, −δ, δ\)", 1\.0', '"clip(r, −δ, δ)", 0.5', CURVATURES),
-    Wrong("mse: the curvature", "losses.py", r'"2r", 2\.0', '"2r", 1.0', CURVATURES),
-    Wrong("proofs: mse", "certificate.py", r"\( r - c \* alpha / 2 \) \*\* 2", "((r - c * alpha / 2) ** 2 / 4)", near("mse")),
-    Wrong("proofs: huber", "certificate.py", r"\( a - r \) \*\* 2 / 2", "(a - r) ** 2 / 4", near("huber")),
-    Wrong("proofs: huber past δ", "certificate.py", r"\( r - \( k \+ a \) / 2 \)", "(r - (k + a) / 2) / 4", near("huber")),
+    Wrong(
+        "logistic: the curvature", "losses/__init__.py", r'"σ\(ŷ\) − y", 0\.25', '"σ(ŷ) − y", 0.125', CURVATURES, quick=True
+    ),
+    Wrong("softmax: the curvature", "losses/__init__.py", r'− onehot\(y\)", 0\.5', '− onehot(y)", 0.25', CURVATURES),
+    Wrong("huber: the curvature", "losses/__init__.py", r'"clip\(r, −δ, δ\)", 1\.0', '"clip(r, −δ, δ)", 0.5', CURVATURES),
+    Wrong("mse: the curvature", "losses/__init__.py", r'"2r", 2\.0', '"2r", 1.0', CURVATURES),
+    Wrong(
+        "proofs: mse",
+        "facts/certificate.py",
+        r"\( r - c \* alpha / 2 \) \*\* 2",
+        "((r - c * alpha / 2) ** 2 / 4)",
+        near("mse"),
+    ),
+    Wrong("proofs: huber", "facts/certificate.py", r"\( a - r \) \*\* 2 / 2", "(a - r) ** 2 / 4", near("huber")),
+    Wrong(
+        "proofs: huber past δ", "facts/certificate.py", r"\( r - \( k \+ a \) / 2 \)", "(r - (k + a) / 2) / 4", near("huber")
+    ),
     Wrong(
         "proofs: mae and quantile",
-        "certificate.py",
+        "facts/certificate.py",
         r"\( side - c \* alpha \) \* r",
         "(side - c * alpha) * r / 4",
         near("mae or quantile"),
     ),
     Wrong(
         "proofs: logistic",
-        "certificate.py",
+        "facts/certificate.py",
         r"\+ divergence\( rest , q , [^\n]*\)",
         "",
         near("logistic"),
     ),
     Wrong(
         "proofs: softmax",
-        "certificate.py",
+        "facts/certificate.py",
         r"divergence\( mine , q , eta - whole\[ : , None \] \)\.sum\( axis=1 \)",
         "divergence(mine, q, eta - whole[:, None]).sum(axis=1) / 4",
         near("softmax"),
     ),
-    Wrong("proofs: the divergence", "certificate.py", r"u \* u \* \( 0\.5", "u * u * (0.125", near("logistic or softmax")),
+    Wrong(
+        "proofs: the divergence", "facts/certificate.py", r"u \* u \* \( 0\.5", "u * u * (0.125", near("logistic or softmax")
+    ),
     Wrong(
         "proofs: l2",
-        "certificate.py",
+        "facts/certificate.py",
         r"\( l2 \* W - shrunk \) \*\* 2 \) \) / \( 2 \* l2 \)",
         "(l2 * W - shrunk) ** 2)) / (8 * l2)",
         near("l2"),
     ),
     Wrong(
         "proofs: l1",
-        "certificate.py",
+        "facts/certificate.py",
         r"float\( np\.sum\( l1 \* np\.abs\( W \) - W \* held \) \) if l1 > 0 else 0\.0",
         "0.0",
         near("l1"),
     ),
     Wrong(
-        "proofs: the domain", "certificate.py", r"high / top if top > high else 1\.0", "1.0", near("mae or quantile or huber")
+        "proofs: the domain",
+        "facts/certificate.py",
+        r"high / top if top > high else 1\.0",
+        "1.0",
+        near("mae or quantile or huber"),
     ),
     Wrong(
         "proofs: probabilities",
-        "certificate.py",
+        "facts/certificate.py",
         r"min\( ones\.min\( initial=0\.0 \) , zeros\.min\( initial=0\.0 \) \) >= 0",
         "True",
         near("logistic"),
     ),
     Wrong(
-        "proofs: mse by its metric", "gap.py", r"return max\( total , 0\.0 \) / 2", "return max(total, 0.0) / 4", near("mse")
+        "proofs: mse by its metric",
+        "facts/gap.py",
+        r"return max\( total , 0\.0 \) / 2",
+        "return max(total, 0.0) / 4",
+        near("mse"),
     ),
-    Wrong("second derivative: logistic", "losses.py", r"c = e / \( 1 \+ e \) \*\* 2", "c = e / (1 + e)", digits("logit")),
+    Wrong(
+        "second derivative: logistic", "losses/__init__.py", r"c = e / \( 1 \+ e \) \*\* 2", "c = e / (1 + e)", digits("logit")
+    ),
     Wrong(
         "second derivative: softmax",
-        "losses.py",
+        "losses/__init__.py",
         r"if a == b else p\[ : , b \]",
         "if a == b else 0 * p[:, b]",
         near("softmax"),
     ),
-    Wrong("Hessian: l2", "curvature.py", r"\+= self\.l2", "+= 2 * self.l2", digits("glmnet")),
-    Wrong("Hessian: between classes", "curvature.py", r"counted if a == b else -counted", "counted", near("softmax")),
-    Wrong("gradient: l2", "curvature.py", r"gradient \+ frame\.l2 \* W", "gradient", near("l2")),
+    Wrong("Hessian: l2", "facts/curvature.py", r"\+= self\.l2", "+= 2 * self.l2", digits("glmnet")),
+    Wrong("Hessian: between classes", "facts/curvature.py", r"counted if a == b else -counted", "counted", near("softmax")),
+    Wrong("gradient: l2", "facts/curvature.py", r"gradient \+ frame\.l2 \* W", "gradient", near("l2")),
     Wrong(
         "gradient: about the means",
-        "curvature.py",
+        "facts/curvature.py",
         r"gradient - np\.outer\( self\.mean , bias_gradient \)",
         "gradient",
         near("bias"),
     ),
-    Wrong("step: the bias", "curvature.py", r"delta\[ : , -1 \] - self\.mean @ w", "delta[:, -1]", near("bias")),
-    Wrong("lasso: the sign", "lasso.py", r"q\[ support \] - l1 \* signs", "q[support] + l1 * signs", near("l1")),
+    Wrong("step: the bias", "facts/curvature.py", r"delta\[ : , -1 \] - self\.mean @ w", "delta[:, -1]", near("bias")),
+    Wrong("lasso: the sign", "solvers/lasso.py", r"q\[ support \] - l1 \* signs", "q[support] + l1 * signs", near("l1")),
     Wrong(
         "stop: tol",
-        "newton.py",
+        "solvers/newton.py",
         r"done = gain <= enough and",
         "done = gain <= 1e6 * enough and",
         digits("logit or multinomial"),
     ),
-    Wrong("step: any is taken", "newton.py", r"fall >= _SHARE \* gain", "True", digits("logit or multinomial")),
+    Wrong("step: any is taken", "solvers/newton.py", r"fall >= _SHARE \* gain", "True", digits("logit or multinomial")),
     Wrong(
         "quadratic: the bias",
-        "quadratic.py",
+        "facts/quadratic.py",
         r"level \+ rest / total - mean @ self\.weights",
         "level + rest / total",
         near("mse"),
     ),
-    Wrong("metric: about the means", "metric.py", r"g - self\.means\.T \* gb", "g", near("mse")),
+    Wrong("metric: about the means", "facts/metric.py", r"g - self\.means\.T \* gb", "g", near("mse")),
 ]
 
 DIRECTIVES = ("boundscheck=False", "wraparound=False", "initializedcheck=False", "cdivision=True", "binding=True")

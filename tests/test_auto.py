@@ -21,9 +21,9 @@ from gdcore import (
     ScaleWarning,
     SeparationWarning,
     fit,
-    gap,
-)  # fmt: skip
+)
 from gdcore.backends import kernel
+from gdcore.facts import gap  # fmt: skip
 from gdcore.losses import LOSSES, huber, quantile
 from gdcore.optimizers import OPTIMIZERS
 

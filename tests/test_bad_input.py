@@ -15,7 +15,7 @@ import pytest
 
 import gdcore
 from gdcore import Linear, fit
-from gdcore.tables import Piece, Table
+from gdcore.rows.tables import Piece, Table
 
 RNG = np.random.default_rng(0)
 N, D, K = 20, 3, 2
@@ -783,7 +783,7 @@ def test_an_integer_that_float64_rounds_is_told_of(dtype, value, rounded):
         x = np.zeros((400_000, 3), dtype, order=order)
         x[399_999, 1] = value
         with pytest.warns(gdcore.PrecisionWarning, match=rf"X\[399999, 1\] is {value}, .* {rounded}:") as heard:
-            assert gdcore.rows.table(x)[399_999, 1] == float(value)
+            assert gdcore.rows.arrays.table(x)[399_999, 1] == float(value)
         assert [warning.filename for warning in heard] == [__file__]
     with pytest.warns(gdcore.PrecisionWarning, match=rf"Y\[1\] is {value},"):
         fit([[0.0], [1.0], [2.0]], np.array([1, value, 2], dtype), lr=0.1, epochs=0)
@@ -793,4 +793,4 @@ def test_integers_that_float64_holds_are_taken_in_silence():
     powers = [2**k for k in range(63)]
     for column in (powers, [-p for p in powers], [-(2**63), 2**53, -(2**53), 2**53 + 2, 3 * 2**60]):
         x = np.array(column, np.int64)[:, None]
-        assert gdcore.rows.table(x)[:, 0].tolist() == [float(v) for v in column]
+        assert gdcore.rows.arrays.table(x)[:, 0].tolist() == [float(v) for v in column]

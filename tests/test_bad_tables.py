@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore import cli, csvfile, sources
+from gdcore.cli import parser
+from gdcore.rows import csvfile, sources
 
 pa = pytest.importorskip("pyarrow")
 pytest.importorskip("safetensors")
@@ -83,7 +84,7 @@ def command(tmp_path, monkeypatch, capsys):
     def run(files, *arguments):
         write(tmp_path, files)
         before = there(tmp_path)
-        status = cli.main(list(arguments))
+        status = parser.main(list(arguments))
         said = capsys.readouterr()
         after = there(tmp_path)
         assert {path: after.get(path) for path in before} == before  # what was there is as it was
@@ -655,7 +656,7 @@ def weights(path):
 def clean(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clean")
     (folder / "t.csv").write_text(CLEAN)
-    assert cli.main(["train", str(folder / "t.csv"), *TRAIN, "--out", str(folder / "clean.safetensors")]) == 0
+    assert parser.main(["train", str(folder / "t.csv"), *TRAIN, "--out", str(folder / "clean.safetensors")]) == 0
     return folder / "clean.safetensors"
 
 
@@ -1119,7 +1120,9 @@ def of_booleans(tmp_path_factory):
     """A model of a column of true and false, and a column of numbers."""
     folder = tmp_path_factory.mktemp("booleans")
     (folder / "t.csv").write_text("f,x,y\n" + "".join(f"{'true' if i % 3 else 'false'},{i},{i % 3 + i}\n" for i in range(N)))
-    assert cli.main(["train", str(folder / "t.csv"), "--target", "y", "--out", str(folder / "m.safetensors"), "--quiet"]) == 0
+    assert (
+        parser.main(["train", str(folder / "t.csv"), "--target", "y", "--out", str(folder / "m.safetensors"), "--quiet"]) == 0
+    )
     return (folder / "m.safetensors").read_bytes()
 
 

@@ -18,10 +18,12 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore import Checkpoint, CheckpointWarning, Linear, checkpoints, container, fingerprints, fit, loop, schedules
-from gdcore.container import FileError
+from gdcore import Checkpoint, CheckpointWarning, Linear, fit, schedules
 from gdcore.optimizers import OPTIMIZERS
-from gdcore.tables import Piece, Table
+from gdcore.rows.tables import Piece, Table
+from gdcore.store import container, fingerprints
+from gdcore.store.container import FileError
+from gdcore.training import checkpoints, loop
 
 pytest.importorskip("safetensors")
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore import cli
+from gdcore.cli import parser
 
 CERTIFIED = {"intercept": -0.262323073774029, "slope": 1.00211681802045}
 needs_matplotlib = pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="matplotlib is not installed")
@@ -175,7 +175,7 @@ def test_demo_draws(tmp_path):
 @pytest.mark.parametrize(("name", "magic"), [("picture.svg", b"<?xml"), ("picture.pdf", b"%PDF")])
 def test_demo_draws_other_formats(tmp_path, monkeypatch, capsys, name, magic):
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["demo", "--plot", name]) == 0
+    assert parser.main(["demo", "--plot", name]) == 0
     assert (tmp_path / name).read_bytes().startswith(magic)
     assert capsys.readouterr().err == ""
 
@@ -239,7 +239,7 @@ def test_version(tmp_path):
 def test_the_installed_command_is_the_same():
     (script,) = entry_points(group="console_scripts", name="gdcore")
     assert script.value == "gdcore.cli:main"
-    assert script.load() is cli.main
+    assert script.load() is parser.main
     assert script.dist.version == gdcore.__version__
 
 
@@ -289,7 +289,7 @@ def counting_fit(monkeypatch, which):
 @pytest.mark.parametrize("which", [1, 7, 8, 9, 10, 13])
 def test_control_c_ends_the_demo_whatever_it_trains(monkeypatch, capsys, which):
     fits = counting_fit(monkeypatch, which)
-    assert cli.main(["demo"]) == 130
+    assert parser.main(["demo"]) == 130
     assert len(fits) == which
     said = capsys.readouterr()
     assert said.err == ""
@@ -298,7 +298,7 @@ def test_control_c_ends_the_demo_whatever_it_trains(monkeypatch, capsys, which):
 
 def test_control_c_is_tested_in_all_that_the_demo_trains(monkeypatch, capsys):
     fits = counting_fit(monkeypatch, None)
-    assert cli.main(["demo"]) == 0
+    assert parser.main(["demo"]) == 0
     assert len(fits) == 13
     assert "200,000 epochs" in capsys.readouterr().out
 
@@ -313,7 +313,7 @@ def test_control_c_while_the_trace_is_printed_ends_the_demo(monkeypatch, capsys)
         return fit(*arguments, **(options | {"callback": interrupt} if "callback" in options else options))
 
     monkeypatch.setattr(gdcore, "fit", interrupted_fit)
-    assert cli.main(["demo"]) == 130
+    assert parser.main(["demo"]) == 130
     said = capsys.readouterr()
     assert said.err == ""
     assert "certified by NIST" not in said.out

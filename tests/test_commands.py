@@ -20,10 +20,13 @@ import numpy as np
 import pytest
 
 import gdcore
-import gdcore.commands.results
-import gdcore.commands.train
-from gdcore import cli, losses, measures, scores
-from gdcore.filetable import TableWarning, held_out
+import gdcore.cli.results
+import gdcore.cli.train
+from gdcore import losses
+from gdcore.cli import parser
+from gdcore.models import scores
+from gdcore.report import measures
+from gdcore.rows.filetable import TableWarning, held_out
 
 for module in ("pyarrow", "tqdm", "matplotlib", "safetensors"):
     pytest.importorskip(module)
@@ -61,7 +64,7 @@ def gd(capsys):
     def run(*arguments):
         capsys.readouterr()
         try:
-            status = cli.main([str(argument) for argument in arguments])
+            status = parser.main([str(argument) for argument in arguments])
         except SystemExit as end:
             status = end.code
         return (status, *capsys.readouterr())
@@ -340,10 +343,10 @@ def test_the_page_says_which_learning_rate_was_used(folder, gd, given, said):
 
 
 def test_the_test_loss_is_drawn_for_every_epoch(folder, gd, monkeypatch):
-    from gdcore import reports
+    from gdcore.report import page
 
     seen = []
-    monkeypatch.setattr(reports, "save_plot", lambda report, path: seen.append(report))
+    monkeypatch.setattr(page, "save_plot", lambda report, path: seen.append(report))
     for given in (["--loss", "mae", "--optimizer", "sgd", "--epochs", "5"], ["--model", "mlp:4", "--epochs", "5"], []):
         assert gd(*PRICE, "--plot", "homes.png", "--quiet", *given)[0] == 0
     line, network, squared = seen
@@ -360,10 +363,10 @@ def test_the_test_loss_is_drawn_for_every_epoch(folder, gd, monkeypatch):
 
 
 def test_without_test_rows_the_training_rows_are_drawn(folder, gd, monkeypatch):
-    from gdcore import reports
+    from gdcore.report import page
 
     seen = []
-    monkeypatch.setattr(reports, "save_plot", lambda report, path: seen.append(report))
+    monkeypatch.setattr(page, "save_plot", lambda report, path: seen.append(report))
     for given in ([], ["--loss", "mae"], ["--model", "mlp:4", "--epochs", "2"]):
         assert gd(*PRICE, "--plot", "homes.png", "--quiet", "--test-size", "0", *given)[0] == 0
         assert (len(seen[-1].targets), seen[-1].held_out) == (400, False)
@@ -597,7 +600,7 @@ def test_control_c_without_a_checkpoint(folder):
 
 
 def test_control_c_while_reading(folder, gd, monkeypatch):
-    from gdcore.commands import train
+    from gdcore.cli import train
 
     def stop(*arguments, **options):
         raise KeyboardInterrupt
@@ -805,7 +808,7 @@ def test_labels_that_are_none_are_told_in_one_line(tmp_path, monkeypatch, gd, la
 
 
 def test_a_mistake_of_ours_is_no_line(folder, gd, monkeypatch):
-    from gdcore.commands import train
+    from gdcore.cli import train
 
     def broken(*arguments, **options):
         raise RuntimeError("ours")
@@ -889,11 +892,11 @@ def test_help_names_every_option():
 
 
 def test_the_examples_of_the_help_are_no_mistakes():
-    for text in (cli._EXAMPLES, cli._TRAIN_EXAMPLES, cli._PREDICT_EXAMPLES, cli._INSPECT_EXAMPLES):
+    for text in (parser._EXAMPLES, parser._TRAIN_EXAMPLES, parser._PREDICT_EXAMPLES, parser._INSPECT_EXAMPLES):
         commands = re.findall(r"^ +gdcore (?!COMMAND)(.+)$", text.replace("\\\n", " "), re.MULTILINE)
         assert commands
         for command in commands:
-            assert cli.parser().parse_args(command.split()).command == command.split()[0]
+            assert parser.parser().parse_args(command.split()).command == command.split()[0]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"]], ids=" ".join)
@@ -1034,7 +1037,7 @@ def test_the_area_under_the_curve_is_that_of_the_scores(tmp_path, monkeypatch, g
     kind = ["no"] * 60 + ["yes"] * 60 + ["no"] * 40
     pd.DataFrame({"x": x, "kind": kind}).to_csv("t.csv", index=False)
     seen = []
-    monkeypatch.setattr(gdcore.commands.results.reports, "save_plot", lambda report, path: seen.append(report))
+    monkeypatch.setattr(gdcore.cli.results.page, "save_plot", lambda report, path: seen.append(report))
     model = gdcore.Linear([3.0], -20.0)
 
     def fit(table, **options):
@@ -1044,7 +1047,7 @@ def test_the_area_under_the_curve_is_that_of_the_scores(tmp_path, monkeypatch, g
         run.model.weights, run.model.bias = model.weights, model.bias
         return run
 
-    monkeypatch.setattr(gdcore.commands.train, "fit", fit)
+    monkeypatch.setattr(gdcore.cli.train, "fit", fit)
     assert gd("train", "t.csv", "--target", "kind", "--test-size", "0", "--plot", "t.png", "--quiet")[0] == 0
     yes, no = x[60:120], np.delete(x, np.s_[60:120])
     area = np.mean((yes[:, None] > no) + 0.5 * (yes[:, None] == no))  # how often the higher score is the right one
@@ -1244,7 +1247,7 @@ def test_a_model_from_python_predicts_from_the_shell(tmp_path, capsys):
     run = gdcore.fit(table)
     gdcore.save(run, tmp_path / "rent.safetensors")
     command = ["predict", str(tmp_path / "rent.safetensors"), str(tmp_path / "new.csv"), "--out", str(tmp_path / "out.csv")]
-    assert cli.main(command) == 0
+    assert parser.main(command) == 0
     assert "2 predictions of rent" in capsys.readouterr().out
     found = np.loadtxt(tmp_path / "out.csv", skiprows=1)
     assert table.names == ["area", "town=Bonn"]

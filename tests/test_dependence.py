@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gdcore import ConditionWarning, fit
-from gdcore.dependence import dependent
-from gdcore.moments import Moments
+from gdcore.facts.dependence import dependent
+from gdcore.rows.moments import Moments
 
 
 def data(n=60, seed=0):

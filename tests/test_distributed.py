@@ -21,9 +21,10 @@ from distributed import Client, LocalCluster, wait
 
 import gdcore
 import gdcore.distributed
-from gdcore import MLP, Linear, cluster, fit
+from gdcore import MLP, Linear, fit
 from gdcore.estimators import GDClassifier, GDRegressor
 from gdcore.losses import LOSSES
+from gdcore.rows import cluster
 
 N, D, PARTS = 2500, 6, 5
 COLUMNS = list("abcdef")
@@ -566,7 +567,7 @@ def test_no_more_moves_than_weights_and_sums(two):
     with two.as_current():
         rows = cluster.Cluster(X, Y, None, "binary")
         rows.keep()
-        engine, moved = gdcore.tables.Piecewise("kernel"), []
+        engine, moved = gdcore.rows.tables.Piecewise("kernel"), []
         for i in range(15):
             before = served()
             engine.loss_gradient(rows, None, np.full((d, 10), 0.01 * i), np.zeros(10), loss="logistic")
@@ -576,7 +577,7 @@ def test_no_more_moves_than_weights_and_sums(two):
         rows.free()
 
 
-@pytest.mark.filterwarnings("ignore::gdcore.cluster.ClusterWarning")  # a loaded machine starts workers slowly
+@pytest.mark.filterwarnings("ignore::gdcore.rows.cluster.ClusterWarning")  # a loaded machine starts workers slowly
 def test_a_killed_worker_costs_recomputation_only(two, tmp_path):
     X, Y, _ = data("logistic", 20_000)
     dX, dY = in_dask(X, Y, parts=6)

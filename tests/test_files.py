@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore import container, losses
-from gdcore.container import FileError
-from gdcore.files import load, save
-from gdcore.mlp import ACTIVATIONS
+from gdcore import losses
+from gdcore.models.mlp import ACTIVATIONS
+from gdcore.store import container
+from gdcore.store.container import FileError
+from gdcore.store.files import load, save
 
 pytest.importorskip("safetensors")
 
@@ -262,7 +263,9 @@ def test_without_safetensors_the_extra_is_named(path, monkeypatch):
 
 
 def test_importing_is_cheap(python):
-    program = "import sys, gdcore.files; print([m for m in sys.modules if 'safetensors' in m or m in ('pickle5', 'torch')])"
+    program = (
+        "import sys, gdcore.store.files; print([m for m in sys.modules if 'safetensors' in m or m in ('pickle5', 'torch')])"
+    )
     assert python(program).stdout.strip() == "[]"
 
 

@@ -15,8 +15,11 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore import MLP, DivergenceError, History, Linear, backtracking, closed, fit, loop, nesterov, newton, rows, threads
+from gdcore import MLP, DivergenceError, History, Linear, fit, threads
 from gdcore.backends import reference
+from gdcore.rows import arrays
+from gdcore.solvers import backtracking, closed, nesterov, newton
+from gdcore.training import loop
 
 # Runs here stop when they are told to, converged or not.
 pytestmark = pytest.mark.filterwarnings("ignore::gdcore.ConvergenceWarning")
@@ -750,8 +753,8 @@ class Frame:
 def test_a_frame_is_not_copied(dtype):
     X, Y = problem((), dtype, n=200)
     frame = Frame(np.asfortranarray(X))
-    assert np.shares_memory(rows.table(frame), frame.block)
-    assert rows.table(frame).flags.f_contiguous
+    assert np.shares_memory(arrays.table(frame), frame.block)
+    assert arrays.table(frame).flags.f_contiguous
     frame.asked = 0
     run = fit(frame, Y, lr=0.05, epochs=5)
     assert frame.asked == 1
@@ -765,7 +768,7 @@ def test_arrays_are_taken_as_they_are(dtype):
     readonly = X.copy()
     readonly.flags.writeable = False
     for array in (X, np.asfortranarray(X), X[::2], X[::-1, ::-1], X[:, 1:], readonly):
-        taken = rows.table(array)
+        taken = arrays.table(array)
         # a view of our own, whose shape nobody else can change
         assert taken is not array
         assert taken.__array_interface__ == array.__array_interface__

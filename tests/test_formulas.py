@@ -5,7 +5,7 @@ import pytest
 from equivalence import DTYPES, close
 from formulas import CHECKS, formula_moments
 
-from gdcore.moments import Moments
+from gdcore.rows.moments import Moments
 
 
 @pytest.mark.parametrize("check", CHECKS)

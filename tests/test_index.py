@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore import cli
-from gdcore.filetable import TableWarning
+from gdcore.cli import parser
+from gdcore.rows.filetable import TableWarning
 
 pa = pytest.importorskip("pyarrow")
 pd = pytest.importorskip("pandas")
@@ -134,15 +134,15 @@ def test_a_model_predicts_frames_whatever_their_index_is(tmp_path, monkeypatch, 
     frame().reset_index(drop=True).to_parquet("plain.parquet")
     frame().rename_axis("id").to_parquet("named.parquet")
     frame().to_csv("t.csv")
-    assert cli.main(["train", "t.parquet", "--target", "y", "--quiet"]) == 0
+    assert parser.main(["train", "t.parquet", "--target", "y", "--quiet"]) == 0
     found = []
     for table in ("t.parquet", "plain.parquet", "named.parquet", "t.csv"):
-        assert cli.main(["predict", "t.safetensors", table, "--out", "p.csv"]) == 0
+        assert parser.main(["predict", "t.safetensors", table, "--out", "p.csv"]) == 0
         found.append(pd.read_csv("p.csv").prediction.to_numpy())
         assert np.array_equal(found[-1], found[0])
-    assert cli.main(["train", "t.parquet", "--target", "y", "--index", "keep", "--quiet"]) == 0
+    assert parser.main(["train", "t.parquet", "--target", "y", "--index", "keep", "--quiet"]) == 0
     assert "__index_level_0__" in gdcore.load("t.safetensors").columns
-    assert cli.main(["predict", "t.safetensors", "t.parquet", "--out", "p.csv"]) == 0
+    assert parser.main(["predict", "t.safetensors", "t.parquet", "--out", "p.csv"]) == 0
     capsys.readouterr()
-    assert cli.main(["predict", "t.safetensors", "plain.parquet", "--out", "p.csv"]) == 2
+    assert parser.main(["predict", "t.safetensors", "plain.parquet", "--out", "p.csv"]) == 2
     assert "plain.parquet has no column __index_level_0__" in capsys.readouterr().err

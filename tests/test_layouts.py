@@ -8,7 +8,7 @@ from equivalence import DTYPES, Problem, many_rows, problem
 import gdcore
 from gdcore.backends import kernel
 from gdcore.losses import LOSSES
-from gdcore.moments import Moments
+from gdcore.rows.moments import Moments
 
 LAYOUTS = (*equivalence.layouts(np.zeros((1, 1))), "one row, broadcast", "one column, broadcast", "read-only")
 cases = pytest.mark.parametrize("d, k", [(3, 1), (20, 1), (40, 1), (3, 2), (40, 2)])

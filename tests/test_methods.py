@@ -11,7 +11,7 @@ import gdcore
 from gdcore import MLP, SGD, Linear, fit
 from gdcore.losses import LOSSES
 from gdcore.optimizers import OPTIMIZERS
-from gdcore.schedules import cosine
+from gdcore.optimizers.schedules import cosine
 
 # Runs here stop when they are told to, converged or not.
 pytestmark = pytest.mark.filterwarnings("ignore::gdcore.ConvergenceWarning")

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore import MLP, DivergenceError, fit, mlp
+from gdcore import MLP, DivergenceError, fit
 from gdcore.backends import kernel
 from gdcore.losses import LOSSES
-from gdcore.mlp import ACTIVATIONS
+from gdcore.models import mlp
+from gdcore.models.mlp import ACTIVATIONS
 from gdcore.optimizers import OPTIMIZERS
 
 BACKENDS = ["kernel", "reference"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore import cli
+from gdcore.cli import parser
 
 pa = pytest.importorskip("pyarrow")
 pytest.importorskip("safetensors")
@@ -35,7 +35,7 @@ def models(tmp_path_factory):
     made = {}
     for name, target in (("m.safetensors", "rent"), ("c.safetensors", "town")):
         command = ["train", folder / "t.csv", "--target", target, "--missing", "drop", "--out", folder / name, "--quiet"]
-        assert cli.main([str(argument) for argument in command]) == 0
+        assert parser.main([str(argument) for argument in command]) == 0
         made[name] = (folder / name).read_bytes()
     return made
 
@@ -57,7 +57,7 @@ def gd(capsys):
 
     def run(*arguments):
         capsys.readouterr()
-        return (cli.main([str(argument) for argument in arguments]), *capsys.readouterr())
+        return (parser.main([str(argument) for argument in arguments]), *capsys.readouterr())
 
     return run
 
@@ -94,7 +94,7 @@ def by_numpy(path):
 
 
 def by_gdcore(path):
-    (source,) = [gdcore.sources.open_source(path)]
+    (source,) = [gdcore.rows.sources.open_source(path)]
     return np.concatenate([batch.column(0).to_numpy(zero_copy_only=False) for batch in source.batches(["prediction"])])
 
 
@@ -108,7 +108,7 @@ def test_a_row_in_is_a_row_out_in_every_reader(folder, gd, read):
 def test_a_row_in_is_a_row_out_where_there_are_classes(folder, gd):
     (folder / "n.csv").write_text("area,rent\n1,9\n,9\n3,\n4,15\n")
     assert gd("predict", "c.safetensors", "n.csv", "--out", "p.csv")[0] == 0
-    (source,) = [gdcore.sources.open_source("p.csv")]
+    (source,) = [gdcore.rows.sources.open_source("p.csv")]
     (batch,) = source.batches(["prediction", "probability of Ulm"])
     assert batch.column(0).is_valid().to_pylist() == batch.column(1).is_valid().to_pylist() == [True, False, False, True]
     assert gd("predict", "c.safetensors", "n.csv", "--out", "p.parquet")[0] == 0

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore import History, Linear, fit, measures, panels, reports, spectrum
+from gdcore import History, Linear, fit, spectrum
 from gdcore.losses import LOSSES
-from gdcore.reports import Report
+from gdcore.report import measures, panels
+from gdcore.report import page as pages
+from gdcore.report.page import Report
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
@@ -149,7 +151,7 @@ def test_confusion_is_that_of_scikit_learn():
 def test_the_picture_of_every_loss_has_four_panels(loss):
     before = pyplot.get_fignums(), dict(matplotlib.rcParams)
     made = report(loss)
-    figure = reports.draw(made)
+    figure = pages.draw(made)
     figure.canvas.draw()
     assert (pyplot.get_fignums(), dict(matplotlib.rcParams)) == before
     curves, predicted, weights, limit = figure.axes
@@ -352,11 +354,11 @@ def test_names_that_are_shortened_alike_are_numbered_and_formulas_are_text(panel
 
 
 def test_what_the_font_lacks_is_said():
-    figure = reports.draw(report(names=["日本", "tab\there", "\u202eevil"]))
+    figure = pages.draw(report(names=["日本", "tab\there", "\u202eevil"]))
     figure.canvas.draw()  # a glyph that is missing would be a warning, and so an error here
     assert sorted(names_of_bars(figure.axes[2])) == sorted(["□□", "tab here", " evil"])
     assert figure.get_supxlabel() == "□ is a character that this picture's font does not have."
-    assert reports.draw(report()).get_supxlabel() == ""
+    assert pages.draw(report()).get_supxlabel() == ""
 
 
 @pytest.mark.parametrize("share", [0.1, 1.5, "auto"])
@@ -414,7 +416,7 @@ def hard():
 
 @pytest.mark.parametrize(("name", "made"), [pytest.param(*case, id=case[0]) for case in hard()])
 def test_nothing_is_cut_off_and_no_panel_lies_on_another(name, made):
-    figure = reports.draw(made)
+    figure = pages.draw(made)
     figure.canvas.draw()
     whole = figure.bbox
     boxes = [*(ax.get_tightbbox() for ax in figure.axes), figure._suptitle.get_window_extent()]
@@ -437,7 +439,8 @@ def test_nothing_is_cut_off_and_no_panel_lies_on_another(name, made):
 ALWAYS = """
 import sys
 import numpy as np
-from gdcore import History, reports
+from gdcore import History
+from gdcore.report import page as reports
 epochs = np.arange(1, 9)
 x = np.linspace(1, 2, 700)
 history = History(epoch=epochs, loss=1 / epochs, validation_loss=2 / epochs, gradient_norm=x[:8], lr=x[:8], seconds=x[:8])
@@ -468,10 +471,10 @@ def test_the_same_report_gives_the_same_bytes_whatever_the_settings_and_the_time
 
 
 def test_another_ending_is_refused_before_anything_is_drawn(tmp_path, monkeypatch):
-    monkeypatch.setattr(reports, "draw", None)
+    monkeypatch.setattr(pages, "draw", None)
     for name in ("picture", "picture.jpg", "png", "picture.png.txt"):
         with pytest.raises(ValueError, match=rf"{name}: the picture's name must end in \.png, \.svg or \.pdf"):
-            reports.save_plot(report(), tmp_path / name)
+            pages.save_plot(report(), tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -485,9 +488,9 @@ def test_a_picture_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     with monkeypatch.context() as m:
         m.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="No space left"):
-            reports.save_plot(report(), path)
+            pages.save_plot(report(), path)
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("PICTURE.PNG", b"before")]
-    reports.save_plot(report(), str(path))
+    pages.save_plot(report(), str(path))
     assert image.imread(path).shape == (1080, 1440, 4)
     assert pyplot.get_fignums() == []
 
@@ -499,7 +502,8 @@ def test_a_missing_matplotlib_is_an_error_that_says_what_to_install(call, python
     code = f"""
 import sys
 sys.path.insert(0, {str(tmp_path)!r})
-from gdcore import History, reports
+from gdcore import History
+from gdcore.report import page as reports
 made = reports.Report("t", "mse", History.empty(), ["a"], [1.0], None, [1.0], [1.0])
 try:
     reports.{call}
@@ -599,7 +603,7 @@ def evil():
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_page_of_every_loss_has_its_numbers(loss):
     made = report(loss)
-    page = Page(reports.page(made))
+    page = Page(pages.page(made))
     assert page.text["h1"] == page.text["title"] == ["arr_delay of flights.csv"]
     assert page.text["h2"] == ["Scores", "Settings", "Spectrum", "Weights", "What became of each column"]
     assert page.text["li"] == ["3 rows had no target"]
@@ -651,33 +655,33 @@ def test_the_page_of_every_loss_has_its_numbers(loss):
 def test_the_page_says_what_the_learning_rate_used_does():
     s = report().spectrum
     row = "epochs for 3 digits at the one used"
-    assert [row, f"{s.epochs_to(1e-3, 0.001):,}"] in Page(reports.page(report(lr=0.001))).rows
-    assert [row, "never"] in Page(reports.page(report(lr=2 * s.lr_limit))).rows
+    assert [row, f"{s.epochs_to(1e-3, 0.001):,}"] in Page(pages.page(report(lr=0.001))).rows
+    assert [row, "never"] in Page(pages.page(report(lr=2 * s.lr_limit))).rows
 
 
 def test_long_tables_say_what_is_left_out():
     made = report(names=[f"c{i}" for i in range(2500)], weights=np.arange(2500.0), spectrum=None)
-    page = Page(reports.page(made))
+    page = Page(pages.page(made))
     rows = [row for row in page.rows if re.fullmatch(r"c\d+", row[0])]
     assert rows == [[f"c{i}", f"{i}"] for i in range(2499, 499, -1)]
     assert any("500 of 2,500 columns, those with the smallest, are left out." in p for p in page.text["p"])
     k = 60
     made = report("softmax", labels=None, weights=np.ones((3, k)), bias=np.zeros(k), targets=[3], predictions=np.eye(k)[[3]])
-    page = Page(reports.page(made))
+    page = Page(pages.page(made))
     assert any(p.endswith("10 of 60 outputs are left out.") for p in page.text["p"])
     assert len(next(row for row in page.rows if row[0] == "bias")) == 1 + 50 + 2
 
 
 def test_a_page_of_a_network_and_of_nothing_else():
     empty = {"weights": None, "bias": None, "spectrum": None, "scores": {}, "settings": (), "columns": (), "notes": ()}
-    page = Page(reports.page(report(history=History.empty(), targets=[], predictions=[], **empty)))
+    page = Page(pages.page(report(history=History.empty(), targets=[], predictions=[], **empty)))
     assert page.text["h2"] == ["Spectrum", "Weights"]
     assert "A network has no weight of its own for a column." in page.text["p"]
     assert page.rows == []
 
 
 def test_what_the_user_names_is_text_and_nothing_else():
-    source = reports.page(evil())
+    source = pages.page(evil())
     page = Page(source)
     source.encode("utf-8")
     assert {tag for tag, _ in page.seen} <= {
@@ -695,13 +699,13 @@ def test_what_the_user_names_is_text_and_nothing_else():
 
 
 def test_what_the_user_names_does_not_leave_the_pictures_text():
-    page = Page(reports.page(report("logistic", labels=['" onload="1', "b"], targets=np.zeros(20))))
+    page = Page(pages.page(report("logistic", labels=['" onload="1', "b"], targets=np.zeros(20))))
     assert page.tags("img")[1]["alt"] == 'ROC curve: All 20 test rows are " onload="1: a ROC curve needs rows of both classes.'
     assert all(set(attributes) == {"src", "alt", "width", "height"} for attributes in page.tags("img"))
 
 
 def test_the_page_asks_for_nothing():
-    source = reports.page(evil())
+    source = pages.page(evil())
     assert len(asks_for(source)) > 4
     assert all(address.startswith(("data:image/", "#")) for address in asks_for(source))
     assert "default-src 'none'" in Page(source).tags("meta")[1]["content"]
@@ -749,7 +753,7 @@ def screenshot(browser, tmp_path):
 def test_a_browser_shows_the_title_the_numbers_and_the_rows_and_runs_nothing(browser, tmp_path):
     made = evil()
     path = tmp_path / "page.html"
-    path.write_text(reports.page(made), encoding="utf-8")
+    path.write_text(pages.page(made), encoding="utf-8")
     dom = Page(browser(path.as_uri(), "--dump-dom").strip())
     source = Page(path.read_text(encoding="utf-8"))
     assert dom.text["title"] == dom.text["h1"] == [EVIL.replace("\u202e", "[U+202E]")]
@@ -761,7 +765,7 @@ def test_a_browser_shows_the_title_the_numbers_and_the_rows_and_runs_nothing(bro
 @needs_browser
 def test_a_browser_draws_the_page_light_and_dark_without_a_network(screenshot, tmp_path):
     path = tmp_path / "page.html"
-    path.write_text(reports.page(report()), encoding="utf-8")
+    path.write_text(pages.page(report()), encoding="utf-8")
     address = path.as_uri()
     for width in (1200, 400):
         light = screenshot(address, width, "--blink-settings=preferredColorScheme=1")
@@ -787,7 +791,7 @@ def test_a_browser_needs_no_horizontal_scrolling(browser, tmp_path, name):
         "classes": lambda: report("softmax", weights=np.ones((3, 3)) / 3, labels=LONG, names=LONG),
     }[name]()
     frames = "".join(
-        f'<iframe srcdoc="{html.escape(reports.page(made))}" style="width:{width}px;height:800px;border:0"></iframe>\n'
+        f'<iframe srcdoc="{html.escape(pages.page(made))}" style="width:{width}px;height:800px;border:0"></iframe>\n'
         for width in (1200, 400)
     )
     measure = """<script>

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore import losses, scores
-from gdcore.moments import Moments
-from gdcore.scores import Scaling
-from gdcore.tables import Piece
+from gdcore import losses
+from gdcore.models import scores
+from gdcore.models.scores import Scaling
+from gdcore.rows.moments import Moments
+from gdcore.rows.tables import Piece
 
 metrics = pytest.importorskip("sklearn.metrics")
 

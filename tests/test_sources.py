@@ -10,10 +10,10 @@ import time
 import numpy as np
 import pytest
 
-from gdcore import binary, csvfile, sources
-from gdcore.ahead import ahead
-from gdcore.csvfile import is_number, meant_as_number
-from gdcore.sources import Kept, TableError, open_source
+from gdcore.rows import binary, csvfile, sources
+from gdcore.rows.ahead import ahead
+from gdcore.rows.csvfile import is_number, meant_as_number
+from gdcore.rows.sources import Kept, TableError, open_source
 
 pa = pytest.importorskip("pyarrow")
 import pyarrow.csv as pc  # noqa: E402

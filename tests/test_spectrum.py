@@ -10,8 +10,8 @@ import gdcore
 from gdcore import spectrum
 from gdcore.backends import BACKENDS
 from gdcore.losses import LOSSES, huber
-from gdcore.moments import Moments
-from gdcore.tables import Piece, Table
+from gdcore.rows.moments import Moments
+from gdcore.rows.tables import Piece, Table
 
 CURVED = [name for name in LOSSES if LOSSES[name]().curvature is not None]
 FLAT = [name for name in LOSSES if LOSSES[name]().curvature is None]

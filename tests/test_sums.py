@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gdcore.backends import kernel
-from gdcore.moments import Moments
+from gdcore.rows.moments import Moments
 
 N = 10**7
 

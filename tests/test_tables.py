@@ -6,7 +6,7 @@ import pytest
 import gdcore
 from gdcore import MLP, Linear, fit
 from gdcore.losses import LOSSES
-from gdcore.tables import PIECE_BYTES, Piece, Table
+from gdcore.rows.tables import PIECE_BYTES, Piece, Table
 
 N, D = 90_000, 25  # a little more than one piece
 

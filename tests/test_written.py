@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore import cli
-from gdcore.filetable import TableWarning
-from gdcore.written import Writing, advice, writing
+from gdcore.cli import parser
+from gdcore.rows.filetable import TableWarning
+from gdcore.rows.written import Writing, advice, writing
 
 pa = pytest.importorskip("pyarrow")
 pytest.importorskip("safetensors")
@@ -163,7 +163,7 @@ def test_classes_that_are_asked_for_stay_text(tmp_path):
 def test_a_model_reads_new_tables_likewise(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "t.csv", [f"{a:,} kg" for a in NUMBERS], NUMBERS)
-    assert cli.main(["train", "t.csv", "--target", "y", "--delimiter", ";", "--quiet"]) == 0
+    assert parser.main(["train", "t.csv", "--target", "y", "--delimiter", ";", "--quiet"]) == 0
     assert gdcore.open_table("t.csv", "y", delimiter=";").encoding.columns[0].writing == Writing(".", "kg")
     pq.write_table(pa.table({"x": [1500.0, -2.5]}), "numbers.parquet")
     pq.write_table(pa.table({"x": ["1,500 kg", "-2.5"]}), "text.parquet")
@@ -175,13 +175,13 @@ def test_a_model_reads_new_tables_likewise(tmp_path, monkeypatch, capsys):
         ("numbers.parquet",), ("text.parquet",), ("text.csv", *csv), ("plain.csv", *csv),
         ("comma.csv", *csv, "--decimal", ","),
     ):  # fmt: skip
-        assert cli.main(["predict", "t.safetensors", name, *options, "--out", "p.csv", "--quiet"]) == 0
+        assert parser.main(["predict", "t.safetensors", name, *options, "--out", "p.csv", "--quiet"]) == 0
         found = [float(line) for line in (tmp_path / "p.csv").read_text().split()[1:]]
         np.testing.assert_allclose(found, [1500.0, -2.5], atol=1e-6)
     (tmp_path / "pounds.csv").write_text("x;z\n1500 kg;1\n70 lb;1\n")
     capsys.readouterr()
     command = ["predict", "t.safetensors", "pounds.csv", "--delimiter", ";", "--exclude", "z", "--out", "q.csv"]
-    assert cli.main(command) == 2
+    assert parser.main(command) == 2
     assert capsys.readouterr().err == (
         "gdcore: pounds.csv, line 3, column x: '70 lb' is not a number in kg; mend it, or leave out its row or its column\n"
     )

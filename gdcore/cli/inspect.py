@@ -1,0 +1,124 @@
+"""``gdcore inspect``: what a table's spectrum tells, or what a model file holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gdcore.cli import results, words
+from gdcore.cli.words import say
+from gdcore.facts.spectrum import spectrum
+from gdcore.models.linear import Linear
+from gdcore.rows.filetable import FileTable, open_table
+from gdcore.rows.sources import TableError
+from gdcore.store import files, schema
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+_COLUMNS = 60  # told of
+
+
+def run(options: Namespace) -> int:
+    """Of a model its card, of a table its spectrum."""
+    if len(options.data) == 1 and options.data[0].endswith(files.ENDING):
+        return _model(options)
+    loss = words.loss(options.loss or "mse")
+    table, notes = _open(options)
+    s = spectrum(table, loss=loss, l2=options.l2, n_threads=options.threads)
+    assert s.moments is not None
+    means, spreads = s.moments.mean.tolist(), np.sqrt(np.diag(s.moments.scatter) / s.moments.total).tolist()
+    columns = list(zip(table.names, means, spreads, strict=True))
+    told = results.spectrum(s, table.names)
+    if options.json:
+        facts = {
+            "data": table.source.label, "rows": table.rows, "left out": table.dropped,
+            "columns": {name: {"mean": mean, "spread": spread} for name, mean, spread in columns}, "loss": loss.name, **told,
+            "missing": table.gaps, "notes": [*notes, *table.notes],
+        }  # fmt: skip
+        words.say_json(results.plain(facts))
+        return 0
+    rows = f"; {table.dropped:,} more have a missing value" if table.dropped else ""
+    say(f"{table.source.label}: {table.rows:,} rows{rows}; {len(columns):,} columns of numbers")
+    say()
+    width = min(32, max(len(name) for name in table.names))
+    say(f"  {'':{width}}  {'mean':>12}  {'spread':>12}")
+    for name, mean, spread in columns[:_COLUMNS]:
+        say(f"  {name:{width}}  {mean:12.6g}  {spread:12.6g}")
+    if len(columns) > _COLUMNS:
+        say(f"  and {len(columns) - _COLUMNS:,} more")
+    if table.gaps:
+        say("  missing values: " + ", ".join(f"{count:,} in {name}" for name, count in table.gaps.items()))
+    say()
+    for line in results.spectrum_lines(s, table.names):
+        say(line)
+    if together := results.dependent(s):
+        say("  " + results.dependent_line([table.names[j] for j in together]))
+    say("  worst columns: " + ", ".join(f"{name} ({share:.0%})" for name, share in told["worst_columns"].items()))
+    for note in notes:
+        say(f"  not used: {note}")
+    return 0
+
+
+def _open(options: Namespace) -> tuple[FileTable, list[str]]:
+    """The table without the columns that cannot be used, and why they cannot."""
+    exclude: list[str] = list(options.exclude)
+    notes: list[str] = []
+    while True:
+        try:
+            table = open_table(
+                options.data, options.target, loss="mse" if options.target else None, features=options.features,
+                exclude=exclude, categorical=options.categorical, missing="drop", na=options.na, na_keep=options.na_keep,
+                delimiter=options.delimiter, decimal=options.decimal, index=options.index,
+            )  # fmt: skip
+        except TableError as error:
+            if not error.columns or options.features:
+                raise
+            exclude += error.columns
+            notes += error.columns.values()
+        else:
+            return table, notes
+
+
+def _model(options: Namespace) -> int:
+    path = options.data[0]
+    model: Any = files.load(path)
+    card, training = getattr(model, "card", None) or {}, getattr(model, "training", None) or {}
+    schema.optional(schema.listed(schema.scalar))(card.get("labels"), f"{path}: its card's labels")
+    names = getattr(model, "columns", None)
+    if options.json:
+        facts = {"kind": type(model).__name__, "columns": names, "card": card, "training": training}
+        words.say_json(facts)
+        return 0
+    say(f"{path}: {type(model).__name__}" + (f", loss {model.loss.name}" if model.loss else ""))
+    told = {name: card.get(name) for name in ("data", "target", "rows", "labels", "train", "test", "dependent")} | training
+    if not isinstance(model, Linear):
+        told |= {"columns": names, "layers": f"{' → '.join(map(str, model.sizes))}, {model.activation}"}
+    for name, value in told.items():
+        if value:
+            say(f"  {name:13}  {_text(value)}")
+    if isinstance(model, Linear):
+        _weights(model, names or [f"column {j}" for j in range(len(model.weights))], card.get("labels") or [])
+    return 0
+
+
+def _weights(model: Linear, names: list[str], labels: list[str]) -> None:
+    weights = model.weights.reshape(len(names), -1)
+    heads = [str(label) for label in labels] if len(labels) == weights.shape[1] else ["weight"] * (weights.shape[1] == 1)
+    width = max(len(name) for name in ["bias", *names])
+    say()
+    say(f"  {'':{width}}  {'  '.join(f'{head:>13.13}' for head in heads)}".rstrip())
+    rows: list[tuple[str, Any]] = [*zip(names, weights, strict=True)]
+    for name, values in [*rows, *([] if model.bias is None else [("bias", np.ravel(model.bias))])]:
+        say(f"  {name:{width}}  " + "  ".join(f"{value:13.7g}" for value in values))
+    if model.loss is not None and len(labels) == 2 and (said := results.directions(model.loss.name, labels)):
+        say(f"  {said}")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_text(v)}" for name, v in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}" if isinstance(value, float) else str(value)

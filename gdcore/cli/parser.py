@@ -1,0 +1,356 @@
+"""The command line. What is imported here is what ``gdcore --help`` needs, and no more."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_EXAMPLES = """\
+examples:
+  gdcore demo
+  gdcore inspect flights.csv
+  gdcore train flights.csv --target arr_delay --missing drop \\
+      --exclude tailnum,time_hour --plot flights.png
+  gdcore predict flights.safetensors new-flights.csv --out delays.csv
+
+gdcore COMMAND --help says more."""
+_TRAIN = """\
+Trains a model on a table, and tests it on rows that it has not seen.
+
+Text columns become categories (up to 100 values), booleans 0 and 1; dates are
+refused. Text that is numbers, as $1,200 or 70 kg, becomes numbers, and is told.
+Without --loss the target decides: text or two values are classes, anything else
+is a number. Nothing needs scaling, and no learning rate has to be found. A
+model, a picture or a page that is there is replaced, and that is told; a file
+of the table never is."""
+_TRAIN_EXAMPLES = """\
+examples:
+  least squares; the model goes to houses.safetensors
+      gdcore train houses.parquet --target price
+  a picture, without two columns, without rows in which a value is missing
+      gdcore train flights.csv --target arr_delay --missing drop \\
+          --exclude tailnum,time_hour --plot flights.png
+  absolute error, for targets with outliers
+      gdcore train houses.parquet --target price --loss mae
+  what 9 of 10 prices stay below
+      gdcore train houses.parquet --target price --loss quantile:0.9
+  two classes, with a penalty; a page with pictures
+      gdcore train mail.csv --target spam --l2 0.01 --report spam.html
+  all tables of a folder; integers are classes
+      gdcore train parts/ --target y --loss softmax
+  a network with two hidden layers
+      gdcore train wine.csv --target quality --model mlp:64,32
+  a long training, which the same line goes on with after a crash
+      gdcore train big.csv --target y --loss mae --checkpoint run.ckpt --resume
+
+exit status: 0; 2 for a mistake that you can mend, told in one line; 1 for one
+of gdcore's; 130 after Ctrl-C, with the checkpoint kept."""
+_PREDICT = """\
+Predicts a table's rows. Columns are found by their names, in any order. A
+model trained with --missing mean fills in missing values, in text columns where
+training had such; one trained with --missing drop leaves the predictions of
+such rows empty: NaN in CSV, null in Parquet. Every row of the table is a row of
+the predictions. Classes and columns that are kept are written as they are; text
+that begins with =, +, - or @ is a formula for a spreadsheet that opens the CSV:
+--safe-cells keeps it from that."""
+_PREDICT_EXAMPLES = """\
+examples:
+  gdcore predict flights.safetensors new-flights.csv --out delays.csv
+  with columns of the table beside the predictions
+      gdcore predict flights.safetensors new-flights.csv --keep flight,dest \\
+          --out delays.csv"""
+_INSPECT = """\
+Of a table: its columns, its spectrum, the largest learning rate, the worst
+columns. Rows in which a value is missing and columns that are no numbers and
+no categories are left out, and named. Of a model: how it was made, and its
+weights."""
+_INSPECT_EXAMPLES = """\
+examples:
+  gdcore inspect flights.csv --target arr_delay
+  gdcore inspect flights.safetensors"""
+_DEMO = """\
+Trains on NIST's Norris calibration data and compares with the certified
+coefficients, then shows what the Celsius to Fahrenheit lesson really learns.
+Needs no argument and no other package."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Of all commands."""
+    top = _Parser(
+        prog="gdcore", epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Linear models, and small networks, trained by gradient descent whose gradients\n"
+        "were derived by hand: from a table on disk to a model, a picture and\npredictions.",
+    )  # fmt: skip
+    top.add_argument("--version", action=_Version, nargs=0, help="the version, and the kernel that this machine uses")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    _train(_command(commands, "train", "train a model on a table", _TRAIN, _TRAIN_EXAMPLES))
+    _predict(_command(commands, "predict", "predict with a model", _PREDICT, _PREDICT_EXAMPLES))
+    _inspect(
+        _command(commands, "inspect", "what a table's spectrum tells, or what a model holds", _INSPECT, _INSPECT_EXAMPLES)
+    )
+    demo = _command(commands, "demo", "train on real data and show every step", _DEMO)
+    demo.add_argument("--plot", metavar="FILE", help="draw data, line and loss curve to FILE (.png, .svg or .pdf)")
+    return top
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, as all mistakes are told."""
+        message = message.removeprefix("argument ").replace(": must ", " must ", 1)
+        print(harmless(f"gdcore: {message}; {self.prog} --help says more"), file=sys.stderr)
+        sys.exit(2)
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *rest: Any) -> None:
+        import gdcore
+        from gdcore.backends import kernel
+
+        print(f"gdcore {gdcore.__version__} ({kernel.variant()})")
+        parser.exit()
+
+
+def _command(commands: Any, name: str, what: str, description: str, examples: str = "") -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=what, description=description, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    return command
+
+
+def harmless(text: str) -> str:
+    """The text for a terminal: what would move its cursor, change its title or begin a line, whoever named a column so, is
+    shown as Python writes it.
+
+    >>> print(harmless("a\\x1b[2Jb\\nc é"))
+    a\\x1b[2Jb\\nc é
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+# What is written after an option --------------------------------------------------------------------------------------------
+
+
+def _value(kind: type, wanted: str, holds: Callable[[Any], bool]) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not holds(value):
+            raise argparse.ArgumentTypeError(f"must be {wanted}, found {text!r}")
+        return value
+
+    return read
+
+
+_COUNT = _value(int, "a whole number from 1 on", lambda value: 1 <= value < 1 << 63)
+_SEED = _value(int, "a whole number from 0 on", lambda value: 0 <= value < 1 << 63)
+_SHARE = _value(float, "a share, at least 0 and less than 1", lambda value: 0 <= value < 1)
+_SIZE = _value(float, "a finite number, at least 0", lambda value: 0 <= value < float("inf"))
+_RATE = _value(float, "auto or a finite number above 0", lambda value: 0 < value < float("inf"))
+_CHARACTER = _value(str, "one character", lambda text: len(text) == 1)
+
+
+def _rate(text: str) -> float | str:
+    rate: float | str = text if text == "auto" else _RATE(text)
+    return rate
+
+
+def _character(text: str) -> str:
+    character: str = _CHARACTER({"tab": "\t", "\\t": "\t"}.get(text, text))
+    return character
+
+
+def _names(text: str) -> list[str]:
+    """Names between commas; one that has a comma in it stands in quotes.
+
+    >>> _names('a, b,"c, d"')
+    ['a', 'b', 'c, d']
+    """
+    names = next(csv.reader([text], skipinitialspace=True), [])
+    if not names or not all(names):
+        raise argparse.ArgumentTypeError(f"must be names of columns with commas between them, found {text!r}")
+    return names
+
+
+# The options ----------------------------------------------------------------------------------------------------------------
+
+
+def _table_options(command: argparse.ArgumentParser, data: str) -> Any:
+    """Those of all commands that read tables."""
+    command.add_argument("data", nargs="+", metavar="DATA", help=data)
+    table = command.add_argument_group("the table")
+    table.add_argument("--delimiter", type=_character, metavar="C", help="between CSV's values (default: a comma; or: tab)")
+    table.add_argument(
+        "--decimal", type=_character, metavar="C",
+        help="CSV's decimal point (default .); where it is said, the other one of . and , may stand between thousands",
+    )  # fmt: skip
+    table.add_argument("--na", type=_names, default=[], metavar="A,B,…", help="what stands for a missing value too: '?,-999'")
+    table.add_argument("--na-keep", type=_names, default=[], metavar="A,B,…", help="what does not, though CSV has it so: NA")
+    return table.add_argument
+
+
+def _codes_option(add: Any) -> None:
+    add(
+        "--categorical", type=_names, default=[], metavar="A,B,…", help="columns of codes, as zip: numbers that are categories"
+    )
+
+
+def _index_option(add: Any) -> None:
+    add(
+        "--index", choices=("drop", "keep"), default="drop",
+        help="a data frame's index in Parquet, or first columns of CSV without a name: leave out (default), or keep",
+    )  # fmt: skip
+
+
+def _unseen_option(add: Any, default: str) -> None:
+    add(
+        "--unseen", choices=("base", "empty", "error"),
+        help=f"a category that training had not: as the commonest, no prediction, or an error (default: {default})",
+    )  # fmt: skip
+
+
+_TABLE = "CSV, Parquet or .npy files, or a folder of them, as one table"
+
+
+def _train(train: argparse.ArgumentParser) -> None:
+    train.usage = "gdcore train DATA [DATA ...] --target NAME [options]"
+    add = _table_options(train, _TABLE)
+    add("--target", required=True, metavar="NAME", help="the column to predict")
+    add("--features", type=_names, metavar="A,B,…", help="the columns to predict it from (default: all others)")
+    add("--exclude", type=_names, default=[], metavar="A,B,…", help="columns to leave out")
+    add("--weights", metavar="COLUMN", help="the column of the rows' weights")
+    _codes_option(add)
+    _index_option(add)
+    add(
+        "--missing", choices=("error", "drop", "mean"), default="error",
+        help="a missing value: an error (default), leave its row out, or the column's mean; with mean, missing text is a "
+        "category of its own, and rows without a target are left out",
+    )  # fmt: skip
+    add(
+        "--test-size", type=_SHARE, default=0.2, metavar="SHARE", help="of the rows, which test and do not train (default 0.2)"
+    )
+    _unseen_option(add, "base; the model keeps it")
+    add("--cache", metavar="FOLDER", help="keep decoded columns there meanwhile: for large CSV files that are read many times")
+
+    add = train.add_argument_group("the model").add_argument
+    add("--loss", metavar="NAME", help="mse, mae, huber[:δ], quantile[:τ], logistic, softmax (default: by the target)")
+    add("--model", default="linear", metavar="MODEL", help="linear (default), or mlp:64,32: a network with hidden layers")
+    add("--l1", type=_SIZE, default=0.0, metavar="P", help="penalty l1·‖W‖₁")
+    add("--l2", type=_SIZE, default=0.0, metavar="P", help="penalty (l2/2)·‖W‖²; of a network, on its scaled columns")
+
+    add = train.add_argument_group("the training").add_argument
+    add("--lr", type=_rate, default="auto", metavar="RATE", help="the textbook's learning rate (default: gdcore chooses)")
+    add("--epochs", type=_COUNT, metavar="N", help="at most (default 1000; networks 100)")
+    add("--batch-size", type=_COUNT, metavar="N", help="rows in a step (default: all; networks 128)")
+    add("--optimizer", metavar="NAME", help="sgd, adagrad, rmsprop, adam, adamw (default: chosen; networks adam)")
+    add(
+        "--precondition", choices=("auto", "none", "diagonal", "gram"), default="auto",
+        help="the metric of the steps (default: chosen)",
+    )  # fmt: skip
+    add(
+        "--tol", type=_SIZE, metavar="T",
+        help="stop when the loss is proved to be within T of the best, relative; where nothing can be proved, when the "
+        "gradient is as small",
+    )  # fmt: skip
+    add("--seed", type=_SEED, default=0, metavar="N", help="of all that is drawn (default 0)")
+    add("--threads", type=_COUNT, metavar="N", help="default: the CPUs that this process may use; the result is the same")
+    add("--checkpoint", metavar="FILE", help="keep the state there, from which --resume goes on after a crash")
+    add("--resume", action="store_true", help="go on from the checkpoint where there is one")
+
+    add = train.add_argument_group("what is written").add_argument
+    add("--out", metavar="MODEL", help="the model file (default: the table's name with .safetensors)")
+    add("--plot", metavar="FILE", help="a picture of the training (.png, .svg or .pdf)")
+    add("--report", metavar="FILE", help="a page with all of it (.html)")
+    add("--json", action="store_true", help="print the results as JSON, and nothing else")
+    add("--quiet", action="store_true", help="print nothing but warnings")
+
+
+def _predict(predict: argparse.ArgumentParser) -> None:
+    predict.usage = "gdcore predict MODEL DATA [DATA ...] --out FILE [options]"
+    predict.add_argument("model", metavar="MODEL", help="a model file")
+    add = _table_options(predict, _TABLE)
+    add("--exclude", type=_names, default=[], metavar="A,B,…", help="columns that the model does not know")
+    _unseen_option(add, "as the model keeps it, base")
+    add = predict.add_argument_group("what is written").add_argument
+    add(
+        "--out", required=True, metavar="FILE",
+        help="where the predictions go (.csv or .parquet; - is the standard output, as CSV)",
+    )  # fmt: skip
+    add("--keep", type=_names, default=[], metavar="A,B,…", help="columns of the table that stand beside the predictions")
+    add("--safe-cells", action="store_true", help="an apostrophe before text in CSV that begins with =, +, - or @")
+    add("--quiet", action="store_true", help="print nothing but warnings")
+
+
+def _inspect(inspect: argparse.ArgumentParser) -> None:
+    inspect.usage = "gdcore inspect DATA|MODEL [DATA ...] [options]"
+    add = _table_options(inspect, f"{_TABLE}; or one model file")
+    add("--target", metavar="NAME", help="the column to predict: no feature, then")
+    add("--features", type=_names, metavar="A,B,…", help="the columns to look at (default: all)")
+    add("--exclude", type=_names, default=[], metavar="A,B,…", help="columns to leave out")
+    _codes_option(add)
+    _index_option(add)
+    add = inspect.add_argument_group("the spectrum").add_argument
+    add("--loss", metavar="NAME", help="whose spectrum (default mse)")
+    add("--l2", type=_SIZE, default=0.0, metavar="P", help="with this penalty")
+    add("--threads", type=_COUNT, metavar="N", help="default: the CPUs that this process may use; the result is the same")
+    inspect.add_argument_group("what is written").add_argument("--json", action="store_true", help="print it as JSON")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status: 0, 2 for a mistake of the caller's, 1 for one of ours, 130 after Ctrl-C."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without UTF-8 still gets the figures
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            if sys.stdout is not None:  # as where the shell has closed it
+                sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()  # who reads it has seen enough
+        return 0
+    except KeyboardInterrupt as interrupt:
+        if str(interrupt):
+            print(harmless(f"gdcore: {interrupt}"), file=sys.stderr)
+        return 130
+    except Exception as error:
+        from gdcore.cli.commands import explain
+        from gdcore.training.run import DivergenceError
+
+        if not isinstance(error, (ImportError, OSError, ValueError, MemoryError, DivergenceError)):
+            raise  # not the caller's mistake but ours: Python tells where, and exits with 1
+        if isinstance(error, OSError):
+            _discard_output()  # it may be the one that cannot be written
+        return explain(error)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    top = parser()
+    options = top.parse_args(arguments)
+    if options.command is None:
+        top.error("a command is missing: train, predict, inspect or demo")
+    if options.command == "demo":
+        from gdcore import demo
+
+        demo.run(plot=options.plot)
+        return 0
+    from gdcore.cli import commands
+
+    return commands.run(options)
+
+
+def _discard_output() -> None:
+    """So that Python does not try again, at its end, to write what it has left."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        return  # no file of the system's is behind it, and so nothing that could fail

@@ -1,0 +1,227 @@
+"""``gdcore predict``: a model, a table, predictions."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import re
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gdcore.cli import outputs
+from gdcore.cli.parser import harmless
+from gdcore.cli.words import say
+from gdcore.models.linear import Linear
+from gdcore.rows.columns import Encoding
+from gdcore.rows.filetable import FileTable, unknown
+from gdcore.rows.sources import Marks, Source, TableError, arrow, files_of, from_numpy, from_texts, open_source
+from gdcore.store import files, schema
+from gdcore.store.container import write
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from gdcore._types import Array
+
+
+_FORMULA = "^([=+@\t\r-])"  # what a cell begins with that a spreadsheet may take for a formula
+
+
+def run(options: Namespace) -> int:
+    """Predicts every row, in their order."""
+    to_stdout = options.out == "-"
+    ending = ".csv" if to_stdout else os.path.splitext(options.out)[1].lower()
+    read = dict.fromkeys(files_of(options.data), "a file of the table") | {options.model: "the model"}
+    replaced = [] if to_stdout else outputs.check({"--out": options.out}, read, {"--out": (".csv", ".parquet")})
+    model: Any = files.load(options.model)
+    source = open_source(options.data, options.delimiter, options.decimal, _marks(model, options))
+    encoding = _encoding(model, source, options)
+    labels = encoding.target.labels if encoding.target is not None else ()
+    table = FileTable(source, encoding.missing)
+    table.advice = "fill it in" + (", or train with --missing drop or mean" if encoding.missing == "error" else "")
+    table.take(Encoding(encoding.columns, missing=encoding.missing))
+    table.unseen = options.unseen or encoding.unseen
+    chunks: list[Any] = []
+    empty = rows = 0
+    for X, keep, beside in table.matrices(options.keep):
+        size = len(X) if keep is None else len(keep)
+        chunks.append(_beside(beside, _predictions(model, X, keep, size, labels)))
+        rows, empty = rows + size, empty + size - len(X)
+    data = _bytes(chunks, ending, source.label, options.safe_cells)
+    if to_stdout:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+    else:
+        write(options.out, data)
+    if empty:
+        why = ["a missing value"] * bool(table.gaps)
+        why += ["a category that the model does not know"] * (bool(table.strange) and table.unseen == "empty")
+        _warn(f"{empty:,} of {rows:,} rows have {' or '.join(why)}, and their prediction is empty")
+    for column in encoding.columns if table.unseen == "base" else []:
+        if column.name in table.strange:
+            count, value = table.strange[column.name]
+            what = f"{count:,} of {rows:,} rows have a category in column {column.name} that the model does not know"
+            _warn(f"{what} ({value!r}), and count as the commonest, {column.base}; --unseen empty or error decides otherwise")
+    if not options.quiet and not to_stdout:
+        say(f"{rows:,} predictions of {model.card.get('target')}: {outputs.told(options.out, replaced)}")
+    return 0
+
+
+def _warn(message: str) -> None:
+    print(harmless(f"gdcore: warning: {message}"), file=sys.stderr)
+
+
+def _marks(model: Any, options: Namespace) -> Marks:
+    """What stands for a missing value: as the model keeps it, or as it is said."""
+    kept = Marks()
+    if "encoding" in (getattr(model, "card", None) or {}):
+        kept = _known(model, options).marks
+    return Marks(tuple(options.na) or kept.na, tuple(options.na_keep) or kept.keep)
+
+
+def _known(model: Any, options: Namespace) -> Encoding:
+    """What the model's card says of its columns; ValueError where it says nothing of use."""
+    card = model.card
+    try:
+        encoding = Encoding.of_card(card["encoding"])
+        _check(encoding, card, model)
+    except ValueError as error:
+        raise ValueError(f"{options.model} cannot predict a table: {error}") from None
+    return encoding
+
+
+def _encoding(model: Any, source: Source, options: Namespace) -> Encoding:
+    """How the model wants the table; TableError where the table has not what it wants."""
+    card = getattr(model, "card", None)
+    if not card or "encoding" not in card:
+        raise TableError(
+            f"{options.model} does not know its columns' names: it was saved from Python, where model.predict(X) predicts"
+        )
+    encoding = _known(model, options)
+    wanted = {column.name: column for column in encoding.columns}
+    known = {*wanted, *source.index, *encoding.others, *options.exclude, *options.keep}
+    lacks = [name for name in wanted if name not in source.kinds]
+    extra = [name for name in source.kinds if name not in known]
+    if lacks:
+        raise TableError(f"{unknown(lacks[0], source)}; the model was trained with it{_more(lacks)}; add it")
+    if extra:
+        what = f"column {extra[0]}{_more(extra)}, which the model has never seen"
+        raise TableError(f"{source.label} has {what}; --exclude {','.join(extra)} leaves out what does not matter")
+    for j, column in enumerate(encoding.columns):
+        name = column.name
+        written = column.writing is not None and (source.inferred or source.kinds[name] == "text")
+        source.read_as(name, "category" if written else column.kind)
+        if written and column.writing is not None and source.inferred:
+            encoding.columns[j] = replace(column, writing=replace(column.writing, decimal=source.decimal))
+    for name in options.keep:
+        if name not in source.kinds:
+            raise TableError(unknown(name, source, " (--keep)"))
+        if options.keep.count(name) > 1:
+            raise TableError(f"--keep names column {name} twice; once is enough")
+        if name not in wanted:
+            source.read_as_it_is(name)
+    return encoding
+
+
+def _check(encoding: Encoding, card: dict[str, Any], model: Any) -> None:
+    """ValueError where what the card says does not go with the model."""
+    schema.optional(schema.text)(card.get("target"), "its target")
+    names = [column.name for column in encoding.columns]
+    if len(set(names)) < len(names):
+        raise ValueError("its encoding has a column twice")
+    weights = model.weights if isinstance(model, Linear) else model.layers[0].weights
+    if len(encoding.names) != len(weights):
+        raise ValueError(f"its encoding makes {len(encoding.names)} columns, and it has weights for {len(weights)}")
+    labels = len(encoding.target.labels) if encoding.target is not None else 0
+    outputs = math.prod(model.outputs)
+    if labels not in ((0, 2) if outputs == 1 else (outputs,)):
+        raise ValueError(f"its encoding has {labels} labels, and it has {outputs} outputs")
+
+
+def _more(names: list[str]) -> str:
+    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+
+
+def _predictions(model: Any, X: Array, keep: Array | None, rows: int, labels: tuple[Any, ...]) -> Any:
+    """A record batch: predictions, and probabilities where there are classes; None for rows that are not kept."""
+    names = [str(label) for label in labels]
+    if not labels:
+        columns = {"prediction": model.predict(X).reshape(len(X)).astype(np.float64) if len(X) else np.empty(0)}
+    else:
+        p = model.predict_proba(X).reshape(len(X), -1).astype(np.float64) if len(X) else np.empty((0, len(labels)))
+        p = np.column_stack([1 - p[:, 0], p[:, 0]]) if p.shape[1] == 1 else p
+        columns = {"prediction": p.argmax(axis=1)} | {f"probability of {name}": p[:, j] for j, name in enumerate(names)}
+    made = {}
+    for name, values in columns.items():
+        placed = values
+        if keep is not None:
+            placed = np.zeros(rows, values.dtype)
+            placed[keep] = values
+        made[name] = from_numpy(placed, keep)
+    if labels:
+        made["prediction"] = from_texts(names).take(made["prediction"])
+    return arrow().RecordBatch.from_pydict(made)
+
+
+def _beside(kept: Any, predictions: Any) -> Any:
+    """The columns that are kept, and the predictions behind them."""
+    for name in kept.schema.names:
+        if name in predictions.schema.names:
+            raise TableError(f"--keep: column {name} has the name of a column of predictions; rename it in the table")
+    pairs = [
+        *zip(kept.schema.names, kept.columns, strict=True),
+        *zip(predictions.schema.names, predictions.columns, strict=True),
+    ]
+    return arrow().RecordBatch.from_pydict(dict(pairs))
+
+
+def _bytes(chunks: list[Any], ending: str, label: str, safe: bool) -> bytes:
+    pa = arrow()
+    try:
+        # The files of one table may differ in the width of an integer.
+        table = pa.concat_tables([pa.Table.from_batches([chunk]) for chunk in chunks], promote_options="permissive")
+        sink = io.BytesIO()
+        if ending == ".parquet":
+            import pyarrow.parquet as pq
+
+            pq.write_table(table, sink)
+        else:
+            _write_csv(_safe(table) if safe else table, sink)
+    except pa.ArrowException as error:
+        raise TableError(f"the columns of {label} that are to be kept cannot be written: {error}; keep others") from None
+    return sink.getvalue()
+
+
+def _safe(table: Any) -> Any:
+    """The table with an apostrophe before names and text that a spreadsheet would take for a formula."""
+    pa = arrow()
+    columns = []
+    for column in table.columns:
+        if pa.types.is_string(column.type):
+            column = pa.compute.replace_substring_regex(column, _FORMULA, r"'\1")
+        columns.append(column)
+    return pa.Table.from_arrays(columns, [re.sub(_FORMULA, r"'\1", name) for name in table.column_names])
+
+
+def _write_csv(table: Any, sink: io.BytesIO) -> None:
+    """As CSV, with NaN for predicted numbers that are missing: an empty line is skipped by most who read CSV, and the rows
+    behind it would move up."""
+    import pyarrow.csv as pc
+
+    pa = arrow()
+    head = io.StringIO()
+    csv.writer(head, lineterminator="\n").writerow(table.column_names)
+    sink.write(head.getvalue().encode())
+    style = "needed" if any(pa.types.is_string(field.type) for field in table.schema) else "none"  # "needed" quotes all text
+    at = table.schema.get_field_index("prediction")
+    column = table.column(at)
+    if column.null_count and pa.types.is_floating(column.type):
+        # pyarrow writes nan, which polars takes for text.
+        column = pa.compute.coalesce(column.cast(pa.string()), from_texts(["NaN"])[0])
+        table = table.set_column(at, "prediction", column)
+    pc.write_csv(table, sink, pc.WriteOptions(include_header=False, quoting_style=style))

@@ -1,0 +1,266 @@
+"""What a training came to: as facts, as text, as pictures."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gdcore.cli import outputs
+from gdcore.cli.words import say
+from gdcore.models.linear import Linear
+from gdcore.models.scores import Scores
+from gdcore.report import page
+from gdcore.store.container import write
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Sequence
+
+    from gdcore._types import Floats
+    from gdcore.facts.spectrum import Spectrum
+    from gdcore.rows.filetable import FileTable
+    from gdcore.training.run import Run
+
+DRAWN = 2000
+"""Rows in a picture."""
+_SHOWN = 10  # of the largest weights
+_CLASSES = 6  # whose weights are shown
+_TAKES_PART = 1e-5  # a column whose part in a dependency of scaled columns is larger: smaller ones are rounding
+_COLUMNS = 40  # of the table, told of
+_SETTINGS = ("model", "loss", "lr", "epochs", "batch_size", "l1", "l2", "optimizer", "precondition", "tol", "missing",
+             "index", "test_size", "seed")  # fmt: skip
+
+
+class Result(NamedTuple):
+    """A training, and what it came to."""
+
+    run: Run
+    train: Scores
+    test: Scores | None = None
+    spectrum: Spectrum | None = None
+
+
+# As facts -------------------------------------------------------------------------------------------------------------------
+
+
+def facts(table: FileTable, options: Namespace, result: Result, seconds: float) -> dict[str, Any]:
+    """All that is known of the training, as what JSON can hold."""
+    run, s = result.run, result.spectrum
+    told: dict[str, Any] = {
+        "data": [os.path.basename(os.path.abspath(path)) for path in options.data], "target": options.target,
+        "rows": {"train": table.rows, "test": result.test.rows if result.test else 0, "left out": table.dropped},
+        "loss": table.loss.name, "labels": [str(label) for label in table.labels], "status": run.status,
+        "epochs": run.epochs, "method": str(run.method), "seconds": round(seconds, 3),
+        "train": result.train.named(table.loss), "test": result.test.named(table.loss) if result.test else None,
+        "columns": dict(columns(table)), "notes": table.notes,
+        "settings": {name: getattr(options, name) for name in _SETTINGS},
+    }  # fmt: skip
+    if s is not None:
+        told["spectrum"] = spectrum(s, table.names)
+        told["dependent"] = [table.names[j] for j in dependent(s)]
+    if isinstance(run.model, Linear):
+        told["weights"] = dict(zip(table.names, run.model.weights.tolist(), strict=True))
+        told["bias"] = np.asarray(run.model.bias).tolist()
+    finite_only: dict[str, Any] = plain(told)
+    return finite_only
+
+
+def spectrum(s: Spectrum, names: list[str]) -> dict[str, Any]:
+    """What it says."""
+    return {
+        "largest": s.largest, "smallest": s.smallest, "condition": s.condition, "lr_limit": s.lr_limit,
+        "lr_best": s.lr_best, "epochs_for_3_digits": s.epochs_to(1e-3),
+        "worst_columns": {names[j]: float(s.shares[j]) for j in s.worst_columns},
+    }  # fmt: skip
+
+
+def dependent(s: Spectrum) -> list[int]:
+    """The columns of which each is a sum of multiples of others, exactly but for rounding: the data do not tell their weights
+    apart."""
+    if s.moments is None or s.rank is None or s.rank == s.size:
+        return []
+    columns = s.moments.of_columns()
+    spread = np.sqrt(np.diag(columns.scatter))
+    varies = np.flatnonzero(spread)
+    C = columns.scatter[np.ix_(varies, varies)] / np.outer(spread[varies], spread[varies])
+    values, vectors = np.linalg.eigh(C)
+    null = vectors[:, values < 16 * len(values) * np.finfo(np.float64).eps * values[-1]]
+    return [int(varies[j]) for j in np.flatnonzero(np.abs(null).max(axis=1, initial=0.0) > _TAKES_PART)]
+
+
+def dependent_line(names: list[str]) -> str:
+    """What that means, for who reads weights."""
+    which = ", ".join(names[:6]) + (f" and {len(names) - 6:,} more" if len(names) > 6 else "")
+    return f"{which} depend on each other exactly: the data do not tell their weights apart, only what they do together"
+
+
+def directions(loss: str, labels: Sequence[Any]) -> str:
+    """Which class a weight speaks for, where there are two.
+
+    >>> directions("logistic", ["no", "yes"])
+    'positive weights speak for yes, negative ones for no'
+    """
+    return f"positive weights speak for {labels[1]}, negative ones for {labels[0]}" if loss == "logistic" and labels else ""
+
+
+def plain(value: Any) -> Any:
+    """The same without NaN and infinity, which JSON does not have.
+
+    >>> plain({"a": [1.0, float("inf")]})
+    {'a': [1.0, None]}
+    """
+    if isinstance(value, dict):
+        return {name: plain(v) for name, v in value.items()}
+    if isinstance(value, list):
+        return [plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def columns(table: FileTable) -> list[tuple[str, str]]:
+    """What became of each column."""
+    told = []
+    for column in table.encoding.columns:
+        if column.kind == "category":
+            d = len(column.values)
+            what = f"text: {d} column{'s' * (d != 1)} of 0 and 1 ({_some(column.values)}); all 0: {column.base}"
+            what += "" if column.gap is None else f"; {column.gap} where it is missing"
+        else:
+            what = {"boolean": "boolean: 0 and 1", "integer": "integer"}.get(column.kind, "number")
+            if column.writing is not None:
+                what += f", in {column.writing.unit}" if column.writing.unit else ", written as text"
+        told.append((column.name, what + ("" if column.mean is None else f"; {column.mean:.6g} where it is missing")))
+    own = {} if table.encoding.weights is None else {table.encoding.weights: "the rows' weights"}
+    if table.encoding.target is not None:
+        own[table.encoding.target.column.name] = "the target" + (f": {_some(table.labels)}" if table.labels else "")
+    return told + [(name, own.get(name, "left out")) for name in table.encoding.others]
+
+
+def _some(values: tuple[Any, ...]) -> str:
+    return ", ".join(map(str, values[:4])) + (", …" if len(values) > 4 else "")
+
+
+# As text --------------------------------------------------------------------------------------------------------------------
+
+
+def show(table: FileTable, options: Namespace, result: Result, facts: dict[str, Any], out: str, replaced: list[str]) -> None:
+    """Prints what was read, what was trained, how good it is, and where it went."""
+    rows, s, run = facts["rows"], result.spectrum, result.run
+    dropped = f"; {rows['left out']:,} rows left out because a value is missing" if rows["left out"] else ""
+    say(f"{table.source.label}: {sum(rows.values()):,} rows, {len(table.source.kinds):,} columns{dropped}")
+    _show_columns(columns(table))
+    if s is not None:
+        say()
+        for line in spectrum_lines(s, table.names):
+            say(line)
+    how = {"converged": "converged", "epochs": "stopped", "early_stopped": "stopped early"}[run.status]
+    say()
+    say(f"{table.loss.name}: {how} after {run.epochs:,} epoch{'s' * (run.epochs != 1)}, in {facts['seconds']:.2f} s")
+    say(f"  ({run.method})")
+    say()
+    say(f"  {'':12}  {'train':>12}  {'test':>12}")
+    say(f"  {'rows':12}  {rows['train']:12,}  {rows['test']:12,}")
+    for name, value in facts["train"].items():
+        say(f"  {name:12}" + "".join(_cell(v) for v in (value, None if facts["test"] is None else facts["test"][name])))
+    if isinstance(run.model, Linear):
+        _show_weights(run.model, table, s)
+        for line in (directions(table.loss.name, table.labels), *map(dependent_line, filter(None, [facts.get("dependent")]))):
+            if line:
+                say(f"  {line}")
+    say()
+    say(f"model: {outputs.told(out, replaced)}")
+    for name in ("plot", "report"):
+        if getattr(options, name):
+            say(f"{name}: {outputs.told(getattr(options, name), replaced)}")
+
+
+def _show_columns(told: list[tuple[str, str]]) -> None:
+    width = min(32, max(len(name) for name, _ in told))
+    for name, what in told[:_COLUMNS]:
+        say(f"  {name:{width}}  {what}")
+    if len(told) > _COLUMNS:
+        say(f"  and {len(told) - _COLUMNS:,} more")
+
+
+def spectrum_lines(s: Spectrum, names: list[str]) -> list[str]:
+    """What it says, in two lines."""
+    condition = "" if s.condition is None else f", condition {s.condition:.3g}"
+    worst = f"; column {names[s.worst_columns[0]]} keeps it low" if s.worst_columns else ""
+    lines = [f"spectrum: λ up to {s.largest:.4g}{condition}: learning rates above {s.lr_limit:.4g} diverge{worst}"]
+    needed = None if s.lr_best is None else s.epochs_to(1e-3)
+    if needed is not None:
+        epochs = f"{needed:,}" if needed < 1e6 else f"{needed:.3g}"
+        lines.append(f"  at the best one, {s.lr_best:.4g}, plain descent needs {epochs} epochs for 3 digits")
+    return lines
+
+
+def _cell(value: float | None) -> str:
+    return f"  {'–' if value is None else format(value, '.6g'):>12}"
+
+
+def _show_weights(model: Linear, table: FileTable, s: Spectrum | None) -> None:
+    """The largest, by how much they move a prediction, and the bias."""
+    names, labels = table.names, [str(label) for label in table.labels]
+    weights, bias = model.weights.reshape(len(names), -1), np.ravel(model.bias)
+    spread = _spread(s)
+    effects = np.abs(weights).max(axis=1) * (1.0 if spread is None else spread)
+    order = np.argsort(-effects, kind="stable")[:_SHOWN]
+    several = weights.shape[1] > 1
+    heads = [f"{label:.11}" for label in labels[:_CLASSES]] if several else ["weight"]
+    beside = spread is not None and not several
+    heads += ["× spread"] * beside + ["…"] * (weights.shape[1] > _CLASSES)
+    width = max(len(names[j]) for j in order)
+    say()
+    say(f"  {'largest weights':{width}}  " + "  ".join(f"{head:>11}" for head in heads))
+    width = max(width, len("largest weights"))
+    for j in order:
+        row = [*weights[j, :_CLASSES], *([weights[j, 0] * spread[j]] if beside and spread is not None else [])]
+        say(f"  {names[j]:{width}}  " + "  ".join(f"{value:11.5g}" for value in row))
+    say(f"  {'bias':{width}}  " + "  ".join(f"{value:11.5g}" for value in bias[:_CLASSES]))
+
+
+def _spread(s: Spectrum | None) -> Floats | None:
+    """The columns' standard deviations."""
+    if s is None or s.moments is None:
+        return None
+    spread: Floats = np.sqrt(np.diag(s.moments.scatter) / s.moments.total)
+    return spread
+
+
+# As pictures ----------------------------------------------------------------------------------------------------------------
+
+
+def draw(table: FileTable, options: Namespace, result: Result, facts: dict[str, Any]) -> None:
+    """Writes the picture and the page."""
+    tested = result.test is not None
+    rows = (table.held_out if tested and table.held_out else table).seen.sample
+    assert rows is not None
+    model = result.run.model
+    shown = model.predict_proba(rows.X) if table.loss.targets == "classes" else model.predict(rows.X)
+    shown = shown.reshape(len(shown), -1)
+    test = facts["test"] or {}
+    linear = isinstance(model, Linear)
+    report = page.Report(
+        title=f"{options.target} of {table.source.label}", loss=table.loss.name, history=result.run.history,
+        names=table.names, weights=model.weights if linear else None, bias=model.bias if linear else None,
+        targets=rows.Y[:, 0], predictions=shown[:, 0] if shown.shape[1] == 1 else shown,
+        labels=[str(label) for label in table.labels] or None, held_out=tested,
+        spectrum=result.spectrum, lr=_rate(options),
+        scores={name: (value, test.get(name)) for name, value in facts["train"].items() if value is not None},
+        settings=[(name.replace("_", " "), "default" if v is None else str(v)) for name, v in facts["settings"].items()],
+        columns=columns(table), notes=[*table.notes, *map(dependent_line, filter(None, [facts.get("dependent")]))],
+    )  # fmt: skip
+    if options.plot:
+        page.save_plot(report, options.plot)
+    if options.report:
+        write(options.report, page.page(report).encode())
+
+
+def _rate(options: Namespace) -> float | str:
+    """The learning rate, or how one was chosen."""
+    if options.lr != "auto":
+        return float(options.lr)
+    own = options.batch_size is None and options.optimizer in (None, "nesterov", "newton")
+    return "auto, in the data's metric" if own and options.precondition != "none" else "auto"

@@ -1,0 +1,335 @@
+"""Loss, gradient and Hessian of linear models in one pass over the rows, and the Newton step that follows from them.
+
+Outputs are problems of their own, but for softmax's, which share their rows' probabilities. So a pass is over ``parts``: each
+has its outputs, weights and, for mae and quantile, a width h over which the slope is smoothed:
+
+    H = Σ s·ℓ''·zᵀz / Σs,   z = [x − μ, 1],   in the coordinates (w, b' = b + μ·w), in which weights and bias nearly part
+
+With l2, H gets l2 on the weights' diagonal. The step minimises the model g·δ + ½·δᵀHδ + l1·‖w + δ‖₁; ``damping`` adds so many
+times the Hessian's bound to H, with which a step cannot raise the loss where it is 1 or more.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gdcore.backends import BACKENDS
+from gdcore.facts.metric import constant_columns
+from gdcore.rows import sizes
+from gdcore.rows.moments import engine_for
+from gdcore.rows.tables import fold
+from gdcore.solvers.lasso import lasso, solution
+
+if TYPE_CHECKING:
+    from gdcore._types import Array, Floats
+    from gdcore.losses import Loss
+    from gdcore.rows.moments import Moments
+    from gdcore.rows.tables import Piece
+
+_FEW = 0.25  # of the rows: fewer are copied together before their moments are made
+_LITTLE = 1e-4  # damping
+_LEFT = 1e-3  # of the terms of a slope: more of it left than the rounding of small Hessians and slopes makes
+_EPS = float(np.finfo(np.float64).eps)
+
+
+class Part(NamedTuple):
+    """Outputs that are one problem, and where they stand."""
+
+    outputs: tuple[int, ...]
+    weights: Floats
+    """(d, k) of these outputs."""
+    bias: Floats | None
+    smoothing: float = 0.0
+    """h of mae and quantile."""
+    stride: int = 1
+    """H is of every so-manieth row; loss and gradient are of all. 0: no H is made, for it is known."""
+
+
+class Local(NamedTuple):
+    """What a pass tells of a part, penalties included."""
+
+    objective: float
+    smoothed: float
+    """The objective with the smoothed loss, which the gradient is of."""
+    gradient: Floats
+    """(d, k)."""
+    bias_gradient: Floats | None
+    hessian: Floats
+    """(k·p, k·p), p = d + 1 with a bias: output by output, the bias last."""
+    histogram: Floats
+    """The histogram of |r| (`gdcore.rows.sizes`); empty where slopes are not the same far off."""
+
+
+class Step(NamedTuple):
+    """What minimises the model of the objective."""
+
+    delta: Floats
+    """(k, p) in (w, b')."""
+    gain: float
+    """By so much it lowers the model."""
+    bounded: bool
+    """Whether the model without damping has a minimum."""
+
+
+def measured(
+    X: Any, Y: Any, sample_weight: Any, n_threads: int, backend: str, loss: Loss, parts: list[Part], frame: Frame
+) -> list[Local]:
+    """One pass over all rows, for every part."""
+    pass_part = functools.partial(_sums, backend=backend, loss=loss, parts=parts, shift=frame.shift)
+    flat = fold(X, Y, sample_weight, pass_part, n_threads)
+    result, at = [], 0
+    for part in parts:
+        size = _size(part, loss)
+        result.append(_local(flat[at : at + size], part, loss, frame))
+        at += size
+    return result
+
+
+class Frame:
+    """What all passes of a fit have in common: the columns' means and spreads, penalties, and the Hessian's bound."""
+
+    def __init__(self, moments: Moments, bias: bool, l1: float, l2: float) -> None:
+        self.bias, self.l1, self.l2 = bias, l1, l2
+        C, mean = moments.gram(bias)
+        self.mean: Floats = mean
+        """μ, which the weights' coordinates are about; zeros without a bias."""
+        self.shift: Floats = mean
+        self.spread = np.maximum(np.diag(C), 0.0)
+        self.constant = constant_columns(self.spread, mean)
+        d = len(mean)
+        self.plain = np.zeros((d + bias, d + bias))
+        self.plain[:d, :d] = C
+        self._still(self.plain)
+        if bias:
+            self.plain[d, d] = 1.0
+        self.sizes: Floats = np.sqrt(self.spread + moments.mean**2)
+
+    def _still(self, H: Floats) -> None:
+        """What of a constant column's variance is rounding becomes 0."""
+        H[:, np.flatnonzero(self.constant)] = 0
+        H[np.flatnonzero(self.constant)] = 0
+
+    def hessian(self, blocks: Floats) -> Floats:
+        """(k, k, p, p) sums over rows divided by Σs → (k·p, k·p), with l2."""
+        k, p = blocks.shape[0], blocks.shape[2]
+        for row in blocks:
+            for block in row:
+                self._still(block)
+        H = blocks.transpose(0, 2, 1, 3).reshape(k * p, k * p).copy()
+        weights = np.tile(np.arange(p) < len(self.mean), k)
+        H[weights, weights] += self.l2
+        return H
+
+    def bound(self, k: int, curvature: float) -> Floats:
+        """c·ZᵀZ/n of k outputs, each by itself."""
+        return np.asarray(np.kron(np.eye(k), curvature * self.plain), np.float64)
+
+    def terms(self, weights: Floats, bias: Floats | None) -> float:
+        """How large the terms are that a prediction is the sum of: its rounding is so many times ε."""
+        size = float(np.sum(self.sizes @ np.abs(weights)))
+        return size + (0.0 if bias is None else float(np.sum(np.abs(bias))))
+
+    def penalty(self, weights: Floats) -> float:
+        """What the penalties add to the loss."""
+        return self.l1 * float(np.sum(np.abs(weights))) + self.l2 / 2 * float(np.sum(weights * weights))
+
+    # The coordinates (w, b') -------------------------------------------------------------------------------------------------
+
+    def slope(self, gradient: Floats, bias_gradient: Floats | None) -> Floats:
+        """The gradient (k, p) with respect to (w, b')."""
+        if bias_gradient is None:
+            return gradient.T
+        return np.column_stack([(gradient - np.outer(self.mean, bias_gradient)).T, bias_gradient])
+
+    def away(self, delta: Floats) -> tuple[Floats, Floats | None]:
+        """A step (k, p) in (w, b') as Δw (d, k) and Δb (k,)."""
+        if not self.bias:
+            return delta.T, None
+        w = delta[:, :-1].T
+        return w, delta[:, -1] - self.mean @ w
+
+    def step(self, local: Local, weights: Floats, curvature: float, damping: float, backend: Any) -> Step:
+        """The step that minimises the model.
+
+        Where the Hessian is 0 in a direction in which the gradient is not, the model has no minimum: the step then is one with
+        a little damping.
+        """
+        with np.errstate(
+            over="ignore", invalid="ignore", divide="ignore"
+        ):  # far from the best weights: such a step is not taken
+            return self._step(local, weights, curvature, damping, backend)
+
+    def _step(self, local: Local, weights: Floats, curvature: float, damping: float, backend: Any) -> Step:
+        k = weights.shape[1]
+        g = self.slope(local.gradient, local.bias_gradient).ravel()
+        H = local.hessian + damping * self.bound(k, curvature) if damping else local.hessian
+        if self.l1 > 0:
+            delta, gain = self._shrinking(H, g, weights, backend)
+        else:
+            delta = -solution(H, g)
+            gain = -float(g @ delta) - float(delta @ H @ delta) / 2
+        if damping == 0 and self._unbounded(H, g, delta, weights, k):
+            return self._step(local, weights, curvature, _LITTLE, backend)._replace(bounded=False)
+        return Step(delta.reshape(k, -1), gain, True)
+
+    def _unbounded(self, H: Floats, g: Floats, delta: Floats, weights: Floats, k: int) -> bool:
+        """Whether the step leaves a slope that the Hessian does not reach."""
+        left = g + H @ delta
+        size = np.abs(H) @ np.abs(delta) + np.abs(g)
+        if self.l1 > 0:
+            penalised = np.tile(np.arange(H.shape[0] // k) < len(self.mean), k)
+            flat = np.zeros(len(g))
+            flat[penalised] = weights.T.ravel() + delta[penalised]
+            l1 = np.where(penalised, self.l1, 0.0)
+            left = np.where(flat == 0, np.maximum(np.abs(left) - l1, 0), left + l1 * np.sign(flat))
+            size = size + l1
+        moves = np.diag(self.bound(k, 1.0)) > 0
+        return bool(np.any(np.abs(left[moves]) > _LEFT * size[moves]))
+
+    def _shrinking(self, H: Floats, g: Floats, weights: Floats, backend: Any) -> tuple[Floats, float]:
+        # The biases are not penalised: they follow the weights, δb = −H_bb⁻¹(g_b + H_bw·δw), and the rest is a lasso.
+        d, k = weights.shape
+        penalised = np.tile(np.arange(d + self.bias) < d, k)
+        w, b = np.flatnonzero(penalised), np.flatnonzero(~penalised)
+        start = weights.T.ravel()
+        A, slope = H[np.ix_(w, w)], g[w]
+        if len(b):
+            cross = H[np.ix_(b, w)]
+            follow = solution(H[np.ix_(b, b)], np.column_stack([cross, g[b]]))
+            A, slope = A - cross.T @ follow[:, :-1], slope - cross.T @ follow[:, -1]
+        A = np.ascontiguousarray((A + A.T) / 2)
+        still = np.diag(A) <= 0
+        new = start.copy()
+        new[still] = 0.0  # such a column adds nothing but its penalty
+        lasso(A, A @ start - slope, new, self.l1, backend)
+        delta = np.zeros(len(g))
+        delta[w] = new - start
+        if len(b):
+            delta[b] = -(follow[:, :-1] @ delta[w] + follow[:, -1])
+        penalty = self.l1 * float(np.sum(np.abs(new) - np.abs(start)))
+        return delta, -float(g @ delta) - float(delta @ H @ delta) / 2 - penalty
+
+
+# The pass -------------------------------------------------------------------------------------------------------------------
+
+
+def _pairs(part: Part, loss: Loss) -> list[tuple[int, int]]:
+    """Pairs of outputs whose Hessian blocks are made: of softmax all of them, else each with itself."""
+    if not part.stride:
+        return []
+    k = len(part.outputs)
+    return [(a, b) for a in range(k) for b in range(a, k if loss.targets == "classes" else a + 1)]
+
+
+def _size(part: Part, loss: Loss) -> int:
+    d, k = len(part.weights), len(part.outputs)
+    kinks = sizes.BINS if loss.flat else 0
+    return 2 + k + k * d + 2 + kinks + len(_pairs(part, loss)) * (2 + d + d * d)
+
+
+def _sums(piece: Piece, n_threads: int, *, backend: str, loss: Loss, parts: list[Part], shift: Floats) -> Floats:
+    """Of a piece's rows, for every part: Σ s·ℓ, Σ s, Σ s·ℓ', Σ s·ℓ'·x; what smoothing adds; sizes of |r|; second moments."""
+    kernel = BACKENDS[backend]
+    X = piece.X.astype(np.float64, order="C") if piece.X.dtype != np.float64 else piece.X
+    s = None if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
+    whole: list[Any] = []
+    for part in parts:
+        own = list(part.outputs) if loss.targets != "classes" else [0]
+        Y = np.ascontiguousarray(piece.Y[:, own], np.float64)
+        d, k = part.weights.shape
+        whole.append(_first_sums(X, Y, s, n_threads, kernel, loss, part))
+        if not part.stride:
+            whole.append([0.0, 0.0])
+            continue
+        rows = slice(None, None, part.stride)
+        x, y, weight = X[rows], Y[rows], None if s is None else s[rows]
+        raw = np.empty((len(x), k))
+        kernel.predict(x, part.weights, part.bias, raw, n_threads)
+        if loss.flat:
+            r = np.abs(raw - y)[:, 0]
+            extra = _extra(r, loss, part.smoothing)
+            ones = np.ones(len(r)) if weight is None else weight
+            whole += [[ones.sum(), ones @ extra], sizes.counted(r, ones)]
+        else:
+            whole.append([float(len(x)) if weight is None else weight.sum(), 0.0])
+        moments = engine_for(d, backend).moments
+        second = loss.second(raw, y, part.smoothing)
+        for a, b in _pairs(part, loss):
+            c = second(a, b)
+            c = c if weight is None else c * weight
+            chosen = x
+            if loss.flat and np.count_nonzero(c) < _FEW * len(c):
+                some = np.flatnonzero(c)
+                chosen, c = x[some], c[some]
+            if len(c):
+                whole.append(moments(chosen, None, np.ascontiguousarray(c), shift, n_threads))
+            else:
+                whole.append(np.zeros(2 + d + d * d))
+    return np.concatenate(whole)
+
+
+def _first_sums(X: Array, Y: Array, s: Any, n_threads: int, kernel: Any, loss: Loss, part: Part) -> Floats:
+    """Σ s·ℓ, Σ s, Σ s·ℓ', Σ s·ℓ'·x of the smoothed slopes. A huber loss within h is δ/h of that with h in the place of δ."""
+    d, k = part.weights.shape
+    parameter, factor, smoothing = loss.parameter, 1.0, part.smoothing
+    if loss.name == "huber":
+        parameter, smoothing = max(loss.parameter, part.smoothing), 0.0
+        factor = loss.parameter / parameter
+    sums: Floats = kernel.partial(
+        X, Y, part.weights, part.bias, s, n_threads, loss=loss.name, parameter=parameter, smoothing=smoothing
+    )[: 2 + k + k * d]
+    return sums if factor == 1 else sums * np.where(np.arange(len(sums)) == 1, 1.0, factor)
+
+
+def _extra(r: Floats, loss: Loss, h: float) -> Floats:
+    """What smoothing adds to the kernel's loss of residuals of sizes r; of huber what takes it off."""
+    if loss.name != "huber":
+        return np.maximum(h - r, 0) ** 2 * (loss.bound(h) / 2)
+    k, wide = np.minimum(r, loss.parameter), max(h, loss.parameter)
+    near = np.minimum(r, wide)
+    return k * (r - k / 2) - (loss.parameter / wide) * near * (r - near / 2)
+
+
+def _local(sums: Floats, part: Part, loss: Loss, frame: Frame) -> Local:
+    d, k = part.weights.shape
+    total = sums[1]
+    bias_gradient = sums[2 : 2 + k] / total
+    gradient = (sums[2 + k : 2 + k + k * d] / total).reshape(k, d).T
+    at = 2 + k + k * d
+    counted, extra = sums[at : at + 2]
+    at += 2
+    histogram = np.zeros(0)
+    if loss.flat:
+        histogram = sums[at : at + sizes.BINS] / total
+        at += sizes.BINS
+    p = d + frame.bias
+    blocks = np.zeros((k, k, p, p))
+    for a, b in _pairs(part, loss):
+        weight, first, squares = sums[at + 1], sums[at + 2 : at + 2 + d], sums[at + 2 + d : at + 2 + d + d * d].reshape(d, d)
+        at += 2 + d + d * d
+        squares = np.triu(squares)
+        squares = squares + np.triu(squares, 1).T
+        block = np.empty((p, p))
+        block[:d, :d] = squares
+        if frame.bias:
+            block[:d, d] = block[d, :d] = first
+            block[d, d] = weight
+        blocks[a, b] = block / (counted if a == b else -counted)
+        blocks[b, a] = blocks[a, b]
+    if loss.targets == "classes":
+        # What all classes have in common does not change the probabilities: of its slope all is rounding.
+        gradient = gradient - gradient.mean(axis=1, keepdims=True)
+        bias_gradient = bias_gradient - bias_gradient.mean()
+    W = part.weights
+    told, extra = float(sums[0] / total) + frame.penalty(W), float(extra / total)
+    return Local(
+        told + extra if loss.name == "huber" else told,
+        told if loss.name == "huber" else told + extra,
+        gradient + frame.l2 * W,
+        bias_gradient if frame.bias else None,
+        frame.hessian(blocks) if part.stride else frame.hessian(loss.bound() * frame.plain[None, None].copy()),
+        histogram,
+    )

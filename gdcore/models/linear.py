@@ -1,0 +1,153 @@
+"""What is trained: a linear model."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gdcore import threads
+from gdcore.backends import BACKENDS
+from gdcore.rows import arrays
+from gdcore.rows.tables import Table
+
+if TYPE_CHECKING:
+    from gdcore._types import Array
+    from gdcore.losses import Loss
+
+
+class Linear:
+    """Ŷ = XW + b.
+
+    Parameters
+    ----------
+    weights : array (d,) or (d, k)
+        One weight a column, for one output or for k.
+    bias : float, array (k,) or None
+        Added to every row; None: the model has no bias, and training gives it none.
+
+    The arrays are copied. Integers and booleans become float64.
+
+    Examples
+    --------
+    >>> Linear([2.0], bias=1.0).predict([[0.0], [10.0]])
+    array([ 1., 21.])
+    >>> Linear([[2.0]], bias=None).predict([[0.0], [10.0]])
+    array([[ 0.],
+           [20.]])
+    """
+
+    weights: Array
+    bias: Any
+
+    def __init__(self, weights: Any, bias: Any = None) -> None:
+        self.loss: Loss | None = None
+        self.weights = np.array(arrays.floating(weights, "weights"))
+        if self.weights.ndim not in (1, 2) or self.weights.size == 0:
+            raise ValueError(f"weights must have shape (d,) or (d, k), found {self.weights.shape}")
+        arrays.check_finite(self.weights, "weights")
+        if bias is None:
+            self.bias = None
+        else:
+            outputs = self.outputs
+            bias = arrays.floating(bias, "bias")
+            if bias.shape != outputs and not (bias.ndim == 0 and outputs == (1,)):
+                wanted = f"({outputs[0]},)" if outputs else "() (a number)"
+                raise ValueError(f"bias must have shape {wanted} beside weights {self.weights.shape}, found {bias.shape}")
+            arrays.check_finite(bias, "bias")
+            bias = arrays.cast(bias, self.weights.dtype, "bias", "the dtype of weights")
+            self.bias = np.broadcast_to(bias, outputs).copy() if outputs else bias[()]
+
+    @classmethod
+    def zeros(cls, X: Array, outputs: tuple[int, ...]) -> Linear:
+        """The model that training starts from by default: zeros of X's dtype, with a bias; outputs () or (k,)."""
+        return cls(np.zeros((X.shape[1], *outputs), X.dtype), np.zeros(outputs, X.dtype))
+
+    def predict(self, X: Any, n_threads: int | None = None) -> Array:
+        """Ŷ = XW + b: shape (n,) for weights (d,), (n, k) for weights (d, k); X an array, or a table that comes in pieces.
+
+        Raises
+        ------
+        ValueError
+            X has another number of columns, a value that is not finite, or so large a one that Ŷ overflows.
+        """
+        if isinstance(X, Table):
+            return np.concatenate([self.predict(piece.X, n_threads) for piece in X.pieces(1)])
+        X = arrays.table(X)
+        self.check_columns(X)
+        weights, bias = self.parameters(X.dtype)
+        out = np.empty((len(X), weights.shape[1]), X.dtype)
+        BACKENDS["kernel"].predict(X, weights, bias, out, threads.resolve(n_threads))
+        if not np.isfinite(out).all():
+            arrays.check_finite(X, "X")
+            row = int(np.argmin(np.isfinite(out).all(axis=1)))
+            raise ValueError(f"the prediction for row {row} of X overflows {X.dtype}")
+        return out.reshape(len(X), *self.outputs)
+
+    def predict_proba(self, X: Any) -> Array:
+        """Probabilities, after training with a classifier's loss.
+
+        Returns
+        -------
+        array
+            logistic: the probability of 1, of the shape of `predict`. softmax: (n, k), rows that sum to 1.
+
+        Raises
+        ------
+        ValueError
+            The model was trained with another loss.
+        """
+        return probabilities(self.predict(X), self.loss)
+
+    # What training needs of a model ----------------------------------------------------------------------------------------
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Shape of one row's prediction: () or (k,)."""
+        return self.weights.shape[1:]
+
+    @property
+    def state_size(self) -> int:
+        """How many numbers a row of an optimizer's state has: one for each weight and each output's bias."""
+        return self.weights.size + math.prod(self.outputs)
+
+    def parameters(self, dtype: Any) -> tuple[Array, Array | None]:
+        """Copies of the weights as (d, k) and the bias as (k,), in ``dtype``: what the backends work on."""
+        weights = np.array(arrays.cast(self.weights, np.dtype(dtype), "weights")).reshape(len(self.weights), -1)
+        if self.bias is None:
+            return weights, None
+        return weights, np.array(arrays.cast(np.asarray(self.bias), np.dtype(dtype), "bias")).reshape(-1)
+
+    def with_parameters(self, weights: Array, bias: Any) -> Linear:
+        """A model of this one's shape with other, finite parameters, given as (d, k) and (k,) and copied."""
+        model = Linear.__new__(Linear)
+        model.loss = self.loss
+        model.weights = weights.reshape(self.weights.shape).copy()
+        model.bias = None if bias is None else bias.copy() if self.weights.ndim == 2 else bias[0]
+        return model
+
+    def engine(self, backend: Any, dtype: Any) -> Any:
+        """What runs its epochs."""
+        return backend
+
+    def check_columns(self, X: Array, name: str = "X") -> None:
+        if X.shape[1] != len(self.weights):
+            raise ValueError(f"{name} has {X.shape[1]} columns, but the model has weights for {len(self.weights)}")
+
+    def __repr__(self) -> str:
+        return f"Linear(weights={self.weights!r}, bias={self.bias!r})"
+
+
+def probabilities(raw: Array, loss: Loss | None) -> Array:
+    """σ(ŷ) for logistic, softmax(ŷ) for softmax."""
+    if loss is None or loss.targets not in ("binary", "classes"):
+        trained = "not trained" if loss is None else f"trained with {loss.name!r}"
+        raise ValueError(f"probabilities need a model trained with 'logistic' or 'softmax'; this one is {trained}")
+    if loss.targets == "binary":
+        e = np.exp(-np.abs(raw))
+        result: Array = np.where(raw > 0, 1, e) / (1 + e)
+    else:
+        e = np.exp(raw - raw.max(axis=1, keepdims=True))
+        result = e / e.sum(axis=1, keepdims=True)
+    return result

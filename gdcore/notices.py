@@ -1,0 +1,39 @@
+"""The warnings that `gdcore.fit` may give; each kind has a class, so that it can be filtered by itself."""
+
+from __future__ import annotations
+
+
+class LearningRateWarning(UserWarning):
+    """The learning rate is past its limit: gradient descent will diverge."""
+
+
+class DivergenceWarning(UserWarning):
+    """The run has ended above the loss of the all-zero model: worse than no training."""
+
+
+class ConditionWarning(UserWarning):
+    """The columns of X are dependent, or so nearly that the weights cannot be told apart."""
+
+
+class ScaleWarning(UserWarning):
+    """Columns of X, or Y, are of sizes that gradient descent without a metric learns badly from."""
+
+
+class ConvergenceWarning(UserWarning):
+    """The epochs ended, or no step lowered the loss any more, before the loss was proved to be within tol of the best one."""
+
+
+class SeparationWarning(UserWarning):
+    """The classes are separated, so that there are no best weights: larger ones are always better."""
+
+
+class PrecisionWarning(UserWarning):
+    """An integer is too large for float64 to hold it as it is."""
+
+
+class LabelWarning(UserWarning):
+    """The labels leave out a class: the model has an output for it that no row trains."""
+
+
+class CheckpointWarning(UserWarning):
+    """A checkpoint could not be written, or a run goes on from it on a machine whose bits differ."""

@@ -1,0 +1,198 @@
+"""Pictures: functions that draw on matplotlib Axes and return them. matplotlib is imported when the first one is called."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gdcore.rows import arrays
+
+if TYPE_CHECKING:
+    from gdcore._types import Floats
+    from gdcore.facts.spectrum import Spectrum
+    from gdcore.models.linear import Linear
+    from gdcore.models.mlp import MLP
+    from gdcore.training.run import History
+
+BLUE, ORANGE, GREY = "#1f5fa8", "#d1622b", "#8a8a8a"  # told apart by the colour-blind too, and in grey
+_BLOWN_UP = 1e3  # an error that has grown so far is not followed any further
+_MISSING = "drawing needs matplotlib, which is not installed: pip install 'gdcore[plot]'"
+
+
+def losses(history: History, ax: Any = None) -> Any:
+    """Loss curves: training, and validation where there is one, against the epochs.
+
+    Parameters
+    ----------
+    history : History
+        Of a run.
+    ax : matplotlib Axes, optional
+        Where to draw; default: a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+        The loss axis is logarithmic where all losses are positive.
+
+    Raises
+    ------
+    ImportError
+        When matplotlib is missing; the message says how to install it.
+    """
+    ax = _axes(ax)
+    curves = [("training", history.loss, BLUE), ("validation", history.validation_loss, ORANGE)]
+    curves = [curve for curve in curves if not np.isnan(curve[1]).all()]
+    for label, values, color in curves:
+        ax.plot(history.epoch, values, color=color, label=label, linewidth=1.8)
+    if curves and all(np.nanmin(values) > 0 for _, values, _ in curves):
+        ax.set_yscale("log")
+    if len(curves) > 1:
+        ax.legend(frameon=False)
+    ax.set(xlabel="epoch", ylabel="loss", title="Loss")
+    return finish(ax)
+
+
+def predictions(
+    X: Any, Y: Any, model: Linear | MLP, before: Linear | MLP | None = None, column: int = 0, ax: Any = None
+) -> Any:
+    """Data and predictions against one column of X, after training and, where given, before.
+
+    Parameters
+    ----------
+    X : array (n, d)
+    Y : array (n,) or (n, 1)
+    model : Linear or MLP
+        The trained model.
+    before : Linear or MLP, optional
+        The model before training, drawn in grey.
+    column : int
+        Which column of X is the horizontal axis. With several columns, predictions are points, with one they are lines.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ImportError
+        When matplotlib is missing.
+    ValueError
+        When Y has several outputs (draw them one by one) or X has no such column.
+    """
+    X = arrays.table(X)
+    Y = arrays.targets(Y, X)
+    if Y.ndim == 2 and Y.shape[1] > 1:
+        raise ValueError(f"Y has {Y.shape[1]} outputs: draw them one by one")
+    if isinstance(column, bool) or not isinstance(column, (int, np.integer)) or not -X.shape[1] <= column < X.shape[1]:
+        raise ValueError(f"column must be an integer below {X.shape[1]}, the columns of X, found {column!r}")
+    ax = _axes(ax)
+    order = np.argsort(X[:, column], kind="stable")
+    x = X[order, column]
+    style = {"linewidth": 1.8} if X.shape[1] == 1 else {"linestyle": "", "marker": "."}
+    ax.plot(x, Y[order].ravel(), linestyle="", marker="o", color="black", markersize=4, alpha=0.6, label="data")
+    for label, fitted, color in (("before training", before, GREY), ("after training", model, BLUE)):
+        if fitted is not None:
+            ax.plot(x, fitted.predict(X)[order].ravel(), color=color, label=label, **style)
+    ax.legend(frameon=False)
+    ax.set(xlabel="x" if X.shape[1] == 1 else f"column {column}", ylabel="y", title="Predictions")
+    return finish(ax)
+
+
+def spectrum(spectrum: Spectrum, ax: Any = None) -> Any:
+    """The error against the epochs, by formula, for three learning rates: too small, the best, and past the limit.
+
+    The error starts with equal parts in every direction that can be learned. An epoch multiplies the part along the
+    eigenvalue λ by 1 − lr·λ, so that after t epochs √mean((1 − lr·λ)²ᵗ) of the error is left.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        Of `gdcore.spectrum`.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+        With a tenth of ``spectrum.lr_best``, ``spectrum.lr_best`` and 1.05 times ``spectrum.lr_limit``, this one until the
+        error is a thousand times what it was; until three digits are learned with the slowest.
+
+    Raises
+    ------
+    ImportError
+        When matplotlib is missing.
+    ValueError
+        When only the largest eigenvalue is known, or all are zero.
+    """
+    best = spectrum.lr_best
+    if spectrum.eigenvalues is None or best is None:
+        raise ValueError(f"drawing needs all {spectrum.size:,} eigenvalues, and of so many only the largest is known")
+    values = spectrum.eigenvalues[spectrum.eigenvalues > 0]
+    if not len(values):
+        raise ValueError("all eigenvalues are zero: there is nothing to draw")
+    ax = _axes(ax)
+    small, past = best / 10, 1.05 * spectrum.lr_limit
+    needed = spectrum.epochs_to(1e-3) or 1
+    epochs = _sparse(spectrum.epochs_to(1e-3, small) or 1)
+    for lr, name, color in (
+        (small, "too small", GREY),
+        (best, f"best, {count(needed)} {'epoch' if needed == 1 else 'epochs'} for 3 digits", BLUE),
+        (past, f"past the limit {spectrum.lr_limit:.3g}", ORANGE),
+    ):
+        errors = _errors(values, lr, epochs)
+        until = len(errors) if lr <= spectrum.lr_limit else int(np.searchsorted(errors > _BLOWN_UP, True)) + 1
+        ax.plot(epochs[:until], errors[:until], color=color, label=f"lr = {lr:.3g}: {name}", linewidth=1.8)
+    ax.set(xscale="log", yscale="log", ylim=(5e-4, 1e3 * _BLOWN_UP), xlabel="epoch", ylabel="error, as a share of the first")
+    ax.set_title(f"Learning rates: condition {count(spectrum.condition or 1)}")
+    ax.legend(frameon=False, loc="upper left")
+    return finish(ax)
+
+
+def _errors(values: Floats, lr: float, epochs: Floats) -> Floats:
+    steps = lr * values
+    with np.errstate(divide="ignore"):  # log 0 = −∞: learned in one epoch
+        logs = np.where(steps < 1, np.log1p(-np.minimum(steps, 1)), np.log(np.abs(steps - 1)))  # log|1 − lr·λ|
+    with np.errstate(over="ignore"):
+        errors: Floats = np.sqrt(np.mean(np.exp(2 * epochs[:, None] * logs), axis=1))
+    return errors
+
+
+def _sparse(last: float, points: int = 1000) -> Floats:
+    """Whole numbers of epochs from 1 to the last, ever further apart."""
+    return np.unique(np.round(np.geomspace(1, max(last, 200), points)))
+
+
+def count(number: float) -> str:
+    return f"{number:,.0f}" if number < 1e9 else f"{number:.3g}"
+
+
+def figure(columns: int, title: str | None = None, rows: int = 1) -> tuple[Any, Any]:
+    """A figure with that many axes side by side, in so many rows, drawn without a window."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError(_MISSING) from None
+    made = Figure(figsize=(5.2 * columns, 3.9 * rows), layout="constrained", dpi=120)
+    FigureCanvasAgg(made)
+    if title:
+        made.suptitle(title)
+    return made, made.subplots(rows, columns, squeeze=False).ravel()
+
+
+def _axes(ax: Any) -> Any:
+    if ax is not None:
+        return ax
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError:
+        raise ImportError(_MISSING) from None
+    return plt.subplots(layout="constrained")[1]
+
+
+def finish(ax: Any) -> Any:
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(color="#e6e6e6", linewidth=0.8)
+    ax.set_axisbelow(True)
+    return ax

@@ -1,0 +1,230 @@
+"""Where rows live: what comes in as X, Y and sample_weight is checked here, once, and never copied without need.
+
+float32 and float64 are taken as they are, in any layout; integers and booleans become float64; everything else is an
+error. Whether all numbers are finite is not checked beforehand, for that would read X a second time: a loss that is not
+finite tells, and `check_finite` then finds the place.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gdcore.notices import PrecisionWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gdcore._types import Array
+
+_SCAN_ELEMENTS = 1 << 20
+_NATIVE = (np.dtype(np.float64), np.dtype(np.float32))
+_EXACT = 1 << 53  # up to it float64 holds every integer
+_HERE = str(Path(__file__).parent.parent)
+
+
+def floating(value: Any, name: str) -> Array:
+    """``value`` as a float32 or float64 array, without a copy where it is one.
+
+    Always an array of our own, a view of the caller's: nobody else can change its shape, strides or dtype.
+
+    >>> floating([1, 2], "X").dtype
+    dtype('float64')
+    >>> floating(["1"], "X")
+    Traceback (most recent call last):
+    TypeError: X has dtype <U1: wanted float32 or float64 (integers and booleans become float64)
+    """
+    if type(value) is np.ndarray:
+        array: Array = value[...]
+        if array.dtype in _NATIVE and array.flags.aligned:
+            return array
+    if hasattr(value, "toarray") and hasattr(value, "nnz"):
+        raise TypeError(f"{name} is sparse ({type(value).__name__}): gdcore takes dense arrays, for example {name}.toarray()")
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array: decide what masked values mean first, for example {name}.filled(0)")
+    try:
+        array = np.asarray(value)[...]
+    except ValueError as error:
+        raise ValueError(f"{name} is not a rectangular table of numbers: {error}") from None
+    if array.dtype.kind in "iub":
+        if array.dtype.itemsize == 8:
+            _warn_of_rounding(array, name)
+        array = array.astype(np.float64)
+    if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
+        raise TypeError(f"{name} has dtype {array.dtype}: wanted float32 or float64 (integers and booleans become float64)")
+    if not array.dtype.isnative:
+        raise TypeError(
+            f"{name} has dtype {array.dtype}, whose bytes are in the other order than this machine's: "
+            f"convert it with {name}.astype('f{array.dtype.itemsize}')"
+        )
+    if not array.flags.aligned:
+        raise ValueError(f"{name} lies at addresses that are not multiples of its item size: copy it with np.array({name})")
+    return array
+
+
+def _warn_of_rounding(array: Array, name: str) -> None:
+    """Warns of an integer that float64 does not hold."""
+    if not array.size or -_EXACT <= int(array.min()) <= int(array.max()) <= _EXACT:
+        return
+    first = array.reshape(-1) if array.ndim == 0 else array
+    start = 0
+    for block in blocks(first):
+        size = np.abs(block).view(np.uint64)  # |−2⁶³| is 2⁶³ in these bits
+        lowest = np.maximum(size & (~size + np.uint64(1)), np.uint64(1))
+        rounded = size // lowest > _EXACT
+        if rounded.any():
+            row, *column = (int(i) for i in np.argwhere(rounded)[0])
+            value = int(block[(row, *column)])
+            where = f"{name}{[start + row, *column]}" if array.ndim else name
+            warnings.warn(
+                f"{where} is {value}, which float64 rounds to {int(float(value))}: subtract a number from the whole column, "
+                "or leave it out where it is no more than a name",
+                PrecisionWarning,
+                stacklevel=_outside(),
+            )
+            return
+        start += len(block)
+
+
+def _outside() -> int:
+    """What ``stacklevel`` has to be for a warning to stand at the line that called into gdcore."""
+    frame = sys._getframe(1)
+    for level in itertools.count(1):
+        if frame.f_back is None or not frame.f_code.co_filename.startswith(_HERE):
+            return level
+        frame = frame.f_back
+    raise AssertionError
+
+
+def table(X: Any, name: str = "X") -> Array:
+    """X as an array (n, d) with at least one row and one column."""
+    array = floating(X, name)
+    if array.ndim != 2:
+        hint = f"; one column is {name}[:, None]" if array.ndim == 1 else ""
+        raise ValueError(f"{name} must have shape (n, d), one row a sample, found shape {array.shape}{hint}")
+    if 0 in array.shape:
+        raise ValueError(f"{name} is empty: found shape {array.shape}, wanted at least one row and one column")
+    return array
+
+
+def targets(Y: Any, X: Array, name: str = "Y", table_name: str = "X") -> Array:
+    """Y in X's dtype: (n,) or (n, k) with X's number of rows."""
+    Y = floating(Y, name)
+    if Y.ndim not in (1, 2) or len(Y) != len(X) or 0 in Y.shape:
+        raise ValueError(f"{name} must have shape (n,) or (n, k) with {table_name}'s n = {len(X)} rows, found shape {Y.shape}")
+    return cast(Y, X.dtype, name)
+
+
+def weights_of_rows(sample_weight: Any, X: Array, whose: str = "") -> Array:
+    """sample_weight in X's dtype: (n,), none negative, not all zero; errors call both ``whose``.
+
+    Only their proportions matter: very large or small ones are divided by the largest, so that no sum overflows.
+    """
+    name = f"{whose}sample_weight"
+    s = floating(sample_weight, name)
+    if s.shape != (len(X),):
+        raise ValueError(f"{name} must have shape ({len(X)},), one weight a row of {whose}X, found shape {s.shape}")
+    check_finite(s, name)
+    if (s < 0).any():
+        row = int(np.argmax(s < 0))
+        raise ValueError(f"{name}[{row}] is {s[row]}: weights must not be negative")
+    largest = s.max()
+    if largest == 0:
+        raise ValueError(f"{name} is zero for every row: at least one weight must be positive")
+    if not 1e-6 < largest < 1e6:
+        s = s / largest
+    return cast(s, X.dtype, name)
+
+
+def labels(
+    Y: Array,
+    targets: str,
+    k: int | None,
+    name: str = "Y",
+    who: str = "this loss wants",
+    why: str = "the model has {k} outputs",
+) -> None:
+    """Checks that Y holds what a classifier's loss needs: 0 and 1, or classes 0 … k − 1; ``why`` says where k comes from.
+
+    >>> labels(np.array([0.0, 2.0]), "binary", None)
+    Traceback (most recent call last):
+    ValueError: Y[1] is 2.0: this loss wants 0 or 1
+    """
+    if targets == "real":
+        return
+    check_finite(Y, name)
+    if targets == "binary":
+        wrong, wanted = (Y != 0) & (Y != 1), "0 or 1"
+    else:
+        wrong = (Y < 0) | (np.floor(Y) != Y)
+        wanted = "classes 0, 1, 2, …"
+        if k is not None:
+            wrong |= k <= Y
+            wanted = f"classes 0 … {k - 1}, for {why.format(k=k)}"
+    if np.any(wrong):
+        place = [int(i) for i in np.argwhere(wrong)[0]]
+        raise ValueError(f"{name}{place or ''} is {Y[tuple(place)]}: {who} {wanted}")
+
+
+def classes(Y: Array, least: int = 2) -> int:
+    """How many classes the checked labels Y number, but for ``least``; ValueError where they number more than there are rows.
+
+    >>> classes(np.array([0.0, 2.0, 1.0]))
+    3
+    >>> classes(np.array([0.0, 7.0, 1.0]))
+    Traceback (most recent call last):
+    ValueError: Y[1] is 7: 3 rows cannot hold so many classes; number the classes 0 … k − 1
+    """
+    row = int(np.argmax(Y))
+    many = int(Y[row]) + 1
+    if many > max(least, len(Y)):
+        raise ValueError(f"Y[{row}] is {many - 1}: {len(Y)} rows cannot hold so many classes; number the classes 0 … k − 1")
+    return max(least, many)
+
+
+def check_finite(array: Array, name: str) -> None:
+    """Raises ValueError with the place of the first NaN or infinity, if there is one.
+
+    >>> check_finite(np.array([[1.0, 2.0], [np.nan, 4.0]]), "X")
+    Traceback (most recent call last):
+    ValueError: X[1, 0] is nan: every value must be finite
+    """
+    if array.ndim == 0:
+        if not np.isfinite(array):
+            raise ValueError(f"{name} is {array}: it must be finite")
+        return
+    start = 0
+    for block in blocks(array):
+        finite = np.isfinite(block)
+        if not finite.all():
+            row, *column = (int(i) for i in np.argwhere(~finite)[0])
+            place = [start + row, *column]
+            raise ValueError(f"{name}{place} is {block[(row, *column)]}: every value must be finite")
+        start += len(block)
+
+
+def blocks(array: Array) -> Iterator[Array]:
+    """The array in views of consecutive rows, each small enough that a temporary of its size does not matter."""
+    step = max(1, _SCAN_ELEMENTS // max(1, math.prod(array.shape[1:])))
+    for start in range(0, len(array), step):
+        yield array[start : start + step]
+
+
+def cast(array: Array, dtype: Any, name: str, whose: str = "the dtype of X") -> Array:
+    """``array`` in another dtype; ValueError where a finite value would become infinite."""
+    if array.dtype == dtype:
+        return array
+    with np.errstate(over="ignore"):
+        cast = array.astype(dtype)
+    lost = np.isinf(cast) & np.isfinite(array)
+    if lost.any():
+        place = [int(i) for i in np.argwhere(lost)[0]]
+        where = f"{place}" if place else ""
+        raise ValueError(f"{name}{where} is {array[tuple(place)]}, which does not fit {dtype}, {whose}")
+    return cast

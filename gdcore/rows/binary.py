@@ -1,0 +1,170 @@
+"""Tables in Parquet and .npy files."""
+
+from __future__ import annotations
+
+import json
+import re
+import tokenize
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gdcore.rows.sources import File, Marks, TableError, arrow, check_names, from_numpy, kind_of, rows_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gdcore._types import Array
+
+_BUFFER = 1 << 26  # of all columns of a Parquet file together: keeps memory small whatever the row groups are
+
+
+def opened(path: str, ending: str, delimiter: str | None, decimal: str, marks: Marks) -> File:
+    """The table in such a file."""
+    return Parquet(path) if ending == ".parquet" else Npy(path)
+
+
+class Parquet(File):
+    """A Parquet file."""
+
+    def __init__(self, path: str) -> None:
+        import pyarrow.parquet as pq
+
+        super().__init__(path)
+        with open(path, "rb") as file:
+            magic = file.read(4)
+            file.seek(max(0, self._stamp[0] - 4))
+            end = file.read(4)
+        if magic != b"PAR1":
+            raise TableError(f"{self.label} is no Parquet file, whatever its name says; make it again")
+        if end != b"PAR1" or self._stamp[0] < 12:
+            raise TableError(f"{self.label} is a Parquet file that is cut off: copy or make it again")
+        try:
+            with pq.ParquetFile(path) as file:
+                schema, self.rows = file.schema_arrow, file.metadata.num_rows
+                encoded = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
+        except (arrow().ArrowException, OSError, ValueError) as error:
+            raise self.explain([], error) from None
+        check_names(list(schema.names), self.label)
+        self.kinds = {field.name: kind_of(field.type) for field in schema}
+        self.index = _index(schema)
+        if self.rows == 0:
+            raise TableError(f"{self.label} has columns but no rows; a model needs some")
+        self.size = max(encoded, self.rows * len(self.kinds) * 8)
+
+    def decode(self, names: list[str]) -> Iterator[Any]:
+        import pyarrow.parquet as pq
+
+        buffer = max(1 << 12, min(1 << 20, _BUFFER // len(names)))
+        with pq.ParquetFile(self.path, buffer_size=buffer, pre_buffer=False) as file:
+            for batch in file.iter_batches(rows_of(len(names)), columns=names, use_threads=False):
+                yield _plain(batch.select(names), self.kinds)
+
+    def explain(self, names: list[str], error: Exception) -> TableError:
+        return TableError(f"{self.label} is damaged{self._damage(names)}: copy or make it again")
+
+    def _damage(self, names: list[str]) -> str:
+        """Which part of it cannot be decoded, where that can be said."""
+        import pyarrow.parquet as pq
+
+        try:
+            with pq.ParquetFile(self.path) as file:
+                for group in range(file.num_row_groups):
+                    for name in names:
+                        try:
+                            for batch in file.read_row_group(group, [name]).to_batches():
+                                _plain(batch, self.kinds)
+                        except (arrow().ArrowException, OSError):
+                            return f" in column {name}, row group {group + 1} of {file.num_row_groups}"
+        except (arrow().ArrowException, OSError, ValueError):
+            return ""
+        return ""
+
+
+def _index(schema: Any) -> list[str]:
+    """The columns that were a data frame's index: pandas says so in the metadata, which get lost, or by the name."""
+    try:
+        told = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
+    except (ValueError, AttributeError):  # something else of that name
+        told = []
+    names = [name for name in told if isinstance(name, str)] if isinstance(told, list) else []
+    return [name for name in schema.names if name in names or re.fullmatch(r"__index_level_\d+__|__null_dask_index__", name)]
+
+
+def _plain(batch: Any, kinds: dict[str, str]) -> Any:
+    """The batch with text for dates and categories, and float64 for what is neither integer nor boolean."""
+    pa = arrow()
+    columns = []
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        kind = kinds[name]
+        wanted = pa.string() if kind in ("text", "date") else pa.float64() if kind in ("number", "empty") else None
+        if pa.types.is_dictionary(column.type):
+            column = column.dictionary_decode()
+        if kind == "date" and pa.types.is_duration(column.type):
+            column = column.cast(pa.int64())  # which has a text
+        columns.append(column if wanted is None or column.type == wanted else column.cast(wanted, safe=kind != "number"))
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+class Npy(File):
+    """A matrix in a .npy file: its columns are named by their numbers, from 0."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        shape, self.fortran, self.dtype, self.start = self._header()
+        if self.dtype.hasobject:
+            raise TableError(f"{self.label} holds Python objects, which gdcore does not load; save a matrix of numbers")
+        if len(shape) != 2:
+            raise TableError(f"{self.label} has shape {shape}; save a matrix (rows, columns)")
+        if self.dtype.kind not in "fiub" or self.dtype.itemsize > 8:
+            raise TableError(f"{self.label} has dtype {self.dtype}; save float, integer or boolean")
+        if min(shape) < 1:
+            raise TableError(f"{self.label} has shape {shape}: it has no values; a model needs some")
+        self.shape = shape
+        missing = self.start + shape[0] * shape[1] * self.dtype.itemsize - self._stamp[0]
+        if missing > 0:
+            raise TableError(f"{self.label} is cut off: {missing:,} bytes of its array are missing; copy or make it again")
+        self.rows = shape[0]
+        kind = {"f": "number", "b": "boolean"}.get(self.dtype.kind, "integer")
+        self.kinds = {str(j): kind for j in range(shape[1])}
+        self.size = shape[0] * shape[1] * 8
+
+    def _header(self) -> tuple[tuple[int, ...], bool, Any, int]:
+        """Shape, whether columns are contiguous, dtype, and where the values begin."""
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        with open(self.path, "rb") as file:
+            if file.read(6) != b"\x93NUMPY":
+                raise TableError(f"{self.label} is no .npy file, whatever its name says; save it with numpy.save")
+            file.seek(0)
+            try:
+                shape, fortran, dtype = read[np.lib.format.read_magic(file)](file)
+            except (ValueError, KeyError, EOFError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError,
+                    tokenize.TokenError):  # fmt: skip  # NumPy has Python's parser read it
+                raise TableError(f"{self.label}: the head of this .npy file is damaged; save it again") from None
+            return shape, fortran, dtype, file.tell()
+
+    def decode(self, names: list[str]) -> Iterator[Any]:
+        # Read, not memory-mapped: a file that another program cuts off is then an error, and not a crash.
+        pa = arrow()
+        native = np.dtype(np.float64) if self.dtype.kind == "f" else self.dtype.newbyteorder("=")
+        step = rows_of(self.shape[1])
+        with open(self.path, "rb") as file:
+            for start in range(0, self.shape[0], step):
+                count = min(step, self.shape[0] - start)
+                columns = self._columns(file, start, count, [int(name) for name in names])
+                arrays = [from_numpy(np.ascontiguousarray(column, native)) for column in columns]
+                yield pa.RecordBatch.from_arrays(arrays, names=names)
+
+    def _columns(self, file: Any, start: int, count: int, columns: list[int]) -> list[Array]:
+        n, d = self.shape
+        if self.fortran:
+            return [self._values(file, j * n + start, count) for j in columns]
+        block = self._values(file, start * d, count * d).reshape(count, d)
+        return [block[:, j] for j in columns]
+
+    def _values(self, file: Any, at: int, count: int) -> Array:
+        file.seek(self.start + at * self.dtype.itemsize)
+        data = file.read(count * self.dtype.itemsize)
+        if len(data) != count * self.dtype.itemsize:
+            raise OSError("cut off")
+        return np.frombuffer(data, self.dtype)

@@ -1,0 +1,223 @@
+"""What becomes of a table's columns: numbers stay, booleans are 0 and 1, categories a column of zeros and ones for each value.
+
+The commonest value of a category has no column of its own: its weight is part of the bias, and the weight of another value is
+the difference from it. So the columns of X are not dependent where those of the table are not.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gdcore.rows.sources import Marks, arrow, as_numpy, from_texts
+from gdcore.rows.written import Writing
+from gdcore.store import schema
+
+if TYPE_CHECKING:
+    from gdcore._types import Array, Floats
+
+_BLOCK = 4096  # rows that stay in cache while their columns are written into them
+KINDS = ("number", "integer", "boolean", "text", "date", "empty")
+"""Of a table's columns, those that can be used, or of which a message knows what to do."""
+EXACT = 2**53  # integers past it are rounded in float64
+
+
+class Numbers(NamedTuple):
+    """A column of a batch."""
+
+    values: Floats
+    missing: Array | None = None
+    """Where it is missing; None: nowhere."""
+    finite: bool = True
+    """Whether all values are known to be finite."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the table, and the columns of X that come from it.
+
+    Attributes
+    ----------
+    name : str
+    kind : {"number", "integer", "boolean", "category"}
+    values : tuple of str
+        Of a category, those with a column of their own.
+    base : str or None
+        Of a category, its commonest value: zeros in all columns.
+    mean : float or None
+        What stands for a missing value.
+    gap : str or None
+        Of a category, the value that stands for a missing one: a category of its own.
+    writing : Writing or None
+        Of a number that the table has as text: how it is written.
+    """
+
+    name: str
+    kind: str
+    values: tuple[str, ...] = ()
+    base: str | None = None
+    mean: float | None = None
+    writing: Writing | None = None
+    gap: str | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Of its columns in X.
+
+        >>> Column("carrier", "category", ("AA", "UA"), base="DL").names
+        ['carrier=AA', 'carrier=UA']
+        """
+        return [f"{self.name}={value}" for value in self.values] if self.kind == "category" else [self.name]
+
+    def numbers(self, column: Any) -> Numbers:
+        """A batch's column as numbers; of a category 0 for base, 1, 2, … for values, −1 for a value that is none of them."""
+        pa = arrow()
+        if self.kind == "category":
+            known = from_texts([str(self.base), *self.values])
+            codes = pa.compute.index_in(column, value_set=known, skip_nulls=True)
+            numbers = as_numpy(codes, -1).astype(np.float64)
+            if column.null_count and self.gap is not None:
+                missing = as_numpy(column.is_null())
+                return Numbers(np.where(missing, float([self.base, *self.values].index(self.gap)), numbers))
+            return Numbers(numbers, as_numpy(column.is_null()) if column.null_count else None)
+        if self.writing is not None and pa.types.is_string(column.type):
+            return self._read(column, self.writing)
+        if pa.types.is_boolean(column.type):
+            column = column.cast(pa.uint8())
+        numbers = as_numpy(column)  # a null is NaN
+        if numbers.dtype.kind != "f":
+            return Numbers(numbers)
+        with np.errstate(over="ignore", invalid="ignore"):
+            # Not finite where one of them is not: the quickest way to see that none is.
+            total = np.add.reduce(numbers)
+        if np.isfinite(total):
+            return Numbers(numbers)
+        missing = np.isnan(numbers)
+        if not missing.any():
+            return Numbers(numbers, finite=False)
+        if self.mean is None:
+            return Numbers(numbers, missing, finite=False)
+        return Numbers(np.where(missing, self.mean, numbers), finite=False)
+
+    def _read(self, column: Any, writing: Writing) -> Numbers:
+        """Text as numbers; NaN where it is none, and where it is missing and has no mean."""
+        coded = column.dictionary_encode()
+        read = [writing.number(text) for text in coded.dictionary.to_pylist()]
+        numbers = np.array([*(math.nan if number is None else number for number in read), math.nan])
+        codes = as_numpy(coded.indices, len(read))
+        if not column.null_count:
+            return Numbers(numbers[codes], finite=False)
+        if self.mean is not None:
+            numbers[-1] = self.mean
+        missing = as_numpy(column.is_null()) if self.mean is None else None
+        return Numbers(numbers[codes], missing, finite=False)
+
+
+def matrix(numbers: list[Floats], columns: list[Column]) -> Floats:
+    """X (m, d) of the columns' numbers, row-contiguous."""
+    m, widths = len(numbers[0]), [len(column.names) for column in columns]
+    X = (np.zeros if any(column.kind == "category" for column in columns) else np.empty)((m, sum(widths)))
+    for start in range(0, m, _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        j = 0
+        for values, column, width in zip(numbers, columns, widths, strict=True):
+            if column.kind == "category":
+                part = values[rows].astype(np.intp)
+                ones = np.flatnonzero(part > 0)
+                X[start + ones, j + part[ones] - 1] = 1
+            else:
+                X[rows, j] = values[rows]
+            j += width
+    return X
+
+
+@dataclass(frozen=True)
+class Target:
+    """The target: numbers, or labels that stand for classes 0, 1, ….
+
+    Attributes
+    ----------
+    column : Column
+    labels : tuple
+        Empty for numbers; else what the classes are called in the table: text, numbers or booleans, in order.
+    """
+
+    column: Column
+    labels: tuple[Any, ...] = ()
+
+    def classes(self, numbers: Floats) -> Floats:
+        """Class numbers of what `Column.numbers` gave; −1 where it is no label."""
+        if not self.labels or self.column.kind == "category":
+            return numbers
+        labels = np.array(self.labels, np.float64)
+        at = np.searchsorted(labels, numbers).clip(max=len(labels) - 1)
+        return np.where(labels[at] == numbers, at, -1.0)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a table becomes numbers: what a model has to know to be used on another table."""
+
+    columns: list[Column]
+    target: Target | None = None
+    weights: str | None = None
+    missing: str = "error"
+    others: list[str] = field(default_factory=list)
+    """Columns of the table that the model was not to see."""
+    unseen: str = "base"
+    """What becomes of a category in a new table that is none of its column's: "base", it counts as the commonest; "empty", its
+    row has no prediction; "error"."""
+    marks: Marks = field(default_factory=Marks)
+    """What else stood for a missing value."""
+
+    @property
+    def names(self) -> list[str]:
+        """The columns of X."""
+        return [name for column in self.columns for name in column.names]
+
+    def card(self) -> dict[str, Any]:
+        """As what JSON can hold."""
+        return asdict(self, dict_factory=_plain)
+
+    @classmethod
+    def of_card(cls, card: Any) -> Encoding:
+        """From `card`; ValueError where it is no such thing."""
+        ENCODING(card, "its encoding")
+        target = card["target"]
+        return cls(
+            [_column(column) for column in card["columns"]],
+            None if target is None else Target(_column(target["column"]), tuple(target["labels"])),
+            card["weights"], card["missing"], list(card["others"]), card.get("unseen", "base"),
+            Marks(**{name: tuple(marks) for name, marks in card.get("marks", {}).items()}),
+        )  # fmt: skip
+
+
+_COLUMN = schema.record({
+    "name": schema.text, "kind": schema.one_of("number", "integer", "boolean", "category"),
+    "values": schema.listed(schema.text), "base": schema.optional(schema.text), "mean": schema.optional(schema.number),
+}, {
+    "gap": schema.optional(schema.text),
+    "writing": schema.optional(schema.record({"decimal": schema.one_of(".", ","), "unit": schema.text})),
+})  # fmt: skip
+ENCODING = schema.record({
+    "columns": schema.listed(_COLUMN),
+    "target": schema.optional(schema.record({"column": _COLUMN, "labels": schema.listed(schema.scalar)})),
+    "weights": schema.optional(schema.text), "missing": schema.one_of("error", "drop", "mean"),
+    "others": schema.listed(schema.text),
+}, {
+    "unseen": schema.one_of("base", "empty", "error"),
+    "marks": schema.record({"na": schema.listed(schema.text), "keep": schema.listed(schema.text)}),
+})  # fmt: skip
+"""What `Encoding.card` gives."""
+
+
+def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in pairs}
+
+
+def _column(card: dict[str, Any]) -> Column:
+    writing = card.get("writing")
+    return Column(**card | {"values": tuple(card["values"]), "writing": writing and Writing(**writing)})

@@ -1,0 +1,267 @@
+"""What has to be known of a table before its first pass: categories, the target's labels, the columns' means."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gdcore.rows.columns import Column, Target
+from gdcore.rows.csvfile import meant_as_number, not_that
+from gdcore.rows.sources import TableError, arrow
+from gdcore.rows.written import Writing, is_number, writing
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from gdcore._types import Array, Floats
+    from gdcore.losses import Loss
+    from gdcore.rows.sources import Source
+
+CATEGORIES = 100
+"""So many values a text column may have, or more where there are `ROWS_EACH` rows for each."""
+ROWS_EACH = 1000
+_COUNTED = 100_000  # past so many values they are not counted on
+_BLOCK = 4096  # rows of a column that are summed at a time, wherever a file is cut
+
+
+class Survey:
+    """Goes over batches of a table.
+
+    Parameters
+    ----------
+    source : Source
+    text : list of str
+        The columns whose values are counted.
+    target : str or None
+        Whose values are looked at.
+    loss : Loss or None
+        What was asked for; None: the target decides.
+    drop : bool
+        Rows with a missing value do not count.
+    fill : bool
+        A missing value of text is a category of its own.
+    means : list of str
+        The columns whose means are wanted.
+    """
+
+    def __init__(
+        self, source: Source, text: list[str], target: str | None, loss: Loss | None, drop: bool, fill: bool, means: list[str]
+    ) -> None:
+        self.source, self.loss, self.drop, self.fill = source, loss, drop, fill
+        self.counts: dict[str, dict[str, int]] = {name: {} for name in text}
+        self.categorical: frozenset[str] = frozenset()
+        """The columns of codes: categories, whatever they look like."""
+        self.nulls = dict.fromkeys(text, 0)
+        self.goal = target
+        self.labels: dict[Any, None] = {}
+        self.means = {name: Mean(Column(name, "number")) for name in means}
+        self.rows = 0
+        self.gaps: dict[str, int] = {}
+        """Where rows with a missing value do not count: in how many of them each column has none."""
+        self.wrong: dict[str, str] = {}
+        """Columns that cannot be used, and why."""
+        self.notes: list[str] = []
+        """What is odd."""
+
+    def add(self, batch: Any, trains: Array | None = None) -> None:
+        """Takes a batch into account; of rows that do not train, no means."""
+        for name, mean in self.means.items():
+            mean.add(batch.column(name), trains)
+        if self.drop:
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                self.gaps[name] = self.gaps.get(name, 0) + int(
+                    arrow().compute.sum(column.is_null(nan_is_null=True)).as_py() or 0
+                )
+            batch = batch.filter(_all_valid(batch))
+        self.rows += batch.num_rows
+        for name in self.nulls:
+            self.nulls[name] += batch.column(name).null_count
+        for name, counts in self.counts.items():
+            if len(counts) <= _COUNTED:
+                for pair in batch.column(name).value_counts().to_pylist():
+                    if pair["values"] is not None:
+                        counts[pair["values"]] = counts.get(pair["values"], 0) + pair["counts"]
+        if self.goal is not None and not self.settled:
+            values = arrow().compute.unique(batch.column(self.goal)).to_pylist()
+            self.labels |= dict.fromkeys(value for value in values if value is not None and value == value)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is clear what the target is: with more than two numbers, and no loss asked for, it is a number."""
+        assert self.goal is not None
+        undecided = self.loss is None and self.source.kinds[self.goal] in ("number", "integer", "empty")
+        return len(self.labels) > (2 if undecided else _COUNTED)
+
+    @property
+    def enough(self) -> bool:
+        """Whether nothing more can come of it."""
+        return not self.counts and not self.means and (self.goal is None or self.settled)
+
+    @property
+    def most(self) -> int:
+        """So many categories a column may have."""
+        return max(CATEGORIES, self.rows // ROWS_EACH)
+
+    # What follows ----------------------------------------------------------------------------------------------------------
+
+    def column(self, name: str) -> Column:
+        """A feature, as the model will know it; what is wrong with it is collected."""
+        kind = self.source.kinds[name]
+        if kind in ("text", "date"):
+            return self._category(name, kind)
+        mean = None
+        if name in self.means:
+            mean = self.means[name].value
+            if mean is None:
+                self.wrong[name] = no_mean(name)
+        return Column(name, "number" if kind == "empty" else kind, mean=mean)
+
+    def _category(self, name: str, kind: str) -> Column:
+        counts = self.counts[name]
+        if name not in self.categorical:
+            if kind == "text" and (written := self.writing(counts)):
+                return self._written(name, written, counts)
+            self.check_meant(name, counts)
+        several, gap = _several(len(counts)), None
+        if counts and self.fill and self.nulls[name]:
+            gap = "missing"
+            while gap in counts:
+                gap = f"({gap})"
+            counts = counts | {gap: self.nulls[name]}
+        if not counts:
+            self.wrong[name] = f"column {name} has no value at all"
+        elif kind == "date":
+            values = f"{several} value{'s' * (len(counts) != 1)}"
+            self.wrong[name] = f"column {name} holds dates, {values}, of which numbers have to be made first"
+        elif len(counts) > self.most:
+            self.wrong[name] = f"column {name} is text with {several} values, too many for categories (at most {self.most})"
+        else:
+            self._look_alike(name, counts)
+        commonest, *others = sorted(counts, key=lambda value: (-counts[value], value)) or [""]
+        return Column(name, "category", tuple(sorted(others)), commonest, gap=gap)
+
+    def writing(self, values: Collection[str]) -> Writing | None:
+        """How all values of a text column are written as numbers; None where they are not, or need no reading."""
+        if all(is_number(value, self.source.decimal) for value in values):
+            return None
+        return writing(values, self.source.decimal, self.source.declared)
+
+    def _written(self, name: str, writing: Writing, values: Iterable[str]) -> Column:
+        """The column of numbers, with a note."""
+        text = next(value for value in values if not is_number(value, self.source.decimal))
+        number = f"{writing.number(text):.15g}" + (f" in {writing.unit}" if writing.unit else "")
+        self.notes.append(f"{self.source.label}: column {name} has numbers written as text, and {text!r} is read as {number}")
+        return Column(name, "number", writing=writing)
+
+    def check_meant(self, name: str, values: Iterable[str]) -> None:
+        """TableError with the place of what is no number in a column of text that is mostly numbers; a note where all are."""
+        decimal, values = self.source.decimal, list(values)
+        strays = [value for value in values if not is_number(value, decimal)]
+        numbers = len(values) - len(strays) + sum(meant_as_number(value, decimal) is not None for value in strays)
+        if values and not strays:
+            self.notes.append(f"{self.source.label}: column {name} is text with numbers in it, and is taken as categories")
+        if not strays or numbers * 2 <= len(values):
+            return
+        text, row = strays[0], 0
+        for batch in self.source.batches([name]):
+            found = arrow().compute.index(batch.column(0), text).as_py()
+            if found >= 0:
+                raise TableError(f"{self.source.place(row + found)}, column {name}: {not_that(text, 'a number', decimal)}")
+            row += batch.num_rows
+
+    def _look_alike(self, name: str, values: Iterable[str]) -> None:
+        seen: dict[str, str] = {}
+        for value in values:
+            other = seen.setdefault(value.strip(), value)
+            if other != value:
+                self.notes.append(
+                    f"{self.source.label}: column {name} has {other!r} and {value!r}, which differ in blanks only, as two "
+                    "categories"
+                )
+                return
+
+    def target(self, name: str) -> Target:
+        """The target, as numbers or as classes."""
+        kind, where, loss = self.source.kinds[name], f"{self.source.label}: the target {name}", self.loss
+        text = kind in ("text", "date")
+        written = self.writing(self.labels) if kind == "text" else None
+        if written is not None and (loss.targets == "real" if loss is not None else len(self.labels) > 2):
+            return Target(self._written(name, written, self.labels))
+        if text and written is None:
+            self.check_meant(name, self.labels)
+        if kind == "date":
+            raise TableError(f"{where} holds dates; make numbers of them first, days for example")
+        if text and loss is not None and loss.targets == "real":
+            raise TableError(f"{where} is text, and {loss.name} wants numbers; --loss logistic and --loss softmax take labels")
+        numbers = not text and kind != "boolean"
+        if self.goal is None or (loss is None and numbers and len(self.labels) > 2):
+            return Target(Column(name, "number" if kind == "empty" else kind))
+        # An infinite value is not a label, but an error that the first pass finds.
+        labels = sorted(label for label in self.labels if not numbers or np.isfinite(label))
+        whole = numbers and all(float(label).is_integer() for label in labels)
+        if len(labels) < 2:
+            if self.rows < 2:
+                rows = ("one row" if self.rows else "no row") + (" without a missing value" if self.drop else "")
+                raise TableError(f"{self.source.label} has {rows}; a model needs two")
+            what = f"one value only, {_as_text(labels[0], whole)}" if labels else "no value at all"
+            raise TableError(f"{where} has {what}, so that there is nothing to learn; take another one")
+        if loss is not None and numbers and not whole:
+            raise TableError(
+                f"{where} has numbers that are no integers, and {loss.name} wants classes; --loss mse takes numbers"
+            )
+        if len(labels) > self.most:
+            advice = "--loss mse takes numbers" if numbers else "join the rare ones"
+            raise TableError(
+                f"{where} has {_several(len(labels))} values, too many for classes (at most {self.most}); {advice}"
+            )
+        if loss is not None and loss.targets == "binary" and len(labels) != 2:
+            raise TableError(f"{where} has {len(labels)} classes, and {loss.name} is for two; --loss softmax is for more")
+        if whole:
+            labels = [int(label) for label in labels]
+        column = Column(name, "category", tuple(labels[1:]), labels[0]) if text else Column(name, kind)
+        return Target(column, tuple(labels))
+
+
+def no_mean(name: str) -> str:
+    """That a column has none."""
+    return f"column {name} has no value in the rows that train, and so no mean"
+
+
+def _several(count: int) -> str:
+    return f"{count:,}" if count <= _COUNTED else f"more than {_COUNTED:,}"
+
+
+def _as_text(label: Any, whole: bool) -> str:
+    return str(int(label) if whole else label)
+
+
+class Mean:
+    """The mean of a column's known values, summed in blocks that do not depend on how a file is cut."""
+
+    def __init__(self, column: Column) -> None:
+        self.column = column
+        self.rest: Floats = np.empty(0)
+        self.sum, self.count = 0.0, 0
+
+    def add(self, column: Any, trains: Array | None) -> None:
+        """Takes the next rows, of which those count that train."""
+        numbers = self.column.numbers(column).values
+        known = np.isfinite(numbers) if trains is None else trains & np.isfinite(numbers)
+        self.count += int(known.sum())
+        numbers = np.concatenate([self.rest, np.where(known, numbers, 0.0)])
+        whole = len(numbers) // _BLOCK * _BLOCK
+        for block in numbers[:whole].reshape(-1, _BLOCK):
+            self.sum += float(block.sum())
+        self.rest = numbers[whole:]
+
+    @property
+    def value(self) -> float | None:
+        return (self.sum + float(self.rest.sum())) / self.count if self.count else None
+
+
+def _all_valid(batch: Any) -> Any:
+    """The rows in which nothing is missing."""
+    pc = arrow().compute
+    return functools.reduce(pc.and_, (pc.invert(column.is_null(nan_is_null=True)) for column in batch.columns))

@@ -1,0 +1,1 @@
+"""Who runs the epochs of a fit: one file each."""

@@ -1,0 +1,74 @@
+"""What `gdcore.fit` can be told, and how what it is told is checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gdcore.checks import integer, number, one_of, yes_or_no
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gdcore import losses
+    from gdcore.optimizers import Optimizer
+    from gdcore.rows.tables import Table
+    from gdcore.training.run import Epoch
+
+
+class Options(NamedTuple):
+    """The keyword arguments of `fit` that a resumed run keeps."""
+
+    lr: float | str
+    loss: str | losses.Loss
+    optimizer: str | Optimizer | None
+    batch_size: int | None
+    l1: float
+    l2: float
+    sample_weight: Any
+    validation: tuple[Any, ...] | Table | None
+    schedule: Callable[[int], float] | None
+    precondition: str | None
+    method: str
+    tol: float | None
+    patience: int | None
+    shuffle: bool
+    seed: int
+    callback: Callable[[Epoch], Any] | None
+    decimals: int | None
+    backend: str
+    n_threads: int | None
+    progress: Any
+
+    def checked(self) -> Options:
+        """The same with every argument looked at once; ValueError or TypeError names the first that cannot be."""
+        for name, names in _CHOICES.items():
+            one_of(getattr(self, name), name, names)
+        for name in ("callback", "schedule"):
+            if getattr(self, name) is not None and not callable(getattr(self, name)):
+                raise TypeError(f"{name} must be callable, found {getattr(self, name)!r}")
+        if not isinstance(self.progress, (bool, np.bool_)) and not callable(self.progress):
+            raise TypeError(f"progress must be True, False or a class like tqdm.tqdm, found {self.progress!r}")
+        if isinstance(self.lr, str) and self.lr != "auto":
+            raise TypeError(f"lr must be a number, found {self.lr!r}; 'auto' lets gdcore choose")
+        if self.patience is not None and self.validation is None:
+            raise ValueError("patience needs validation=(Xv, Yv), the rows whose loss it watches")
+        return self._replace(
+            lr=self.lr if isinstance(self.lr, str) else number(self.lr, "lr"),
+            l1=number(self.l1, "l1"),
+            l2=number(self.l2, "l2"),
+            tol=None if self.tol is None else number(self.tol, "tol"),
+            batch_size=None if self.batch_size is None else integer(self.batch_size, "batch_size", 1),
+            patience=None if self.patience is None else integer(self.patience, "patience", 1),
+            decimals=None if self.decimals is None else integer(self.decimals, "decimals", -30, 30),
+            seed=integer(self.seed, "seed", 0, (1 << 63) - 1),
+            shuffle=yes_or_no(self.shuffle, "shuffle"),
+        )
+
+
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "backend": ("kernel", "reference"),
+    "method": ("auto", "stream", "gram", "exact"),
+    "precondition": ("auto", None, "diagonal", "gram"),
+}
