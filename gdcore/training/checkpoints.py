@@ -144,7 +144,7 @@ class Keeper:
     def begin(self, t: Any, stored: Stored | None) -> None:
         """Before the first epoch of this call."""
         # The history that is joined, and how many pieces of it: one assignment changes both, wherever a signal strikes.
-        self._joined = (stored.history if stored else History.empty(), 0)
+        self._joined = (t.history, 0)
         self._status = stored.status if stored else None
         if self._data is None:
             self._data = fingerprints.data(t, t.method)
@@ -253,6 +253,7 @@ def _arrays(stored: Stored) -> dict[str, Array]:
         facts, first, (delta, u) = state.origin
         arrays |= {"origin.facts": facts, "origin.first": np.array(first), "origin.delta": delta, "origin.u": u}
     arrays |= {f"history.{name}": stored.history[name] for name in History.NAMES}
+    arrays["history.start"] = np.array(stored.history.start)
     return {name: container.plain(array) for name, array in arrays.items() if array is not None}
 
 
@@ -269,6 +270,10 @@ def _stored(t: Any, arrays: dict[str, Array], meta: dict[str, str]) -> Stored:
         _like(arrays, f"history.{name}", np.empty(len(epochs), np.int64 if name == "epoch" else np.float64))
     if len(epochs) and not (epochs[0] >= 1 and (np.diff(epochs) > 0).all() and epochs[-1] <= MOST_EPOCHS):
         raise ValueError("the epochs of its history do not follow each other")
+    start = math.nan
+    if "history.start" in arrays:  # not in those of earlier versions
+        start = float(_like(arrays, "history.start", np.array(math.nan)))
+        known.add("history.start")
     _like(arrays, "numbers", np.empty(len(_NUMBERS)))
     number = dict(zip(_NUMBERS, arrays["numbers"].tolist(), strict=True))
     if not 0 <= number["waited"] <= MOST_EPOCHS:
@@ -295,7 +300,7 @@ def _stored(t: Any, arrays: dict[str, Array], meta: dict[str, str]) -> Stored:
             check_finite(arrays[name], name)
     state.quick, state.waited = number["quick"], int(number["waited"])
     state.judged = None if math.isnan(number["tol"]) else (number["tol"], bool(number["judged"]))
-    history = History(**{name: arrays[f"history.{name}"].copy() for name in History.NAMES})
+    history = History(start, **{name: arrays[f"history.{name}"].copy() for name in History.NAMES})
     return Stored(history, state, method, meta["status"], number["loss"], number["norm"], number["ceiling"])
 
 

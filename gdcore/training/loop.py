@@ -318,6 +318,10 @@ class Training(Problem):
         self.state.done = 0
         self.stepper.begin()
         self.begun = self.loss
+        if not len(history) and math.isnan(history.start):
+            # Of batches nothing else asks for it; the pass is as the one after their last epoch.
+            start = self.objective_at(self.state.weights, self.state.bias) if math.isnan(self.begun) else self.begun
+            self.history = History.empty(start)
         if not self.auto:
             limits.warn(self, in_all)
         if not self.linear and not len(history):
@@ -696,10 +700,7 @@ class Training(Problem):
         )
 
     def _result(self, status: str) -> Run:
-        history = self.history
-        later = history_of(self.pieces)
-        if len(later):
-            history = history + later if len(history) else later
+        history = self.history + history_of(self.pieces)
         best = self._best()
         weights, bias = best or self._final(self.state.weights, self.state.bias)
         told = self.told
@@ -710,7 +711,12 @@ class Training(Problem):
         if self.table and (card := self.X.card()) is not None:
             model.columns, model.card = list(self.X.names), card
         self._free()
-        return Run(model, history, status, self.method, *told, self._resume, self._facts(weights, bias))
+        return Run(model, history, status, self.method, *told, self._resume, self._facts(weights, bias), self._settings())
+
+    def _settings(self) -> dict[str, str | float | None]:
+        """What was chosen, and what stands for a choice."""
+        lr = None if self.lr is None or (self.preconditioned and self.auto) else float(self.lr)
+        return {"optimizer": repr(self.optimizer), "lr": lr, "precondition": self.precondition, "tol": self.tol}
 
     def _facts(self, weights: Array, bias: Array | None) -> dict[str, Callable[[], Any]]:
         """What a run tells when it is asked, because it costs passes."""
