@@ -32,10 +32,16 @@ def assert_same(one, other):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"lr": 0.01, "epochs": 3}, {"lr": 0.01, "epochs": 3, "method": "exact"}, {"lr": 0.01, "batch_size": 7, "epochs": 2},
-                {"epochs": 0}],
+    "options",
+    [
+        {},
+        {"lr": 0.01, "epochs": 3},
+        {"lr": 0.01, "epochs": 3, "method": "exact"},
+        {"lr": 0.01, "batch_size": 7, "epochs": 2},
+        {"epochs": 0},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_the_history_starts_with_the_loss_of_the_first_weights(options):
     start = gdcore.Linear([0.5, -1.0, 2.0], 3.0)
     wanted = np.average((X @ start.weights + 3.0 - Y) ** 2, weights=S) + 0.05 * np.sum(start.weights**2)
