@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gdcore import losses, optimizers
-    from gdcore.facts.check import check_gradient
     from gdcore.facts.spectrum import Spectrum, spectrum
     from gdcore.models.linear import Linear
     from gdcore.models.mlp import MLP
@@ -35,9 +34,10 @@ if TYPE_CHECKING:
     from gdcore.report import plots
     from gdcore.rows.filetable import TableWarning, open_table
     from gdcore.rows.sources import TableError
+    from gdcore.run import Checkpoint, DivergenceError, Epoch, History, Run
     from gdcore.store.files import load, save
     from gdcore.train import fit, train
-    from gdcore.training.run import Checkpoint, DivergenceError, Epoch, History, Run
+    from gdcore.training.check import check_gradient
 
 __version__ = "0.1.0"
 
@@ -50,7 +50,7 @@ __all__ = [
 ]  # fmt: skip
 
 _HOME = {
-    "facts.check": ("check_gradient",),
+    "training.check": ("check_gradient",),
     "store.files": ("load", "save"),
     "rows.filetable": ("TableWarning", "open_table"),
     "models.mlp": ("MLP",),
@@ -60,7 +60,7 @@ _HOME = {
         "CheckpointWarning", "ConditionWarning", "ConvergenceWarning", "DivergenceWarning", "LabelWarning",
         "LearningRateWarning", "PrecisionWarning", "ScaleWarning", "SeparationWarning",
     ),
-    "training.run": ("Checkpoint", "DivergenceError", "Epoch", "History", "Run"),
+    "run": ("Checkpoint", "DivergenceError", "Epoch", "History", "Run"),
     "rows.sources": ("TableError",),
     "facts.spectrum": ("Spectrum", "spectrum"),
     "train": ("fit", "train"),

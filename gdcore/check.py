@@ -1,5 +1,5 @@
-"""What stands here lives in `gdcore.facts.check`; this path stays for those who import it."""
+"""What stands here lives in `gdcore.training.check`; this path stays for those who import it."""
 
-from gdcore.facts.check import check_gradient
+from gdcore.training.check import check_gradient
 
 __all__ = ["check_gradient"]

@@ -18,8 +18,8 @@ import numpy as np
 
 from gdcore.facts.spectrum import spectrum as _spectrum
 from gdcore.rows import cluster
+from gdcore.run import Run
 from gdcore.train import fit as _fit
-from gdcore.training.run import Run
 
 if TYPE_CHECKING:
     from gdcore._types import Array

@@ -21,9 +21,9 @@ from gdcore.models.linear import Linear, probabilities
 from gdcore.notices import ConditionWarning
 from gdcore.rows.cluster import Cluster, lazy
 from gdcore.rows.moments import Moments, check
+from gdcore.run import Epoch, History, Run
 from gdcore.train import fit
 from gdcore.training import endings
-from gdcore.training.run import Epoch, History, Run
 
 try:
     from sklearn import utils  # type: ignore[import-untyped]

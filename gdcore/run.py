@@ -1,20 +1,327 @@
-"""What stands here lives in `gdcore.training.run` and `gdcore.notices`; this path stays for those who import it."""
+"""What a run leaves behind: the model, the history, why it stopped."""
 
+from __future__ import annotations
+
+import functools
+import math
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gdcore.checks import number
+from gdcore.notices import (  # their path of old
+    CheckpointWarning as CheckpointWarning,
+)
 from gdcore.notices import (
-    CheckpointWarning,
-    ConditionWarning,
-    ConvergenceWarning,
-    DivergenceWarning,
-    LabelWarning,
-    LearningRateWarning,
-    PrecisionWarning,
-    ScaleWarning,
-    SeparationWarning,
-)  # fmt: skip
-from gdcore.training.run import Checkpoint, DivergenceError, Epoch, History, Method, Run
+    ConditionWarning as ConditionWarning,
+)
+from gdcore.notices import (
+    ConvergenceWarning as ConvergenceWarning,
+)
+from gdcore.notices import (
+    DivergenceWarning as DivergenceWarning,
+)
+from gdcore.notices import (
+    LabelWarning as LabelWarning,
+)
+from gdcore.notices import (
+    LearningRateWarning as LearningRateWarning,
+)
+from gdcore.notices import (
+    PrecisionWarning as PrecisionWarning,
+)
+from gdcore.notices import (
+    ScaleWarning as ScaleWarning,
+)
+from gdcore.notices import (
+    SeparationWarning as SeparationWarning,
+)
 
-__all__ = [
-    "Checkpoint", "CheckpointWarning", "ConditionWarning", "ConvergenceWarning", "DivergenceError",
-    "DivergenceWarning", "Epoch", "History", "LabelWarning", "LearningRateWarning", "Method", "PrecisionWarning",
-    "Run", "ScaleWarning", "SeparationWarning",
-]  # fmt: skip
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gdcore._types import Array, Floats
+
+    Path = str | os.PathLike[str]
+
+MOST_EPOCHS = 1 << 53
+"""Of a run since its first start: their numbers are whole ones in float64 up to there."""
+
+
+class History:
+    """Arrays of one value an epoch, and the loss before the first of them.
+
+    Attributes
+    ----------
+    start : float
+        The loss at the weights that the run began with, that of epoch 0, penalties included; NaN where it is not known, as in
+        checkpoints of earlier versions.
+    epoch : int64 array
+        Numbers of the epochs, from 1.
+    loss, validation_loss : float64 arrays
+        After the epoch (with batches see `gdcore.fit`); validation_loss is NaN where there are no validation data.
+    gradient_norm : float64 array
+        Euclidean norm of the gradient of all rows, bias included, after the epoch; NaN where it was not computed.
+    lr : float64 array
+        The learning rate of the epoch.
+    seconds : float64 array
+        How long the epoch took.
+
+    ``history["loss"]`` is ``history.loss``.
+    """
+
+    NAMES = ("epoch", "loss", "validation_loss", "gradient_norm", "lr", "seconds")
+
+    def __init__(self, start: float = math.nan, **columns: Array) -> None:
+        self.start = start
+        self.epoch: Array = columns["epoch"]
+        self.loss: Floats = columns["loss"]
+        self.validation_loss: Floats = columns["validation_loss"]
+        self.gradient_norm: Floats = columns["gradient_norm"]
+        self.lr: Floats = columns["lr"]
+        self.seconds: Floats = columns["seconds"]
+
+    @classmethod
+    def empty(cls, start: float = math.nan) -> History:
+        return cls(start, **{name: np.empty(0, np.int64 if name == "epoch" else np.float64) for name in cls.NAMES})
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self.NAMES:
+            raise KeyError(f"history has no {name!r}; it has {', '.join(self.NAMES)}")
+        column: Array = getattr(self, name)
+        return column
+
+    def __len__(self) -> int:
+        return len(self.epoch)
+
+    @classmethod
+    def joined(cls, parts: Sequence[History]) -> History:
+        """One after the other, copied; it starts where the first one does."""
+        return cls(parts[0].start, **{name: np.concatenate([part[name] for part in parts]) for name in cls.NAMES})
+
+    def __add__(self, later: History) -> History:
+        return self.joined([self, later])
+
+    def __repr__(self) -> str:
+        if not len(self):
+            return "History(no epochs)"
+        return f"History(epochs {self.epoch[0]} to {self.epoch[-1]}, loss {self.loss[0]:.6g} to {self.loss[-1]:.6g})"
+
+
+class Epoch(NamedTuple):
+    """What a callback is given after each epoch."""
+
+    epoch: int
+    loss: float
+    """After the epoch's update, like `validation_loss`, `gradient_norm` and `model`."""
+    validation_loss: float
+    gradient_norm: float
+    model: Any
+    """A copy, of the kind that was given to fit: it can be kept."""
+    gradient: tuple[Array, Array | None] | None
+    """∇W and ∇b that the epoch's update went along, as (d, k) and (k,), not rounded (of a network one column, ordered as
+    `MLP.parameters` says, and None); None where it went in batches."""
+
+
+class Checkpoint:
+    """Where `gdcore.fit` keeps a run, and how often: ``fit(..., checkpoint=Checkpoint("run.ckpt", seconds=60))``.
+
+    Parameters
+    ----------
+    path : str or path
+        A file, replaced whole or not at all.
+    seconds : float
+        ≥ 0, from one writing to the next; a path alone stands for 30.
+
+    >>> Checkpoint("run.ckpt")
+    Checkpoint('run.ckpt', seconds=30.0)
+    """
+
+    def __init__(self, path: Path, seconds: float = 30.0) -> None:
+        try:
+            self.path = os.fsdecode(path)
+        except TypeError:
+            raise TypeError(f"checkpoint must be a path or a gdcore.Checkpoint, found {path!r}") from None
+        self.seconds = number(seconds, "seconds")
+
+    def __repr__(self) -> str:
+        return f"Checkpoint({self.path!r}, seconds={self.seconds!r})"
+
+
+class Method(str):
+    """How a run went: "stream", "gram" or "exact", and why.
+
+    >>> method = Method("gram", "1,000 epochs cost 300 times less than over 1,000,000 rows")
+    >>> method == "gram", method.why
+    (True, '1,000 epochs cost 300 times less than over 1,000,000 rows')
+    >>> print(method)
+    gram: 1,000 epochs cost 300 times less than over 1,000,000 rows
+    """
+
+    why: str
+
+    def __new__(cls, name: str, why: str) -> Method:
+        method = super().__new__(cls, name)
+        method.why = why
+        return method
+
+    def __str__(self) -> str:
+        return f"{self[:]}: {self.why}"
+
+    def __repr__(self) -> str:
+        return f"Method({self[:]!r}, {self.why!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Method, (self[:], self.why)
+
+
+class Run:
+    """What `gdcore.fit` returns.
+
+    Attributes
+    ----------
+    model : Linear or MLP
+        The trained model.
+    history : History
+        One entry an epoch; with method "exact" and very many epochs, some of them.
+    status : {"epochs", "converged", "early_stopped", "interrupted"}
+        Why it stopped: all epochs done, tol reached, patience or the callback, Ctrl-C.
+    method : Method
+        "stream": epochs over the rows; "gram": over their second moments; "exact": by formula. ``method.why`` says why.
+    loss : float
+        Objective of `model` on the training data; NaN where Ctrl-C struck the pass that would have told it.
+    gradient_norm : float
+        Likewise; NaN where it was not computed, as with batches and without ``tol``.
+    settings : dict
+        What was left to `gdcore.fit` to choose, as it was chosen: "optimizer", "lr" (None: another one in every epoch),
+        "precondition" and "tol" (None: there is none).
+
+    A run can be pickled and copied with `copy.deepcopy`: without the data, so that such a copy cannot be resumed, and knows
+    `gap` and `spectrum` where they were asked for before.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        history: History,
+        status: str,
+        method: Method,
+        loss: float,
+        gradient_norm: float,
+        resume: Callable[..., Run],
+        facts: dict[str, Callable[[], Any]],
+        settings: dict[str, str | float | None],
+    ) -> None:
+        self.model = model
+        self.history = history
+        self.status = status
+        self.method = method
+        self.loss = loss
+        self.gradient_norm = gradient_norm
+        self.settings = settings
+        self._resume = resume
+        self._facts = facts
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All that it knows; not what it could find out from the data."""
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._resume = _without_data("be resumed: train on from run.model")
+        self._facts = _NoFacts()
+
+    def __copy__(self) -> Run:
+        other = Run.__new__(Run)
+        vars(other).update(vars(self))
+        return other
+
+    @functools.cached_property
+    def gap(self) -> float | None:
+        """A proved bound on loss − best loss (`gdcore.facts.gap` says how); None where nothing is proved.
+
+        Found when first asked for, from the data that the run was given, at the cost of one to three passes; ValueError where
+        they have changed meanwhile, as far as `gdcore.store.fingerprints.marks` notices it.
+        """
+        value: float | None = self._facts["gap"]()
+        return value
+
+    @functools.cached_property
+    def spectrum(self) -> Any:
+        """The `Spectrum` of the data for this loss; None for networks and for losses without a curvature bound.
+
+        Found when first asked for, at the cost of a pass, unless the run has needed it.
+        """
+        return self._facts["spectrum"]()
+
+    @property
+    def epochs(self) -> int:
+        """Epochs done since the first start."""
+        return int(self.history.epoch[-1]) if len(self.history) else 0
+
+    def resume(self, X: Any, Y: Any, epochs: int = 1000, **options: Any) -> Run:
+        """Goes on where this run stopped, by the same method.
+
+        ``fit(a)`` and then ``resume(b)`` equals ``fit(a + b)`` bit for bit, where that goes by the same method. With
+        method="auto" the number of epochs has a say in which is the cheapest: `method` tells which it was. Who wants the
+        bits of one long run gives both the same ``method``.
+
+        Parameters
+        ----------
+        X, Y : arrays
+            As given to `fit`, X of the same dtype.
+        epochs : int
+            How many more.
+        **options
+            Options of `fit` that shall change, but for the optimizer; the others, sample_weight and validation included, stay
+            as they were. ``model``: where to go on from in the place of this run's, with the optimizer's state as it is.
+
+        Returns
+        -------
+        Run
+            A new run, whose history begins with this one's; this run stays as it is.
+        """
+        return self._resume(self, X, Y, epochs, options)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Loss curves, training and validation: see `gdcore.plots.losses`. Returns the matplotlib Axes."""
+        from gdcore.report import plots
+
+        return plots.losses(self.history, ax=ax)
+
+    def __repr__(self) -> str:
+        return f"Run({self.status} after {self.epochs} epochs, loss {self.loss:.6g}, gradient norm {self.gradient_norm:.3g})"
+
+
+def _without_data(what: str) -> Callable[..., Any]:
+    """What a run does that has come out of a pickle, where data are needed."""
+
+    def refuse(*arguments: Any) -> Any:
+        raise RuntimeError(f"this run has come out of a pickle or a deep copy, and has no data: it cannot {what}")
+
+    return refuse
+
+
+class _NoFacts(dict[str, "Callable[[], Any]"]):
+    def __missing__(self, name: str) -> Callable[[], Any]:
+        return _without_data(f"tell its {name}: ask for run.{name} before, and it goes along")
+
+
+class DivergenceError(ArithmeticError):
+    """Training left the finite numbers, or with an lr past its limit climbed above the loss of the all-zero model.
+
+    The message names the epoch, the lr, the limit and the column that drives it, and says what to do.
+
+    Attributes
+    ----------
+    run : Run
+        The run up to its last epoch with a finite loss.
+    """
+
+    def __init__(self, message: str, run: Run) -> None:
+        super().__init__(message)
+        self.run = run
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DivergenceError, (str(self), self.run)

@@ -11,10 +11,10 @@ from gdcore import losses
 from gdcore.backends import BACKENDS
 from gdcore.models.linear import Linear
 from gdcore.rows import arrays
+from gdcore.run import Epoch, History, Run
 from gdcore.training.loop import Training
 from gdcore.training.options import Options
 from gdcore.training.problem import check_outputs
-from gdcore.training.run import Epoch, History, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gdcore.models.mlp import MLP
     from gdcore.optimizers import Optimizer
     from gdcore.rows.tables import Table
-    from gdcore.training.run import Checkpoint, Path
+    from gdcore.run import Checkpoint, Path
 
 
 def fit(

@@ -338,7 +338,7 @@ LIBRARY_MUTANTS = [
         near("bias"),
     ),
     Wrong("step: the bias", "facts/curvature.py", r"delta\[ : , -1 \] - self\.mean @ w", "delta[:, -1]", near("bias")),
-    Wrong("lasso: the sign", "solvers/lasso.py", r"q\[ support \] - l1 \* signs", "q[support] + l1 * signs", near("l1")),
+    Wrong("lasso: the sign", "facts/lasso.py", r"q\[ support \] - l1 \* signs", "q[support] + l1 * signs", near("l1")),
     Wrong(
         "stop: tol",
         "solvers/newton.py",

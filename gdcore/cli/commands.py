@@ -10,7 +10,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from gdcore.cli.parser import harmless
+from gdcore.cli.terminal import harmless
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore.cli import results, words
-from gdcore.cli.words import say
+from gdcore import schema
+from gdcore.cli import results, terminal, words
+from gdcore.cli.terminal import say
 from gdcore.facts.spectrum import spectrum
 from gdcore.models.linear import Linear
 from gdcore.rows.filetable import FileTable, open_table
 from gdcore.rows.sources import TableError
-from gdcore.store import files, schema
+from gdcore.store import files
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -37,7 +38,7 @@ def run(options: Namespace) -> int:
             "columns": {name: {"mean": mean, "spread": spread} for name, mean, spread in columns}, "loss": loss.name, **told,
             "missing": table.gaps, "notes": [*notes, *table.notes],
         }  # fmt: skip
-        words.say_json(results.plain(facts))
+        terminal.say_json(results.plain(facts))
         return 0
     rows = f"; {table.dropped:,} more have a missing value" if table.dropped else ""
     say(f"{table.source.label}: {table.rows:,} rows{rows}; {len(columns):,} columns of numbers")
@@ -89,7 +90,7 @@ def _model(options: Namespace) -> int:
     names = getattr(model, "columns", None)
     if options.json:
         facts = {"kind": type(model).__name__, "columns": names, "card": card, "training": training}
-        words.say_json(facts)
+        terminal.say_json(facts)
         return 0
     say(f"{path}: {type(model).__name__}" + (f", loss {model.loss.name}" if model.loss else ""))
     told = {name: card.get(name) for name in ("data", "target", "rows", "labels", "train", "test", "dependent")} | training

@@ -8,6 +8,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from gdcore.cli.terminal import harmless
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -121,18 +123,6 @@ def _command(commands: Any, name: str, what: str, description: str, examples: st
         name, help=what, description=description, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     return command
-
-
-def harmless(text: str) -> str:
-    """The text for a terminal: what would move its cursor, change its title or begin a line, whoever named a column so, is
-    shown as Python writes it.
-
-    >>> print(harmless("a\\x1b[2Jb\\nc é"))
-    a\\x1b[2Jb\\nc é
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 # What is written after an option --------------------------------------------------------------------------------------------
@@ -324,7 +314,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except Exception as error:
         from gdcore.cli.commands import explain
-        from gdcore.training.run import DivergenceError
+        from gdcore.run import DivergenceError
 
         if not isinstance(error, (ImportError, OSError, ValueError, MemoryError, DivergenceError)):
             raise  # not the caller's mistake but ours: Python tells where, and exits with 1

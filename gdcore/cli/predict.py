@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gdcore import schema
 from gdcore.cli import outputs
-from gdcore.cli.parser import harmless
-from gdcore.cli.words import say
+from gdcore.cli.terminal import harmless, say
 from gdcore.models.linear import Linear
 from gdcore.rows.columns import Encoding
 from gdcore.rows.filetable import FileTable, unknown
 from gdcore.rows.sources import Marks, Source, TableError, arrow, files_of, from_numpy, from_texts, open_source
-from gdcore.store import files, schema
+from gdcore.store import files
 from gdcore.store.container import write
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gdcore.cli import outputs
-from gdcore.cli.words import say
+from gdcore.cli.terminal import say
 from gdcore.models.linear import Linear
 from gdcore.models.scores import Scores
 from gdcore.report import page
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gdcore._types import Floats
     from gdcore.facts.spectrum import Spectrum
     from gdcore.rows.filetable import FileTable
-    from gdcore.training.run import Run
+    from gdcore.run import Run
 
 DRAWN = 2000
 """Rows in a picture."""

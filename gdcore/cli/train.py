@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore.cli import outputs, results, words
+from gdcore.cli import outputs, results, terminal, words
 from gdcore.cli.bars import Bars
 from gdcore.cli.results import Result
 from gdcore.models import scores
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gdcore.rows.tables import Piece
-    from gdcore.training.run import Run
+    from gdcore.run import Run
 
 _MATRIX = 2048  # columns up to which the spectrum costs little
 
@@ -71,7 +71,7 @@ def run(options: Namespace) -> int:
     if options.plot or options.report:
         results.draw(table, options, result, facts)
     if options.json:
-        words.say_json(facts | {"model": out, "replaced": replaced})
+        terminal.say_json(facts | {"model": out, "replaced": replaced})
     elif not options.quiet:
         results.show(table, options, result, facts, out, replaced)
     return 0

@@ -1,29 +1,8 @@
-"""What is written on the command line, and what it means; and what is said there."""
+"""What is written on the command line, and what it means."""
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from gdcore import losses, optimizers
-from gdcore.cli.parser import harmless
-
-
-def say(line: str = "") -> None:
-    """Prints one line, and no more than one, whatever stands in it."""
-    print(harmless(line))
-
-
-def say_json(facts: Any) -> None:
-    """Prints facts as JSON. Control characters are escaped, which leaves their meaning."""
-    text = json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False)
-    print("\n".join(line if line.isprintable() else "".join(map(_escaped, line)) for line in text.split("\n")))
-
-
-def _escaped(character: str) -> str:
-    if character.isprintable():
-        return character
-    return f"\\u{ord(character):04x}" if ord(character) < 1 << 16 else json.dumps(character)[1:-1]
 
 
 def loss(text: str) -> losses.Loss:

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gdcore.facts.lasso import solution
 from gdcore.rows.tables import fold
-from gdcore.solvers.lasso import solution
 
 if TYPE_CHECKING:
     from collections.abc import Callable

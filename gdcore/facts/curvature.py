@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gdcore.backends import BACKENDS
+from gdcore.facts.lasso import lasso, solution
 from gdcore.facts.metric import constant_columns
 from gdcore.rows import sizes
 from gdcore.rows.moments import engine_for
 from gdcore.rows.tables import fold
-from gdcore.solvers.lasso import lasso, solution
 
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gdcore.solvers.lasso import lasso
+from gdcore.facts.lasso import lasso
 
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gdcore.models.mlp import MLP
     from gdcore.rows.moments import Moments
     from gdcore.rows.tables import Piece
-    from gdcore.training.run import Run
+    from gdcore.run import Run
 
 
 class Scores(NamedTuple):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from gdcore.facts.spectrum import Spectrum
-    from gdcore.training.run import History
+    from gdcore.run import History
 
 ENDINGS = (".png", ".svg", ".pdf")
 MOST_WEIGHTS = 2000

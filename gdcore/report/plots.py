@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gdcore.facts.spectrum import Spectrum
     from gdcore.models.linear import Linear
     from gdcore.models.mlp import MLP
-    from gdcore.training.run import History
+    from gdcore.run import History
 
 BLUE, ORANGE, GREY = "#1f5fa8", "#d1622b", "#8a8a8a"  # told apart by the colour-blind too, and in grey
 _BLOWN_UP = 1e3  # an error that has grown so far is not followed any further

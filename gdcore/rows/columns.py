@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gdcore import schema
 from gdcore.rows.sources import Marks, arrow, as_numpy, from_texts
 from gdcore.rows.written import Writing
-from gdcore.store import schema
 
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats

@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore.store import schema
+from gdcore import schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gdcore._types import Array
-    from gdcore.training.run import Path
+    from gdcore.run import Path
 
 HEADER = 2 << 20  # bytes that a header may have
 VALUES = 250_000  # commas and brackets in a JSON text: they bound the memory that its values take

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore import losses
+from gdcore import losses, schema
 from gdcore.models.linear import Linear
 from gdcore.models.mlp import ACTIVATIONS, MLP, Layer
 from gdcore.rows.arrays import check_finite, floating
-from gdcore.store import container, schema
+from gdcore.run import Run
+from gdcore.store import container
 from gdcore.store.container import FileError
-from gdcore.training.run import Run
 
 if TYPE_CHECKING:
     from gdcore._types import Array
-    from gdcore.training.run import Path
+    from gdcore.run import Path
 
 MODEL = container.Format("gdcore", "1", "model")
 ENDING = ".safetensors"

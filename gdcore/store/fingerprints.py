@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gdcore import schema
 from gdcore.backends import BACKENDS
 from gdcore.rows.moments import engine_for
 from gdcore.rows.tables import PIECE_BYTES, Piece, Table
-from gdcore.store import schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gdcore import schema
 from gdcore.checks import yes_or_no
 from gdcore.notices import CheckpointWarning
 from gdcore.rows.ahead import ending
 from gdcore.rows.arrays import check_finite
-from gdcore.store import container, fingerprints, schema
+from gdcore.run import MOST_EPOCHS, Checkpoint, History, Method
+from gdcore.store import container, fingerprints
 from gdcore.store.container import FileError
 from gdcore.training.loop import history_of
-from gdcore.training.run import MOST_EPOCHS, Checkpoint, History, Method
 
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats

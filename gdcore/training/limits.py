@@ -33,8 +33,8 @@ from gdcore.training.problem import GRAM_COLUMNS
 
 if TYPE_CHECKING:
     from gdcore._types import Array
+    from gdcore.run import Run
     from gdcore.training.loop import Training
-    from gdcore.training.run import Run
 
 _CARRIED = "The run up to there is .run of this error."
 _SMALL = 100_000  # numbers in X up to which all rows are looked at

@@ -21,6 +21,7 @@ from gdcore.models.linear import Linear
 from gdcore.models.mlp import MLP
 from gdcore.optimizers import schedules
 from gdcore.rows import arrays
+from gdcore.run import MOST_EPOCHS, DivergenceError, Epoch, History, Method, Run
 from gdcore.solvers.backtracking import Backtracking
 from gdcore.solvers.closed import Closed
 from gdcore.solvers.nesterov import SMOOTHING, Nesterov
@@ -30,7 +31,6 @@ from gdcore.store import fingerprints
 from gdcore.training import endings, limits
 from gdcore.training.options import Options
 from gdcore.training.problem import GRAM_COLUMNS, HESSIAN_SIZE, Problem, Values
-from gdcore.training.run import MOST_EPOCHS, DivergenceError, Epoch, History, Method, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable

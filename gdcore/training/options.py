@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gdcore import losses
     from gdcore.optimizers import Optimizer
     from gdcore.rows.tables import Table
-    from gdcore.training.run import Epoch
+    from gdcore.run import Epoch
 
 
 class Options(NamedTuple):
