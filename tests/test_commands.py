@@ -22,11 +22,10 @@ import pytest
 import gdcore
 import gdcore.cli.results
 import gdcore.cli.train
-from gdcore import losses
+from gdcore import losses, scores
 from gdcore.cli import parser
-from gdcore.models import scores
-from gdcore.report import measures
 from gdcore.rows.filetable import TableWarning, held_out
+from gdcore.scores import measures
 
 for module in ("pyarrow", "tqdm", "matplotlib", "safetensors"):
     pytest.importorskip(module)
@@ -151,10 +150,8 @@ def test_options_are_those_of_fit(folder, gd, given, options):
     model = gdcore.load("homes.safetensors")
     assert same(model, run.model)
     assert (model.columns, model.training["epochs"]) == (table.names, run.epochs)
-    assert model.card["test"]["loss"] == pytest.approx(
-        scores.of_rows([table.held_out.read()], run.model, table.loss).loss, rel=1e-10
-    )
-    assert model.card["train"]["loss"] == pytest.approx(scores.of_rows([table.read()], run.model, table.loss).loss, rel=1e-10)
+    assert model.card["test"]["loss"] == pytest.approx(scores.score(run.model, table.held_out).loss, rel=1e-10)
+    assert model.card["train"]["loss"] == pytest.approx(scores.score(run.model, table).loss, rel=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +234,7 @@ def test_test_size_and_seed(folder, gd):
     assert 150 < half["rows"]["test"] < 250
     assert 50 < fifth["rows"]["test"] < 110
     assert half["test"]["loss"] != other["test"]["loss"]
-    assert gd(*PRICE, "--test-size", "0")[1].count("–") == 2  # neither loss nor R² of no rows
+    assert gd(*PRICE, "--test-size", "0")[1].count("–") == 4  # MSE, RMSE, MAE, R² of no rows
 
 
 def test_scikit_learn_finds_the_same_r2(folder, gd):
@@ -269,7 +266,7 @@ def test_a_network_predicts_from_raw_columns(folder, gd):
     model = gdcore.load("homes.safetensors")
     assert (model.sizes, model.loss.name) == ([5, 16, 8, 1], "mse")
     for part, name in ((table, "train"), (table.held_out, "test")):
-        assert told[name] == pytest.approx(scores.of_rows([part.read()], model, losses.mse()).named(losses.mse()), rel=1e-9)
+        assert told[name] == pytest.approx(scores.score(model, part).named(), rel=1e-9)
     assert told["test"]["R²"] > 0.9
     assert "weights" not in told
     assert "spectrum" not in told
@@ -294,7 +291,7 @@ def test_it_says_what_it_did(folder, gd):
     assert (status, err) == (0, "")
     table = open_homes()
     run = gdcore.fit(table)
-    test = scores.of_rows([table.held_out.read()], run.model, table.loss)
+    test = scores.score(run.model, table.held_out)
     lines = out.splitlines()
     assert lines[0] == "homes.csv: 400 rows, 8 columns"
     told = dict(re.split(r"\s{2,}", line.strip(), maxsplit=1) for line in lines[1:9])
@@ -306,8 +303,8 @@ def test_it_says_what_it_did(folder, gd):
     assert f"λ up to {s.largest:.4g}, condition {s.condition:.3g}: learning rates above {s.lr_limit:.4g} diverge" in out
     assert f"at the best one, {s.lr_best:.4g}, plain descent needs {s.epochs_to(1e-3):,} epochs for 3 digits" in out
     assert re.search(rf"^mse: converged after {run.epochs} epochs?, in \d+\.\d\d s$", out, re.MULTILINE)
-    assert re.search(rf"^  rows +{len(table)} +{400 - len(table)}$", out, re.MULTILINE)
-    assert re.search(rf"^  R² +0\.\d+ +{test.quality:.6g}$", out, re.MULTILINE)
+    assert re.search(rf"^  rows +{len(table)} +{400 - len(table)} +{400 - len(table)}$", out, re.MULTILINE)
+    assert re.search(rf"^  R² +0\.\d+ +{test.r2:.6g} +-?0\.\d+$", out, re.MULTILINE)
     place = lines.index(next(line for line in lines if "largest weights" in line))
     shown = [line.split() for line in lines[place + 1 : place + 7]]
     spread = table.read().X.std(axis=0)
@@ -322,7 +319,7 @@ def test_it_says_what_it_did(folder, gd):
     page = Path("homes.html").read_text()
     assert "auto, in the data&#x27;s metric" in page
     assert "price of homes.csv" in page
-    assert f"{test.quality:.6g}" in page
+    assert f"{test.r2:.6g}" in page
 
 
 @pytest.mark.parametrize(
@@ -407,7 +404,7 @@ def test_numbers_that_json_does_not_have_are_null(folder, gd):
     table.to_csv("homes.csv", index=False)
     told = json.loads(gd(*PRICE, "--loss", "mse", "--json")[1])
     assert told["train"]["R²"] is None
-    assert gd(*PRICE, "--loss", "mse")[1].count("–") == 2
+    assert gd(*PRICE, "--loss", "mse")[1].count("–") == 3
     assert gd(*PRICE, "--loss", "mse", "--plot", "homes.png")[0] == 0
 
 
@@ -438,7 +435,7 @@ def test_test_rows_without_weight_have_no_scores(folder, gd, given):
     command = ("train", "homes.csv", "--target", "price", "--weights", "weight", *given)
     told = json.loads(gd(*command, "--json")[1], parse_constant=pytest.fail)
     assert (told["test"] or {"loss": None})["loss"] is None
-    assert gd(*command)[1].count("–") == 2
+    assert gd(*command)[1].count("–") == (4 if "mae" not in given else 3)
 
 
 def test_many_columns_and_many_classes_are_told_of_in_part(tmp_path, monkeypatch, gd):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gdcore import measures
+from gdcore.scores import measures
 
 metrics = pytest.importorskip("sklearn.metrics")
 

@@ -16,9 +16,10 @@ import pytest
 import gdcore
 from gdcore import History, Linear, fit, spectrum
 from gdcore.losses import LOSSES
-from gdcore.report import measures, panels
 from gdcore.report import page as pages
+from gdcore.report import panels
 from gdcore.report.page import Report
+from gdcore.scores import measures
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gdcore import scores
 from gdcore.cli import outputs
 from gdcore.cli.terminal import say
 from gdcore.models.linear import Linear
-from gdcore.models.scores import Scores
 from gdcore.report import page
 from gdcore.store.container import write
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gdcore.facts.spectrum import Spectrum
     from gdcore.rows.filetable import FileTable
     from gdcore.run import Run
+    from gdcore.scores import Scores
 
 DRAWN = 2000
 """Rows in a picture."""
@@ -54,8 +55,8 @@ def facts(table: FileTable, options: Namespace, result: Result, seconds: float) 
         "rows": {"train": table.rows, "test": result.test.rows if result.test else 0, "left out": table.dropped},
         "loss": table.loss.name, "labels": [str(label) for label in table.labels], "status": run.status,
         "epochs": run.epochs, "method": str(run.method), "seconds": round(seconds, 3),
-        "train": result.train.named(table.loss), "test": result.test.named(table.loss) if result.test else None,
-        "columns": dict(columns(table)), "notes": table.notes,
+        "train": result.train.named(), "test": result.test.named() if result.test else None,
+        **_beside(result), "columns": dict(columns(table)), "notes": table.notes,
         "settings": {name: getattr(options, name) for name in _SETTINGS},
     }  # fmt: skip
     if s is not None:
@@ -66,6 +67,19 @@ def facts(table: FileTable, options: Namespace, result: Result, seconds: float) 
         told["bias"] = np.asarray(run.model.bias).tolist()
     finite_only: dict[str, Any] = plain(told)
     return finite_only
+
+
+def _beside(result: Result) -> dict[str, Any]:
+    """What stands beside the scores: the baseline, and of classes what pictures are drawn from."""
+    shown = result.test or result.train
+    told: dict[str, Any] = {}
+    if shown.baseline is not None:
+        told["baseline"] = {
+            "what": shown.baseline.what,
+            "train": result.train.baseline and result.train.baseline.scores.named(),
+            "test": result.test and result.test.baseline and result.test.baseline.scores.named(),
+        }
+    return told | shown.details()
 
 
 def spectrum(s: Spectrum, names: list[str]) -> dict[str, Any]:
@@ -160,10 +174,12 @@ def show(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
     say(f"{table.loss.name}: {how} after {run.epochs:,} epoch{'s' * (run.epochs != 1)}, in {facts['seconds']:.2f} s")
     say(f"  ({run.method})")
     say()
-    say(f"  {'':12}  {'train':>12}  {'test':>12}")
-    say(f"  {'rows':12}  {rows['train']:12,}  {rows['test']:12,}")
-    for name, value in facts["train"].items():
-        say(f"  {name:12}" + "".join(_cell(v) for v in (value, None if facts["test"] is None else facts["test"][name])))
+    shown = result.test or result.train
+    base = {} if shown.baseline is None else {"baseline": shown.baseline.scores}
+    for line in scores.table({"train": result.train, "test": result.test} | base):
+        say(line)
+    if shown.baseline is not None:
+        say(f"  baseline: {shown.baseline.what}")
     if isinstance(run.model, Linear):
         _show_weights(run.model, table, s)
         for line in (directions(table.loss.name, table.labels), *map(dependent_line, filter(None, [facts.get("dependent")]))):
@@ -194,10 +210,6 @@ def spectrum_lines(s: Spectrum, names: list[str]) -> list[str]:
         epochs = f"{needed:,}" if needed < 1e6 else f"{needed:.3g}"
         lines.append(f"  at the best one, {s.lr_best:.4g}, plain descent needs {epochs} epochs for 3 digits")
     return lines
-
-
-def _cell(value: float | None) -> str:
-    return f"  {'–' if value is None else format(value, '.6g'):>12}"
 
 
 def _show_weights(model: Linear, table: FileTable, s: Spectrum | None) -> None:

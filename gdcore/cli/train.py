@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gdcore import scores
 from gdcore.cli import outputs, results, terminal, words
 from gdcore.cli.bars import Bars
 from gdcore.cli.results import Result
-from gdcore.models import scores
 from gdcore.models.mlp import MLP
-from gdcore.models.scores import Scaling
+from gdcore.models.scaling import Scaling
 from gdcore.report import page
 from gdcore.rows.filetable import FileTable, open_table
 from gdcore.rows.sources import TableError, files_of
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from gdcore.rows.tables import Piece
     from gdcore.run import Run
+    from gdcore.scores import Scores
 
 _MATRIX = 2048  # columns up to which the spectrum costs little
 
@@ -93,20 +94,29 @@ def _linear(table: FileTable, options: Namespace, wish: dict[str, Any], bars: Ba
         run = fit(table, epochs=options.epochs or 1000, optimizer=options.optimizer, validation=curves, **wish)
     _go_on(run)
     bars.reading("testing", table.source.rows)
-    if squared:  # the rows' moments tell, and nobody reads them again
-        penalty = options.l1 * np.abs(run.model.weights).sum() + options.l2 / 2 * np.sum(run.model.weights**2)
-        assert table.seen.moments is not None
-        own = scores.of_loss(run.loss - float(penalty), table.seen.moments)
-        if held is None or held.seen.moments is None:
-            other = None
-        elif held.seen.target_only:
-            other = scores.of_rows(held.pieces(1), run.model, table.loss)
-        else:
-            other = scores.of_moments(held.seen.moments, run.model)
-    else:
-        own = scores.of_rows(table.pieces(1), run.model, table.loss)
-        other = None if held is None else scores.of_rows(held.pieces(1), run.model, table.loss)
-    return Result(run, own, other if other and other.rows else None, run.spectrum if len(table.names) <= _MATRIX else None)
+    of_moments = squared and not table.kept and (held is None or not held.seen.target_only)
+    own, other = _of_moments(table, options, run) if of_moments else _of_rows(table, run)
+    return Result(run, own, other, run.spectrum if len(table.names) <= _MATRIX else None)
+
+
+def _of_moments(table: FileTable, options: Namespace, run: Run) -> tuple[Scores, Scores | None]:
+    """Scores for which no row is read, and decoded, once more."""
+    penalty = options.l1 * np.abs(run.model.weights).sum() + options.l2 / 2 * np.sum(run.model.weights**2)
+    own, held = table.seen.moments, table.held_out
+    assert own is not None
+    tested = None if held is None or held.seen.moments is None else scores.of_moments(held.seen.moments, run.model, own)
+    return scores.of_loss(run.loss - float(penalty), own, own), tested
+
+
+def _of_rows(table: FileTable, run: Run) -> tuple[Scores, Scores | None]:
+    """Scores of the rows that trained and of those that were held out, in one pass."""
+    own, other = (scores.sums(table.loss, [str(label) for label in table.labels]) for _ in range(2))
+    for pair in table.parts():
+        for found, piece in zip((own, other), pair, strict=True):
+            if piece is not None:
+                found.add(scores.predicted(run.model, piece.X), piece.Y, piece.sample_weight)
+    tested = other.with_baseline(own)
+    return own.with_baseline(own), tested if tested.rows else None
 
 
 def _batches(table: FileTable, options: Namespace, wish: dict[str, Any]) -> Result:
@@ -118,8 +128,7 @@ def _batches(table: FileTable, options: Namespace, wish: dict[str, Any]) -> Resu
         validation=None if held is None else (held.X, held.Y[:, 0]), **wish,
     )  # fmt: skip
     _go_on(run)
-    other = None if held is None else scores.of_rows([held], run.model, table.loss)
-    return Result(run, scores.of_rows([rows], run.model, table.loss), other, run.spectrum)
+    return Result(run, *_of_pieces(table, run, rows, held), run.spectrum)
 
 
 def _network(table: FileTable, options: Namespace, wish: dict[str, Any], hidden: list[int]) -> Result:
@@ -138,8 +147,14 @@ def _network(table: FileTable, options: Namespace, wish: dict[str, Any], hidden:
     )  # fmt: skip
     _go_on(run)
     scaling.undo(run)
-    other = None if held is None else scores.of_rows([held], run.model, table.loss)
-    return Result(run, scores.of_rows([rows], run.model, table.loss), other)
+    return Result(run, *_of_pieces(table, run, rows, held))
+
+
+def _of_pieces(table: FileTable, run: Run, rows: Piece, held: Piece | None) -> tuple[Scores, Scores | None]:
+    labels = [str(label) for label in table.labels]
+    own = scores.summed([rows], run.model, table.loss, labels)
+    other = None if held is None else scores.summed([held], run.model, table.loss, labels)
+    return own.with_baseline(own), None if other is None else other.with_baseline(own)
 
 
 def _read(table: FileTable) -> tuple[Piece, Piece | None]:

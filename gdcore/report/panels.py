@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore import losses
-from gdcore.report import measures, plots
+from gdcore.report import plots
+from gdcore.scores import measures
 
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats

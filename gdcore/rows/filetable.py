@@ -10,7 +10,7 @@ import difflib
 import functools
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gdcore._types import Array, Floats
     from gdcore.rows.sources import Path
 
+T = TypeVar("T")
 
 _BYTES = 1 << 22  # of X, about, that are made at a time, and of wide tables, where each column has its own costs,
 _WIDE = 1 << 25  # so many for up to `_FEW` rows
@@ -408,7 +409,7 @@ class FileTable(Table):
     def pieces(self, multiple: int) -> Iterator[Piece]:
         return self._read_ahead(super().pieces(multiple), self._warn)
 
-    def _read_ahead(self, pieces: Iterator[Piece], each: Callable[[], Any] | None = None) -> Iterator[Piece]:
+    def _read_ahead(self, pieces: Iterator[T], each: Callable[[], Any] | None = None) -> Iterator[T]:
         """A pass; what one before, that was left, still reads ends first: both note what they see."""
         found = ahead(pieces, after=self._reader, each=each)
         self._reader = found.reader
@@ -439,6 +440,10 @@ class FileTable(Table):
                 self._piece(numbers, held) if test and self.test_size else None,
             )
         self.dropped = dropped
+
+    def parts(self) -> Iterator[tuple[Piece | None, Piece | None]]:
+        """`both`, read ahead."""
+        return self._read_ahead(self.both(), self._warn)
 
     def matrices(self, beside: Iterable[str] = ()) -> Iterator[tuple[Floats, Array | None, Any]]:
         """For a table without a target: X of the rows without a missing value, which these are (None: all), and of all rows
