@@ -176,6 +176,17 @@ class Method(str):
         return Method, (self[:], self.why)
 
 
+class Settings(NamedTuple):
+    """What went with a run, chosen or given."""
+
+    optimizer: str
+    lr: float | None
+    """None: another one in every epoch."""
+    precondition: str | None
+    """The metric of the steps, where there is one."""
+    tol: float | None
+
+
 class Run:
     """What `gdcore.fit` returns.
 
@@ -193,9 +204,8 @@ class Run:
         Objective of `model` on the training data; NaN where Ctrl-C struck the pass that would have told it.
     gradient_norm : float
         Likewise; NaN where it was not computed, as with batches and without ``tol``.
-    settings : dict
-        What was left to `gdcore.fit` to choose, as it was chosen: "optimizer", "lr" (None: another one in every epoch),
-        "precondition" and "tol" (None: there is none).
+    settings : Settings
+        What was left to `gdcore.fit` to choose, as it was chosen.
 
     A run can be pickled and copied with `copy.deepcopy`: without the data, so that such a copy cannot be resumed, and knows
     `gap` and `spectrum` where they were asked for before.
@@ -211,7 +221,7 @@ class Run:
         gradient_norm: float,
         resume: Callable[..., Run],
         facts: dict[str, Callable[[], Any]],
-        settings: dict[str, str | float | None],
+        settings: Settings,
     ) -> None:
         self.model = model
         self.history = history

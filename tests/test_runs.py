@@ -59,11 +59,9 @@ def test_a_checkpoint_keeps_the_loss_before_the_first_epoch(tmp_path):
 
 
 def test_a_run_tells_what_was_chosen():
-    assert gdcore.fit(X, Y, loss="huber").settings == {
-        "optimizer": "Newton()", "lr": None, "precondition": "gram", "tol": 1e-10
-    }  # fmt: skip
+    assert gdcore.fit(X, Y, loss="huber").settings == ("Newton()", None, "gram", 1e-10)
     by_hand = gdcore.fit(X, Y, lr=0.01, epochs=2, optimizer=gdcore.optimizers.SGD(momentum=0.5)).settings
-    assert by_hand == {"optimizer": "SGD(momentum=0.5, nesterov=False)", "lr": 0.01, "precondition": None, "tol": None}
+    assert by_hand == ("SGD(momentum=0.5, nesterov=False)", 0.01, None, None)
 
 
 # Pickles and copies ----------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from gdcore import scores
 from gdcore.cli import outputs
 from gdcore.cli.terminal import say
 from gdcore.models.linear import Linear
+from gdcore.plain import number
 from gdcore.report import page
 from gdcore.store.container import write
 
@@ -31,6 +32,7 @@ _SHOWN = 10  # of the largest weights
 _CLASSES = 6  # whose weights are shown
 _TAKES_PART = 1e-5  # a column whose part in a dependency of scaled columns is larger: smaller ones are rounding
 _COLUMNS = 40  # of the table, told of
+_ENDS = {"converged": "converged", "epochs": "stopped", "early_stopped": "stopped early"}
 _SETTINGS = ("model", "loss", "lr", "epochs", "batch_size", "l1", "l2", "optimizer", "precondition", "tol", "missing",
              "index", "test_size", "seed")  # fmt: skip
 
@@ -165,13 +167,13 @@ def show(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
     dropped = f"; {rows['left out']:,} rows left out because a value is missing" if rows["left out"] else ""
     say(f"{table.source.label}: {sum(rows.values()):,} rows, {len(table.source.kinds):,} columns{dropped}")
     _show_columns(columns(table))
-    if s is not None:
+    if s is not None and options.verbose:
         say()
         for line in spectrum_lines(s, table.names):
             say(line)
-    how = {"converged": "converged", "epochs": "stopped", "early_stopped": "stopped early"}[run.status]
     say()
-    say(f"{table.loss.name}: {how} after {run.epochs:,} epoch{'s' * (run.epochs != 1)}, in {facts['seconds']:.2f} s")
+    epochs = f"{run.epochs:,} epoch{'s' * (run.epochs != 1)}"
+    say(f"{table.loss.name}: {_ENDS[run.status]} after {epochs}, in {facts['seconds']:.2f} s")
     say(f"  ({run.method})")
     say()
     shown = result.test or result.train
@@ -250,29 +252,58 @@ def draw(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
     rows = (table.held_out if tested and table.held_out else table).seen.sample
     assert rows is not None
     model = result.run.model
-    shown = model.predict_proba(rows.X) if table.loss.targets == "classes" else model.predict(rows.X)
-    shown = shown.reshape(len(shown), -1)
-    test = facts["test"] or {}
+    shown = model.predict(rows.X)
     linear = isinstance(model, Linear)
-    report = page.Report(
-        title=f"{options.target} of {table.source.label}", loss=table.loss.name, history=result.run.history,
+    made = page.Report(
+        title=f"{options.target} of {table.source.label}", loss=table.loss, history=result.run.history,
         names=table.names, weights=model.weights if linear else None, bias=model.bias if linear else None,
-        targets=rows.Y[:, 0], predictions=shown[:, 0] if shown.shape[1] == 1 else shown,
-        labels=[str(label) for label in table.labels] or None, held_out=tested,
-        spectrum=result.spectrum, lr=_rate(options),
-        scores={name: (value, test.get(name)) for name, value in facts["train"].items() if value is not None},
-        settings=[(name.replace("_", " "), "default" if v is None else str(v)) for name, v in facts["settings"].items()],
+        targets=rows.Y[:, 0], predictions=shown if table.loss.targets == "classes" else shown.reshape(len(shown)),
+        labels=[str(label) for label in table.labels] or None, held_out=tested, target=options.target,
+        x=rows.X[:, 0] if len(table.names) == 1 else None, spread=_spread(result.spectrum),
+        lr=None if options.lr == "auto" else options.lr,
+        spectrum=None if options.lr == "auto" and not options.verbose else result.spectrum,
+        scores={"training": result.train} | ({"test": result.test} if result.test else {}),
+        rows=_rows(table, facts["rows"]), settings=_settings(table, options, result.run),
         columns=columns(table), notes=[*table.notes, *map(dependent_line, filter(None, [facts.get("dependent")]))],
     )  # fmt: skip
     if options.plot:
-        page.save_plot(report, options.plot)
+        page.save_plot(made, options.plot)
     if options.report:
-        write(options.report, page.page(report).encode())
+        write(options.report, page.page(made).encode())
 
 
-def _rate(options: Namespace) -> float | str:
-    """The learning rate, or how one was chosen."""
-    if options.lr != "auto":
-        return float(options.lr)
-    own = options.batch_size is None and options.optimizer in (None, "nesterov", "newton")
-    return "auto, in the data's metric" if own and options.precondition != "none" else "auto"
+def _rows(table: FileTable, rows: dict[str, int]) -> list[tuple[str, str]]:
+    """How many there were, and which were left out."""
+    told = [
+        ("training", f"{rows['train']:,}"),
+        ("test", f"{rows['test']:,}" if rows["test"] else "none: nothing was held out"),
+    ]
+    if rows["left out"]:
+        most = sorted(((count, name) for name, count in table.gaps.items() if count), reverse=True)
+        where = ", ".join(f"{count:,} in {name}" for count, name in most[:4]) + (", …" if len(most) > 4 else "")
+        told.append(("left out", f"{rows['left out']:,}, in which a value is missing" + (f" ({where})" if where else "")))
+    return told
+
+
+def _settings(table: FileTable, options: Namespace, run: Run) -> list[tuple[str, str]]:
+    """How the model was trained: what was asked for, and what was chosen where nothing was."""
+    chosen, loss, share = run.settings, table.loss, options.test_size
+    letter = {"huber": "δ", "quantile": "τ"}.get(loss.name)
+    lr = "chosen in every epoch" if chosen.lr is None else number(chosen.lr)
+    layers = None if isinstance(run.model, Linear) else " → ".join(map(str, run.model.sizes))
+    told = {
+        "model": "linear" if layers is None else f"network, {layers}, {run.model.activation}",
+        "loss": loss.name + (f", {letter} = {number(loss.parameter)}" if letter else ""),
+        "penalty": ", ".join(f"{name} {number(p)}" for name, p in (("l1", options.l1), ("l2", options.l2)) if p) or "none",
+        "optimizer": chosen.optimizer,
+        "learning rate": lr + (", by hand" if options.lr != "auto" else ""),
+        "precondition": chosen.precondition or "none",
+        "epochs": f"{run.epochs:,}: {_ENDS[run.status]}",
+        "method": str(run.method),
+        "rows in a step": f"{options.batch_size:,}" if options.batch_size else "all" if layers is None else "up to 128",
+        "tolerance": "none" if chosen.tol is None else number(chosen.tol),
+        "missing values": {"error": "there may be none", "drop": "their rows are left out",
+                           "mean": "the column's mean; of text a category of its own"}[options.missing],
+        "held out": f"{100 * share:.4g}% of the rows" if share else "nothing", "seed": str(options.seed),
+    }  # fmt: skip
+    return [(name, str(value)) for name, value in told.items()]

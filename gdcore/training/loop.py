@@ -21,7 +21,7 @@ from gdcore.models.linear import Linear
 from gdcore.models.mlp import MLP
 from gdcore.optimizers import schedules
 from gdcore.rows import arrays
-from gdcore.run import MOST_EPOCHS, DivergenceError, Epoch, History, Method, Run
+from gdcore.run import MOST_EPOCHS, DivergenceError, Epoch, History, Method, Run, Settings
 from gdcore.solvers.backtracking import Backtracking
 from gdcore.solvers.closed import Closed
 from gdcore.solvers.nesterov import SMOOTHING, Nesterov
@@ -713,10 +713,10 @@ class Training(Problem):
         self._free()
         return Run(model, history, status, self.method, *told, self._resume, self._facts(weights, bias), self._settings())
 
-    def _settings(self) -> dict[str, str | float | None]:
+    def _settings(self) -> Settings:
         """What was chosen, and what stands for a choice."""
         lr = None if self.lr is None or (self.preconditioned and self.auto) else float(self.lr)
-        return {"optimizer": repr(self.optimizer), "lr": lr, "precondition": self.precondition, "tol": self.tol}
+        return Settings(repr(self.optimizer), lr, self.precondition, self.tol)
 
     def _facts(self, weights: Array, bias: Array | None) -> dict[str, Callable[[], Any]]:
         """What a run tells when it is asked, because it costs passes."""
