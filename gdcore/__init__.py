@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gdcore import losses, optimizers
+    from gdcore import losses, optimizers, scores
     from gdcore.facts.spectrum import Spectrum, spectrum
     from gdcore.models.linear import Linear
     from gdcore.models.mlp import MLP
@@ -46,7 +46,7 @@ __all__ = [
     "DivergenceError", "DivergenceWarning", "Epoch", "History", "LabelWarning", "LearningRateWarning", "Linear", "Nesterov",
     "Newton", "PrecisionWarning", "RMSprop", "Run", "ScaleWarning", "SeparationWarning", "Spectrum", "TableError",
     "TableWarning", "check_gradient", "fit", "load", "losses", "open_table", "optimizers", "plots", "save", "schedules",
-    "spectrum", "train",
+    "scores", "spectrum", "train",
 ]  # fmt: skip
 
 _HOME = {

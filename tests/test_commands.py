@@ -20,11 +20,13 @@ import numpy as np
 import pytest
 
 import gdcore
+import gdcore.cli.fits
+import gdcore.cli.pictures
 import gdcore.cli.results
-import gdcore.cli.train
 from gdcore import losses, scores
 from gdcore.cli import parser
-from gdcore.rows.filetable import TableWarning, held_out
+from gdcore.rows.filetable import TableWarning
+from gdcore.rows.split import held_out
 from gdcore.scores import measures
 
 for module in ("pyarrow", "tqdm", "matplotlib", "safetensors"):
@@ -328,7 +330,7 @@ def test_it_says_what_it_did(folder, gd):
         (["--loss", "huber:2", "--l2", "0.1"], {"loss": "huber, δ = 2", "optimizer": "Newton()", "penalty": "l2 0.1"}),
         (["--optimizer", "adam"], {"learning rate": "0.001", "penalty": "none", "precondition": "none"}),
         (["--batch-size", "20", "--epochs", "3"], {"epochs": "3: stopped", "rows in a step": "20"}),
-        (["--lr", "1e-5", "--epochs", "3"], {"learning rate": "0.00001, by hand", "held out": "20% of the rows"}),
+        (["--lr", "1e-5", "--epochs", "3"], {"learning rate": "0.00001, by hand", "seed": "0"}),
         (["--model", "mlp:4", "--epochs", "2"], {"model": "network, 5 → 4 → 1, relu", "rows in a step": "up to 128"}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -829,12 +831,12 @@ def test_labels_that_are_none_are_told_in_one_line(tmp_path, monkeypatch, gd, la
 
 
 def test_a_mistake_of_ours_is_no_line(folder, gd, monkeypatch):
-    from gdcore.cli import train
+    from gdcore.cli import fits
 
     def broken(*arguments, **options):
         raise RuntimeError("ours")
 
-    monkeypatch.setattr(train, "fit", broken)
+    monkeypatch.setattr(fits, "fit", broken)
     with pytest.raises(RuntimeError, match="ours"):  # Python shows the traceback, and exits with 1
         gd(*PRICE)
 
@@ -943,6 +945,8 @@ def test_no_command_waits_for_pandas(folder, python):
         ["train", "gaps.csv", *train, "--plot", "a.png"],
         ["train", "gaps.parquet", *train],
         ["train", "homes.npy", "--target", "1", "--quiet"],
+        ["train", "gaps.csv", *train, "--split", "time:weight"],
+        ["train", "gaps.csv", *train, "--cv", "2", "--stratify"],
         ["inspect", "gaps.csv"],
         ["predict", "gaps.safetensors", "gaps.csv", "--out", "p.csv", "--exclude", "price,kind,weight", "--quiet"],
         ["predict", "gaps.safetensors", "gaps.parquet", "--out", "p.parquet", "--keep", "town", "--quiet"],
@@ -1058,7 +1062,7 @@ def test_the_area_under_the_curve_is_that_of_the_scores(tmp_path, monkeypatch, g
     kind = ["no"] * 60 + ["yes"] * 60 + ["no"] * 40
     pd.DataFrame({"x": x, "kind": kind}).to_csv("t.csv", index=False)
     seen = []
-    monkeypatch.setattr(gdcore.cli.results.page, "save_plot", lambda report, path: seen.append(report))
+    monkeypatch.setattr(gdcore.cli.pictures.page, "save_plot", lambda report, path: seen.append(report))
     model = gdcore.Linear([3.0], -20.0)
 
     def fit(table, **options):
@@ -1068,7 +1072,7 @@ def test_the_area_under_the_curve_is_that_of_the_scores(tmp_path, monkeypatch, g
         run.model.weights, run.model.bias = model.weights, model.bias
         return run
 
-    monkeypatch.setattr(gdcore.cli.train, "fit", fit)
+    monkeypatch.setattr(gdcore.cli.fits, "fit", fit)
     assert gd("train", "t.csv", "--target", "kind", "--test-size", "0", "--plot", "t.png", "--quiet")[0] == 0
     yes, no = x[60:120], np.delete(x, np.s_[60:120])
     area = np.mean((yes[:, None] > no) + 0.5 * (yes[:, None] == no))  # how often the higher score is the right one

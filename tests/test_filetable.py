@@ -17,7 +17,8 @@ from gdcore import spectrum
 from gdcore.losses import LOSSES
 from gdcore.rows import sources, tables
 from gdcore.rows.columns import Encoding
-from gdcore.rows.filetable import Glance, TableWarning, held_out, open_table, uniform
+from gdcore.rows.filetable import Glance, TableWarning, open_table
+from gdcore.rows.split import held_out, uniform
 from gdcore.rows.tables import Piece
 from gdcore.scores import of_moments
 

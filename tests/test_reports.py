@@ -179,8 +179,8 @@ def test_the_picture_of_every_loss_has_panels_that_say_something(loss):
     assert len(figure.axes) == len(wanted)
     head, scores = figure.get_suptitle().split("\n")
     assert head == "arr_delay of flights.csv"
-    shown, first = made.shown.titles(), next(iter(made.shown.titles()))
-    assert scores.startswith(f"{first} {number(made.shown.named()[shown[first]], 4)}")
+    name, first = next(iter(made.shown.titles().items()))
+    assert scores.startswith(f"{first} {number(made.shown.named()[name], 4)}")
     assert scores.endswith("(20 test rows)")
     assert all(title(ax) and ax.axison for ax in figure.axes)
 
@@ -742,7 +742,7 @@ def test_the_page_of_every_loss_has_its_numbers(loss):
     assert ["optimizer", "Nesterov"] in page.rows
     assert ["tailnum", "left out"] in page.rows
     base = made.shown.baseline
-    for title, name in made.shown.titles().items():
+    for name, title in made.shown.titles().items():
         assert [title, number(made.shown.named()[name]), number(base.scores.named()[name])] in page.rows
     assert f"The baseline is {base.what}." in page.text["p"]
     deviations = X[:40].std(axis=0)

@@ -11,6 +11,7 @@ from gdcore.rows.moments import Moments
 from gdcore.rows.tables import Piece
 
 metrics = pytest.importorskip("sklearn.metrics")
+from gdcore.estimators import GDClassifier, GDRegressor  # noqa: E402
 
 
 def rows(loss, weighted, n=500, d=4, level=0.0, seed=3):
@@ -127,6 +128,20 @@ def test_baselines_are_the_best_constants(loss, weighted):
     assert found.baseline.what.startswith(f"always {said}")
 
 
+@pytest.mark.parametrize("loss", ALL, ids=lambda loss: loss.name)
+def test_the_constant_may_be_that_of_rows_that_trained(loss):
+    X, y, _, model = rows(loss, False)
+    model.loss = loss
+    found = scores.score(model, X[400:], y[400:], train=y[:400])
+    wanted = scores.summed(cut(X[400:], y[400:], None), model, loss).with_baseline(
+        scores.summed(cut(X[:400], y[:400], None), model, loss)
+    )
+    assert found.baseline.what == wanted.baseline.what
+    assert found.baseline.scores.named() == wanted.baseline.scores.named()
+    with pytest.raises(ValueError, match=r"train must be targets, \(n,\) or \(n, 1\), found shape \(200, 2\)"):
+        scores.score(model, X, y, train=y[:400].reshape(200, 2))
+
+
 def test_a_quantile_is_the_best_constant_for_its_loss():
     rng = np.random.default_rng(0)
     y = np.round(rng.exponential(size=101), 2)
@@ -205,6 +220,12 @@ def test_several_targets_are_means_of_theirs():
     assert found.baseline.scores.r2 == pytest.approx(0, abs=1e-12)
 
 
+def test_a_target_at_the_quantile_is_covered():
+    model = gdcore.Linear([1.0], 0.0)
+    model.loss = losses.quantile(0.5)
+    assert scores.score(model, [[1.0], [2.0], [3.0], [4.0]], [1.0, 2.0, 3.5, 4.5]).coverage == 0.5
+
+
 def test_float32_rows_score_as_float64_ones_do():
     X, y, s, model = rows("huber", True)
     model.loss = losses.huber(2.5)
@@ -214,8 +235,9 @@ def test_float32_rows_score_as_float64_ones_do():
 
 def test_mistakes_are_told():
     X, y, _, model = rows("logistic", False)
-    with pytest.raises(ValueError, match="model has no loss, and so no scores"):
-        scores.score(gdcore.Linear([1.0], 0.0), X, y)
+    for other, found in ((gdcore.Linear([1.0], 0.0), "Linear"), (GDRegressor(), "GDRegressor"), (GDClassifier(), "GDCl")):
+        with pytest.raises(TypeError, match=f"model must be a Linear or MLP that gdcore.fit has trained, .* found {found}"):
+            scores.score(other, X, y)
     model.loss = losses.logistic()
     with pytest.raises(TypeError, match="Y is missing"):
         scores.score(model, X)
@@ -243,14 +265,14 @@ def test_classes_are_called_by_their_labels():
 
 def test_of_many_classes_the_mean_is_shown():
     many = scores.ClassScores("softmax", 9, 1.0, f1={str(c): c / 10 for c in range(7)})
-    assert many.titles()["F1, mean of 7"] == "F1"
+    assert many.titles()["F1"] == "F1, mean of 7"
     assert "F1 of 3" not in many.titles()
     assert many.named()["F1"] == pytest.approx(0.3)
 
 
 def test_no_number_is_shown_twice():
-    assert list(scores.NumberScores("mae", 1, 2.0).titles()) == ["RMSE", "MAE", "R²"]
-    assert list(scores.NumberScores("quantile", 1, 2.0).titles()) == ["pinball loss", "RMSE", "MAE", "coverage"]
+    assert list(scores.NumberScores("mae", 1, 2.0).titles().values()) == ["RMSE", "MAE", "R²"]
+    assert list(scores.NumberScores("quantile", 1, 2.0).titles().values()) == ["pinball loss", "RMSE", "MAE", "coverage"]
 
 
 def test_the_spread_over_folds():
@@ -262,3 +284,15 @@ def test_the_spread_over_folds():
     assert found["R²"].values == (0.5, None, 0.75)
     assert found["R²"].mean == pytest.approx(0.625)
     assert (found["MAE"].mean, found["MAE"].error, found["MAE"].baseline) == (None, None, None)
+
+
+def test_rounding_is_not_shown():
+    same = scores.NumberScores("mse", 9, 1e-16, rmse=1e-8, mae=1234567.8, r2=8.9e-16)
+    assert [line.split()[-1] for line in same.lines()[2:]] == ["1e-16", "1e-08", "1,234,568", "0"]
+
+
+def test_labels_that_begin_alike_are_told_apart():
+    long = [f"{'a' * 60}{c}" for c in "xy"]
+    found = scores.ClassScores("logistic", 9, 1.0, f1=dict.fromkeys(long, 0.5))
+    assert sum("F1 of aaaa" in line for line in found.lines()) == 2
+    assert max(map(len, found.lines())) < 80

@@ -12,38 +12,62 @@ from gdcore import scores
 from gdcore.cli import outputs
 from gdcore.cli.terminal import say
 from gdcore.models.linear import Linear
-from gdcore.plain import number
-from gdcore.report import page
-from gdcore.store.container import write
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Sequence
 
     from gdcore._types import Floats
+    from gdcore.cli.fits import Fitted
     from gdcore.facts.spectrum import Spectrum
     from gdcore.rows.filetable import FileTable
+    from gdcore.rows.tables import Piece
     from gdcore.run import Run
     from gdcore.scores import Scores
 
-DRAWN = 2000
-"""Rows in a picture."""
 _SHOWN = 10  # of the largest weights
 _CLASSES = 6  # whose weights are shown
 _TAKES_PART = 1e-5  # a column whose part in a dependency of scaled columns is larger: smaller ones are rounding
 _COLUMNS = 40  # of the table, told of
-_ENDS = {"converged": "converged", "epochs": "stopped", "early_stopped": "stopped early"}
+ENDS = {"converged": "converged", "epochs": "stopped", "early_stopped": "stopped early"}
 _SETTINGS = ("model", "loss", "lr", "epochs", "batch_size", "l1", "l2", "optimizer", "precondition", "tol", "missing",
-             "index", "test_size", "seed")  # fmt: skip
+             "index", "test_size", "split", "stratify", "cv", "repeats", "class_weight", "patience", "seed")  # fmt: skip
 
 
 class Result(NamedTuple):
-    """A training, and what it came to."""
+    """A training, and what it came to.
 
-    run: Run
-    train: Scores
+    Attributes
+    ----------
+    fitted : Fitted
+    test : Scores or None
+        Of rows that did not train, where there are any.
+    tested : str
+        Which rows these are, in words.
+    sample : Piece or None
+        Some of them, for pictures, where the table does not have them.
+    folds : list of Scores
+        Of a cross-validation.
+    """
+
+    fitted: Fitted
     test: Scores | None = None
-    spectrum: Spectrum | None = None
+    tested: str = ""
+    sample: Piece | None = None
+    folds: Sequence[Scores] = ()
+
+    @property
+    def run(self) -> Run:
+        return self.fitted.run
+
+    @property
+    def train(self) -> Scores:
+        """Of the rows that trained."""
+        return self.fitted.train
+
+    @property
+    def spectrum(self) -> Spectrum | None:
+        return self.fitted.spectrum
 
 
 # As facts -------------------------------------------------------------------------------------------------------------------
@@ -73,13 +97,19 @@ def facts(table: FileTable, options: Namespace, result: Result, seconds: float) 
 
 def _beside(result: Result) -> dict[str, Any]:
     """What stands beside the scores: the baseline, and of classes what pictures are drawn from."""
-    shown = result.test or result.train
-    told: dict[str, Any] = {}
+    shown, train = result.test or result.train, result.train
+    told: dict[str, Any] = {"test rows": result.tested} if result.test else {}
     if shown.baseline is not None:
         told["baseline"] = {
             "what": shown.baseline.what,
-            "train": result.train.baseline and result.train.baseline.scores.named(),
+            "train": train.baseline and train.baseline.scores.named(),
             "test": result.test and result.test.baseline and result.test.baseline.scores.named(),
+        }
+    if result.fitted.validated:
+        told["validation rows"] = result.fitted.validated
+    if result.folds:
+        told["cross-validation"] = {
+            name: found._asdict() | {"values": list(found.values)} for name, found in scores.spread(result.folds).items()
         }
     return told | shown.details()
 
@@ -165,7 +195,7 @@ def show(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
     """Prints what was read, what was trained, how good it is, and where it went."""
     rows, s, run = facts["rows"], result.spectrum, result.run
     dropped = f"; {rows['left out']:,} rows left out because a value is missing" if rows["left out"] else ""
-    say(f"{table.source.label}: {sum(rows.values()):,} rows, {len(table.source.kinds):,} columns{dropped}")
+    say(f"{table.source.label}: {_rows(rows, options):,} rows, {len(table.source.kinds):,} columns{dropped}")
     _show_columns(columns(table))
     if s is not None and options.verbose:
         say()
@@ -173,15 +203,10 @@ def show(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
             say(line)
     say()
     epochs = f"{run.epochs:,} epoch{'s' * (run.epochs != 1)}"
-    say(f"{table.loss.name}: {_ENDS[run.status]} after {epochs}, in {facts['seconds']:.2f} s")
+    say(f"{table.loss.name}: {ENDS[run.status]} after {epochs}, in {facts['seconds']:.2f} s")
     say(f"  ({run.method})")
     say()
-    shown = result.test or result.train
-    base = {} if shown.baseline is None else {"baseline": shown.baseline.scores}
-    for line in scores.table({"train": result.train, "test": result.test} | base):
-        say(line)
-    if shown.baseline is not None:
-        say(f"  baseline: {shown.baseline.what}")
+    _show_scores(result, options)
     if isinstance(run.model, Linear):
         _show_weights(run.model, table, s)
         for line in (directions(table.loss.name, table.labels), *map(dependent_line, filter(None, [facts.get("dependent")]))):
@@ -192,6 +217,37 @@ def show(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
     for name in ("plot", "report"):
         if getattr(options, name):
             say(f"{name}: {outputs.told(getattr(options, name), replaced)}")
+
+
+def _rows(counts: dict[str, int], options: Namespace) -> int:
+    """How many rows the table has: those of a file that tests are not among them."""
+    return sum(counts.values()) - (counts["test"] if options.test else 0)
+
+
+def _show_scores(result: Result, options: Namespace) -> None:
+    """Of the rows that trained and of those that test, beside the best constant; of the folds, their mean."""
+    train, test = result.train, result.test
+    base = (test or train).baseline
+    columns: dict[str, Scores | None] = {"train": train}
+    if test is not None or not result.folds:
+        columns["test"] = test
+    if base is not None:
+        columns["baseline"] = base.scores
+    for line in scores.table(columns):
+        say(line)
+    if base is not None:
+        say(f"  baseline: {base.what}")
+    if test is not None:
+        say(f"  test rows: {result.tested}")
+    if result.fitted.validated:
+        say(f"  {result.fitted.validated:,} of the rows that train decided when to stop (--patience {options.patience})")
+    if result.folds:
+        times = f", {options.repeats} times" if options.repeats > 1 else ""
+        alike = ", of each class alike" if options.stratify else ""
+        say()
+        say(f"cross-validation: {options.cv} folds{times}, drawn with seed {options.seed}{alike}; the model is of all rows")
+        for line in scores.spread_table(result.folds):
+            say(line)
 
 
 def _show_columns(told: list[tuple[str, str]]) -> None:
@@ -218,7 +274,7 @@ def _show_weights(model: Linear, table: FileTable, s: Spectrum | None) -> None:
     """The largest, by how much they move a prediction, and the bias."""
     names, labels = table.names, [str(label) for label in table.labels]
     weights, bias = model.weights.reshape(len(names), -1), np.ravel(model.bias)
-    spread = _spread(s)
+    spread = deviations(s)
     effects = np.abs(weights).max(axis=1) * (1.0 if spread is None else spread)
     order = np.argsort(-effects, kind="stable")[:_SHOWN]
     several = weights.shape[1] > 1
@@ -235,75 +291,9 @@ def _show_weights(model: Linear, table: FileTable, s: Spectrum | None) -> None:
     say(f"  {'bias':{width}}  " + "  ".join(f"{value:11.5g}" for value in bias[:_CLASSES]))
 
 
-def _spread(s: Spectrum | None) -> Floats | None:
+def deviations(s: Spectrum | None) -> Floats | None:
     """The columns' standard deviations."""
     if s is None or s.moments is None:
         return None
     spread: Floats = np.sqrt(np.diag(s.moments.scatter) / s.moments.total)
     return spread
-
-
-# As pictures ----------------------------------------------------------------------------------------------------------------
-
-
-def draw(table: FileTable, options: Namespace, result: Result, facts: dict[str, Any]) -> None:
-    """Writes the picture and the page."""
-    tested = result.test is not None
-    rows = (table.held_out if tested and table.held_out else table).seen.sample
-    assert rows is not None
-    model = result.run.model
-    shown = model.predict(rows.X)
-    linear = isinstance(model, Linear)
-    made = page.Report(
-        title=f"{options.target} of {table.source.label}", loss=table.loss, history=result.run.history,
-        names=table.names, weights=model.weights if linear else None, bias=model.bias if linear else None,
-        targets=rows.Y[:, 0], predictions=shown if table.loss.targets == "classes" else shown.reshape(len(shown)),
-        labels=[str(label) for label in table.labels] or None, held_out=tested, target=options.target,
-        x=rows.X[:, 0] if len(table.names) == 1 else None, spread=_spread(result.spectrum),
-        lr=None if options.lr == "auto" else options.lr,
-        spectrum=None if options.lr == "auto" and not options.verbose else result.spectrum,
-        scores={"training": result.train} | ({"test": result.test} if result.test else {}),
-        rows=_rows(table, facts["rows"]), settings=_settings(table, options, result.run),
-        columns=columns(table), notes=[*table.notes, *map(dependent_line, filter(None, [facts.get("dependent")]))],
-    )  # fmt: skip
-    if options.plot:
-        page.save_plot(made, options.plot)
-    if options.report:
-        write(options.report, page.page(made).encode())
-
-
-def _rows(table: FileTable, rows: dict[str, int]) -> list[tuple[str, str]]:
-    """How many there were, and which were left out."""
-    told = [
-        ("training", f"{rows['train']:,}"),
-        ("test", f"{rows['test']:,}" if rows["test"] else "none: nothing was held out"),
-    ]
-    if rows["left out"]:
-        most = sorted(((count, name) for name, count in table.gaps.items() if count), reverse=True)
-        where = ", ".join(f"{count:,} in {name}" for count, name in most[:4]) + (", …" if len(most) > 4 else "")
-        told.append(("left out", f"{rows['left out']:,}, in which a value is missing" + (f" ({where})" if where else "")))
-    return told
-
-
-def _settings(table: FileTable, options: Namespace, run: Run) -> list[tuple[str, str]]:
-    """How the model was trained: what was asked for, and what was chosen where nothing was."""
-    chosen, loss, share = run.settings, table.loss, options.test_size
-    letter = {"huber": "δ", "quantile": "τ"}.get(loss.name)
-    lr = "chosen in every epoch" if chosen.lr is None else number(chosen.lr)
-    layers = None if isinstance(run.model, Linear) else " → ".join(map(str, run.model.sizes))
-    told = {
-        "model": "linear" if layers is None else f"network, {layers}, {run.model.activation}",
-        "loss": loss.name + (f", {letter} = {number(loss.parameter)}" if letter else ""),
-        "penalty": ", ".join(f"{name} {number(p)}" for name, p in (("l1", options.l1), ("l2", options.l2)) if p) or "none",
-        "optimizer": chosen.optimizer,
-        "learning rate": lr + (", by hand" if options.lr != "auto" else ""),
-        "precondition": chosen.precondition or "none",
-        "epochs": f"{run.epochs:,}: {_ENDS[run.status]}",
-        "method": str(run.method),
-        "rows in a step": f"{options.batch_size:,}" if options.batch_size else "all" if layers is None else "up to 128",
-        "tolerance": "none" if chosen.tol is None else number(chosen.tol),
-        "missing values": {"error": "there may be none", "drop": "their rows are left out",
-                           "mean": "the column's mean; of text a category of its own"}[options.missing],
-        "held out": f"{100 * share:.4g}% of the rows" if share else "nothing", "seed": str(options.seed),
-    }  # fmt: skip
-    return [(name, str(value)) for name, value in told.items()]

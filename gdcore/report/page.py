@@ -80,7 +80,7 @@ def draw(report: Report) -> Any:
 def _summary(report: Report, room: int) -> str:
     """The scores in a line, as many as there is room for."""
     shown, said = report.shown, ""
-    for title, name in shown.titles().items():
+    for name, title in shown.titles().items():
         more = f"{said}    {shorten(title, 30)} {number(shown.named()[name], 4)}".strip()
         said = more if len(more) <= room - 30 else said
     return f"{said}    ({shown.rows:,} {'test' if 'test' in report.scores else 'training'} rows)".strip()
@@ -228,7 +228,7 @@ def _scores(report: Report) -> str:
     columns = {name.capitalize(): report.scores[name] for name in ("training", "test") if name in report.scores}
     columns |= {} if base is None else {"Baseline": base.scores}
     named = [scores.named() for scores in columns.values()]
-    rows = [(_name(title), *(number(cells.get(name)) for cells in named)) for title, name in report.shown.titles().items()]
+    rows = [(_name(title), *(number(cells.get(name)) for cells in named)) for name, title in report.shown.titles().items()]
     what = "" if base is None else f"<p>The baseline is {_name(base.what)}.</p>\n"
     return _table("Scores", ("Score", *columns), rows) + what
 

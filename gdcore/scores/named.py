@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _TITLES = {
     "mse": "MSE", "mae": "", "huber": "Huber loss", "quantile": "pinball loss", "logistic": "log loss", "softmax": "log loss",
 }  # fmt: skip
+_SIZES = ("loss", "RMSE", "MAE")
+_WIDEST = 40  # characters of a title
 SHOWN = 6
 """Classes whose F1 is shown, each; of more, their mean."""
 
@@ -48,18 +50,22 @@ class Scores:
         return {"loss": self.loss}
 
     def titles(self) -> dict[str, str]:
-        """What is shown: titles, and the names of the numbers. The loss stands under its own name, and no number twice."""
+        """Of the numbers that are shown, by their names: the loss has a name of its own, and no number is shown twice."""
         loss, others = _TITLES[self.of], [name for name in self.named() if name != "loss"]
-        return ({loss: "loss"} if loss else {}) | dict(zip(others, others, strict=True))
+        return ({"loss": loss} if loss else {}) | {name: _short(name) for name in others}
 
     def details(self) -> dict[str, object]:
         """What is more than a number, as what JSON can hold."""
         return {}
 
     def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def lines(self) -> list[str]:
+        """A table of the numbers, beside the baseline's; labels stand in it as they are."""
         columns = {"rows": self} if self.baseline is None else {"model": self, "baseline": self.baseline.scores}
         said = [] if self.baseline is None else [f"baseline: {self.baseline.what}"]
-        return "\n".join([*table(columns), *said])
+        return [*table(columns), *said]
 
 
 @dataclass(frozen=True)
@@ -125,9 +131,9 @@ class ClassScores(Scores):
 
     def titles(self) -> dict[str, str]:
         several = len(self.f1) > SHOWN
-        hidden = [f"F1 of {name}" for name in self.f1] if several else ["F1"]
-        shown = {title: name for title, name in super().titles().items() if name not in hidden}
-        return {f"F1, mean of {len(self.f1)}" if title == "F1" else title: name for title, name in shown.items()}
+        hidden = {f"F1 of {name}" for name in self.f1} if several else {"F1"}
+        shown = {name: title for name, title in super().titles().items() if name not in hidden}
+        return shown | ({"F1": f"F1, mean of {len(self.f1)}"} if several else {})
 
     def details(self) -> dict[str, object]:
         bins = {name: values.tolist() for name, values in self.calibration._asdict().items()}
@@ -152,12 +158,12 @@ def table(columns: Mapping[str, Scores | None]) -> list[str]:
     """Lines: a row for each number, a column for each of the scores."""
     titles = next(scores for scores in columns.values() if scores is not None).titles()
     named = [{} if scores is None else scores.named() for scores in columns.values()]
-    width = max(12, *map(len, titles))
+    width = max(12, *map(len, titles.values()))
     lines = [f"  {'':{width}}" + "".join(f"  {head:>12}" for head in columns)]
     counts = "".join(f"  {0 if scores is None else scores.rows:12,}" for scores in columns.values())
     lines.append(f"  {'rows':{width}}{counts}")
-    for title, name in titles.items():
-        lines.append(f"  {title:{width}}" + "".join(f"  {number(cells.get(name)):>12}" for cells in named))
+    for name, title in titles.items():
+        lines.append(f"  {title:{width}}" + "".join(f"  {_cell(name, cells.get(name)):>12}" for cells in named))
     return lines
 
 
@@ -207,12 +213,21 @@ def spread(tests: Sequence[Scores]) -> dict[str, Spread]:
 def spread_table(tests: Sequence[Scores]) -> list[str]:
     """Lines, as `table` has them: the mean of each number, its standard error, and the baseline's mean."""
     found, titles = spread(tests), tests[0].titles()
-    width = max(12, *map(len, titles))
+    width = max(12, *map(len, titles.values()))
     lines = [f"  {'':{width}}" + "".join(f"  {head:>14}" for head in ("mean", "standard error", "baseline"))]
-    for title, name in titles.items():
+    for name, title in titles.items():
         cells = found[name].mean, found[name].error, found[name].baseline
-        lines.append(f"  {title:{width}}" + "".join(f"  {number(cell):>14}" for cell in cells))
+        lines.append(f"  {title:{width}}" + "".join(f"  {_cell(name, cell):>14}" for cell in cells))
     return lines
+
+
+def _cell(name: str, value: float | None) -> str:
+    """Shares in six decimals; what has the target's unit in six digits."""
+    return number(value if value is None or name in _SIZES else round(value, 6))
+
+
+def _short(title: str) -> str:
+    return title if len(title) <= _WIDEST else f"{title[: _WIDEST - 1]}…"
 
 
 def _known(value: float | None) -> float | None:

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from gdcore.rows.moments import Moments
 
 
-def score(model: Any, X: Any, Y: Any = None, sample_weight: Any = None, *, labels: Sequence[Any] | None = None) -> Scores:
-    """How good a trained model is on these rows, beside the best constant for its loss on them.
+def score(
+    model: Any, X: Any, Y: Any = None, sample_weight: Any = None, *, train: Any = None, labels: Sequence[Any] | None = None
+) -> Scores:
+    """How good a trained model is on these rows, beside the best constant for its loss.
 
     Parameters
     ----------
@@ -36,6 +38,9 @@ def score(model: Any, X: Any, Y: Any = None, sample_weight: Any = None, *, label
         As given to `gdcore.fit`; for classifiers (n,) classes 0, 1, ….
     sample_weight : array (n,), optional
         Rows count by it.
+    train : array, optional
+        Targets of the rows that trained, as Y: the constant is their mean, median or quantile, or their most frequent class.
+        Default: that of these rows.
     labels : list, optional
         What the classes are called. Default: a table's own, or their numbers.
 
@@ -65,9 +70,9 @@ def score(model: Any, X: Any, Y: Any = None, sample_weight: Any = None, *, label
       R²                0.962667             0
     baseline: always the mean, 3.75
     """
-    loss = model.loss
-    if loss is None:
-        raise ValueError("model has no loss, and so no scores: give a model that gdcore.fit has trained")
+    loss = getattr(model, "loss", None)
+    if loss is None or isinstance(loss, str):
+        raise TypeError(f"model must be a Linear or MLP that gdcore.fit has trained, and so knows its loss, found {model!r}")
     if isinstance(X, Table):
         if Y is not None or sample_weight is not None:
             raise ValueError("a table brings Y and sample_weight with it: leave both out")
@@ -75,8 +80,24 @@ def score(model: Any, X: Any, Y: Any = None, sample_weight: Any = None, *, label
     else:
         piece = _checked(model, X, Y, sample_weight)
         pieces, targets, own = iter([piece]), piece.Y.shape[1], ()
-    found = summed(pieces, model, loss, [str(label) for label in labels or own], targets)
-    return found.with_baseline(found)
+    names = [str(label) for label in labels or own]
+    found = summed(pieces, model, loss, names, targets)
+    if train is None:
+        return found.with_baseline(found)
+    trained = arrays.floating(train, "train")
+    if trained.shape not in ((len(trained),), (len(trained), targets)) or not len(trained):
+        raise ValueError(f"train must be targets, (n,) or (n, {targets}), found shape {trained.shape}")
+    return found.with_baseline(_constant(model, loss, names, trained.reshape(-1, targets)))
+
+
+def _constant(model: Linear | MLP, loss: Loss, labels: Sequence[str], Y: Array) -> Sums:
+    """Sums of rows whose targets are these; what is predicted for them does not matter."""
+    arrays.check_finite(Y, "train")
+    k = int(np.prod(model.outputs, dtype=int))
+    arrays.labels(Y[:, 0], loss.targets, k, "train", f"{loss.name} wants")
+    found = sums(loss, labels or [str(c) for c in range(max(2, k))], Y.shape[1])
+    found.add(np.zeros((len(Y), k)), Y, None)
+    return found
 
 
 def _checked(model: Linear | MLP, X: Any, Y: Any, sample_weight: Any) -> Piece:
