@@ -72,7 +72,7 @@ class Report:
     >>> report = Report("y of lines.csv", "mse", run.history, ["x"], run.model.weights, run.model.bias,
     ...                 targets=y, predictions=run.model.predict(x))
     >>> report.drawn, round(report.shown.r2, 3)
-    ('3 training rows', 0.995)
+    ('3 training rows', 0.996)
     """
 
     title: str
