@@ -15,11 +15,12 @@ import pytest
 import gdcore
 from gdcore import spectrum
 from gdcore.losses import LOSSES
-from gdcore.models.scores import of_moments
 from gdcore.rows import sources, tables
 from gdcore.rows.columns import Encoding
-from gdcore.rows.filetable import Glance, TableWarning, held_out, open_table, uniform
+from gdcore.rows.filetable import Glance, TableWarning, open_table
+from gdcore.rows.split import held_out, uniform
 from gdcore.rows.tables import Piece
+from gdcore.scores import of_moments
 
 pa = pytest.importorskip("pyarrow")
 import pyarrow.parquet as pq  # noqa: E402

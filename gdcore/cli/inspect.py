@@ -96,7 +96,9 @@ def _model(options: Namespace) -> int:
         terminal.say_json(facts)
         return 0
     say(f"{path}: {type(model).__name__}" + (f", loss {model.loss.name}" if model.loss else ""))
-    told = {name: card.get(name) for name in ("data", "target", "rows", "labels", "train", "test", "dependent")} | training
+    told = {
+        name: card.get(name) for name in ("data", "target", "rows", "labels", "train", "test", "test rows", "dependent")
+    } | training
     if not isinstance(model, Linear):
         told |= {"columns": names, "layers": f"{' → '.join(map(str, model.sizes))}, {model.activation}"}
     for name, value in told.items():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gdcore import schema
-from gdcore.rows.sources import Marks, arrow
+from gdcore.rows.sources import Marks, arrow, as_numpy, from_texts
 from gdcore.rows.written import Writing
 
 if TYPE_CHECKING:
@@ -76,18 +76,18 @@ class Column:
         """A batch's column as numbers; of a category 0 for base, 1, 2, … for values, −1 for a value that is none of them."""
         pa = arrow()
         if self.kind == "category":
-            known = pa.array([self.base, *self.values], pa.string())
+            known = from_texts([str(self.base), *self.values])
             codes = pa.compute.index_in(column, value_set=known, skip_nulls=True)
-            numbers = codes.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.float64)
+            numbers = as_numpy(codes, -1).astype(np.float64)
             if column.null_count and self.gap is not None:
-                missing = column.is_null().to_numpy(zero_copy_only=False)
+                missing = as_numpy(column.is_null())
                 return Numbers(np.where(missing, float([self.base, *self.values].index(self.gap)), numbers))
-            return Numbers(numbers, column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None)
+            return Numbers(numbers, as_numpy(column.is_null()) if column.null_count else None)
         if self.writing is not None and pa.types.is_string(column.type):
             return self._read(column, self.writing)
         if pa.types.is_boolean(column.type):
             column = column.cast(pa.uint8())
-        numbers = column.to_numpy(zero_copy_only=False)  # a null is NaN
+        numbers = as_numpy(column)  # a null is NaN
         if numbers.dtype.kind != "f":
             return Numbers(numbers)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -107,12 +107,12 @@ class Column:
         coded = column.dictionary_encode()
         read = [writing.number(text) for text in coded.dictionary.to_pylist()]
         numbers = np.array([*(math.nan if number is None else number for number in read), math.nan])
-        codes = coded.indices.fill_null(len(read)).to_numpy(zero_copy_only=False)
+        codes = as_numpy(coded.indices, len(read))
         if not column.null_count:
             return Numbers(numbers[codes], finite=False)
         if self.mean is not None:
             numbers[-1] = self.mean
-        missing = column.is_null().to_numpy(zero_copy_only=False) if self.mean is None else None
+        missing = as_numpy(column.is_null()) if self.mean is None else None
         return Numbers(numbers[codes], missing, finite=False)
 
 

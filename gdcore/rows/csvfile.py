@@ -255,20 +255,17 @@ class Csv(File):
         self.rows, self._checked = rows, True
 
     def _decoded(self, names: list[str]) -> Iterator[Any]:
-        import pyarrow.dataset as ds
-        import pyarrow.fs as fs
+        import pyarrow.csv as pc
 
         pa = arrow()
         types = {self._names[name]: getattr(pa, _TYPES.get(kind, "string"))() for name, kind in self.kinds.items()}
-        form = ds.CsvFileFormat(self._parsing(), convert_options=self._converting(types), read_options=self._reading())
-        schema = pa.schema([(name, types[name]) for name in self._names.values() if name in types])
-        fragment = form.make_fragment(self.path, fs.LocalFileSystem())
-        found = fragment.scanner(
-            schema=schema, columns=[self._names[name] for name in names], batch_readahead=4, batch_size=ROWS
-        ).to_batches()
-        for batch in found:
-            if batch.num_rows:
-                yield batch.rename_columns(names)
+        converting = self._converting(types)
+        converting.include_columns = [self._names[name] for name in names]
+        # pyarrow.dataset reads with the same reader, and imports pandas, which takes longer than to read a small file.
+        with pc.open_csv(self.path, self._reading(), self._parsing(), converting) as reader:
+            for batch in reader:
+                for start in range(0, batch.num_rows, ROWS):
+                    yield batch.slice(start, ROWS).rename_columns(names)
 
     def _try_otherwise(self, names: list[str], kinds: dict[str, str]) -> None:
         """After an error: names its reason, or gets ready for quoted line ends, or longer lines, which slow the reading."""

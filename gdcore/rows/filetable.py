@@ -9,7 +9,7 @@ import contextlib
 import difflib
 import functools
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -19,7 +19,8 @@ from gdcore.notices import warn
 from gdcore.rows.ahead import Reader, ahead
 from gdcore.rows.columns import EXACT, KINDS, Column, Encoding, Numbers, matrix
 from gdcore.rows.moments import Moments
-from gdcore.rows.sources import Kept, Marks, Source, TableError, open_source
+from gdcore.rows.sources import Kept, Marks, Source, TableError, as_numpy, open_source
+from gdcore.rows.split import Split, column_of, split_of, uniform
 from gdcore.rows.survey import Mean, Survey, no_mean
 from gdcore.rows.tables import Piece, Table
 from gdcore.rows.written import MEND
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from gdcore._types import Array, Floats
     from gdcore.rows.sources import Path
 
+T = TypeVar("T")
 
 _BYTES = 1 << 22  # of X, about, that are made at a time, and of wide tables, where each column has its own costs,
 _WIDE = 1 << 25  # so many for up to `_FEW` rows
@@ -56,6 +58,8 @@ def open_table(
     unseen: str = "base",
     test_size: float = 0.0,
     seed: int = 0,
+    split: str | None = None,
+    stratify: bool = False,
     delimiter: str | None = None,
     decimal: str | None = None,
     index: str = "drop",
@@ -98,6 +102,11 @@ def open_table(
         The share of rows that do not train, drawn by ``seed``: they are the table's ``held_out``.
     seed : int
         ≥ 0.
+    split : str, optional
+        Which rows these are instead: "time:COLUMN", the last ones by a column of dates or numbers; "time", the last ones as
+        they stand in the table; or a column that says train and test. That column, but for numbers, is no feature.
+    stratify : bool
+        Whether the share is drawn of each class of the target alike.
     delimiter, decimal : str
         Of CSV. Default: a comma (in .tsv files a tabulator), and a point. Where the decimal point is given, the other one of
         point and comma may stand between thousands: 1,234 has two meanings otherwise.
@@ -155,9 +164,10 @@ def open_table(
             if name is not None and name not in source.kinds:
                 raise TableError(unknown(name, source, f" ({role})"))
     _check_roles(asked, source)
+    by = _split_by(split, source, target)
     own = [name for name in (target, weights) if name is not None]
     labels = [name for name in source.index if index == "drop" and name not in (*own, *exclude, *(features or ()))]
-    left_out = {*own, *exclude, *labels}
+    left_out = {*own, *exclude, *labels, *(name for name in by if source.kinds[name] in ("text", "date"))}
     used = [name for name in features or source.kinds if name not in left_out]
     if not used:
         raise TableError(f"{source.label}: no column is left to learn from; the table needs another than the target")
@@ -169,7 +179,9 @@ def open_table(
             raise TableError(f"{source.label}: {what}; leave it out with --exclude {name}", {name: what})
     if weights is not None and source.kinds[weights] == "date":
         raise TableError(f"{source.label}: column {weights} holds dates, and weights are numbers; give another one")
-    table = FileTable(Kept(source, [*used, *own], cache), missing, test_size, seed)
+    kept = Kept(source, [*dict.fromkeys([*used, *own, *by])], cache)
+    held = None if target is None else split_of(split, kept, test_size, seed, stratify, target)
+    table = FileTable(kept, missing, held)
     table.notes += source.remarks
     if labels:
         which = f"column {labels[0]} is" if len(labels) == 1 else f"columns {', '.join(labels)} are"
@@ -177,7 +189,21 @@ def open_table(
         table.notes.append(f"{source.label}: {what}")
     table.progress = progress
     table.settle(used, target, weights, given, unseen, frozenset(codes))
+    if stratify and not table.labels:
+        raise TableError(f"{source.label}: --stratify keeps the shares of classes, and the target is numbers; leave it out")
     return table
+
+
+def _split_by(split: str | None, source: Source, target: str | None) -> list[str]:
+    """The column, where it is one, that says which rows test."""
+    column = column_of(split, source)
+    if column is None:
+        return []
+    if column not in source.kinds:
+        raise TableError(unknown(column, source, " (split)"))
+    if column == target:
+        raise TableError(f"{source.label}: column {column} is the target, and cannot say which rows test; give another one")
+    return [column]
 
 
 def _check_width(source: Source, columns: int) -> None:
@@ -241,9 +267,9 @@ class FileTable(Table):
 
     tells_constants = True
 
-    def __init__(self, source: Source, missing: str, test_size: float = 0.0, seed: int = 0) -> None:
-        self.source, self.missing, self.test_size, self.seed = source, missing, test_size, seed
-        self.held_out: HeldOut | None = HeldOut(self) if test_size else None
+    def __init__(self, source: Source, missing: str, split: Split | None = None) -> None:
+        self.source, self.missing, self.split = source, missing, split
+        self.held_out: HeldOut | None = None if split is None else HeldOut(self)
         self.dropped = 0
         self.gaps: dict[str, int] = {}
         self.unseen = "error"
@@ -265,6 +291,7 @@ class FileTable(Table):
         codes: frozenset[str],
     ) -> None:
         """Decides what becomes of the columns; with a pass over those that have to be seen for it, where there are any."""
+        self._asked = used, target, weights, loss, unseen, codes
         kinds, where = self.source.kinds, self.source.label
         text = [name for name in used if kinds[name] in ("text", "date")]
         real = loss is not None and loss.targets == "real"
@@ -280,12 +307,10 @@ class FileTable(Table):
         if counted or goal or means:
             own = [name for name in (target, weights) if name is not None]
             start = 0
-            for batch in self.source.batches(
-                [*used, *own]
-                if every
-                else [*dict.fromkeys([*counted, *means, *([target] if target and (goal or means) else [])])]
-            ):
-                survey.add(batch, self._trains(batch, start, target) if means else None)
+            few = [*dict.fromkeys([*counted, *means, *([target] if target and (goal or means) else [])])]
+            seen = [*used, *own] if every else few
+            for batch in self.source.batches([*dict.fromkeys([*seen, *self._split_columns])]):
+                survey.add(batch.select(seen), self._trains(batch, start, target) if means else None)
                 start += batch.num_rows
                 if self.progress is not None:
                     self.progress(batch.num_rows)
@@ -324,13 +349,21 @@ class FileTable(Table):
         if self.held_out is not None:
             self.held_out.seen.target_only = not self.loss.squared or len(self.names) > _MOMENTS
 
+    def again(self, split: Split) -> FileTable:
+        """The same table where other rows test: what is filled in is found anew, and nothing is warned of twice."""
+        other = FileTable(self.source, self.missing, split)
+        other.progress = self.progress
+        other.settle(*self._asked)
+        other.notes, other._constant = [], None
+        return other
+
     def _trains(self, batch: Any, start: int, target: str | None) -> Array:
         """Which rows train: they are not held out, and have a target."""
         trains = np.ones(batch.num_rows, bool)
-        if self.test_size:
-            trains &= ~held_out(start, batch.num_rows, self.test_size, self.seed)
+        if self.split is not None:
+            trains &= ~self.split.tests(start, batch)
         if target is not None:
-            trains &= batch.column(target).is_valid().to_numpy(zero_copy_only=False)
+            trains &= as_numpy(batch.column(target).is_valid())
         return trains
 
     def _with_means(self, columns: list[Column], target: str | None) -> list[Column]:
@@ -339,7 +372,9 @@ class FileTable(Table):
         if not written:
             return columns
         start = 0
-        for batch in self.source.batches([*written, *([] if target is None else [target])]):
+        for batch in self.source.batches(
+            [*dict.fromkeys([*written, *([] if target is None else [target]), *self._split_columns])]
+        ):
             trains = self._trains(batch, start, target)
             for name, mean in written.items():
                 mean.add(batch.column(name), trains)
@@ -360,9 +395,13 @@ class FileTable(Table):
         self.weighted = encoding.weights is not None
         self.rows = (
             None
-            if self.test_size or self.missing == "drop" or (self.missing == "mean" and encoding.target)
+            if self.split is not None or self.missing == "drop" or (self.missing == "mean" and encoding.target)
             else self.source.rows
         )
+
+    @property
+    def _split_columns(self) -> list[str]:
+        return [] if self.split is None else list(self.split.columns)
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_reader": None}  # a thread is not pickled
@@ -410,7 +449,7 @@ class FileTable(Table):
     def pieces(self, multiple: int) -> Iterator[Piece]:
         return self._read_ahead(super().pieces(multiple), self._warn)
 
-    def _read_ahead(self, pieces: Iterator[Piece], each: Callable[[], Any] | None = None) -> Iterator[Piece]:
+    def _read_ahead(self, pieces: Iterator[T], each: Callable[[], Any] | None = None) -> Iterator[T]:
         """A pass; what one before, that was left, still reads ends first: both note what they see."""
         found = ahead(pieces, after=self._reader, each=each)
         self._reader = found.reader
@@ -429,18 +468,23 @@ class FileTable(Table):
     def both(self, train: bool = True, test: bool = True) -> Iterator[tuple[Piece | None, Piece | None]]:
         """All rows in their order: those that train, and those that are held out, where they are wanted."""
         dropped = 0
-        for start, numbers, keep, _ in self._numbers():
+        split = self.split
+        for start, numbers, keep, batch in self._numbers(self._split_columns):
             trains = keep
-            if self.test_size:
-                held = held_out(start, len(numbers[0]), self.test_size, self.seed)
+            if split is not None:
+                held = split.tests(start, batch)
                 trains = ~held if keep is None else keep & ~held
                 held = held if keep is None else keep & held
             dropped += 0 if keep is None else int((~keep).sum())
             yield (
                 self._piece(numbers, trains) if train else None,
-                self._piece(numbers, held) if test and self.test_size else None,
+                self._piece(numbers, held) if test and split is not None else None,
             )
         self.dropped = dropped
+
+    def parts(self) -> Iterator[tuple[Piece | None, Piece | None]]:
+        """`both`, read ahead."""
+        return self._read_ahead(self.both(), self._warn)
 
     def matrices(self, beside: Iterable[str] = ()) -> Iterator[tuple[Floats, Array | None, Any]]:
         """For a table without a target: X of the rows without a missing value, which these are (None: all), and of all rows
@@ -532,7 +576,7 @@ class FileTable(Table):
             if column.writing is not None and batch.schema.field(j).type == "string":
                 self._no_number(batch, j, column, values, keep, start)
             if column.kind == "boolean" and not own and batch.schema.field(j).type != "bool":
-                raw = batch.column(j).to_numpy(zero_copy_only=False)
+                raw = as_numpy(batch.column(j))
                 wrong = (raw != 0) & (raw != 1) & ~np.isnan(raw)
                 self._no(wrong, keep, start, column, "neither true nor false, nor 1 nor 0; " + MEND)
             if not numbers.finite:
@@ -700,13 +744,14 @@ class Glance:
             self._draw(X, Y)
 
     def _draw(self, X: Array, Y: Array) -> None:
-        marks = uniform(self.count, len(X), seed=1)
-        self.count += len(X)
+        marks = np.append(self.marks, uniform(self.count, len(X), seed=1))
+        best, before = np.sort(np.argsort(marks, kind="stable")[: self.size]), len(self.marks)
+        new = best[best >= before] - before  # nearly all rows go by, and only these are copied
+        X, Y = X[new], Y[new]
         if self.sample is not None:
-            marks = np.concatenate([self.marks, marks])
-            X, Y = np.concatenate([self.sample.X, X]), np.concatenate([self.sample.Y, Y])
-        best = np.sort(np.argsort(marks, kind="stable")[: self.size])
-        self.marks, self.sample = marks[best], Piece(X[best], Y[best], None)
+            kept = best[best < before]
+            X, Y = np.concatenate([self.sample.X[kept], X]), np.concatenate([self.sample.Y[kept], Y])
+        self.marks, self.sample, self.count = marks[best], Piece(X, Y, None), self.count + len(marks) - before
 
 
 def _where_missing(gaps: dict[str, int], features: list[str]) -> tuple[str, str]:
@@ -720,20 +765,3 @@ def _where_missing(gaps: dict[str, int], features: list[str]) -> tuple[str, str]
 def _either(one: Array | None, other: Array | None) -> Array | None:
     """Where one or the other is."""
     return other if one is None else one if other is None else one | other
-
-
-def uniform(start: int, count: int, seed: int) -> Floats:
-    """A number in [0, 1) for each row from ``start`` on, by its place alone (SplitMix64: Steele, Lea and Flood 2014)."""
-    with np.errstate(over="ignore"):
-        z = np.arange(start + 1, start + count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        z += np.uint64((seed + 1) * 0xD1B54A32D192ED03 & 0xFFFFFFFFFFFFFFFF)
-        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-            z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
-        z ^= z >> np.uint64(31)
-    numbers: Floats = (z >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    return numbers
-
-
-def held_out(start: int, count: int, share: float, seed: int) -> Array:
-    """Which rows from ``start`` on are held out: each by its number in the table, however it is read."""
-    return uniform(start, count, seed) < share

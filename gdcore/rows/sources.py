@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
+import math
 import mmap
 import os
 import stat
@@ -23,6 +24,8 @@ from gdcore.rows.written import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from gdcore._types import Array
 
     Path = str | os.PathLike[str]
 
@@ -213,6 +216,41 @@ def arrow() -> Any:
     return pyarrow
 
 
+def from_numpy(values: Array, known: Array | None = None) -> Any:
+    """A pyarrow array of numbers or booleans, null where they are not known. pyarrow.array would import pandas, to ask whether
+    they are a frame's."""
+    pa = arrow()
+    kept = [None if a is None else pa.py_buffer(np.packbits(a, bitorder="little") if a.dtype == bool else a)
+            for a in (known, np.ascontiguousarray(values))]  # fmt: skip
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), kept)
+
+
+def from_texts(values: Sequence[str]) -> Any:
+    """A pyarrow array of texts; see `from_numpy`."""
+    pa = arrow()
+    data = [text.encode() for text in values]
+    ends = np.cumsum([0, *map(len, data)], dtype=np.int32)
+    return pa.Array.from_buffers(pa.string(), len(data), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(data))])
+
+
+def as_numpy(column: Any, missing: float = math.nan) -> Array:
+    """A pyarrow array of numbers or booleans as NumPy has it, with a number for a null. Its own to_numpy imports pandas."""
+    pa = arrow()
+    dtype = np.dtype(column.type.to_pandas_dtype())
+    if not len(column):
+        return np.empty(0, dtype)
+    buffer, start = column.buffers()[1], column.offset
+    if pa.types.is_boolean(column.type):
+        values: Array = np.unpackbits(np.frombuffer(buffer, np.uint8), bitorder="little", count=start + len(column))
+        values = values[start:].view(np.bool_)
+    else:
+        values = np.frombuffer(buffer, dtype, len(column), start * dtype.itemsize)
+    if column.null_count:
+        values = values.astype(dtype if dtype.kind == "f" or math.isfinite(missing) else np.float64)
+        values[as_numpy(column.is_null())] = missing
+    return values
+
+
 def files_of(paths: Path | Iterable[Path]) -> list[str]:
     """The paths of the files, those in a folder for a folder; whether they are there is not looked at."""
     given = _given(paths)
@@ -262,18 +300,18 @@ def _without(batch: Any, na: tuple[str, ...]) -> Any:
     columns = []
     for column in batch.columns:
         if pa.types.is_string(column.type):
-            marks = pa.array(na, pa.string())
+            marks = from_texts(na)
         elif pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
-            numbers = [float(text) for text in na if is_number(text)]
+            known: list[float] = [float(text) for text in na if is_number(text)]
             if pa.types.is_integer(column.type):
                 low, high = np.iinfo(column.type.to_pandas_dtype()).min, np.iinfo(column.type.to_pandas_dtype()).max
-                numbers = [int(number) for number in numbers if number.is_integer() and low <= number <= high]
-            marks = pa.array(numbers, column.type)
+                known = [int(number) for number in known if number.is_integer() and low <= number <= high]
+            marks = from_numpy(np.array(known, column.type.to_pandas_dtype()))
         else:
             marks = ()
         if len(marks):
             found = pa.compute.is_in(column, value_set=marks, skip_nulls=True)
-            column = pa.compute.if_else(found, pa.scalar(None, column.type), column)
+            column = pa.compute.if_else(found, pa.nulls(1, column.type)[0], column)
         columns.append(column)
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 

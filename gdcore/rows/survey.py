@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -262,8 +263,5 @@ class Mean:
 
 def _all_valid(batch: Any) -> Any:
     """The rows in which nothing is missing."""
-    pa = arrow()
-    valid = pa.array(np.ones(batch.num_rows, bool))
-    for column in batch.columns:
-        valid = pa.compute.and_(valid, pa.compute.invert(column.is_null(nan_is_null=True)))
-    return valid
+    pc = arrow().compute
+    return functools.reduce(pc.and_, (pc.invert(column.is_null(nan_is_null=True)) for column in batch.columns))
