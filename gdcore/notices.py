@@ -10,11 +10,11 @@ import warnings
 _HERE = os.path.dirname(__file__) + os.sep
 
 
-def warn(message: str, kind: type[Warning]) -> None:
-    """Warns at the line that called into gdcore, however many of gdcore's own functions lie between."""
+def warn(message: str, kind: type[Warning], between: str = _HERE) -> None:
+    """Warns at the line that called into gdcore, however many of its functions lie between, and of those in another folder."""
     frame = sys._getframe()
     for level in itertools.count(1):
-        if frame.f_back is None or not frame.f_code.co_filename.startswith(_HERE):
+        if frame.f_back is None or not frame.f_code.co_filename.startswith((_HERE, between)):
             warnings.warn(message, kind, stacklevel=level)
             return
         frame = frame.f_back

@@ -585,7 +585,7 @@ def test_a_changed_option_is_refused_by_its_name(path, name, value, told):
 
 def test_every_option_is_looked_at():
     """What an option changes in the result is refused, or it changes nothing, and then it may change."""
-    free = {"callback", "n_threads", "progress"}
+    free = {"callback", "keep_weights", "n_threads", "on_divergence", "progress", "verbose"}
     assert set(Options._fields) - free == {name for name, *_ in CHANGES} - {"model"} | {"precondition"}
 
 

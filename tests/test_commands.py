@@ -21,6 +21,7 @@ import pytest
 
 import gdcore
 import gdcore.cli.fits
+import gdcore.cli.pictures
 import gdcore.cli.results
 from gdcore import losses, scores
 from gdcore.cli import parser
@@ -288,7 +289,7 @@ def test_a_network_for_classes(folder, gd, target):
 
 
 def test_it_says_what_it_did(folder, gd):
-    status, out, err = gd(*PRICE, "--plot", "homes.png", "--report", "homes.html")
+    status, out, err = gd(*PRICE, "--plot", "homes.png", "--report", "homes.html", "--verbose")
     assert (status, err) == (0, "")
     table = open_homes()
     run = gdcore.fit(table)
@@ -318,26 +319,50 @@ def test_it_says_what_it_did(folder, gd):
     assert lines[-3:] == ["model: homes.safetensors", "plot: homes.png", "report: homes.html"]
     assert Path("homes.png").read_bytes().startswith(b"\x89PNG")
     page = Path("homes.html").read_text()
-    assert "auto, in the data&#x27;s metric" in page
     assert "price of homes.csv" in page
     assert f"{test.r2:.6g}" in page
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "told"),
     [
-        ([], "auto, in the data&#x27;s metric"),
-        (["--precondition", "none"], "auto"),
-        (["--optimizer", "adam"], "auto"),
-        (["--batch-size", "20", "--epochs", "3"], "auto"),
-        (["--lr", "1e-5", "--epochs", "3"], "1e-05"),
+        ([], {"loss": "mse", "learning rate": "chosen in every epoch", "tolerance": "1e-10", "rows in a step": "all"}),
+        (["--loss", "huber:2", "--l2", "0.1"], {"loss": "huber, δ = 2", "optimizer": "Newton()", "penalty": "l2 0.1"}),
+        (["--optimizer", "adam"], {"learning rate": "0.001", "penalty": "none", "precondition": "none"}),
+        (["--batch-size", "20", "--epochs", "3"], {"epochs": "3: stopped", "rows in a step": "20"}),
+        (["--lr", "1e-5", "--epochs", "3"], {"learning rate": "0.00001, by hand", "seed": "0"}),
+        (["--model", "mlp:4", "--epochs", "2"], {"model": "network, 5 → 4 → 1, relu", "rows in a step": "up to 128"}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_the_page_says_which_learning_rate_was_used(folder, gd, given, said):
+def test_the_page_has_the_settings_that_were_used(folder, gd, given, told):
     assert gd(*PRICE, "--report", "homes.html", "--quiet", *given)[0] == 0
-    page = Path("homes.html").read_text()
-    assert re.search(r"learning rate: used.*?<td[^>]*>(?:<bdi>)?(.*?)<", page, re.DOTALL).group(1) == said
+    page = re.sub(r"<wbr>|</?bdi[^>]*>", "", Path("homes.html").read_text())
+    settings = dict(re.findall(r'<tr><th scope="row">([^<]*)</th><td class="text">([^<]*)</td></tr>', page))
+    assert {name: settings[name] for name in told} == told
+    assert "default" not in settings.values()
+    assert ("Learning rate: limit" in page) == ("--lr" in given)  # a panel of it only where somebody chose one
+
+
+def test_the_page_says_how_many_rows_there_were_and_why_some_were_left_out(folder, gd):
+    table = frame()
+    table.loc[[3, 5, 9], "area"] = None
+    table.loc[5, "rooms"] = None
+    table.to_csv("homes.csv", index=False)
+    assert gd(*PRICE, "--missing", "drop", "--report", "homes.html", "--quiet")[0] == 0
+    rows = gdcore.load("homes.safetensors").card["rows"]
+    page = re.sub(r"</?bdi[^>]*>", "", Path("homes.html").read_text())
+    said = (
+        f"training: {rows['train']} · test: {rows['test']} · left out: 3, in which a value is missing (3 in area, 1 in rooms)"
+    )
+    assert said in page
+
+
+def test_what_plain_descent_would_need_is_told_to_who_asks(folder, gd):
+    assert "spectrum" not in gd(*PRICE)[1]
+    assert "spectrum: λ up to" in gd(*PRICE, "--verbose")[1]
+    assert gd(*PRICE, "--verbose", "--report", "homes.html", "--quiet")[0] == 0
+    assert "<h2>Spectrum</h2>" in Path("homes.html").read_text()
 
 
 def test_the_test_loss_is_drawn_for_every_epoch(folder, gd, monkeypatch):
@@ -348,10 +373,10 @@ def test_the_test_loss_is_drawn_for_every_epoch(folder, gd, monkeypatch):
     for given in (["--loss", "mae", "--optimizer", "sgd", "--epochs", "5"], ["--model", "mlp:4", "--epochs", "5"], []):
         assert gd(*PRICE, "--plot", "homes.png", "--quiet", *given)[0] == 0
     line, network, squared = seen
-    for report, test in ((line, "loss"), (network, "loss")):
+    for report in (line, network):
         assert len(report.history) == 5
-        assert report.history.validation_loss[-1] == pytest.approx(report.scores[test][1], rel=1e-9)
-        assert report.history.loss[-1] == pytest.approx(report.scores[test][0], rel=0.2)  # of mini-batches on the way
+        assert report.history.validation_loss[-1] == pytest.approx(report.scores["test"].loss, rel=1e-9)
+        assert report.history.loss[-1] == pytest.approx(report.scores["training"].loss, rel=0.2)  # of mini-batches on the way
     assert np.isnan(squared.history.validation_loss).all()
     table = open_homes()
     held = table.held_out.read()
@@ -913,6 +938,32 @@ def test_help_does_not_wait_for_numpy(python, arguments):
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "[]"), done.stderr
 
 
+def test_no_command_waits_for_pandas(folder, python):
+    """pyarrow imports it for a list or a number that becomes an array, and for an array that becomes NumPy's."""
+    table = frame()
+    table.loc[3, "rooms"] = table.loc[5, "town"] = None
+    table.loc[7, "area"] = -999
+    table.to_csv("gaps.csv", index=False)
+    table.to_parquet("gaps.parquet")
+    np.save("homes.npy", table[["area", "price"]].to_numpy())
+    train = ["--target", "cheap", "--missing", "mean", "--na=-999,?", "--quiet"]
+    commands = [
+        ["train", "gaps.csv", *train, "--plot", "a.png"],
+        ["train", "gaps.parquet", *train],
+        ["train", "homes.npy", "--target", "1", "--quiet"],
+        ["train", "gaps.csv", *train, "--split", "time:weight"],
+        ["train", "gaps.csv", *train, "--cv", "2", "--stratify"],
+        ["inspect", "gaps.csv"],
+        ["predict", "gaps.safetensors", "gaps.csv", "--out", "p.csv", "--exclude", "price,kind,weight", "--quiet"],
+        ["predict", "gaps.safetensors", "gaps.parquet", "--out", "p.parquet", "--keep", "town", "--quiet"],
+    ]
+    code = "import json, sys\nfrom gdcore.cli import main\nfor command in json.loads(sys.argv[1]):\n"
+    done = python(code + "    print(main(command), 'pandas' in sys.modules)", json.dumps(commands))
+    lines = [line for line in done.stdout.splitlines() if line.endswith(("True", "False"))]
+    assert lines == ["0 False"] * len(commands), (done.stdout, done.stderr)
+    assert len(pd.read_csv("p.csv")) == len(pd.read_parquet("p.parquet")) == len(table)
+
+
 # inspect ------------------------------------------------------------------------------------------------------------------
 
 
@@ -1017,7 +1068,7 @@ def test_the_area_under_the_curve_is_that_of_the_scores(tmp_path, monkeypatch, g
     kind = ["no"] * 60 + ["yes"] * 60 + ["no"] * 40
     pd.DataFrame({"x": x, "kind": kind}).to_csv("t.csv", index=False)
     seen = []
-    monkeypatch.setattr(gdcore.cli.results.page, "save_plot", lambda report, path: seen.append(report))
+    monkeypatch.setattr(gdcore.cli.pictures.page, "save_plot", lambda report, path: seen.append(report))
     model = gdcore.Linear([3.0], -20.0)
 
     def fit(table, **options):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore import losses, scores
-from gdcore.rows.arrow import TableError, arrow
+from gdcore.rows.arrow import TableError, arrow, as_numpy
 from gdcore.rows.columns import Encoding
 from gdcore.rows.filetable import FileTable
 from gdcore.rows.roles import unknown
@@ -129,7 +129,7 @@ def _each(column: Any, of: Any) -> Floats:
     """What is said of each value; NaN where there is none."""
     coded = column if arrow().types.is_dictionary(column.type) else column.dictionary_encode()
     found = [math.nan if value is None else of(value) for value in coded.dictionary.to_pylist()]
-    at: Array = coded.indices.fill_null(len(found)).to_numpy(zero_copy_only=False)
+    at: Array = as_numpy(coded.indices, len(found))
     values: Floats = np.array([*found, math.nan])[at]
     return values
 

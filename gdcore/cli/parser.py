@@ -303,6 +303,7 @@ def _train(train: argparse.ArgumentParser) -> None:
     add("--out", metavar="MODEL", help="the model file (default: the table's name with .safetensors)")
     add("--plot", metavar="FILE", help="a picture of the training (.png, .svg or .pdf)")
     add("--report", metavar="FILE", help="a page with all of it (.html)")
+    add("--verbose", action="store_true", help="tell of the spectrum too: condition, and what plain descent would need")
     add("--json", action="store_true", help="print the results as JSON, and nothing else")
     add("--quiet", action="store_true", help="print nothing but warnings")
 

@@ -17,7 +17,7 @@ from gdcore import schema, scores
 from gdcore.cli import known, outputs
 from gdcore.cli.terminal import harmless, say
 from gdcore.models.linear import Linear, probabilities
-from gdcore.rows.arrow import TableError, arrow
+from gdcore.rows.arrow import TableError, arrow, from_numpy, from_texts
 from gdcore.rows.columns import Encoding
 from gdcore.rows.folders import files_of
 from gdcore.rows.opening import open_source
@@ -136,24 +136,23 @@ def _check(encoding: Encoding, card: dict[str, Any], model: Any) -> None:
 
 def _predictions(model: Any, raw: Array, keep: Array | None, rows: int, labels: tuple[Any, ...]) -> Any:
     """A record batch: predictions, and probabilities where there are classes; None for rows that are not kept."""
-    pa = arrow()
     names = [str(label) for label in labels]
-    columns: dict[str, Array]
     if not labels:
-        columns = {"prediction": raw.reshape(len(raw))}
+        columns = {"prediction": raw.reshape(len(raw)).astype(np.float64)}
     else:
-        p = probabilities(raw, model.loss)
+        p = probabilities(raw, model.loss).astype(np.float64)
         p = np.column_stack([1 - p[:, 0], p[:, 0]]) if p.shape[1] == 1 else p
-        columns = {"prediction": np.array(names, object)[p.argmax(axis=1)]}
-        columns |= {f"probability of {name}": p[:, j] for j, name in enumerate(names)}
+        columns = {"prediction": p.argmax(axis=1)} | {f"probability of {name}": p[:, j] for j, name in enumerate(names)}
     made = {}
     for name, values in columns.items():
-        column = pa.array(values, pa.string() if labels and name == "prediction" else pa.float64())
+        placed = values
         if keep is not None:
-            at = np.where(keep, np.cumsum(keep) - 1, -1)
-            column = column.take(pa.array(at, pa.int64(), mask=~keep)) if len(raw) else pa.nulls(rows, column.type)
-        made[name] = column
-    return pa.RecordBatch.from_pydict(made)
+            placed = np.zeros(rows, values.dtype)
+            placed[keep] = values
+        made[name] = from_numpy(placed, keep)
+    if labels:
+        made["prediction"] = from_texts(names).take(made["prediction"])
+    return arrow().RecordBatch.from_pydict(made)
 
 
 def _beside(kept: Any, predictions: Any) -> Any:
@@ -209,6 +208,7 @@ def _write_csv(table: Any, sink: io.BytesIO) -> None:
     at = table.schema.get_field_index("prediction")
     column = table.column(at)
     if column.null_count and pa.types.is_floating(column.type):
-        column = pa.compute.fill_null(column.cast(pa.string()), "NaN")  # pyarrow writes nan, which polars takes for text
+        # pyarrow writes nan, which polars takes for text.
+        column = pa.compute.coalesce(column.cast(pa.string()), from_texts(["NaN"])[0])
         table = table.set_column(at, "prediction", column)
     pc.write_csv(table, sink, pc.WriteOptions(include_header=False, quoting_style=style))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,8 +12,6 @@ from gdcore import scores
 from gdcore.cli import outputs
 from gdcore.cli.terminal import say
 from gdcore.models.linear import Linear
-from gdcore.report import page
-from gdcore.store.container import write
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -25,15 +22,14 @@ if TYPE_CHECKING:
     from gdcore.facts.spectrum import Spectrum
     from gdcore.rows.filetable import FileTable
     from gdcore.rows.tables import Piece
-    from gdcore.run import History, Run
+    from gdcore.run import Run
     from gdcore.scores import Scores
 
-DRAWN = 2000
-"""Rows in a picture."""
 _SHOWN = 10  # of the largest weights
 _CLASSES = 6  # whose weights are shown
 _TAKES_PART = 1e-5  # a column whose part in a dependency of scaled columns is larger: smaller ones are rounding
 _COLUMNS = 40  # of the table, told of
+ENDS = {"converged": "converged", "epochs": "stopped", "early_stopped": "stopped early"}
 _SETTINGS = ("model", "loss", "lr", "epochs", "batch_size", "l1", "l2", "optimizer", "precondition", "tol", "missing",
              "index", "test_size", "split", "stratify", "cv", "repeats", "class_weight", "patience", "seed")  # fmt: skip
 
@@ -208,13 +204,13 @@ def show(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
     dropped = f"; {rows['left out']:,} rows left out because a value is missing" if rows["left out"] else ""
     say(f"{table.source.label}: {_rows(rows, options):,} rows, {len(table.source.kinds):,} columns{dropped}")
     _show_columns(columns(table))
-    if s is not None:
+    if s is not None and options.verbose:
         say()
         for line in spectrum_lines(s, table.names):
             say(line)
-    how = {"converged": "converged", "epochs": "stopped", "early_stopped": "stopped early"}[run.status]
     say()
-    say(f"{table.loss.name}: {how} after {run.epochs:,} epoch{'s' * (run.epochs != 1)}, in {facts['seconds']:.2f} s")
+    epochs = f"{run.epochs:,} epoch{'s' * (run.epochs != 1)}"
+    say(f"{table.loss.name}: {ENDS[run.status]} after {epochs}, in {facts['seconds']:.2f} s")
     say(f"  ({run.method})")
     say()
     _show_scores(result, options)
@@ -286,7 +282,7 @@ def _show_weights(model: Linear, table: FileTable, s: Spectrum | None) -> None:
     """The largest, by how much they move a prediction, and the bias."""
     names, labels = table.names, [str(label) for label in table.labels]
     weights, bias = model.weights.reshape(len(names), -1), np.ravel(model.bias)
-    spread = _spread(s)
+    spread = deviations(s)
     effects = np.abs(weights).max(axis=1) * (1.0 if spread is None else spread)
     order = np.argsort(-effects, kind="stable")[:_SHOWN]
     several = weights.shape[1] > 1
@@ -303,55 +299,9 @@ def _show_weights(model: Linear, table: FileTable, s: Spectrum | None) -> None:
     say(f"  {'bias':{width}}  " + "  ".join(f"{value:11.5g}" for value in bias[:_CLASSES]))
 
 
-def _spread(s: Spectrum | None) -> Floats | None:
+def deviations(s: Spectrum | None) -> Floats | None:
     """The columns' standard deviations."""
     if s is None or s.moments is None:
         return None
     spread: Floats = np.sqrt(np.diag(s.moments.scatter) / s.moments.total)
     return spread
-
-
-# As pictures ----------------------------------------------------------------------------------------------------------------
-
-
-def draw(table: FileTable, options: Namespace, result: Result, facts: dict[str, Any]) -> None:
-    """Writes the picture and the page."""
-    tested, run = result.test is not None, result.run
-    rows = result.sample or (table.held_out if tested and table.held_out else table).seen.sample
-    assert rows is not None
-    model = run.model
-    shown = model.predict_proba(rows.X) if table.loss.targets == "classes" else model.predict(rows.X)
-    shown = shown.reshape(len(shown), -1)
-    test = facts["test"] or {}
-    linear = isinstance(model, Linear)
-    report = page.Report(
-        title=f"{options.target} of {table.source.label}", loss=table.loss.name, history=_curves(result),
-        names=table.names, weights=model.weights if linear else None, bias=model.bias if linear else None,
-        targets=rows.Y[:, 0], predictions=shown[:, 0] if shown.shape[1] == 1 else shown,
-        labels=[str(label) for label in table.labels] or None, held_out=tested,
-        spectrum=result.spectrum, lr=_rate(options),
-        scores={name: (value, test.get(name)) for name, value in facts["train"].items() if value is not None},
-        settings=[(name.replace("_", " "), "default" if v is None else str(v)) for name, v in facts["settings"].items()],
-        columns=columns(table), notes=[*table.notes, *map(dependent_line, filter(None, [facts.get("dependent")]))],
-    )  # fmt: skip
-    if options.plot:
-        page.save_plot(report, options.plot)
-    if options.report:
-        write(options.report, page.page(report).encode())
-
-
-def _curves(result: Result) -> History:
-    """The losses epoch by epoch; without those of rows that decided when to stop, which are no test."""
-    if not result.fitted.validated:
-        return result.run.history
-    history = copy.copy(result.run.history)
-    history.validation_loss = np.full(len(history), np.nan)
-    return history
-
-
-def _rate(options: Namespace) -> float | str:
-    """The learning rate, or how one was chosen."""
-    if options.lr != "auto":
-        return float(options.lr)
-    own = options.batch_size is None and options.optimizer in (None, "nesterov", "newton")
-    return "auto, in the data's metric" if own and options.precondition != "none" else "auto"

@@ -8,7 +8,7 @@ import warnings
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from gdcore.cli import fits, folds, known, outputs, results, terminal, words
+from gdcore.cli import fits, folds, known, outputs, pictures, results, terminal, words
 from gdcore.cli.bars import Bars
 from gdcore.cli.results import Result
 from gdcore.report import page
@@ -52,7 +52,7 @@ def run(options: Namespace) -> int:
         drawn = bool(options.plot or options.report)
         for part in (table, table.held_out):
             if part is not None:
-                part.seen.size = results.DRAWN if drawn else 0
+                part.seen.size = pictures.DRAWN if drawn else 0
         bars.reading("reading", table.source.rows)
         wish: dict[str, Any] = {
             "loss": table.loss, "lr": options.lr, "l1": options.l1, "l2": options.l2, "tol": options.tol, "seed": options.seed,
@@ -71,7 +71,7 @@ def run(options: Namespace) -> int:
     model.columns, model.card = table.names, table.card() | facts
     files.save(found.run, out)
     if drawn:
-        results.draw(table, options, result, facts)
+        pictures.draw(table, options, result, facts)
     if options.json:
         terminal.say_json(facts | {"model": out, "replaced": replaced})
     elif not options.quiet:
@@ -101,7 +101,7 @@ def _on_file(result: Result, table: FileTable, options: Namespace) -> Result:
     """Tests on another file."""
     source = _test_source(table, options)
     glance = Glance()
-    glance.size = results.DRAWN if options.plot or options.report else 0
+    glance.size = pictures.DRAWN if options.plot or options.report else 0
     unseen = options.unseen or "base"
     scorer, other = known.examined(result.fitted.run.model, table.encoding, source, unseen, options.exclude, glance)
     test = scorer.sums.with_baseline(result.fitted.constant)

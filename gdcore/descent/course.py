@@ -124,10 +124,7 @@ class Course(Generic[OwnT]):
 
     def history(self) -> History:
         """All epochs, with those of earlier calls."""
-        later = history_of(self.pieces[: self.now.pieces])
-        if not len(later):
-            return self.before
-        return self.before + later if len(self.before) else later
+        return self.before + history_of(self.pieces[: self.now.pieces])
 
 
 def piece(rates: float | Sequence[float], numbers: Array) -> Floats:

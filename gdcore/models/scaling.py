@@ -63,6 +63,7 @@ class Scaling:
         first.weights = weights
         last.weights, last.bias = last.weights * self.size, last.bias * self.size + self.level
         run.model.loss = self.given
+        run.history.start *= self.size**self.power
         run.history.loss = run.history.loss * self.size**self.power
         run.history.validation_loss = run.history.validation_loss * self.size**self.power
         run.loss *= self.size**self.power

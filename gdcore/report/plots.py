@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ _MISSING = "drawing needs matplotlib, which is not installed: pip install 'gdcor
 
 
 def losses(history: History, ax: Any = None) -> Any:
-    """Loss curves: training, and validation where there is one, against the epochs.
+    """Loss curves: training, from the start on, and validation where there is one, against the epochs.
 
     Parameters
     ----------
@@ -41,11 +42,15 @@ def losses(history: History, ax: Any = None) -> Any:
         When matplotlib is missing; the message says how to install it.
     """
     ax = axes(ax)
-    curves = [("training", history.loss, BLUE), ("validation", history.validation_loss, ORANGE)]
-    curves = [curve for curve in curves if not np.isnan(curve[1]).all()]
-    for label, values, color in curves:
-        ax.plot(history.epoch, values, color=color, label=label, linewidth=1.8)
-    if curves and all(np.nanmin(values) > 0 for _, values, _ in curves):
+    start = [] if math.isnan(history.start) or not len(history) else [history.start]
+    curves = [
+        ("training", np.append([0] * len(start), history.epoch), np.append(start, history.loss), BLUE),
+        ("validation", history.epoch, history.validation_loss, ORANGE),
+    ]
+    curves = [curve for curve in curves if not np.isnan(curve[2]).all()]
+    for label, epochs, values, color in curves:
+        ax.plot(epochs, values, color=color, label=label, linewidth=1.8)
+    if curves and all(np.nanmin(values) > 0 for *_, values, _ in curves):
         ax.set_yscale("log")
     if len(curves) > 1:
         ax.legend(frameon=False)
@@ -164,18 +169,25 @@ def _sparse(last: float, points: int = 1000) -> Floats:
 
 
 def count(number: float) -> str:
+    """A number of epochs, or a condition."""
     return f"{number:,.0f}" if number < 1e9 else f"{number:.3g}"
 
 
-def figure(columns: int, title: str | None = None, rows: int = 1) -> tuple[Any, Any]:
-    """A figure with that many axes side by side, in so many rows, drawn without a window."""
+def bare(width: float, height: float) -> Any:
+    """An empty figure of so many inches, drawn without a window."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
         raise ImportError(_MISSING) from None
-    made = Figure(figsize=(5.2 * columns, 3.9 * rows), layout="constrained", dpi=120)
+    made = Figure(figsize=(width, height), layout="constrained", dpi=120)
     FigureCanvasAgg(made)
+    return made
+
+
+def figure(columns: int, title: str | None = None, rows: int = 1) -> tuple[Any, Any]:
+    """A figure with that many axes side by side, in so many rows."""
+    made = bare(5.2 * columns, 3.9 * rows)
     if title:
         made.suptitle(title)
     return made, made.subplots(rows, columns, squeeze=False).ravel()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore.rows import dates
-from gdcore.rows.arrow import TableError, arrow
+from gdcore.rows.arrow import TableError, arrow, from_numpy
 from gdcore.rows.sources import File, Form, check_names, kind_of, known, rows_of
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class Npy(File):
             for start in range(0, self.shape[0], step):
                 count = min(step, self.shape[0] - start)
                 columns = self._columns(file, start, count, [int(name) for name in names])
-                arrays = [pa.array(np.ascontiguousarray(column, native)) for column in columns]
+                arrays = [from_numpy(np.ascontiguousarray(column, native)) for column in columns]
                 yield pa.RecordBatch.from_arrays(arrays, names=names)
 
     def _columns(self, file: Any, start: int, count: int, columns: list[int]) -> list[Array]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gdcore.rows.arrow import TableError
+from gdcore.rows.arrow import TableError, as_numpy
 from gdcore.rows.columns import EXACT, Column, Encoding, Numbers
 from gdcore.rows.missing import Policy
 from gdcore.rows.sources import Source
@@ -140,7 +140,7 @@ class Checks:
             if column.writing is not None and raw.type == "string":
                 self._no_number(raw, column, values, keep)
             if column.kind == "boolean" and not own and raw.type != "bool":
-                flags = raw.to_numpy(zero_copy_only=False)
+                flags = as_numpy(raw)
                 wrong = (flags != 0) & (flags != 1) & ~np.isnan(flags)
                 self._no(wrong, keep, column, "neither true nor false, nor 1 nor 0; " + MEND)
             if not numbers.finite:

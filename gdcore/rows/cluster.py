@@ -17,13 +17,13 @@ import math
 import operator
 import sys
 import time
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gdcore import threads
 from gdcore.losses.targets import check_targets
+from gdcore.notices import warn
 from gdcore.rows import arrays
 from gdcore.rows.moments import Moments
 from gdcore.rows.tables import Piece, Table
@@ -484,10 +484,9 @@ def _waited(client: Any, futures: Any, useful: Callable[[], bool] = lambda: True
             elif not told and time.monotonic() - since >= _ALONE:
                 told = True
                 address = client.scheduler_info().get("address", "the scheduler")
-                warnings.warn(
+                warn(
                     f"the Dask cluster at {address} has no worker: nothing is computed until one comes; Ctrl-C gives up",
                     ClusterWarning,
-                    stacklevel=3,
                 )
         else:
             return True

@@ -14,7 +14,7 @@ import numpy as np
 
 from gdcore import schema
 from gdcore.rows import dates
-from gdcore.rows.arrow import arrow
+from gdcore.rows.arrow import arrow, as_numpy, from_texts
 from gdcore.rows.missing import POLICIES, Policy
 from gdcore.rows.sources import Marks
 from gdcore.rows.written import Writing
@@ -110,7 +110,7 @@ class Column:
             return self._read(column, self.writing)
         if pa.types.is_boolean(column.type):
             column = column.cast(pa.uint8())
-        numbers = column.to_numpy(zero_copy_only=False)  # a null is NaN
+        numbers = as_numpy(column)  # a null is NaN
         return self._filled(numbers) if numbers.dtype.kind == "f" else Numbers(numbers)
 
     def _filled(self, numbers: Floats) -> Numbers:
@@ -128,12 +128,12 @@ class Column:
 
     def _codes(self, column: Any) -> Numbers:
         pa = arrow()
-        known = pa.array([self.base, *self.values], pa.string())
+        known = from_texts([str(self.base), *self.values])
         codes = pa.compute.index_in(column, value_set=known, skip_nulls=True)
-        numbers = codes.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.float64)
+        numbers = as_numpy(codes, -1).astype(np.float64)
         if not column.null_count:
             return Numbers(numbers)
-        missing = column.is_null().to_numpy(zero_copy_only=False)
+        missing = as_numpy(column.is_null())
         if self.gap is None:
             return Numbers(numbers, missing)
         return Numbers(np.where(missing, [self.base, *self.values].index(self.gap), numbers), missing, filled=True)
@@ -145,8 +145,8 @@ class Column:
         numbers = np.array([*(math.nan if number is None else number for number in read), math.nan])
         if self.fill is not None:
             numbers[-1] = self.fill
-        codes = coded.indices.fill_null(len(read)).to_numpy(zero_copy_only=False)
-        missing = column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None
+        codes = as_numpy(coded.indices, len(read))
+        missing = as_numpy(column.is_null()) if column.null_count else None
         return Numbers(numbers[codes], missing, finite=False, filled=self.fill is not None)
 
 

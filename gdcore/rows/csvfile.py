@@ -14,7 +14,7 @@ from gdcore.rows import csvhead, csvtext, dates
 from gdcore.rows.arrow import TableError, arrow
 from gdcore.rows.csvlines import Lines
 from gdcore.rows.csvtext import MISSING, damaged, not_that, reason
-from gdcore.rows.sources import ROWS, File, Form, check_names, kind_of, rows_of, shortened
+from gdcore.rows.sources import File, Form, check_names, kind_of, rows_of, shortened
 from gdcore.rows.written import is_number
 
 if TYPE_CHECKING:
@@ -213,27 +213,19 @@ class Csv(File):
         pa = arrow()
         types = {self._names[name]: getattr(pa, _TYPES.get(self.kinds[name], "string"))() for name in self._names}
         read = [self._names[name] for name in names]
-        for batch in self._from_lines(types, read) if self.form.comment or self.blanks else self._from_file(types, read):
+        for batch in self._read(types, read):
             if batch.num_rows:
                 yield batch.rename_columns(names)
 
-    def _from_file(self, types: dict[str, Any], read: list[str]) -> Iterator[Any]:
-        """By several threads."""
-        import pyarrow.dataset as ds
-        import pyarrow.fs as fs
-
-        form = ds.CsvFileFormat(self._parsing(), convert_options=self._converting(types), read_options=self._reading())
-        schema = arrow().schema([*types.items()])
-        fragment = form.make_fragment(self.path, fs.LocalFileSystem())
-        yield from fragment.scanner(schema=schema, columns=read, batch_readahead=4, batch_size=ROWS).to_batches()
-
-    def _from_lines(self, types: dict[str, Any], read: list[str]) -> Iterator[Any]:
-        """Of lines that are not as they stand in the file."""
+    def _read(self, types: dict[str, Any], read: list[str]) -> Iterator[Any]:
+        """Of the file, or of its lines where they are not as they stand in it."""
         import pyarrow.csv as pc
 
         converting = self._converting(types)
         converting.include_columns = read
-        with pc.open_csv(self._bytes(), self._reading(), self._parsing(), converting) as reader:
+        what = self._bytes() if self.form.comment or self.blanks else self.path
+        # pyarrow.dataset reads with the same reader, and imports pandas, which takes longer than to read a small file.
+        with pc.open_csv(what, self._reading(), self._parsing(), converting) as reader:
             for batch in reader:
                 for start in range(0, batch.num_rows, rows_of(len(read))):
                     yield batch.slice(start, rows_of(len(read)))

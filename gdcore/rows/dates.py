@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore.rows.arrow import TableError, arrow
+from gdcore.rows.arrow import TableError, arrow, as_numpy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,7 +106,7 @@ def part(column: Any, name: str) -> Floats:
     else:
         divisor = _DAY / 24 if name == "hours" else _DAY
         found = pc.divide(column.cast(arrow().int64()).cast(arrow().float64(), safe=False), divisor)
-    numbers: Floats = found.cast(arrow().float64()).to_numpy(zero_copy_only=False)
+    numbers: Floats = as_numpy(found.cast(arrow().float64()))
     return numbers
 
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import warnings
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from gdcore import losses
+from gdcore.notices import warn
 from gdcore.rows.ahead import Reader, ahead
 from gdcore.rows.arrow import TableError
 from gdcore.rows.checks import Checks, Strange
@@ -333,7 +333,7 @@ class FileTable(Table):
 
     def _warn(self) -> None:
         for note in self.notes[self._warned :]:
-            warnings.warn(note, TableWarning, stacklevel=3)
+            warn(note, TableWarning)
         self._warned = len(self.notes)
 
     def both(self, train: bool = True, test: bool = True) -> Iterator[tuple[Piece | None, Piece | None]]:

@@ -50,10 +50,11 @@ class Glance:
             self._draw(X, Y)
 
     def _draw(self, X: Array, Y: Array) -> None:
-        marks = uniform(self.count, len(X), seed=1)
-        self.count += len(X)
+        marks = np.append(self.marks, uniform(self.count, len(X), seed=1))
+        best, before = np.sort(np.argsort(marks, kind="stable")[: self.size]), len(self.marks)
+        new = best[best >= before] - before  # nearly all rows go by, and only these are copied
+        X, Y = X[new], Y[new]
         if self.sample is not None:
-            marks = np.concatenate([self.marks, marks])
-            X, Y = np.concatenate([self.sample.X, X]), np.concatenate([self.sample.Y, Y])
-        best = np.sort(np.argsort(marks, kind="stable")[: self.size])
-        self.marks, self.sample = marks[best], Piece(X[best], Y[best], None)
+            kept = best[best < before]
+            X, Y = np.concatenate([self.sample.X[kept], X]), np.concatenate([self.sample.Y[kept], Y])
+        self.marks, self.sample, self.count = marks[best], Piece(X, Y, None), self.count + len(marks) - before

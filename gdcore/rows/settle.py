@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore.rows import dates
-from gdcore.rows.arrow import TableError
+from gdcore.rows.arrow import TableError, as_numpy
 from gdcore.rows.checks import all_missing
 from gdcore.rows.columns import Column, Encoding, Target
 from gdcore.rows.fills import Fill, fill
@@ -168,5 +168,5 @@ class Settling:
         if self.split is not None:
             trains &= ~self.split.tests(start, batch)
         for name in self.drop:
-            trains &= ~batch.column(name).is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
+            trains &= ~as_numpy(batch.column(name).is_null(nan_is_null=True))
         return trains

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore.rows import dates
-from gdcore.rows.arrow import TableError, arrow
+from gdcore.rows.arrow import TableError, arrow, from_numpy, from_texts
 from gdcore.rows.written import is_number
 
 if TYPE_CHECKING:
@@ -195,7 +195,8 @@ class File(Source):
             if name not in self.constants:
                 columns.append(batch.column(name))
                 continue
-            value = pa.array([self.constants[name]], pa.string())
+            text = self.constants[name]
+            value = pa.nulls(1, pa.string()) if text is None else from_texts([text])
             if self.kinds[name] in ("integer", "number"):
                 value = value.cast(pa.int64() if self.kinds[name] == "integer" else pa.float64())
             elif self.kinds[name] in dates.KINDS:
@@ -218,17 +219,17 @@ def known(column: Any, na: tuple[str, ...]) -> Any:
     pa = arrow()
     marks: Any = ()
     if pa.types.is_string(column.type):
-        marks = pa.array(na, pa.string())
+        marks = from_texts(na)
     elif pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
         numbers = [float(text) for text in na if is_number(text)]
         if pa.types.is_integer(column.type):
             low, high = np.iinfo(column.type.to_pandas_dtype()).min, np.iinfo(column.type.to_pandas_dtype()).max
             numbers = [int(number) for number in numbers if number.is_integer() and low <= number <= high]
-        marks = pa.array(numbers, column.type)
+        marks = from_numpy(np.array(numbers, column.type.to_pandas_dtype()))
     if not len(marks):
         return column
     found = pa.compute.is_in(column, value_set=marks, skip_nulls=True)
-    return pa.compute.if_else(found, pa.scalar(None, column.type), column)
+    return pa.compute.if_else(found, pa.nulls(1, column.type)[0], column)
 
 
 def kind_of(type_: Any) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from gdcore.rows import dates
-from gdcore.rows.arrow import TableError, arrow
+from gdcore.rows.arrow import TableError, arrow, as_numpy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,7 +133,7 @@ class Order:
         numbers = [self._codes.setdefault(value, len(self._codes)) for value in values]
         if coded.null_count:
             numbers.append(self._codes.setdefault(None, len(self._codes)))
-        at = coded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
+        at = as_numpy(coded.indices, len(values))
         found: Array = np.array([*numbers, 0], np.intp)[at]
         return found
 
@@ -236,7 +236,7 @@ class Last:
             column = dates.checked(column, "date", self.columns[0], lambda row: self._source.place(start + row))
         if pa.types.is_timestamp(column.type):
             column = column.cast(pa.int64())
-        values: Floats = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        values: Floats = as_numpy(column.cast(pa.float64(), safe=False))
         return values
 
 
@@ -254,7 +254,7 @@ class Named:
     def tests(self, start: int, batch: Any) -> Array:
         coded = batch.column(self.columns[0]).dictionary_encode()
         said = [_SIDES.get(value.strip().lower()) for value in coded.dictionary.to_pylist()]
-        at = coded.indices.fill_null(len(said)).to_numpy(zero_copy_only=False)
+        at = as_numpy(coded.indices, len(said))
         wrong = np.array([side is None for side in said] + [True])[at]
         if wrong.any():
             row = int(np.argmax(wrong))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -257,8 +258,5 @@ def _as_text(label: Any, whole: bool) -> str:
 
 def _all_valid(batch: Any, names: list[str]) -> Any:
     """The rows in which none of these is missing."""
-    pa = arrow()
-    valid = pa.array(np.ones(batch.num_rows, bool))
-    for name in names:
-        valid = pa.compute.and_(valid, pa.compute.invert(batch.column(name).is_null(nan_is_null=True)))
-    return valid
+    pc = arrow().compute
+    return functools.reduce(pc.and_, (pc.invert(batch.column(name).is_null(nan_is_null=True)) for name in names))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import threading
 import time
@@ -191,11 +192,11 @@ class Keeper:
                 CheckpointWarning,
             )
 
-    def begin(self, case: Case, method: Method, ceiling: float, stored: Stored | None) -> None:
+    def begin(self, case: Case, course: Course[Any], method: Method, ceiling: float, stored: Stored | None) -> None:
         """Before the first epoch of this call."""
         self._method, self._ceiling = method, ceiling
         # The history that is joined, and how many pieces of it: one assignment changes both, wherever a signal strikes.
-        self._joined = (stored.history if stored else History.empty(), 0)
+        self._joined = (course.before, 0)
         self._status = stored.status if stored else None
         if self._data is None:
             self._data = case.data(method)
@@ -287,6 +288,7 @@ class Keeper:
         numbers = [copy.found.loss, copy.found.norm, self._ceiling, *copy.state.numbers()]
         arrays = copy.state.to_arrays() | {"numbers": np.array(numbers, np.float64)}
         arrays |= {f"{_HISTORY}{name}": history[name] for name in History.NAMES}
+        arrays[f"{_HISTORY}start"] = np.array(history.start)
         return container.pack(FORMAT, {name: container.plain(array) for name, array in arrays.items()}, meta)
 
 
@@ -297,4 +299,7 @@ def _history(arrays: dict[str, Array]) -> History:
         like(arrays, f"{_HISTORY}{name}", np.empty(len(epochs), np.int64 if name == "epoch" else np.float64))
     if len(epochs) and not (epochs[0] >= 1 and (np.diff(epochs) > 0).all() and epochs[-1] <= MOST_EPOCHS):
         raise ValueError("the epochs of its history do not follow each other")
-    return History(**{name: arrays[f"{_HISTORY}{name}"].copy() for name in History.NAMES})
+    start = (
+        like(arrays, f"{_HISTORY}start", np.array(0.0)) if f"{_HISTORY}start" in arrays else math.nan
+    )  # of earlier versions
+    return History(float(start), **{name: arrays[f"{_HISTORY}{name}"].copy() for name in History.NAMES})

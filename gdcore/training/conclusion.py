@@ -11,7 +11,7 @@ import numpy as np
 from gdcore.descent.course import NORM, VALIDATION
 from gdcore.descent.passes import over_rows
 from gdcore.descent.proof import gap_at
-from gdcore.run import Run
+from gdcore.run import Run, Settings
 from gdcore.store import fingerprints
 from gdcore.training import limits
 from gdcore.training.observe import model_at
@@ -173,7 +173,14 @@ class Conclusion:
         models = None if recorder is None else recorder.up_to(course.done, model_at(problem, course))
         facts = _facts(task, weights, bias, self.drive.solver.anchors(state))
         status, method = self.drive.status, task.plan.method
-        return Run(model, course.history(), status, method, loss, norm, self._resume, facts, models)
+        settings = _settings(task.plan)
+        return Run(model, course.history(), status, method, loss, norm, self._resume, facts, settings, models)
+
+
+def _settings(plan: Plan) -> Settings:
+    """What was chosen, and what stands for a choice."""
+    lr = None if plan.lr is None or (plan.preconditioned and plan.auto) else float(plan.lr)
+    return Settings(repr(plan.optimizer), lr, plan.metric, plan.tol)
 
 
 def _facts(task: Task, weights: Array, bias: Array | None, anchors: list[Part] | None) -> dict[str, Callable[[], Any]]:

@@ -122,16 +122,20 @@ def _run(
     limit = None if planned.auto else limits.warn(problem, planned, in_all)
     if not problem.linear and not len(before.history):
         scales.warn_network(problem.X, problem.Y if problem.loss_function.targets == "real" else None)
-    begun, ceiling = found.loss, math.inf
+    begun, ceiling, history = found.loss, math.inf, before.history
+    if not len(history) and math.isnan(history.start):
+        # Of batches nothing else asks for it; the pass is as the one after their last epoch.
+        history = History.empty(_known(begun, problem, state))
     if stored is not None:
         found, ceiling = found._replace(loss=stored.loss, norm=stored.norm), stored.ceiling
     elif limit is not None and planned.lr is not None and planned.lr > limit.lr:
         ceiling = max(problem.objective_of_zeros(), _known(begun, problem, state))
     state, status = _status(solver, state, found, stored, options.patience)
+    course = Course(history, state, found)
     if keeper is not None and case is not None:
-        keeper.begin(case, planned.method, ceiling, stored)
+        keeper.begin(case, course, planned.method, ceiling, stored)
     task = Task(problem, options, planned, validation, limit, begun, ceiling)
-    return _descend(task, solver, Course(before.history, state, found), status, count, before.models, keeper)
+    return _descend(task, solver, course, status, count, before.models, keeper)
 
 
 def _descend(
