@@ -85,6 +85,7 @@ class BuildVariants(build_ext):
             known = self.known(ext, ["-pthread", *common, *ext.extra_compile_args])
             if any(flag not in known for flag in ext.extra_compile_args):
                 print(f"gdcore: {ext.name} is left out")
+                ext.optional = True  # so that nobody looks for it, as `build_ext --inplace` does
                 return
             ext.extra_compile_args = known
             ext.extra_link_args = [*ext.extra_link_args, "-pthread"]
