@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DRAWN = 2000
 """Rows in a picture."""
+_LETTERS = {"delta": "δ", "tau": "τ"}
 _MISSING = {
     "error": "there may be none", "drop": "their rows are left out",
     "mean": "the column's mean; of text a category of its own", "median": "the column's median; of text a category of its own",
@@ -78,7 +79,9 @@ def _settings(table: FileTable, options: Namespace, result: Result) -> list[tupl
     layers = None if isinstance(model, Linear) else " → ".join(map(str, model.sizes))
     told = {
         "model": "linear" if layers is None else f"network, {layers}, {model.activation}",
-        "loss": ", ".join([loss.name, *(f"{name} = {number(value)}" for name, value in loss.parameters.items())]),
+        "loss": ", ".join(
+            [loss.name, *(f"{_LETTERS.get(name, name)} = {number(value)}" for name, value in loss.parameters.items())]
+        ),
         "penalty": ", ".join(f"{name} {number(p)}" for name, p in (("l1", options.l1), ("l2", options.l2)) if p) or "none",
         "class weights": options.class_weight,
         "optimizer": chosen.optimizer,
