@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gdcore import losses, optimizers, scores
+    from gdcore import losses, optimizers, plots, scores
     from gdcore.facts.spectrum import Spectrum, spectrum
     from gdcore.models.linear import Linear
     from gdcore.models.mlp import MLP
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
         SpeedWarning,
     )
     from gdcore.optimizers import SGD, Adagrad, Adam, AdamW, Nesterov, Newton, RMSprop, schedules
-    from gdcore.report import plots
     from gdcore.rows.arrow import TableError
     from gdcore.rows.filetable import TableWarning, open_table
     from gdcore.run import Checkpoint, DivergenceError, Epoch, History, Run

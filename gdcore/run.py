@@ -41,9 +41,8 @@ from gdcore.notices import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gdcore._types import Array, Floats
+    from gdcore._types import Array, Floats, Path
 
-    Path = str | os.PathLike[str]
 
 MOST_EPOCHS = 1 << 53
 """Of a run since its first start: their numbers are whole ones in float64 up to there."""
@@ -257,7 +256,7 @@ class Run:
         """A proved bound on loss − best loss (`gdcore.facts.gap` says how); None where nothing is proved.
 
         Found when first asked for, from the data that the run was given, at the cost of one to three passes; ValueError where
-        they have changed meanwhile, as far as `gdcore.store.fingerprints.marks` notices it.
+        they have changed meanwhile, as far as `gdcore.training.fingerprints.marks` notices it.
         """
         value: float | None = self._facts["gap"]()
         return value
@@ -307,9 +306,9 @@ class Run:
 
     def plot(self, ax: Any = None) -> Any:
         """Loss curves, training and validation: see `gdcore.plots.losses`. Returns the matplotlib Axes."""
-        from gdcore.report import plots
+        from gdcore import drawing
 
-        return plots.losses(self.history, ax=ax)
+        return drawing.losses(self.history, ax=ax)
 
     def __repr__(self) -> str:
         return f"Run({self.status} after {self.epochs} epochs, loss {self.loss:.6g}, gradient norm {self.gradient_norm:.3g})"

@@ -15,11 +15,11 @@ from gdcore.training.run import run
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gdcore._types import Array
+    from gdcore._types import Array, Path
     from gdcore.models.mlp import MLP
     from gdcore.optimizers import Optimizer
     from gdcore.rows.tables import Table
-    from gdcore.run import Checkpoint, Epoch, Path
+from gdcore.run import Checkpoint, Epoch
 
 
 def fit(

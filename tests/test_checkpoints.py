@@ -18,14 +18,13 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore import Checkpoint, CheckpointWarning, Linear, fit, schedules
+from gdcore import Checkpoint, CheckpointWarning, Linear, container, fit, schedules
+from gdcore.container import FileError
 from gdcore.descent.options import Options
 from gdcore.optimizers import OPTIMIZERS
 from gdcore.rows.tables import Piece, Table
 from gdcore.solvers.stream import Stream
-from gdcore.store import container, fingerprints
-from gdcore.store.container import FileError
-from gdcore.training import checkpoints
+from gdcore.training import checkpoints, fingerprints
 
 pytest.importorskip("safetensors")
 

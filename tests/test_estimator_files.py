@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore import cli, losses
-from gdcore.store import container, files
+from gdcore import cli, container, losses
+from gdcore.store import files
 
 pytest.importorskip("sklearn")
 from sklearn.linear_model import LogisticRegression

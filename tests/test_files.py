@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore import losses
+from gdcore import container, losses
+from gdcore.container import FileError
 from gdcore.models.mlp import ACTIVATIONS
-from gdcore.store import container
-from gdcore.store.container import FileError
 from gdcore.store.files import load, save
 
 pytest.importorskip("safetensors")

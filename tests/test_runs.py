@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore.store import fingerprints
+from gdcore.training import fingerprints
 
 RNG = np.random.default_rng(4)
 X = RNG.normal(size=(80, 3)) + 2.0

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore.cli.results import ENDS, columns, dependent_line, deviations
+from gdcore.container import write
 from gdcore.models.linear import Linear
 from gdcore.plain import number
 from gdcore.report import page
-from gdcore.store.container import write
 
 if TYPE_CHECKING:
     from argparse import Namespace

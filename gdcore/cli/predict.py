@@ -16,6 +16,7 @@ import numpy as np
 from gdcore import schema, scores
 from gdcore.cli import known, outputs
 from gdcore.cli.terminal import harmless, say
+from gdcore.container import write
 from gdcore.models.linear import Linear, probabilities
 from gdcore.rows.arrow import TableError, arrow, from_numpy, from_texts
 from gdcore.rows.columns import Encoding
@@ -23,7 +24,6 @@ from gdcore.rows.folders import files_of
 from gdcore.rows.opening import open_source
 from gdcore.rows.sources import Marks
 from gdcore.store import files
-from gdcore.store.container import write
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -15,11 +15,11 @@ from gdcore.backends import BACKENDS
 from gdcore.descent.objective import Engine, Evaluation, Objective
 from gdcore.descent.start import model_of_table, starting_model
 from gdcore.facts.quadratic import Quadratic
-from gdcore.facts.spectrum import MOST_COLUMNS, Spectrum, of
+from gdcore.facts.spectrum import Spectrum, of
 from gdcore.models.linear import Linear
 from gdcore.models.mlp import MLP, Network
 from gdcore.rows import arrays, cluster
-from gdcore.rows.moments import Moments, check
+from gdcore.rows.moments import MOST_COLUMNS, Moments, check
 from gdcore.rows.tables import Piecewise, Table, fold, moments_of
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gdcore.facts import gap
-from gdcore.facts.spectrum import MOST_COLUMNS
+from gdcore.rows.moments import MOST_COLUMNS
 
 if TYPE_CHECKING:
     from gdcore._types import Array

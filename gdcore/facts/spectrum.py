@@ -18,7 +18,7 @@ from gdcore.backends import BACKENDS
 from gdcore.checks import number, one_of, yes_or_no
 from gdcore.facts import metric
 from gdcore.rows import arrays, cluster
-from gdcore.rows.moments import Moments, check
+from gdcore.rows.moments import MOST_COLUMNS, Moments, check
 from gdcore.rows.tables import Table, fold, loss_sums, moments_of
 
 if TYPE_CHECKING:
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
     from gdcore._types import Array, Floats
     from gdcore.rows.tables import Piece
-
-MOST_COLUMNS = 8000
-"""Above so many columns d × d numbers are too many: λmax by Lanczos steps, and nothing else."""
 
 _EPS = float(np.finfo(np.float64).eps)
 _INSIDE, _OUTSIDE = 1e-12, 1e-9  # shares of the means that certainly are rounding, and certainly are not
@@ -301,9 +298,9 @@ class Spectrum:
 
     def plot(self, ax: Any = None) -> Any:
         """The error against epochs for an lr too small, the best one, and one past the limit: `gdcore.plots.spectrum`."""
-        from gdcore.report import plots
+        from gdcore import drawing
 
-        return plots.spectrum(self, ax=ax)
+        return drawing.spectrum(self, ax=ax)
 
 
 def _root(A: Floats, rank: int) -> Floats:

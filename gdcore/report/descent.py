@@ -8,8 +8,8 @@ import numpy as np
 
 from gdcore.backends import BACKENDS
 from gdcore.descent.start import check_model
+from gdcore.drawing import BLUE, GREY, ORANGE, axes, finish
 from gdcore.models.linear import Linear
-from gdcore.report.plots import BLUE, GREY, ORANGE, axes, finish
 from gdcore.rows import arrays
 
 if TYPE_CHECKING:

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gdcore import drawing
+from gdcore.container import write
 from gdcore.plain import number
-from gdcore.report import panels, plots
+from gdcore.report import panels
 from gdcore.report.labels import UNKNOWN, shorten
 from gdcore.report.report import Report, ranked
-from gdcore.store.container import write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -60,7 +61,7 @@ def draw(report: Report) -> Any:
         chosen = panels.chosen(report)
         across = 2 if len(chosen) in (2, 4) else min(3, len(chosen))
         down = -(-len(chosen) // across)
-        figure = plots.bare(_WIDTH * across, _HEIGHT * down)
+        figure = drawing.bare(_WIDTH * across, _HEIGHT * down)
         grid = figure.add_gridspec(down, 6)
         for i, panel in enumerate(chosen):
             row, column = divmod(i, across)
@@ -178,7 +179,7 @@ def _pictures(report: Report) -> str:
     pictures, lacking = [], False
     for panel in panels.chosen(report):
         with _style():
-            figure = plots.bare(_WIDTH, _HEIGHT)
+            figure = drawing.bare(_WIDTH, _HEIGHT)
             ax = figure.subplots()
             panel(report, ax)
         data = base64.b64encode(_image(figure, "svg")).decode("ascii")
@@ -239,7 +240,7 @@ def _spectrum(report: Report) -> str:
         return ""
     unknown = f"not known: of {s.size:,} eigenvalues only the largest is"
     rows = [
-        ("condition number, λmax/λmin", unknown if s.condition is None else plots.count(s.condition)),
+        ("condition number, λmax/λmin", unknown if s.condition is None else drawing.count(s.condition)),
         ("largest eigenvalue, λmax", number(s.largest) + (f" (at most {s.error:.2g} more)" if s.error else "")),
         ("smallest eigenvalue that is not zero, λmin", unknown if s.smallest is None else number(s.smallest)),
         ("eigenvalues that are not zero", unknown if s.rank is None else f"{s.rank:,} of {s.size:,}"),
@@ -250,7 +251,7 @@ def _spectrum(report: Report) -> str:
     for which, rate in [*rates, ("at the one used", report.lr if s.smallest else None)]:
         if rate:
             needed = s.epochs_to(1e-3, rate) or 1
-            rows.append((f"epochs for 3 digits {which}", "never" if needed == math.inf else plots.count(needed)))
+            rows.append((f"epochs for 3 digits {which}", "never" if needed == math.inf else drawing.count(needed)))
     worst = ", ".join(f"{report.names[c]} ({s.shares[c]:.0%})" for c in s.worst_columns)
     rows.append(("columns that keep the learning rate small (share)", worst if s.largest > 0 else "none"))
     what = "<p>Of gradient descent on all rows, without momentum or preconditioning.</p>\n"

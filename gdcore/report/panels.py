@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gdcore import drawing
 from gdcore.plain import number
-from gdcore.report import plots
 from gdcore.report.labels import shorten, unique
 from gdcore.report.report import ranked
 from gdcore.scores import measures
@@ -27,7 +27,7 @@ _FEW = 3  # epochs that make no curve
 _MANY = 1000  # epochs from which on their axis is logarithmic
 _POINTS = 500  # more are drawn as one image, for a vector file that opens
 _GROUND = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # behind numbers that a line may cross
-_COLORS = (plots.BLUE, plots.ORANGE, "#3a8f6b", "#8c5aa8", "#b59410", plots.GREY)
+_COLORS = (drawing.BLUE, drawing.ORANGE, "#3a8f6b", "#8c5aa8", "#b59410", drawing.GREY)
 
 
 def chosen(report: Report) -> list[Panel]:
@@ -55,9 +55,9 @@ def line(report: Report, ax: Any) -> None:
     x, y, p = report.x, report.targets, report.predictions
     (x,), beside_x = _within(x)
     (y, p), beside_y = _within(y, 1 / (1 + np.exp(-np.clip(p, -700, 700))) if binary else p)
-    ax.plot(x, y, **_points(len(x), plots.GREY), label=report.drawn)
+    ax.plot(x, y, **_points(len(x), drawing.GREY), label=report.drawn)
     order = np.argsort(x, kind="stable")
-    ax.plot(x[order], p[order], color=plots.BLUE, linewidth=2, label="model")
+    ax.plot(x[order], p[order], color=drawing.BLUE, linewidth=2, label="model")
     what = f"probability of {shorten(report.outputs[1], 24)}" if binary else shorten(report.target, 30)
     ax.set_title(f"{what} by {shorten(name, 24)}")
     if report.weights is not None and not binary:
@@ -83,7 +83,7 @@ def largest(report: Report, ax: Any) -> None:
         short = [f"{name} → {ends[i % k]}" for name, i in zip(short, order, strict=True)]
     shown = values.ravel()[order]
     (scaled,), beside = _within(shown)
-    colors = [plots.BLUE if value > 0 else plots.ORANGE for value in shown]
+    colors = [drawing.BLUE if value > 0 else drawing.ORANGE for value in shown]
     _bars(ax, short, scaled, [number(float(value), 3) for value in shown], colors)
     which = f"The {len(order)} largest of {d * k:,} weights" if d * k > len(order) else "Weights"
     spread = report.spread is not None
@@ -119,7 +119,7 @@ def residuals(report: Report, ax: Any) -> None:
     ax.axhline(0, color="black", linewidth=1)
     if report.loss.name == "huber" and not beside:
         for side in (-1, 1):
-            ax.axhline(side * report.loss.parameter, color=plots.ORANGE, linewidth=1, linestyle="--",
+            ax.axhline(side * report.loss.parameter, color=drawing.ORANGE, linewidth=1, linestyle="--",
                        label=f"±δ = {number(report.loss.parameter, 4)}" if side > 0 else None)  # fmt: skip
     ax.set_title(f"Residuals: {_score(report, 'RMSE')}, {report.drawn}")
     _label(ax, f"prediction{beside}", f"{shorten(report.target, 24)} − prediction{beside}")
@@ -133,7 +133,7 @@ def coverage(report: Report, ax: Any) -> None:
     tau = report.loss.parameter
     (p,), beside = _within(found.predicted)
     ax.axhline(tau, color="black", linewidth=1, linestyle="--", label=f"τ = {number(tau, 4)}")
-    ax.plot(p, found.observed, "o-", color=plots.BLUE, linewidth=1.2, label="a tenth of the rows each")
+    ax.plot(p, found.observed, "o-", color=drawing.BLUE, linewidth=1.2, label="a tenth of the rows each")
     share = found.share if report.shown.coverage is None else report.shown.coverage
     low, high = min(tau, *found.observed), max(tau, *found.observed)
     ax.set(ylim=(max(-0.03, low - 0.1), min(1.03, high + 0.1)), title=f"Coverage: {share:.1%} at or below, {tau:.1%} wanted")
@@ -156,7 +156,7 @@ def roc(report: Report, ax: Any) -> None:
         area = report.shown.auc if binary and report.shown.auc is not None else measures.auc(y == c, score)
         said = f"area {area:.3f}" if binary else f"{shorten(labels[c], 16)}: area {area:.3f}"
         ax.plot(false, true, color=color, linewidth=1.8, label=said)
-    ax.plot([0, 1], [0, 1], color=plots.GREY, linewidth=1, linestyle="--", label="by chance: 0.5")
+    ax.plot([0, 1], [0, 1], color=drawing.GREY, linewidth=1, linestyle="--", label="by chance: 0.5")
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     ax.set_title(f"ROC curve, {report.drawn}" if binary else f"ROC curves, each class against the others, {report.drawn}")
     no, yes = (shorten(label, 16) for label in labels[:2]) if binary else ("the others", "the class")
@@ -170,7 +170,9 @@ def calibration(report: Report, ax: Any) -> None:
     some = found.weight > 0
     ax.plot([0, 1], [0, 1], color="black", linewidth=1, linestyle="--", label="as predicted")
     sizes = 15 + 250 * found.weight[some] / found.weight.sum()
-    ax.scatter(found.predicted[some], found.observed[some], sizes, color=plots.BLUE, label="a tenth of the scale, by its rows")
+    ax.scatter(
+        found.predicted[some], found.observed[some], sizes, color=drawing.BLUE, label="a tenth of the scale, by its rows"
+    )
     ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), title=f"Calibration: off by {found.error:.2%} on average")
     two = len(report.outputs) == 2
     yes = shorten(report.outputs[1], 20) if two else ""
@@ -193,11 +195,11 @@ def _matrix(report: Report, counts: Array, ax: Any) -> None:
     k = len(counts)
     size = 10 if k <= 6 else 7.5
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-300)
-    colors = LinearSegmentedColormap.from_list("shares", ["white", plots.BLUE])
+    colors = LinearSegmentedColormap.from_list("shares", ["white", drawing.BLUE])
     edges = np.arange(k + 1) - 0.5
     ax.pcolormesh(edges, edges, shares, cmap=colors, vmin=0, vmax=1, edgecolors="#e6e6e6")
     for (row, column), count in np.ndenumerate(counts):
-        color = "white" if shares[row, column] > 0.7 else "black" if count else plots.GREY
+        color = "white" if shares[row, column] > 0.7 else "black" if count else drawing.GREY
         ax.text(column, row, number(float(count), 4), ha="center", va="center", color=color, fontsize=size)
     short = unique([shorten(label, 14) for label in report.outputs], report.outputs)
     ax.set_yticks(range(k), short, fontsize=size)
@@ -217,7 +219,7 @@ def _recall(report: Report, counts: Array, ax: Any) -> None:
     short = unique([shorten(label, 16) for label in report.outputs], report.outputs)
     _bars(
         ax, [f"{short[i]}, {number(float(totals[i]), 4)} row{'' if totals[i] == 1 else 's'}" for i in there[low]],
-        recall[low], [f"{recall[i]:.0%}" for i in low], plots.BLUE,
+        recall[low], [f"{recall[i]:.0%}" for i in low], drawing.BLUE,
     )  # fmt: skip
     ax.axvline(report.shown.accuracy, color="black", linewidth=1, linestyle="--")
     ax.set(xlim=(0, 1.12), xticks=[0, 0.25, 0.5, 0.75, 1])
@@ -244,8 +246,8 @@ def loss(report: Report, ax: Any) -> None:
         return words(ax, "Loss", "The run has no epoch, and there are no rows.")
     (values,), beside = _within(np.array(list(named.values())))
     texts = [number(value, 4) for value in named.values()]
-    colors = {"training": plots.BLUE, "test": plots.ORANGE}
-    _bars(ax, list(named), values, texts, [colors.get(name, plots.GREY) for name in named])
+    colors = {"training": drawing.BLUE, "test": drawing.ORANGE}
+    _bars(ax, list(named), values, texts, [colors.get(name, drawing.GREY) for name in named])
     epochs = f"{int(history.epoch[-1]):,} epoch{'' if history.epoch[-1] == 1 else 's'}" if len(history) else "no epoch"
     ax.set_title(f"Loss: {' → '.join([texts[0], texts[-1]][: len(texts)])} after {epochs}")
     _label(ax, f"{of}{beside}" + (f"\n{shorten(first[1], 50)}" if "baseline" in named else ""), "")
@@ -255,16 +257,16 @@ def _curves(report: Report, ax: Any, of: str, named: dict[str, float], first: st
     from matplotlib.ticker import LogLocator, MaxNLocator
 
     history = report.history
-    plots.losses(history, ax=ax)
+    drawing.losses(history, ax=ax)
     ax.set_yscale("linear")
     for curve in ax.get_lines():
         curve.set_label("test" if curve.get_label() == "validation" else curve.get_label())
     last = int(history.epoch[-1])  # of very many epochs the history has some
     for name, value in named.items():
         if name not in ("training", "test"):
-            ax.axhline(value, color=plots.GREY, linewidth=1, linestyle="--", label=shorten(first.partition(", ")[0], 40))
+            ax.axhline(value, color=drawing.GREY, linewidth=1, linestyle="--", label=shorten(first.partition(", ")[0], 40))
         elif name == "test" and np.isnan(history.validation_loss).all():
-            ax.plot([last], [value], "D", color=plots.ORANGE, label="test, after training", clip_on=False)
+            ax.plot([last], [value], "D", color=drawing.ORANGE, label="test, after training", clip_on=False)
     known = [*named.values(), history.start, *history.loss, *history.validation_loss]
     known = [value for value in known if math.isfinite(value)]
     low, high = min(known), max(known)
@@ -299,15 +301,15 @@ def limit(report: Report, ax: Any) -> None:
     below = np.concatenate([np.geomspace(low, best, 200), top - (top - best) * np.geomspace(1, 1e-6, 60)[1:]])
     below = below[below < top]
     epochs = np.array([spectrum.epochs_to(1e-3, float(lr)) for lr in below], np.float64)  # more than an int64 may hold
-    ax.plot(below, epochs, color=plots.BLUE, linewidth=1.8, label="_curve")
-    ax.axvspan(top, high, color=plots.ORANGE, alpha=0.15, linewidth=0)
-    ax.axvline(top, color=plots.ORANGE, linewidth=1.8, label=f"limit {number(top, 3)}: diverges above it")
-    ax.axvline(best, color=plots.BLUE, linewidth=1.5, linestyle="--", label=f"best {number(best, 3)}: {_epochs(least)}")
+    ax.plot(below, epochs, color=drawing.BLUE, linewidth=1.8, label="_curve")
+    ax.axvspan(top, high, color=drawing.ORANGE, alpha=0.15, linewidth=0)
+    ax.axvline(top, color=drawing.ORANGE, linewidth=1.8, label=f"limit {number(top, 3)}: diverges above it")
+    ax.axvline(best, color=drawing.BLUE, linewidth=1.5, linestyle="--", label=f"best {number(best, 3)}: {_epochs(least)}")
     needed = spectrum.epochs_to(1e-3, used) or 1
     told = "diverges" if used > top else "never" if needed == math.inf else _epochs(needed)
     ax.axvline(used, color="black", linewidth=1.8, linestyle=":", label=f"used {number(used, 3)}: {told}")
     ax.set(xscale="log", yscale="log", xlim=(low, high), ylim=(0.1 * least, 3 * epochs[0]))
-    ax.set_title(f"{title}, condition {plots.count(condition)}")
+    ax.set_title(f"{title}, condition {drawing.count(condition)}")
     _label(ax, "learning rate of plain gradient descent", "epochs for 3 digits")
     ax.legend(framealpha=0.9, edgecolor="none", loc="lower left", fontsize=9)
 
@@ -338,7 +340,7 @@ def _label(ax: Any, x: str, y: str) -> None:
             axis.set_major_formatter(FuncFormatter(lambda value, _, digits=digits: number(value, digits).replace("-", "−")))
         if logarithmic:
             axis.set_minor_formatter(NullFormatter())
-    plots.finish(ax)
+    drawing.finish(ax)
     if not y:
         ax.grid(visible=False, axis="y")
 
@@ -364,7 +366,7 @@ def _clouds(report: Report, ax: Any, x: Floats, y: Floats) -> None:
     several = 1 < x.shape[1] <= len(_COLORS)
     for c in range(x.shape[1]):
         label = shorten(report.outputs[c], 20) if several else None
-        ax.plot(x[:, c], y[:, c], **_points(x.size, _COLORS[c] if several else plots.BLUE), label=label)
+        ax.plot(x[:, c], y[:, c], **_points(x.size, _COLORS[c] if several else drawing.BLUE), label=label)
 
 
 def _points(m: int, color: str) -> dict[str, Any]:
@@ -381,7 +383,7 @@ def _score(report: Report, name: str) -> str:
 
 
 def _epochs(count: float) -> str:
-    return f"{plots.count(count)} epoch{'' if count == 1 else 's'}"
+    return f"{drawing.count(count)} epoch{'' if count == 1 else 's'}"
 
 
 def _around(low: float, high: float) -> tuple[float, float]:

@@ -30,8 +30,7 @@ from gdcore.rows.tables import Piece, Table
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from gdcore._types import Array, Floats
-    from gdcore.rows.sources import Path
+    from gdcore._types import Array, Floats, Path
 
 T = TypeVar("T")
 

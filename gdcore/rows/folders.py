@@ -13,7 +13,7 @@ from gdcore.rows.arrow import TableError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gdcore.rows.sources import Path
+    from gdcore._types import Path
 
 READERS = {
     ".csv": "csvfile", ".tsv": "csvfile", ".txt": "csvfile", ".parquet": "binary", ".feather": "feather", ".arrow": "feather",

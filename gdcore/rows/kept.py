@@ -14,7 +14,7 @@ from gdcore.rows.sources import Source
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gdcore.rows.sources import Path
+    from gdcore._types import Path
 
 MEMORY = 1 << 27  # tables of so many bytes stay in memory once they have been read
 

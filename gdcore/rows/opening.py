@@ -16,7 +16,7 @@ from gdcore.rows.sources import NO_MARKS, File, Form, Marks, Source
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gdcore.rows.sources import Path
+    from gdcore._types import Path
 
 
 def open_source(

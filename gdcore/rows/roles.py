@@ -6,10 +6,10 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gdcore.facts.spectrum import MOST_COLUMNS
 from gdcore.rows import dates
 from gdcore.rows.arrow import TableError
 from gdcore.rows.columns import KINDS
+from gdcore.rows.moments import MOST_COLUMNS
 from gdcore.rows.sources import Source
 from gdcore.rows.split import column_of
 

@@ -21,7 +21,6 @@ from gdcore.rows.written import is_number
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    Path = str | os.PathLike[str]
 
 ROWS = 1 << 16  # in a batch, at most
 BYTES = 1 << 25  # in a batch, about, at most: of tables with very many columns

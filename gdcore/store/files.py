@@ -1,4 +1,4 @@
-"""Model files: a model, or an estimator, in one `gdcore.store.container`, whose metadata say what the arrays are.
+"""Model files: a model, or an estimator, in one `gdcore.container`, whose metadata say what the arrays are.
 
 Beside what every container tells stand the kind of model, activation and loss, and, where the model has them, column names,
 a card and how it was trained. `gdcore.store.fitted` says what stands in the file of an estimator.
@@ -12,18 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore import losses, schema
+from gdcore import container, losses, schema
+from gdcore.container import FileError
 from gdcore.models.linear import Linear
 from gdcore.models.mlp import ACTIVATIONS, MLP, Layer
 from gdcore.rows.arrays import check_finite, floating
 from gdcore.run import Run
-from gdcore.store import container
-from gdcore.store.container import FileError
 
 if TYPE_CHECKING:
-    from gdcore._types import Array
+    from gdcore._types import Array, Path
     from gdcore.estimators import GDClassifier, GDRegressor
-    from gdcore.run import Path
 
 ENDING = ".safetensors"
 """Of model files, by custom."""
@@ -38,7 +36,7 @@ _ATTRIBUTES = {
 
 
 def save(model_or_run: Linear | MLP | Run | GDRegressor | GDClassifier, path: Path) -> None:
-    """Saves a model or an estimator in one file: whole or not at all, see `gdcore.store.container.replacing`.
+    """Saves a model or an estimator in one file: whole or not at all, see `gdcore.container.replacing`.
 
     Parameters
     ----------

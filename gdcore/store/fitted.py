@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore import losses, optimizers, schema
+from gdcore import container, losses, optimizers, schema
 from gdcore.estimators import GDClassifier, GDRegressor, Learned
 from gdcore.rows.arrays import check_finite
 from gdcore.run import History
-from gdcore.store import container
 
 if TYPE_CHECKING:
     from collections.abc import Callable

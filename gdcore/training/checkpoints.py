@@ -1,9 +1,9 @@
-"""Checkpoints of `gdcore.fit`: all that a run needs to go on after its process is gone, in one `gdcore.store.container`.
+"""Checkpoints of `gdcore.fit`: all that a run needs to go on after its process is gone, in one `gdcore.container`.
 
 Every so many seconds, between two epochs, the state is copied; a thread packs and writes the copy while training goes on, and
 ends with it.
 What is stored is what `Run.resume` goes on from: parameters, the optimizer's memory, how the learning rate was found, the best
-model so far, the history. `gdcore.store.fingerprints` says whether it belongs to the run that wants to go on from it.
+model so far, the history. `gdcore.training.fingerprints` says whether it belongs to the run that wants to go on from it.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gdcore import schema
+from gdcore import container, schema
 from gdcore.checks import yes_or_no
+from gdcore.container import FileError
 from gdcore.descent.course import history_of
 from gdcore.descent.state import like
 from gdcore.notices import CheckpointWarning, warn
 from gdcore.rows.ahead import ending
 from gdcore.run import MOST_EPOCHS, Checkpoint, History, Method
-from gdcore.store import container, fingerprints
-from gdcore.store.container import FileError
+from gdcore.training import fingerprints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

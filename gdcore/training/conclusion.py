@@ -12,8 +12,7 @@ from gdcore.descent.course import NORM, VALIDATION
 from gdcore.descent.passes import over_rows
 from gdcore.descent.proof import gap_at
 from gdcore.run import Run, Settings
-from gdcore.store import fingerprints
-from gdcore.training import limits
+from gdcore.training import fingerprints, limits
 from gdcore.training.observe import model_at
 
 if TYPE_CHECKING:

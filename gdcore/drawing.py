@@ -3,25 +3,59 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from gdcore.rows import arrays
 
 if TYPE_CHECKING:
-    from gdcore._types import Floats
-    from gdcore.facts.spectrum import Spectrum
-    from gdcore.models.linear import Linear
-    from gdcore.models.mlp import MLP
-    from gdcore.run import History
+    from gdcore._types import Array, Floats
 
 BLUE, ORANGE, GREY = "#1f5fa8", "#d1622b", "#8a8a8a"  # told apart by the colour-blind too, and in grey
 _BLOWN_UP = 1e3  # an error that has grown so far is not followed any further
 _MISSING = "drawing needs matplotlib, which is not installed: pip install 'gdcore[plot]'"
 
 
-def losses(history: History, ax: Any = None) -> Any:
+class Losses(Protocol):
+    """What is drawn of a `gdcore.History`."""
+
+    start: float
+    epoch: Array
+    loss: Floats
+    validation_loss: Floats
+
+    def __len__(self) -> int: ...
+
+
+class Predicts(Protocol):
+    """What is drawn of a `gdcore.Linear` or a `gdcore.MLP`."""
+
+    def predict(self, X: Array) -> Array: ...
+
+
+class Directions(Protocol):
+    """What is drawn of a `gdcore.Spectrum`."""
+
+    @property
+    def eigenvalues(self) -> Floats | None: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def condition(self) -> float | None: ...
+
+    @property
+    def lr_best(self) -> float | None: ...
+
+    @property
+    def lr_limit(self) -> float: ...
+
+    def epochs_to(self, tol: float, lr: float | None = None) -> float | None: ...
+
+
+def losses(history: Losses, ax: Any = None) -> Any:
     """Loss curves: training, from the start on, and validation where there is one, against the epochs.
 
     Parameters
@@ -58,9 +92,7 @@ def losses(history: History, ax: Any = None) -> Any:
     return finish(ax)
 
 
-def predictions(
-    X: Any, Y: Any, model: Linear | MLP, before: Linear | MLP | None = None, column: int = 0, ax: Any = None
-) -> Any:
+def predictions(X: Any, Y: Any, model: Predicts, before: Predicts | None = None, column: int = 0, ax: Any = None) -> Any:
     """Data and predictions against one column of X, after training and, where given, before.
 
     Parameters
@@ -105,7 +137,7 @@ def predictions(
     return finish(ax)
 
 
-def spectrum(spectrum: Spectrum, ax: Any = None) -> Any:
+def spectrum(spectrum: Directions, ax: Any = None) -> Any:
     """The error against the epochs, by formula, for three learning rates: too small, the best, and past the limit.
 
     The error starts with equal parts in every direction that can be learned. An epoch multiplies the part along the
