@@ -32,8 +32,8 @@ class Evaluation(NamedTuple):
 
     @property
     def known(self) -> bool:
-        """Whether a pass has told the loss."""
-        return not math.isnan(self.norm)
+        """Whether a pass has told it, finite or not."""
+        return self.gradient.size > 0
 
 
 class Engine(Protocol):

@@ -223,7 +223,7 @@ def _status(
     if stored is not None and stored.status in ("converged", "early_stopped"):
         status = stored.status
     # A start that is as good as the end: only where nothing but the gradient's norm is asked for.
-    elif solver.plan.tol is not None and found.known:
+    elif solver.plan.tol is not None and not math.isnan(found.norm):
         state, verdict = solver.at_start(state, found)
         status = verdict.status
     if stored is not None and status == "epochs" and patience is not None and state.waited >= patience:
