@@ -51,7 +51,7 @@ class Scores:
 
     def titles(self) -> dict[str, str]:
         """Of the numbers that are shown, by their names: the loss has a name of its own, and no number is shown twice."""
-        loss, others = _TITLES[self.of], [name for name in self.named() if name != "loss"]
+        loss, others = _TITLES.get(self.of, self.of), [name for name in self.named() if name != "loss"]
         return ({"loss": loss} if loss else {}) | {name: _short(name) for name in others}
 
     def details(self) -> dict[str, object]:

@@ -64,13 +64,17 @@ class ClassSums:
             return
         lost, total = _lost(self.loss, raw, Y, weights)
         self.lost, self.total = self.lost + lost, self.total + total
-        y, p, binary = Y[:, 0].astype(np.intp), probabilities(raw, self.loss), self.loss.targets == "binary"
+        y, binary = Y[:, 0].astype(np.intp), self.loss.targets == "binary"
         found = (raw[:, 0] > 0).astype(np.intp) if binary else raw.argmax(axis=1)
         self.confusion += confusion(y, found, len(self.labels), weights)
-        if len(self.labels) > 2:
-            self.bins += calibration_sums(y == found, p.max(axis=1), weights)
+        two = len(self.labels) == 2
+        if self.loss.has_probabilities:
+            p = probabilities(raw, self.loss)
+            self.bins += (
+                calibration_sums(y, p[:, -1], weights) if two else calibration_sums(y == found, p.max(axis=1), weights)
+            )
+        if not two:
             return
-        self.bins += calibration_sums(y, p[:, -1], weights)
         # Not probabilities, which are rounded near 1 and no longer tell which is higher.
         self.ranks.add(raw[:, 0] if binary else raw[:, 1] - raw[:, 0], weights[:, None] * (y[:, None] == [0, 1]))
 
@@ -90,9 +94,10 @@ class ClassSums:
         return area(zeros, ones) if zeros[-1] and ones[-1] else None
 
     def with_baseline(self, train: ClassSums) -> ClassScores:
-        """The constant's probabilities are the classes' shares of the training rows: no other constant has a smaller loss."""
+        """The constant's probabilities are the classes' shares of the training rows: no other constant has a smaller loss. A
+        loss that knows no probabilities has no such constant."""
         weights = train.confusion.sum(axis=1)
-        if not weights.any() or not self.total:
+        if not weights.any() or not self.total or not self.loss.has_probabilities:
             return self.scores()
         shares, k = weights / weights.sum(), len(weights)
         logs = np.log(np.maximum(shares, np.finfo(np.float64).tiny))
