@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gdcore._types import Array, Floats
 
 BLUE, ORANGE, GREY = "#1f5fa8", "#d1622b", "#8a8a8a"  # told apart by the colour-blind too, and in grey
+LEGEND: dict[str, Any] = {"framealpha": 0.85, "edgecolor": "none"}  # points and lines behind it do not cross its words
 _BLOWN_UP = 1e3  # an error that has grown so far is not followed any further
 _MISSING = "drawing needs matplotlib, which is not installed: pip install 'gdcore[plot]'"
 
@@ -87,7 +88,7 @@ def losses(history: Losses, ax: Any = None) -> Any:
     if curves and all(np.nanmin(values) > 0 for *_, values, _ in curves):
         ax.set_yscale("log")
     if len(curves) > 1:
-        ax.legend(frameon=False)
+        ax.legend(**LEGEND)
     ax.set(xlabel="epoch", ylabel="loss", title="Loss")
     return finish(ax)
 
@@ -132,7 +133,7 @@ def predictions(X: Any, Y: Any, model: Predicts, before: Predicts | None = None,
     for label, fitted, color in (("before training", before, GREY), ("after training", model, BLUE)):
         if fitted is not None:
             ax.plot(x, fitted.predict(X)[order].ravel(), color=color, label=label, **style)
-    ax.legend(frameon=False)
+    ax.legend(**LEGEND)
     ax.set(xlabel="x" if X.shape[1] == 1 else f"column {column}", ylabel="y", title="Predictions")
     return finish(ax)
 
@@ -182,7 +183,7 @@ def spectrum(spectrum: Directions, ax: Any = None) -> Any:
         ax.plot(epochs[:until], errors[:until], color=color, label=f"lr = {lr:.3g}: {name}", linewidth=1.8)
     ax.set(xscale="log", yscale="log", ylim=(5e-4, 1e3 * _BLOWN_UP), xlabel="epoch", ylabel="error, as a share of the first")
     ax.set_title(f"Learning rates: condition {count(spectrum.condition or 1)}")
-    ax.legend(frameon=False, loc="upper left")
+    ax.legend(**LEGEND, loc="upper left")
     return finish(ax)
 
 

@@ -250,7 +250,7 @@ CSV = {
     ),
     "missing text": (
         rents([(7, "55,2,,335")]),
-        "t.csv, line 7, column town: a value is missing; --missing drop leaves such rows out, --missing mean makes it a "
+        "t.csv, line 7, column town: a value is missing; --missing drop leaves such rows out, --missing category makes it a "
         "category of its own",
     ),
     "inf": (rents([(7, "55,inf,Trier,338")]), f"t.csv, line 7, column rooms: an infinite number; {MEND}"),
@@ -475,7 +475,7 @@ PARQUET = {
     ),
     "categories with nulls": (
         column(pa.array(["x", "y", None, "x"] * 10).dictionary_encode()),
-        "t.parquet, row 3, column a: a value is missing; --missing drop leaves such rows out, --missing mean makes it a "
+        "t.parquet, row 3, column a: a value is missing; --missing drop leaves such rows out, --missing category makes it a "
         "category of its own",
     ),
     "NaN": (column([*map(float, range(9)), np.nan] * 4), f"t.parquet, row 10, column a: a value is missing; {MISSING}"),

@@ -2,7 +2,9 @@
 pandas fill them."""
 
 import csv
+import html
 import json
+import re
 
 import numpy as np
 import pytest
@@ -66,6 +68,7 @@ def test_columns_are_filled_as_scikit_learn_fills_them(frame, write, form, share
     np.testing.assert_array_equal(rows.Y[:, 0], known.y)
     assert table.dropped == N - stays.sum()
     assert table.gaps == {name: int(frame[name].isna().sum()) for name in frame}
+    assert table.causes == {name: table.gaps[name] for name in ("deck", "y")}  # the others are filled
     if share:
         fit = impute(strategy="median").fit(known[["fare"]])
         held = frame[stays & held_out(0, N, share, 0)]
@@ -245,6 +248,20 @@ def gd(tmp_path, monkeypatch, capsys):
         return (parser.main([str(argument) for argument in arguments]), *capsys.readouterr())
 
     return run
+
+
+@pytest.mark.parametrize(("asked", "lacks", "where"), [("mean", "the target", ["y"]), ("drop", "a value", [*"y", "age"])])
+def test_what_is_missing_in_the_rows_that_are_left_out_is_told(frame, write, gd, tmp_path, asked, lacks, where):
+    pytest.importorskip("matplotlib")
+    write(frame[["age", "y"]], "csv")
+    status, out, _ = gd("train", "t.csv", "--target", "y", "--missing", asked, "--report", "t.html")
+    gone = int(frame[where].isna().any(axis=1).sum())
+    assert (status, out.splitlines()[0]) == (0, f"t.csv: 240 rows, 2 columns; {gone} rows left out because {lacks} is missing")
+    counts = ", ".join(
+        f"{n} in {name}" for n, name in sorted(((frame[name].isna().sum(), name) for name in where), reverse=True)
+    )
+    page = html.unescape(re.sub("<.*?>", "", (tmp_path / "t.html").read_text()))
+    assert f"left out: {gone}, in which {lacks} is missing ({counts})" in page
 
 
 def test_a_model_keeps_its_policy_and_its_fills(frame, write, gd):

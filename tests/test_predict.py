@@ -339,7 +339,7 @@ def test_a_model_of_filled_columns_fills_new_ones(folder, gd):
     (folder / "f.csv").write_text("area,town,rent\n" + "".join(f"{a},{t},{y}\n" for a, t, y in rows))
     status, out, err = gd("train", "f.csv", "--target", "rent", "--missing", "mean", "--test-size", "0")
     assert (status, err) == (0, "")
-    assert "f.csv: 30 rows, 3 columns; 6 rows left out because a value is missing" in out
+    assert "f.csv: 30 rows, 3 columns; 6 rows left out because the target is missing" in out
     assert "missing where it is missing" in out
     model = gdcore.load("f.safetensors")
     at = dict(zip(model.columns, model.weights, strict=True))

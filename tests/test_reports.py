@@ -782,6 +782,18 @@ def test_the_spectrum_stands_there_where_somebody_wants_it():
     assert row[:1] not in [row[:1] for row in Page(pages.page(report(spectrum=s))).rows]
 
 
+def test_a_cross_validation_stands_below_the_scores():
+    page = Page(pages.page(report(folds=[NumberScores("mse", 10, 1.0, rmse=1.0), NumberScores("mse", 10, 9.0, rmse=3.0)])))
+    heads = ["Cross-validation", "Mean", "Standard error", "Baseline"]
+    assert page.rows[page.rows.index(heads) + 1 :][:2] == [["MSE", "5", "4", "–"], ["RMSE", "2", "1", "–"]]
+
+
+def test_no_line_or_point_crosses_the_words_of_a_legend(panel):
+    for drawn, of in ((panels.loss, report(history=history(np.geomspace(9, 1, 30)))), (panels.predicted, report())):
+        frame = panel(drawn, of).get_legend().get_frame()
+        assert (frame.get_visible(), frame.get_alpha() > 0.8) == (True, True)
+
+
 def test_long_tables_open_and_say_what_is_left_out():
     many = {"names": [f"c{i}" for i in range(2500)], "spread": None}
     page = Page(pages.page(report(weights=np.arange(2500.0), **many)))

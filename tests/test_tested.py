@@ -1,5 +1,6 @@
 """What `gdcore train` and `gdcore predict` say of how good a model is: against loops and scikit-learn on the same rows."""
 
+import html
 import json
 import re
 import warnings
@@ -268,6 +269,22 @@ def test_what_is_filled_in_a_fold_is_of_its_own_rows(folder, told):
     assert found["cross-validation"]["MAE"]["values"] == pytest.approx(errors, rel=1e-8)
 
 
+def test_the_page_and_the_model_keep_the_folds_scores_and_what_the_training_warned_of(folder, told, gd):
+    pytest.importorskip("matplotlib")
+    x = np.arange(40)
+    pd.DataFrame({"x": x, "late": np.where(x < 20, "no", "yes")}).to_csv("halves.csv", index=False)
+    status, _, err = gd("train", "halves.csv", "--target", "late", "--cv", "4", "--stratify", "--report", "h.html", "--quiet")
+    warned = err.splitlines()[0].removeprefix("gdcore: warning: ")
+    assert (status, warned.startswith("the classes are separated, by column x: ")) == (0, True)
+    assert warned.endswith("; an l2 penalty, as --l2 0.01, gives finite ones")
+    assert gdcore.load("halves.safetensors").card["notes"] == [warned]
+    page = (folder / "h.html").read_text()
+    assert [html.unescape(re.sub("<.*?>", "", line)) for line in re.findall("<li>.*</li>", page)] == [warned]
+    folds = gdcore.load("halves.safetensors").card["cross-validation"]["accuracy"]
+    below = re.sub("(<[^>]*>|\\n)+", "|", page.partition(">Cross-validation<")[2])  # cells alone
+    assert "|".join(["|accuracy", *(number(folds[name]) for name in ("mean", "error", "baseline")), ""]) in below
+
+
 def test_a_cross_validation_is_printed(folder, gd):
     status, out, err = gd("train", "homes.csv", "--target", "price", "--exclude", OTHERS["price"], "--cv", "4")
     assert (status, err) == (0, "")
@@ -402,7 +419,8 @@ def test_predict_tells_the_scores_where_the_target_is_there(folder, gd, target, 
     keep = [value.replace("TARGET", target) for value in keep]
     status, out, err = gd("predict", "homes.safetensors", f"new.{ending}", "--out", "p.csv", *keep)
     assert (status, err) == (0, "")
-    assert f"scores of the 89 rows whose {target} is in the table, and 1 more have none that the model knows" in out
+    lack = "have no number there" if target == "price" else "have none that the model knows"
+    assert f"scores of the 89 rows whose {target} is in the table, and 1 more {lack}" in out
     model = gdcore.load("homes.safetensors")
     new[~new.index.isin([7])].to_csv("known.csv", index=False)
     table = gdcore.open_table("known.csv", target, loss=model.loss, exclude=OTHERS[target].split(","))

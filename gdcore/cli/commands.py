@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterator
 
-_FLAGS = {"n_threads": "--threads", "batch_size": "--batch-size", "sample_weight": "--weights", "resume=True": "--resume"}
+_FLAGS = {"n_threads": "--threads", "batch_size": "--batch-size", "sample_weight": "--weights", "resume=True": "--resume",
+          "give l2 a value": "give --l2 a value"}  # fmt: skip
 _OPTIONS = ("lr", "precondition", "optimizer", "tol", "epochs", "seed", "l1", "l2", "loss")
 
 
@@ -46,10 +47,13 @@ def on_the_command_line(text: str) -> str:
 
     >>> on_the_command_line("batch_size must be between 1 and 320, found 400; lr='auto' chooses")
     '--batch-size must be between 1 and 320, found 400; --lr auto chooses'
+    >>> on_the_command_line("an l2 penalty, as l2=0.01, gives finite ones")
+    'an l2 penalty, as --l2 0.01, gives finite ones'
     """
     text = " ".join(text.split())
     for python, here in _FLAGS.items():
         text = re.sub(rf"\b{python}(?!\w)", here, text)
+    text = re.sub(r"\b(l[12])=(\d+(?:\.\d+)?)", r"--\1 \2", text)
     return re.sub(rf"\b({'|'.join(_OPTIONS)})='([\w-]+)'", r"--\1 \2", text)
 
 

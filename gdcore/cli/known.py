@@ -142,6 +142,8 @@ class Scorer:
     names : list of str
         The columns of `beside`, which batches must have; none, where there is no target and nothing to be scored.
     sums : Sums
+    classes : bool
+        Whether the targets are classes, of which the model knows some.
     unknown : int
         Rows with a prediction and without a target that the model knows.
     empty : int
@@ -152,6 +154,7 @@ class Scorer:
         self._model, self._encoding, self._decimal = model, encoding, source.decimal
         self.names = [] if model.loss is None else beside(encoding, source)
         labels = [] if encoding.target is None else [str(label) for label in encoding.target.labels]
+        self.classes = bool(labels)
         self.sums = scores.sums(model.loss or losses.mse(), labels)
         self.unknown = self.empty = 0
 

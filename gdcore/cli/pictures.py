@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore.cli.results import ENDS, columns, dependent_line, deviations
+from gdcore.cli.results import ENDS, columns, dependent_line, deviations, lacking
 from gdcore.container import write
 from gdcore.models.linear import Linear
 from gdcore.plain import number
@@ -45,7 +45,8 @@ def draw(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
         lr=options.lr if by_hand else None, spectrum=result.spectrum if by_hand or options.verbose else None,
         scores={"training": result.train} | ({"test": result.test} if result.test else {}),
         rows=_rows(table, facts["rows"]), settings=_settings(table, options, result),
-        columns=columns(table), notes=[*table.notes, *map(dependent_line, filter(None, [facts.get("dependent")]))],
+        columns=columns(table), folds=result.folds,
+        notes=[*facts["notes"], *map(dependent_line, filter(None, [facts.get("dependent")]))],
     )  # fmt: skip
     if options.plot:
         page.save_plot(made, options.plot)
@@ -66,9 +67,10 @@ def _rows(table: FileTable, rows: dict[str, int]) -> list[tuple[str, str]]:
     """How many there were, and which were left out."""
     told = [("training", f"{rows['train']:,}"), ("test", f"{rows['test']:,}" if rows["test"] else "none")]
     if rows["left out"]:
-        most = sorted(((count, name) for name, count in table.gaps.items() if count), reverse=True)
+        most = sorted(((count, name) for name, count in table.causes.items()), reverse=True)
         where = ", ".join(f"{count:,} in {name}" for count, name in most[:4]) + (", …" if len(most) > 4 else "")
-        told.append(("left out", f"{rows['left out']:,}, in which a value is missing" + (f" ({where})" if where else "")))
+        why = f"in which {lacking(table)} is missing" + (f" ({where})" if where else "")
+        told.append(("left out", f"{rows['left out']:,}, {why}"))
     return told
 
 

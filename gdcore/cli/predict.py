@@ -80,7 +80,8 @@ def _show(scorer: known.Scorer, target: str) -> None:
         return
     say()
     rows = "1 row" if found.rows == 1 else f"{found.rows:,} rows"
-    without = f", and {scorer.unknown:,} more have none that the model knows" if scorer.unknown else ""
+    lack = "have none that the model knows" if scorer.classes else "have no number there"
+    without = f", and {scorer.unknown:,} more {lack}" if scorer.unknown else ""
     say(f"scores of the {rows} whose {target} is in the table{without}")
     for line in found.lines():
         say(line)

@@ -48,6 +48,8 @@ class Result(NamedTuple):
         Some of them, for pictures, where the table does not have them.
     folds : list of Scores
         Of a cross-validation.
+    warned : list of str
+        What the training warned of, as it was told.
     """
 
     fitted: Fitted
@@ -55,6 +57,7 @@ class Result(NamedTuple):
     tested: str = ""
     sample: Piece | None = None
     folds: Sequence[Scores] = ()
+    warned: Sequence[str] = ()
 
     @property
     def run(self) -> Run:
@@ -82,7 +85,7 @@ def facts(table: FileTable, options: Namespace, result: Result, seconds: float) 
         "loss": table.loss.name, "labels": [str(label) for label in table.labels], "status": run.status,
         "epochs": run.epochs, "method": str(run.method), "seconds": round(seconds, 3),
         "train": result.train.named(), "test": result.test.named() if result.test else None,
-        **_beside(result), "columns": dict(columns(table)), "notes": table.notes,
+        **_beside(result), "columns": dict(columns(table)), "notes": [*table.notes, *result.warned],
         "settings": {name: getattr(options, name) for name in _SETTINGS},
     }  # fmt: skip
     if s is not None:
@@ -191,6 +194,12 @@ def columns(table: FileTable) -> list[tuple[str, str]]:
     return [*told.items(), *((name, own.get(name, "left out")) for name in table.encoding.others)]
 
 
+def lacking(table: FileTable) -> str:
+    """What is missing in the rows that are left out."""
+    target = table.encoding.target
+    return "the target" if target is not None and [*table.causes] == [target.column.name] else "a value"
+
+
 def _some(values: tuple[Any, ...]) -> str:
     return ", ".join(map(str, values[:4])) + (", …" if len(values) > 4 else "")
 
@@ -201,7 +210,7 @@ def _some(values: tuple[Any, ...]) -> str:
 def show(table: FileTable, options: Namespace, result: Result, facts: dict[str, Any], out: str, replaced: list[str]) -> None:
     """Prints what was read, what was trained, how good it is, and where it went."""
     rows, s, run = facts["rows"], result.spectrum, result.run
-    dropped = f"; {rows['left out']:,} rows left out because a value is missing" if rows["left out"] else ""
+    dropped = f"; {rows['left out']:,} rows left out because {lacking(table)} is missing" if rows["left out"] else ""
     say(f"{table.source.label}: {_rows(rows, options):,} rows, {len(table.source.kinds):,} columns{dropped}")
     _show_columns(columns(table))
     if s is not None and options.verbose:

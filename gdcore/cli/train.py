@@ -59,8 +59,9 @@ def run(options: Namespace) -> int:
             "precondition": None if options.precondition == "none" else options.precondition, "n_threads": options.threads,
             "progress": bars.epochs if bars.shown else False, "checkpoint": options.checkpoint, "resume": options.resume,
         }  # fmt: skip
-        found = fits.fitted(table, options, wish, curves=drawn)
-        result = Result(found, test=found.test, tested=_tested(table))
+        with words.overheard() as warned:
+            found = fits.fitted(table, options, wish, curves=drawn)
+        result = Result(found, test=found.test, tested=_tested(table), warned=warned)
         if options.test is not None:
             bars.reading("testing")
             result = _on_file(result, table, options)

@@ -2,7 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
+from typing import TYPE_CHECKING, Any
+
 from gdcore import losses, optimizers
+from gdcore.cli.commands import on_the_command_line
+from gdcore.rows.filetable import TableWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def overheard() -> Iterator[list[str]]:
+    """The warnings that are told meanwhile, as they are told, but for the table's, which are its notes: for who looks at the
+    page or the model later."""
+    told: list[str] = []
+    tell = warnings.showwarning
+
+    def show(message: Any, category: type[Warning], *rest: Any, **more: Any) -> None:
+        if not issubclass(category, TableWarning):
+            told.append(on_the_command_line(str(message)))
+        tell(message, category, *rest, **more)
+
+    warnings.showwarning = show
+    try:
+        yield told
+    finally:
+        warnings.showwarning = tell
 
 
 def loss(text: str) -> losses.Loss:

@@ -8,7 +8,7 @@ import numpy as np
 
 from gdcore.backends import BACKENDS
 from gdcore.descent.start import check_model
-from gdcore.drawing import BLUE, GREY, ORANGE, axes, finish
+from gdcore.drawing import BLUE, GREY, LEGEND, ORANGE, axes, finish
 from gdcore.models.linear import Linear
 from gdcore.rows import arrays
 
@@ -79,7 +79,7 @@ def path(run: Run, X: Any, Y: Any, *, sample_weight: Any = None, l1: float = 0.0
     else:
         title += f":\nit leaves the picture in epoch {far:,}"
     ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xlabel=names[0], ylabel=names[1], title=title)
-    ax.legend(loc="best", framealpha=0.85, edgecolor="none")
+    ax.legend(loc="best", **LEGEND)
     finish(ax)
     ax.grid(visible=False)
     return ax
@@ -149,7 +149,7 @@ def boundary(model: Any, X: Any, Y: Any, *, ax: Any = None) -> Any:
     )
     ax.set_xlabel(names[0], parse_math=False)
     ax.set_ylabel(names[1], parse_math=False)
-    for text in ax.legend(loc="best", framealpha=0.85, edgecolor="none").get_texts():
+    for text in ax.legend(loc="best", **LEGEND).get_texts():
         text.set_parse_math(False)
     finish(ax)
     ax.grid(visible=False)

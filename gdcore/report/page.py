@@ -22,6 +22,7 @@ from gdcore.plain import number
 from gdcore.report import panels
 from gdcore.report.labels import UNKNOWN, shorten
 from gdcore.report.report import Report, ranked
+from gdcore.scores import spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -166,7 +167,10 @@ def page(report: Report) -> str:
         notes=f'<div class="notes" role="note">\n<ul>\n{notes}</ul>\n</div>\n' if notes else "",
         rows=" · ".join(f"{_name(name)}: {_name(text)}" for name, text in report.rows),
         first=_section("Weights", _weights(report))
-        + _part(_section("Scores", _scores(report)), _section("Settings", _pairs(report.settings, "Setting", "Value"))),
+        + _part(
+            _section("Scores", _scores(report) + _folds(report)),
+            _section("Settings", _pairs(report.settings, "Setting", "Value")),
+        ),
         pictures=_pictures(report),
         second=_section("What became of each column", _pairs(report.columns, "Column", "What became of it"))
         + _section("Spectrum", _spectrum(report)),
@@ -232,6 +236,18 @@ def _scores(report: Report) -> str:
     rows = [(_name(title), *(number(cells.get(name)) for cells in named)) for name, title in report.shown.titles().items()]
     what = "" if base is None else f"<p>The baseline is {_name(base.what)}.</p>\n"
     return _table("Scores", ("Score", *columns), rows) + what
+
+
+def _folds(report: Report) -> str:
+    """Of a cross-validation: the mean of each number over the folds, and its standard error."""
+    if not report.folds:
+        return ""
+    found, titles = spread(report.folds), report.folds[0].titles()
+    rows = [
+        (_name(title), *(number(cell) for cell in (found[name].mean, found[name].error, found[name].baseline)))
+        for name, title in titles.items()
+    ]
+    return _table("Cross-validation", ("Cross-validation", "Mean", "Standard error", "Baseline"), rows)
 
 
 def _spectrum(report: Report) -> str:

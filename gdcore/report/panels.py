@@ -66,7 +66,7 @@ def line(report: Report, ax: Any) -> None:
         slope = number(float(report.weights.ravel()[0]), 4)
         ax.set_title(f"{what} = {slope} · {shorten(name, 24)} {sign} {number(abs(bias), 4)}")
     _label(ax, f"{shorten(name, 40)}{beside_x}", f"{what}{beside_y}")
-    ax.legend(frameon=False)
+    ax.legend(**drawing.LEGEND)
 
 
 def largest(report: Report, ax: Any) -> None:
@@ -108,7 +108,7 @@ def predicted(report: Report, ax: Any) -> None:
     ax.plot([low, high], [low, high], color="black", linewidth=1, linestyle="--", label="prediction = target")
     ax.set(xlim=(low, high), ylim=(low, high), title=f"Predictions against targets, {report.drawn}")
     _label(ax, f"{shorten(report.target, 30)}{beside}", f"prediction{beside}")
-    ax.legend(frameon=False, loc="upper left")
+    ax.legend(**drawing.LEGEND, loc="upper left")
 
 
 def residuals(report: Report, ax: Any) -> None:
@@ -124,7 +124,7 @@ def residuals(report: Report, ax: Any) -> None:
     ax.set_title(f"Residuals: {_score(report, 'RMSE')}, {report.drawn}")
     _label(ax, f"prediction{beside}", f"{shorten(report.target, 24)} − prediction{beside}")
     if ax.get_legend_handles_labels()[1]:
-        ax.legend(frameon=False, loc="upper left")
+        ax.legend(**drawing.LEGEND, loc="upper left")
 
 
 def coverage(report: Report, ax: Any) -> None:
@@ -138,7 +138,7 @@ def coverage(report: Report, ax: Any) -> None:
     low, high = min(tau, *found.observed), max(tau, *found.observed)
     ax.set(ylim=(max(-0.03, low - 0.1), min(1.03, high + 0.1)), title=f"Coverage: {share:.1%} at or below, {tau:.1%} wanted")
     _label(ax, f"prediction{beside}", f"share of {shorten(report.target, 20)} at or below")
-    ax.legend(frameon=False, loc="best")
+    ax.legend(**drawing.LEGEND, loc="best")
 
 
 def roc(report: Report, ax: Any) -> None:
@@ -161,7 +161,7 @@ def roc(report: Report, ax: Any) -> None:
     ax.set_title(f"ROC curve, {report.drawn}" if binary else f"ROC curves, each class against the others, {report.drawn}")
     no, yes = (shorten(label, 16) for label in labels[:2]) if binary else ("the others", "the class")
     _label(ax, f"share of {no} taken for {yes}", f"share of {yes} found")
-    ax.legend(frameon=False, loc="lower right", fontsize=9)
+    ax.legend(**drawing.LEGEND, loc="lower right", fontsize=9)
 
 
 def calibration(report: Report, ax: Any) -> None:
@@ -180,7 +180,7 @@ def calibration(report: Report, ax: Any) -> None:
         ax, f"predicted probability of {yes}" if two else "probability of the predicted class",
         f"share of rows that are {yes}" if two else "share of rows that are it",
     )  # fmt: skip
-    ax.legend(frameon=False, loc="upper left", fontsize=9)
+    ax.legend(**drawing.LEGEND, loc="upper left", fontsize=9)
 
 
 def confusion(report: Report, ax: Any) -> None:
@@ -284,7 +284,7 @@ def _curves(report: Report, ax: Any, of: str, named: dict[str, float], first: st
     start = history.start if math.isfinite(history.start) else float(history.loss[0])
     ax.set_title(f"Loss: {number(start, 4)} → {number(float(history.loss[-1]), 4)} in {last:,} epochs")
     _label(ax, "epoch", of)
-    ax.legend(frameon=False, fontsize=9)
+    ax.legend(**drawing.LEGEND, fontsize=9)
 
 
 def limit(report: Report, ax: Any) -> None:
@@ -311,7 +311,7 @@ def limit(report: Report, ax: Any) -> None:
     ax.set(xscale="log", yscale="log", xlim=(low, high), ylim=(0.1 * least, 3 * epochs[0]))
     ax.set_title(f"{title}, condition {drawing.count(condition)}")
     _label(ax, "learning rate of plain gradient descent", "epochs for 3 digits")
-    ax.legend(framealpha=0.9, edgecolor="none", loc="lower left", fontsize=9)
+    ax.legend(**drawing.LEGEND, loc="lower left", fontsize=9)
 
 
 # What they have in common ---------------------------------------------------------------------------------------------------

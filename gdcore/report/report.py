@@ -58,6 +58,8 @@ class Report:
         Names and texts: how many rows there were; how the model was trained; what became of each column of the file.
     notes : list of str
         Warnings.
+    folds : list of Scores
+        Of the tests of a cross-validation.
 
     Raises
     ------
@@ -95,6 +97,7 @@ class Report:
     settings: Sequence[tuple[str, str]] = ()
     columns: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
+    folds: Sequence[Scores] = ()
 
     def __post_init__(self) -> None:
         self.loss = losses.get(self.loss)

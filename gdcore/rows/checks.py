@@ -101,18 +101,18 @@ class Checks:
         advice = f"--missing {one}drop leaves such rows out"
         if feature and column.missing == "error":
             category = column.kind == "category"
-            what_else = "makes it a category of its own" if category else "puts the column's mean there"
-            advice += f", --missing {one}{'category' if category and one else 'mean'} {what_else}"
+            what_else = "category makes it a category of its own" if category else "mean puts the column's mean there"
+            advice += f", --missing {one}{what_else}"
         return TableError(f"{self._place(row)}, column {column.name}: {what}; {self.advice or advice}")
 
-    def _dropped(self) -> dict[str, int]:
+    def dropped(self) -> dict[str, int]:
         """`gaps` of the columns for which rows are left out."""
         names = {column.name for column in self.read if column.missing == "drop"}
         return {name: count for name, count in self.gaps.items() if name in names}
 
     def end(self) -> None:
         """Says that the pass is over."""
-        dropped, features = self._dropped(), [column.name for column in self.encoding.columns]
+        dropped, features = self.dropped(), [column.name for column in self.encoding.columns]
         if self.encoding.target is not None:
             if self.rows and not self.kept:
                 raise all_missing(self.source.label, dropped, features)

@@ -192,6 +192,8 @@ class FileTable(Table):
         How many rows the last pass left out because a value was missing.
     gaps : dict
         In how many rows of the last pass each column had no value; columns without such rows are not there.
+    causes : dict
+        `gaps` of the columns for which rows were left out; a column that is filled is not there.
     unseen : {"base", "empty", "error"}
         What becomes of categories that `encoding` does not know: see `open_table`. The table that it is made of has none.
     strange : dict
@@ -217,6 +219,7 @@ class FileTable(Table):
         self.held_out: HeldOut | None = None if split is None else HeldOut(self)
         self.dropped = 0
         self.gaps: dict[str, int] = {}
+        self.causes: dict[str, int] = {}
         self.unseen = "error"
         self.strange: dict[str, Strange] = {}
         self.notes: list[str] = []
@@ -378,6 +381,7 @@ class FileTable(Table):
             yield start, found, keep, batch
         checks.end()
         self.gaps = {name: count for name, count in checks.gaps.items() if count}
+        self.causes = {name: count for name, count in checks.dropped().items() if count}
         self._constant = None
 
     def _batches(self, names: list[str]) -> Iterator[Any]:
