@@ -328,6 +328,9 @@ CSV = {
     ),
     # the target ---------------------------------------------------------------------------------------------------------------
     "target misspelt": (CLEAN, "t.csv has no column rnet (target); did you mean rent?", "--target", "rnet"),
+    "target in a capital": (
+        "wage,lwage\n1,2\n3,5\n", "t.csv has no column Lwage (target); did you mean lwage?", "--target", "Lwage",
+    ),
     "target in capitals": (CLEAN, "t.csv has no column RENT (target); did you mean rent?", "--target", "RENT"),
     "target unlike any": (
         CLEAN, "t.csv has no column price (target); there are area, rooms, town, rent", "--target", "price",

@@ -176,8 +176,8 @@ def _check_once(groups: dict[str, list[str]], source: Source) -> None:
 
 def unknown(name: str, source: Source, role: str = "") -> str:
     """That the table has no such column, and which it may be."""
-    near = difflib.get_close_matches(name, source.kinds, 1, 0.5)
-    near += [other for other in source.kinds if other.lower() == name.lower()]
+    near = [other for other in source.kinds if other.lower() == name.lower()]
+    near += difflib.get_close_matches(name, source.kinds, 1, 0.5)
     some = ", ".join(list(source.kinds)[:12]) + (", …" if len(source.kinds) > 12 else "")
     if len(source.kinds) == 1 and name in some.split():
         return f"{source.label} has the column {some!r} only{role}; if blanks are between the values, say --delimiter blanks"
