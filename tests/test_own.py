@@ -12,9 +12,9 @@ import gdcore
 from gdcore import MLP, Linear, SpeedWarning, fit, losses, optimizers
 from gdcore.estimators import GDRegressor
 from gdcore.losses import Loss
-from gdcore.models.scores import of_rows
 from gdcore.optimizers import Optimizer
 from gdcore.rows.tables import Piece
+from gdcore.scores.scoring import summed
 
 REFERENCE = {"backend": "reference"}
 
@@ -236,7 +236,7 @@ def test_two_classes(capsys):
     assert run.status == "converged"
     slope = SquaredHinge().value_slope((X @ run.model.weights + run.model.bias)[:, None], y[:, None])[1]
     assert np.abs(X.T @ slope).max() < 1e-8
-    assert of_rows([Piece(X, y[:, None], None)], run.model, SquaredHinge()).loss == pytest.approx(run.loss)
+    assert summed([Piece(X, y[:, None], None)], run.model, SquaredHinge()).scores().loss == pytest.approx(run.loss)
     fit(X, y, loss=SquaredHinge(), epochs=1, verbose=True, **REFERENCE)
     assert "new prediction: " in capsys.readouterr().out
     apart = (X[:, 0] > 1) * 1.0

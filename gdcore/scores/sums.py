@@ -64,13 +64,14 @@ class ClassSums:
             return
         lost, total = _lost(self.loss, raw, Y, weights)
         self.lost, self.total = self.lost + lost, self.total + total
-        y, p, binary = Y[:, 0].astype(np.intp), probabilities(raw, self.loss), self.loss.targets == "binary"
+        y, binary = Y[:, 0].astype(np.intp), self.loss.targets == "binary"
+        p = probabilities(raw, self.loss) if self.loss.has_probabilities else None
         found = (raw[:, 0] > 0).astype(np.intp) if binary else raw.argmax(axis=1)
         self.confusion += confusion(y, found, len(self.labels), weights)
         if len(self.labels) > 2:
-            self.bins += calibration_sums(y == found, p.max(axis=1), weights)
+            self.bins += 0 if p is None else calibration_sums(y == found, p.max(axis=1), weights)
             return
-        self.bins += calibration_sums(y, p[:, -1], weights)
+        self.bins += 0 if p is None else calibration_sums(y, p[:, -1], weights)
         # Not probabilities, which are rounded near 1 and no longer tell which is higher.
         self.ranks.add(raw[:, 0] if binary else raw[:, 1] - raw[:, 0], weights[:, None] * (y[:, None] == [0, 1]))
 
