@@ -45,6 +45,20 @@ if TYPE_CHECKING:
     from gdcore._types import Array
 
 _FLOATS = [np.float64, np.float32]
+_FLOAT = np.dtype(np.float64)
+
+
+class Learned(NamedTuple):
+    """What an estimator has learned, as `gdcore.store.fitted` keeps it in a file."""
+
+    arrays: dict[str, Array]
+    """coef_, intercept_ and, where they are known, the moments that `partial_fit` adds to."""
+    n_iter: int
+    status: str
+    history: History
+    n_features_in: int
+    feature_names_in: Array | None
+    classes: Array | None
 
 
 class _Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
@@ -232,9 +246,50 @@ class _Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         with _finite(X):
             return Linear(self.coef_.T, self.intercept_).predict(X, self._threads())
 
+    def learned(self) -> Learned:
+        """What fitting has made of it; NotFittedError where nothing has."""
+        validation.check_is_fitted(self)
+        arrays = {"coef_": self.coef_, "intercept_": np.asarray(self.intercept_)}
+        for name, moments in (("moments", self._facts.get("moments")), ("columns", self._columns)):
+            if isinstance(moments, Moments):
+                numbers = np.array([moments.total, moments.columns, moments.largest_row, moments.rows], np.float64)
+                arrays |= {f"{name}.mean": moments.mean, f"{name}.scatter": moments.scatter, f"{name}.numbers": numbers}
+        names, classes = (getattr(self, name, None) for name in ("feature_names_in_", "classes_"))
+        return Learned(arrays, self.n_iter_, self.status_, self.history_, self.n_features_in_, names, classes)
+
+    def become(self, learned: Learned) -> None:
+        """Becomes what another had `learned`; ValueError where these arrays are not of one such fit."""
+        arrays, d, k = dict(learned.arrays), learned.n_features_in, 0 if learned.classes is None else len(learned.classes)
+        coef, intercept = arrays.pop("coef_"), arrays.pop("intercept_")
+        outputs = coef.shape[:-1]
+        wanted = {0: outputs, 2: (1,)}.get(k, (k,))
+        if (k > 0) != isinstance(self, GDClassifier):
+            raise ValueError(f"a {type(self).__name__} has {'no ' if k else ''}classes")
+        if (
+            coef.ndim not in (1, 2)
+            or coef.shape != (*wanted, d)
+            or intercept.shape != outputs
+            or intercept.dtype != coef.dtype
+        ):
+            raise ValueError(f"coef_ has shape {coef.shape} and intercept_ {intercept.shape}, for {d} columns and {k} classes")
+        facts, moments = {}, {name: _moments_of(arrays, name) for name in ("moments", "columns") if f"{name}.mean" in arrays}
+        if arrays:
+            raise ValueError(f"its arrays are too many: {min(arrays)}")
+        if "moments" in moments:
+            facts["moments"] = moments["moments"]
+        self.coef_, self.intercept_, self._facts, self._columns = coef, intercept[()], facts, moments.get("columns")
+        self.n_iter_, self.status_, self.history_, self.n_features_in_ = learned.n_iter, learned.status, learned.history, d
+        if learned.feature_names_in is not None:
+            self.feature_names_in_ = learned.feature_names_in
+        if learned.classes is not None:
+            self.classes_ = learned.classes
+
     def _fact(self, name: str) -> Any:
         if name not in vars(self).get("_facts", ()):
-            raise AttributeError(f"{type(self).__name__} has no {name}: fit it first, with the same loss")
+            raise AttributeError(
+                f"{type(self).__name__} has no {name}: it is found from the rows of a fit with the same loss, and does not go "
+                "into a file"
+            )
         if callable(self._facts[name]):
             self._facts[name] = self._facts[name]()
         return self._facts[name]
@@ -258,9 +313,11 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, _Descent):  # type: ignore[m
 
     Parameters
     ----------
-    loss : {"mse", "mae", "huber", "quantile"}
-    delta, tau : float
-        Of "huber", where |r| turns from squared to absolute; of "quantile", which one.
+    loss : {"mse", "mae", "huber", "quantile"}, or a loss with its parameter
+        "huber:2.0" and "quantile:0.9", ``gdcore.losses.huber(delta=2.0)``, or a name and ``delta`` or ``tau``.
+    delta, tau : float, optional
+        Of "huber", where |r| turns from squared to absolute (1.0); of "quantile", which one (0.5). Of
+        other losses neither is looked at.
     bias : bool
         Whether there is one.
     l1, l2, lr, optimizer, batch_size, epochs, tol, precondition, method, backend
@@ -300,19 +357,21 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, _Descent):  # type: ignore[m
     """
 
     def __init__(
-        self, loss: str = "mse", *, delta: float = 1.0, tau: float = 0.5, l1: float = 0.0, l2: float = 0.0, bias: bool = True,
-        lr: float | str = "auto", optimizer: Any = None, batch_size: int | None = None, epochs: int = 1000,
-        tol: float | None = None, precondition: str | None = "auto", method: str = "auto", early_stopping: bool = False,
-        validation_fraction: float = 0.1, patience: int = 10, random_state: Any = None, n_threads: int | None = None,
-        verbose: bool = False, warm_start: bool = False, callbacks: Any = None, backend: str = "kernel",
+        self, loss: str | losses.Loss = "mse", *, delta: float | None = None, tau: float | None = None, l1: float = 0.0,
+        l2: float = 0.0, bias: bool = True, lr: float | str = "auto", optimizer: Any = None, batch_size: int | None = None,
+        epochs: int = 1000, tol: float | None = None, precondition: str | None = "auto", method: str = "auto",
+        early_stopping: bool = False, validation_fraction: float = 0.1, patience: int = 10, random_state: Any = None,
+        n_threads: int | None = None, verbose: bool = False, warm_start: bool = False, callbacks: Any = None,
+        backend: str = "kernel",
     ) -> None:  # fmt: skip
         _remember(self, locals())
 
     def _loss(self) -> losses.Loss:
-        known = {"mse": (), "mae": (), "huber": (self.delta,), "quantile": (self.tau,)}
-        if self.loss not in known:
-            raise ValueError(f"loss {self.loss!r} is unknown; there is {', '.join(map(repr, known))}")
-        return losses.LOSSES[self.loss](*known[self.loss])
+        own = losses.PARAMETERS.get(losses.get(self.loss).name)
+        chosen = losses.get(self.loss, **({} if own is None else {own: getattr(self, own)}))
+        if chosen.targets != "real":
+            raise ValueError(f"loss {chosen.name!r} is for classes, which GDClassifier learns; GDRegressor learns numbers")
+        return chosen
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, reset: bool) -> tuple[Array, Array, Any]:
         X, y = self._table(X, y, reset, multi_output=True, y_numeric=True)
@@ -624,6 +683,22 @@ def _measured(X: Array, Y: Array, s: Any, n_threads: int, backend: str) -> Momen
     with _finite(X):
         check(moments, X)
     return moments
+
+
+def _moments_of(arrays: dict[str, Array], name: str) -> Moments:
+    """Moments from the arrays of a file, which are taken out."""
+    mean, scatter, numbers = (arrays.pop(f"{name}.{part}") for part in ("mean", "scatter", "numbers"))
+    size = mean.size
+    shapes = {"moments": (size, size), "columns": (size,)}
+    if (
+        mean.shape != (size,)
+        or scatter.shape != shapes[name]
+        or numbers.shape != (4,)
+        or {mean.dtype, scatter.dtype} != {_FLOAT}
+    ):
+        raise ValueError(f"its {name} do not fit together")
+    total, columns, largest_row, rows = numbers.tolist()
+    return Moments(total, mean, scatter, int(columns), largest_row, int(rows))
 
 
 @contextmanager

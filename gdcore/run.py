@@ -114,9 +114,9 @@ class Epoch(NamedTuple):
     gradient_norm: float
     model: Any
     """A copy, of the kind that was given to fit: it can be kept."""
-    gradient: tuple[Array, Array | None] | None
-    """∇W and ∇b that the epoch's update went along, as (d, k) and (k,), not rounded (of a network one column, ordered as
-    `MLP.parameters` says, and None); None where it went in batches."""
+    gradient: tuple[Array, Array | None] | list[tuple[Array, Array]] | None
+    """What the epoch's update went along, not rounded: ∇W (d, k) and ∇b (k,) or None; of a network a list with one such pair
+    a layer, ∇W (inputs, outputs) and ∇b (outputs,). None where the epoch went in batches."""
 
 
 class Checkpoint:
@@ -180,14 +180,17 @@ class Run:
         The trained model.
     history : History
         One entry an epoch; with method "exact" and very many epochs, some of them.
-    status : {"epochs", "converged", "early_stopped", "interrupted"}
-        Why it stopped: all epochs done, tol reached, patience or the callback, Ctrl-C.
+    status : {"epochs", "converged", "early_stopped", "interrupted", "diverged"}
+        Why it stopped: all epochs done, tol reached, patience or the callback, Ctrl-C; or, where the run of a divergence is
+        kept, that the next epoch has no finite loss, or that the epochs were done above the loss that ends other runs.
     method : Method
         "stream": epochs over the rows; "gram": over their second moments; "exact": by formula. ``method.why`` says why.
     loss : float
         Objective of `model` on the training data; NaN where Ctrl-C struck the pass that would have told it.
     gradient_norm : float
         Likewise; NaN where it was not computed, as with batches and without ``tol``.
+    models : list of Linear or MLP, or None
+        With ``fit(..., keep_weights=True)``: the model at the start, then after each epoch; what `gdcore.plots.path` draws.
 
     A run can be pickled and copied with `copy.deepcopy`: without the data, so that such a copy cannot be resumed, and knows
     `gap` and `spectrum` where they were asked for before.
@@ -203,6 +206,7 @@ class Run:
         gradient_norm: float,
         resume: Callable[..., Run],
         facts: dict[str, Callable[[], Any]],
+        models: list[Any] | None = None,
     ) -> None:
         self.model = model
         self.history = history
@@ -210,6 +214,7 @@ class Run:
         self.method = method
         self.loss = loss
         self.gradient_norm = gradient_norm
+        self.models = models
         self._resume = resume
         self._facts = facts
 
@@ -250,6 +255,11 @@ class Run:
         """Epochs done since the first start."""
         return int(self.history.epoch[-1]) if len(self.history) else 0
 
+    def predict(self, X: Any, n_threads: int | None = None) -> Array:
+        """``run.model.predict(X)``: see `gdcore.Linear.predict`."""
+        predictions: Array = self.model.predict(X, n_threads)
+        return predictions
+
     def resume(self, X: Any, Y: Any, epochs: int = 1000, **options: Any) -> Run:
         """Goes on where this run stopped, by the same method.
 
@@ -264,8 +274,9 @@ class Run:
         epochs : int
             How many more.
         **options
-            Options of `fit` that shall change, but for the optimizer; the others, sample_weight and validation included, stay
-            as they were. ``model``: where to go on from in the place of this run's, with the optimizer's state as it is.
+            Options of `fit` that shall change, but for the optimizer, and a loss with its parameter in one, "huber:2.0"; the
+            others, sample_weight and validation included, stay as they were. ``model``: where to go on from in the place of
+            this run's, with the optimizer's state as it is.
 
         Returns
         -------

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from gdcore import losses
-from gdcore.backends import BACKENDS
 from gdcore.models.linear import Linear
 from gdcore.rows import arrays
-from gdcore.run import Epoch, History, Run
+from gdcore.run import History, Run
 from gdcore.training.loop import Training
 from gdcore.training.options import Options
-from gdcore.training.problem import check_outputs
+from gdcore.training.problem import check_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +19,7 @@ if TYPE_CHECKING:
     from gdcore.models.mlp import MLP
     from gdcore.optimizers import Optimizer
     from gdcore.rows.tables import Table
-    from gdcore.run import Checkpoint, Path
+    from gdcore.run import Checkpoint, Epoch, Path
 
 
 def fit(
@@ -54,6 +50,11 @@ def fit(
     checkpoint: Path | Checkpoint | None = None,
     resume: bool = False,
     progress: Any = False,
+    on_divergence: str = "raise",
+    keep_weights: bool = False,
+    verbose: bool = False,
+    delta: float | None = None,
+    tau: float | None = None,
 ) -> Run:
     """Trains a model by gradient descent: forward, loss, gradient, update, ``epochs`` times.
 
@@ -68,7 +69,8 @@ def fit(
     model : Linear or MLP, optional
         Where to start; it is not changed. Default: a `Linear` of zeros with a bias, in the shape of the data.
     loss : str or Loss
-        A name in `gdcore.losses.LOSSES` or, with a parameter, for example ``gdcore.losses.huber(delta=2.0)``.
+        A name in `gdcore.losses.LOSSES`; with a parameter "huber:2.0" and "quantile:0.9", or what `gdcore.losses` makes,
+        ``gdcore.losses.huber(delta=2.0)``, or a name and ``delta`` or ``tau``.
     optimizer : str or Optimizer, optional
         A name in `gdcore.optimizers.OPTIMIZERS` or, with parameters, for example ``gdcore.Adam(betas=(0.9, 0.99))``.
         Default: with a number for lr plain gradient descent, W ← W − lr·∇W; with "auto" `Newton` where it can be,
@@ -124,8 +126,8 @@ def fit(
     seed : int
         ≥ 0; the same seed gives the same bits.
     callback : callable, optional
-        Called after each epoch with an `Epoch` (epoch, loss, validation_loss, gradient_norm, model, gradient);
-        returning True stops, and the status is then "early_stopped".
+        Called after each epoch with an `Epoch` (epoch, loss, validation_loss, gradient_norm, model, gradient, of networks
+        layer by layer); returning True stops, and the status is then "early_stopped".
     decimals : int, optional
         Round gradients and weights to this many decimals in every update, as np.round does.
     backend : {"kernel", "reference"}
@@ -142,6 +144,16 @@ def fit(
         progress and epochs may change.
     progress : bool, or a class like tqdm.tqdm
         True: a progress bar on stderr (`pip install 'gdcore[cli]'`).
+    on_divergence : {"raise", "keep"}
+        "keep", to watch a divergence: the epochs go on until they are done or a loss is not finite, and the run comes back
+        with the status "diverged" and its whole history, in the place of a `DivergenceError`.
+    keep_weights : bool
+        Keep the model of the start and of each epoch in ``run.models``, for `gdcore.plots.path`; not with a checkpoint, whose
+        file does not hold them.
+    verbose : bool
+        Print every epoch, as `train` does; of a network layer by layer, of batches and tables what there is of it.
+    delta, tau : float, optional
+        The parameter of "huber", of "quantile".
 
     Returns
     -------
@@ -200,18 +212,33 @@ def fit(
     array([         1, 1000000000])
     """
     options = Options(
-        lr, loss, optimizer, batch_size, l1, l2, sample_weight, validation, schedule, precondition, method, tol, patience,
-        shuffle, seed, callback, decimals, backend, n_threads, progress,
+        lr, losses.get(loss, delta=delta, tau=tau), optimizer, batch_size, l1, l2, sample_weight, validation, schedule,
+        precondition, method, tol, patience, shuffle, seed, callback, decimals, backend, n_threads, progress, on_divergence,
+        keep_weights, verbose,
     )  # fmt: skip
     keeper = None
     if checkpoint is not None or resume is not False:
+        if keep_weights:
+            raise ValueError("keep_weights goes without a checkpoint, whose file holds the last weights only")
         from gdcore.training import checkpoints  # importing gdcore shall take no longer for it
 
         keeper = checkpoints.keeper(checkpoint, resume)
     return Training(X, Y, model, options).run(epochs, History.empty(), None, keeper=keeper)
 
 
-def train(X: Any, Y: Any, weights: Any, lr: float, epochs: int, decimals: int | None = None, verbose: bool = False) -> Array:
+def train(
+    X: Any,
+    Y: Any,
+    weights: Any,
+    lr: float | str,
+    epochs: int,
+    decimals: int | None = None,
+    verbose: bool = False,
+    *,
+    loss: str | losses.Loss = "mse",
+    delta: float | None = None,
+    tau: float | None = None,
+) -> Array:
     """The loop of the textbook: forward, loss, gradients = −2·Xᵀ(Y − Ŷ)/n, weights −= lr·gradients, ``epochs`` times.
 
     Parameters
@@ -222,8 +249,10 @@ def train(X: Any, Y: Any, weights: Any, lr: float, epochs: int, decimals: int | 
         Targets, of the shape that X @ weights has.
     weights : array (d,) or (d, k)
         Where to start; not changed.
-    lr : float
-        Learning rate.
+    lr : float or "auto"
+        Learning rate. "auto": 1/λmax of the `spectrum`, half the rate from which on the loop diverges; of mae and quantile,
+        whose slopes jump, one that decreases as 1/√epoch. The loop is the same, but it ends where rounding leaves nothing to
+        gain.
     epochs : int
         How often to go through the data.
     decimals : int, optional
@@ -232,6 +261,8 @@ def train(X: Any, Y: Any, weights: Any, lr: float, epochs: int, decimals: int | 
     verbose : bool
         Print every epoch, one labelled line each: epoch; prediction, target and difference of the first five samples;
         loss; gradients; weights after the update; new prediction; new loss.
+    loss, delta, tau
+        Another loss than mse, as for `fit`: the gradients are its own.
 
     Returns
     -------
@@ -260,57 +291,17 @@ def train(X: Any, Y: Any, weights: Any, lr: float, epochs: int, decimals: int | 
     new prediction: [1.867 3.734 5.601]
     new loss: 0.082548666666666...
     """
-    if isinstance(lr, str):
-        raise TypeError(f"lr must be a number, found {lr!r}")
     X = arrays.table(X)
     Y = arrays.targets(Y, X)
     model = Linear(weights, None)
+    chosen = losses.get(loss, delta=delta, tau=tau)
+    check_model(model, X, Y, chosen)
     backend = "kernel" if decimals is None and not verbose else "reference"
-    check_outputs(model, X, Y)
-    callback = _Trace(X, Y, model, decimals) if verbose else None
     run = fit(
-        X, Y, model, lr=lr, epochs=epochs, decimals=decimals, callback=callback, backend=backend, method="stream"
+        X, Y, model, chosen, "sgd", lr, epochs, decimals=decimals, verbose=verbose, backend=backend, method="stream",
+        tol=0.0 if isinstance(lr, str) else None,
     )  # fmt: skip
     if run.status == "interrupted":
         raise KeyboardInterrupt
     trained: Array = run.model.weights
     return trained
-
-
-class _Trace:
-    """Prints an epoch as the textbook does."""
-
-    def __init__(self, X: Array, Y: Array, model: Linear, decimals: int | None) -> None:
-        self.X, self.Y, self.decimals, self.start = X, Y, decimals, model
-        self.prediction: Array | None = None
-        self.loss = math.nan
-
-    def _predict(self, model: Any) -> Array:
-        # Of all rows, then the first five: a product of five rows alone may differ in its last bit.
-        prediction: Array = (self.X @ model.weights.astype(self.X.dtype))[:5]
-        return prediction
-
-    def __call__(self, epoch: Epoch) -> None:
-        if self.prediction is None:
-            weights, bias = self.start.parameters(self.X.dtype)
-            self.loss = BACKENDS["reference"].loss(self.X, self.Y.reshape(len(self.Y), -1), weights, bias)
-            self.prediction = self._predict(self.start)
-        assert epoch.gradient is not None  # a trace is of full batches
-        gradients = epoch.gradient[0] if self.decimals is None else np.round(epoch.gradient[0], self.decimals)
-        prediction = self._predict(epoch.model)
-        print("epoch:", epoch.epoch)
-        print("prediction:", _line(self.prediction))
-        print("target:", _line(self.Y[:5]))
-        print("difference:", _line(self.Y[:5] - self.prediction))
-        print("loss:", self.loss)
-        print("gradients:", _line(gradients))
-        print("weights:", _line(epoch.model.weights))
-        print("new prediction:", _line(prediction))
-        print("new loss:", epoch.loss)
-        self.loss, self.prediction = epoch.loss, prediction
-
-
-def _line(values: Array) -> str:
-    """An array on one line: (n, 1) as its n numbers."""
-    flat = values.ravel() if values.ndim == 1 or values.shape[1] == 1 else values
-    return np.array2string(flat, max_line_width=10**9).replace("\n", "")

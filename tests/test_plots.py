@@ -281,6 +281,8 @@ def test_figure_is_drawn_without_a_window():
         "plots.predictions([[0.0]], [1.0], gdcore.Linear([0.0], 0.0))",
         "plots.figure(1)",
         "gdcore.spectrum([[0.0], [1.0]]).plot()",
+        "plots.path(gdcore.fit([[0.0], [1.0]], [1.0, 2.0], lr=0.1, epochs=2, keep_weights=True), [[0.0], [1.0]], [1.0, 2.0])",
+        "plots.boundary(gdcore.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1], loss='logistic', l2=1.0).model, [[0.0, 1.0]], [0])",
     ],
 )
 def test_a_missing_matplotlib_is_an_error_that_says_what_to_install(call, tmp_path):

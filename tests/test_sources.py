@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+import gdcore
 from gdcore.rows import binary, csvfile, sources
 from gdcore.rows.ahead import ahead
 from gdcore.rows.csvfile import is_number, meant_as_number
@@ -413,3 +414,44 @@ def test_it_is_only_a_little_ahead():
     assert len(made) == 4  # the one that was taken, two that wait, one in the hand
     assert list(found) == list(range(1, 100))
     assert reading() == []
+
+
+TABLE = {"a": [1.0, 2.0, 3.0], "y": [2.0, 4.0, 7.0]}
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (lambda: pytest.importorskip("pandas").DataFrame(TABLE), "pandas.DataFrame"),
+        (lambda: pytest.importorskip("pandas").Series(TABLE["a"]), "pandas.Series"),
+        (lambda: pytest.importorskip("polars").DataFrame(TABLE), "polars.DataFrame"),
+        (lambda: pytest.importorskip("polars").LazyFrame(TABLE), "polars.LazyFrame"),
+        (lambda: pa.table(TABLE), "pyarrow.Table"),
+        (lambda: pa.table(TABLE).to_batches()[0], "pyarrow.RecordBatch"),
+        (lambda: pa.table(TABLE).to_reader(), "pyarrow.RecordBatchReader"),
+        (lambda: np.zeros((3, 2)), "numpy.ndarray"),
+        (lambda: TABLE, "dict"),
+        (lambda: None, "NoneType"),
+        (lambda: [3], "list"),
+    ],
+)
+def test_a_table_in_memory_is_no_path_and_goes_to_fit(make, found):
+    table = make()
+    said = rf"paths must be the path of a file, or several, found {found}; a table in memory .*gdcore\.fit\(frame\[columns\]"
+    with pytest.raises(TypeError, match=said):
+        gdcore.open_table(table, "y")
+
+
+@pytest.mark.parametrize("package", ["pandas", "polars"])
+def test_what_is_said_of_a_frame_works(package):
+    frame = pytest.importorskip(package).DataFrame(TABLE)
+    model = gdcore.fit(frame[["a"]], frame["y"]).model
+    np.testing.assert_allclose([model.weights[0], model.bias], np.polyfit(TABLE["a"], TABLE["y"], 1), rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array, iter], ids=lambda kind: kind.__name__)
+def test_several_paths_come_in_any_form(tmp_path, kind):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.csv").write_text("a,y\n1,2\n2,4\n3,7\n")
+    table = gdcore.open_table(kind([str(tmp_path / "one.csv"), str(tmp_path / "two.csv")]), "y")
+    assert len(table) == 6

@@ -11,6 +11,7 @@ from gdcore.cli import results, terminal, words
 from gdcore.cli.terminal import say
 from gdcore.facts.spectrum import spectrum
 from gdcore.models.linear import Linear
+from gdcore.models.mlp import MLP
 from gdcore.rows.filetable import FileTable, open_table
 from gdcore.rows.sources import TableError
 from gdcore.store import files
@@ -85,6 +86,8 @@ def _open(options: Namespace) -> tuple[FileTable, list[str]]:
 def _model(options: Namespace) -> int:
     path = options.data[0]
     model: Any = files.load(path)
+    if not isinstance(model, (Linear, MLP)):
+        return _estimator(path, model, options.json)
     card, training = getattr(model, "card", None) or {}, getattr(model, "training", None) or {}
     schema.optional(schema.listed(schema.scalar))(card.get("labels"), f"{path}: its card's labels")
     names = getattr(model, "columns", None)
@@ -101,6 +104,21 @@ def _model(options: Namespace) -> int:
             say(f"  {name:13}  {_text(value)}")
     if isinstance(model, Linear):
         _weights(model, names or [f"column {j}" for j in range(len(model.weights))], card.get("labels") or [])
+    return 0
+
+
+def _estimator(path: str, estimator: Any, as_json: bool) -> int:
+    """What an estimator is that was saved from Python, and what its fit has told."""
+    learned = estimator.learned()
+    names, labels = (None if values is None else values.tolist() for values in (learned.feature_names_in, learned.classes))
+    kind, training = type(estimator).__name__, {"status": learned.status, "epochs": learned.n_iter}
+    if as_json:
+        terminal.say_json({"kind": kind, "columns": names, "card": {"labels": labels} if labels else {}, "training": training})
+        return 0
+    say(f"{path}: {kind}, an estimator that was saved from Python: gdcore.load(path).predict(X) predicts")
+    for name, value in {"labels": labels, "columns": names, **training}.items():
+        if value:
+            say(f"  {name:13}  {_text(value)}")
     return 0
 
 

@@ -11,18 +11,10 @@ def loss(text: str) -> losses.Loss:
     >>> loss("quantile:0.9").parameter
     0.9
     """
-    name, colon, parameter = text.partition(":")
-    if colon and name not in ("huber", "quantile"):
-        raise ValueError(f"--loss {text}: only huber:δ and quantile:τ have a parameter")
     try:
-        value = float(parameter) if colon else 0.0
-    except ValueError:
-        raise ValueError(f"--loss {text}: after the colon a number is wanted, as in {name}:0.5") from None
-    try:
-        chosen: losses.Loss = losses.LOSSES[name](value) if colon else losses.get(name)
+        return losses.get(text)
     except ValueError as error:
-        raise ValueError(f"--loss {text}: {error}") from None
-    return chosen
+        raise ValueError(f"--{error}") from None
 
 
 def optimizer(text: str | None) -> str | None:

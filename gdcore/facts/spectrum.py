@@ -331,6 +331,8 @@ def spectrum(
     *,
     backend: str = "kernel",
     n_threads: int | None = None,
+    delta: float | None = None,
+    tau: float | None = None,
 ) -> Spectrum:
     """Which learning rate diverges, which is best, and how many epochs are needed: one pass over X, before anyone trains.
 
@@ -347,7 +349,7 @@ def spectrum(
         The penalty that shall be trained with.
     sample_weight : array (n,), optional
         Likewise.
-    backend, n_threads
+    backend, n_threads, delta, tau
         As for `fit`.
 
     Returns
@@ -375,7 +377,7 @@ best; worst columns 0 (100%))
     >>> round((a + b).condition)
     11528
     """
-    chosen = losses.get(loss)
+    chosen = losses.get(loss, delta=delta, tau=tau)
     if chosen.curvature is None:
         raise ValueError(f"{chosen.name} has no curvature bound, and so no spectrum: its slope jumps")
     bias, l2 = yes_or_no(bias, "bias"), number(l2, "l2")

@@ -9,6 +9,7 @@ The formulas themselves stand in the two backends, forward beside backward; here
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -35,6 +36,15 @@ class Loss(NamedTuple):
     """A bound on ∂²ℓ/∂ŷ², or None where there is none."""
     parameter: float = 0.0
     """δ or τ; 0 where there is none."""
+
+    @property
+    def spelling(self) -> str:
+        """As `get` reads it.
+
+        >>> huber(delta=2.0).spelling, mse().spelling
+        ('huber:2.0', 'mse')
+        """
+        return f"{self.name}:{self.parameter!r}" if self.name in PARAMETERS else self.name
 
     def at(self, raw: Any, y: float) -> tuple[float, Any]:
         """ℓ and ∂ℓ/∂ŷ of one row: a number ŷ, or for softmax the k numbers of ``raw``.
@@ -184,21 +194,68 @@ def softmax() -> Loss:
 
 
 LOSSES: dict[str, Callable[..., Loss]] = {make.__name__: make for make in (mse, mae, huber, quantile, logistic, softmax)}
+PARAMETERS = {name: own for name, make in LOSSES.items() for own in inspect.signature(make).parameters}
+"""What the parameter is called of the losses that have one."""
 
 
-def get(loss: Any) -> Loss:
-    """The loss of that name, with the default parameter, or the loss itself.
+def get(loss: Any, **parameters: float | None) -> Loss:
+    """A loss from any of its spellings: ``"quantile:0.9"``, ``quantile(tau=0.9)``, or ``"quantile"`` and tau=0.9 beside it.
 
-    >>> get("mse").derivative
-    '2r'
-    >>> get(huber(delta=2.0)).parameter
-    2.0
+    Every function that takes a loss reads it here. A name alone stands for the loss with its default parameter.
+
+    Raises
+    ------
+    ValueError
+        It is no loss, or it has no such parameter, or two values are given for one parameter.
+    TypeError
+        The parameter beside it is no number.
+
+    Examples
+    --------
+    >>> get("huber:2.0") == get(huber(delta=2.0)) == get("huber", delta=2.0)
+    True
     >>> get("rmse")
     Traceback (most recent call last):
-    ValueError: loss 'rmse' is unknown; there is 'mse', 'mae', 'huber', 'quantile', 'logistic', 'softmax'
+    ValueError: loss 'rmse' is unknown; there is 'mse', 'mae', 'huber', 'quantile', 'logistic', 'softmax', with a parameter \
+'huber:1.0' and 'quantile:0.5'
     """
     if isinstance(loss, Loss):
+        name, shown = loss.name, loss.spelling
+        value: float | None = loss.parameter
+    else:
+        (name, value), shown = _read(loss), loss
+    for keyword, told in parameters.items():
+        if told is None:
+            continue
+        if PARAMETERS.get(name) != keyword:
+            owners = [other for other, own in PARAMETERS.items() if own == keyword]
+            raise ValueError(f"loss {shown!r} has no {keyword}, which is a parameter of {', '.join(map(repr, owners))}")
+        if value is not None and told != value:
+            raise ValueError(f"loss {shown!r} and {keyword}={told!r} are two values for one parameter: give one of them")
+        value = told
+    if isinstance(loss, Loss):
         return loss
-    if not isinstance(loss, str) or loss not in LOSSES:
-        raise ValueError(f"loss {loss!r} is unknown; there is {', '.join(map(repr, LOSSES))}")
-    return LOSSES[loss]()
+    try:
+        return LOSSES[name]() if value is None else LOSSES[name](value)
+    except ValueError as error:
+        raise ValueError(f"loss {shown!r}: {error}") from None
+
+
+def _read(spelling: Any) -> tuple[str, float | None]:
+    """Name and parameter of a text, None where it has none."""
+    name, colon, text = spelling.partition(":") if isinstance(spelling, str) else (None, "", "")
+    with_one = [LOSSES[each]().spelling for each in PARAMETERS]
+    if name not in LOSSES:
+        named = ", ".join(map(repr, LOSSES))
+        told = " and ".join(map(repr, with_one))
+        raise ValueError(f"loss {spelling!r} is unknown; there is {named}, with a parameter {told}")
+    if not colon:
+        return name, None
+    if name not in PARAMETERS:
+        told = " and ".join(map(repr, with_one))
+        raise ValueError(f"loss {spelling!r}: {name} has no parameter; what has one is written as {told}")
+    try:
+        return name, float(text)
+    except ValueError:
+        example = LOSSES[name]().spelling
+        raise ValueError(f"loss {spelling!r}: after the colon a number is wanted, as in {example!r}") from None

@@ -127,6 +127,10 @@ class Linear:
         model.bias = None if bias is None else bias.copy() if self.weights.ndim == 2 else bias[0]
         return model
 
+    def by_layer(self, weights: Array, bias: Any) -> tuple[Array, Any]:
+        """Parameters, or their gradients, as `parameters` gives them, in the form that an `Epoch` has: as they are."""
+        return weights, bias
+
     def engine(self, backend: Any, dtype: Any) -> Any:
         """What runs its epochs."""
         return backend

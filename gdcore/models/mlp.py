@@ -140,6 +140,10 @@ class MLP:
         model.layers = [Layer(W, b) for W, b in Network(self, weights.dtype).views(weights)]
         return model
 
+    def by_layer(self, weights: Array, bias: Any) -> list[tuple[Array, Array]]:
+        """Parameters, or their gradients, as `parameters` gives them: one pair a layer, shaped as its weights and its bias."""
+        return Network(self, weights.dtype).views(weights)
+
     def engine(self, backend: Any, dtype: Any) -> Any:
         """What runs its epochs, with the functions of a backend."""
         return Network(self, dtype, backend)

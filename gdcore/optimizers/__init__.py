@@ -31,6 +31,12 @@ class Optimizer:
         """What the state begins with."""
         return 0.0
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Optimizer) and self.rule == other.rule
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.parameters.items())})"
 
@@ -167,12 +173,19 @@ def get(optimizer: Any) -> Optimizer:
     """
     if optimizer is None:
         return SGD()
-    if isinstance(optimizer, Optimizer):
-        return optimizer
+    return optimizer if isinstance(optimizer, Optimizer) else made(optimizer, {})
+
+
+def made(name: Any, parameters: dict[str, Any]) -> Optimizer:
+    """The optimizer of that `Optimizer.rule`.
+
+    >>> made("sgd", {"momentum": 0.9}) == SGD(momentum=0.9)
+    True
+    """
     names = OPTIMIZERS | {"nesterov": Nesterov, "newton": Newton}
-    if not isinstance(optimizer, str) or optimizer.lower() not in names:
-        raise ValueError(f"optimizer {optimizer!r} is unknown; there is {', '.join(map(repr, names))}")
-    return names[optimizer.lower()]()
+    if not isinstance(name, str) or name.lower() not in names:
+        raise ValueError(f"optimizer {name!r} is unknown; there is {', '.join(map(repr, names))}")
+    return names[name.lower()](**parameters)
 
 
 def _betas(betas: tuple[float, float]) -> tuple[float, float]:

@@ -40,7 +40,7 @@ def losses(history: History, ax: Any = None) -> Any:
     ImportError
         When matplotlib is missing; the message says how to install it.
     """
-    ax = _axes(ax)
+    ax = axes(ax)
     curves = [("training", history.loss, BLUE), ("validation", history.validation_loss, ORANGE)]
     curves = [curve for curve in curves if not np.isnan(curve[1]).all()]
     for label, values, color in curves:
@@ -87,7 +87,7 @@ def predictions(
         raise ValueError(f"Y has {Y.shape[1]} outputs: draw them one by one")
     if isinstance(column, bool) or not isinstance(column, (int, np.integer)) or not -X.shape[1] <= column < X.shape[1]:
         raise ValueError(f"column must be an integer below {X.shape[1]}, the columns of X, found {column!r}")
-    ax = _axes(ax)
+    ax = axes(ax)
     order = np.argsort(X[:, column], kind="stable")
     x = X[order, column]
     style = {"linewidth": 1.8} if X.shape[1] == 1 else {"linestyle": "", "marker": "."}
@@ -131,7 +131,7 @@ def spectrum(spectrum: Spectrum, ax: Any = None) -> Any:
     values = spectrum.eigenvalues[spectrum.eigenvalues > 0]
     if not len(values):
         raise ValueError("all eigenvalues are zero: there is nothing to draw")
-    ax = _axes(ax)
+    ax = axes(ax)
     small, past = best / 10, 1.05 * spectrum.lr_limit
     needed = spectrum.epochs_to(1e-3) or 1
     epochs = _sparse(spectrum.epochs_to(1e-3, small) or 1)
@@ -181,7 +181,8 @@ def figure(columns: int, title: str | None = None, rows: int = 1) -> tuple[Any, 
     return made, made.subplots(rows, columns, squeeze=False).ravel()
 
 
-def _axes(ax: Any) -> Any:
+def axes(ax: Any) -> Any:
+    """The Axes that are given, or those of a new figure."""
     if ax is not None:
         return ax
     try:

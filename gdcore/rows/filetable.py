@@ -118,6 +118,8 @@ def open_table(
     ------
     TableError
         A ValueError: naming file, line and column where they are known, and what to do.
+    TypeError
+        Paths are none: a table in memory is trained with as it is, ``gdcore.fit(frame[columns], frame[target])``.
 
     Examples
     --------

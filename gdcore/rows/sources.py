@@ -13,6 +13,7 @@ import mmap
 import os
 import stat
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -214,8 +215,27 @@ def arrow() -> Any:
 
 def files_of(paths: Path | Iterable[Path]) -> list[str]:
     """The paths of the files, those in a folder for a folder; whether they are there is not looked at."""
-    given = [os.fspath(paths)] if isinstance(paths, (str, os.PathLike)) else [os.fspath(path) for path in paths]
+    given = _given(paths)
+    if given is None:
+        kind = type(paths)
+        package = "" if kind.__module__ == "builtins" else f"{kind.__module__.split('.')[0]}."
+        raise TypeError(
+            f"paths must be the path of a file, or several, found {package}{kind.__name__}; a table in memory is trained with "
+            "as it is: gdcore.fit(frame[columns], frame[target])"
+        )
     return [file for path in given for file in _files(path)]
+
+
+def _given(paths: Any) -> list[str] | None:
+    """The paths; None where they are none, as of a table in memory, of which a loop may take the names for paths."""
+    if isinstance(paths, (str, os.PathLike)):
+        return [os.fspath(paths)]
+    if isinstance(paths, Mapping) or len(getattr(paths, "shape", ())) > 1:
+        return None
+    try:
+        return [os.fspath(path) for path in paths]
+    except TypeError:
+        return None
 
 
 def _files(path: str) -> list[str]:

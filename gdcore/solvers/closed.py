@@ -46,7 +46,7 @@ class Closed:
         points = self._points(left)
         columns, counted = t.piece(len(points), points)
         columns[0], columns[1] = self.epochs.course(points - t.first + self.since, self.start)
-        bad = np.flatnonzero(~(columns[0] <= t.ceiling) | ~np.isfinite(columns[1]))
+        bad = np.flatnonzero(~(columns[0] <= t.stop_above) | ~np.isfinite(columns[1]))
         finished = int(bad[0]) if len(bad) else len(points)
         if len(bad):
             t.jump = int(points[finished]), float(columns[0, finished])

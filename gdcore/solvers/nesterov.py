@@ -121,7 +121,7 @@ class Nesterov:
         memory[0] = _flat(new, new_bias)
         values = t.evaluated(state.weights, state.bias, scalars[SMOOTHING])
         finite = bool(np.isfinite(values.loss) and np.isfinite(values.norm))
-        return (state, metric, values) if finite and values.loss <= t.ceiling else None
+        return (state, metric, values) if finite and values.loss <= t.stop_above else None
 
     def _without_common(self, new: Floats, bias: Any, w: Floats, b: Any) -> tuple[Floats, Any]:
         """What all classes have in common does not change a softmax: l2 makes it 0, without l2 it stays as it was.

@@ -58,13 +58,13 @@ class Stream:
             sample_weight=s, decimals=t.decimals, n_threads=t.n_threads, l1=t.l1, l2=t.l2,
             optimizer=t.optimizer.rule, **t.objective,
         )  # fmt: skip
-        before = state.copy() if t.batches and t.ceiling < math.inf else None
+        before = state.copy() if t.batches and t.stop_above < math.inf else None
         if t.batches:
             status = t.engine.descend_batches(
                 X, Y, state.weights, state.bias, float(columns[4, 0]), t.batch_size, columns[:3], counted,
                 order=t.order(int(columns[5, 0]) - 1), state=state.memory, steps=state.steps, **common,
             )  # fmt: skip
-            if status == "epochs" and before is not None and columns[0, 0] > t.ceiling:
+            if status == "epochs" and before is not None and columns[0, 0] > t.stop_above:
                 t.jump = int(columns[5, 0]), float(columns[0, 0])
                 t.state, counted[0] = before, 0
                 return "diverged"
@@ -76,7 +76,7 @@ class Stream:
             tol = -1.0 if t.tol is None or self._proves() else t.tol
             status = t.engine_now.descend(
                 X, Y, state.weights, state.bias, t.gradient, t.bias_gradient, columns[4], columns.shape[1],
-                columns[:3], counted, tol=tol, ceiling=t.ceiling, state=state.memory, steps=state.steps, **common,
+                columns[:3], counted, tol=tol, ceiling=t.stop_above, state=state.memory, steps=state.steps, **common,
             )  # fmt: skip
             if status == "diverged":
                 self._look(columns[:, counted[0]], common)

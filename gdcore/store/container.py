@@ -57,6 +57,10 @@ class Format:
         self.name, self.version, self.noun = name, version, noun
 
 
+MODEL = Format("gdcore", "1", "model")
+"""Of models and of estimators: the kind in their metadata tells which."""
+
+
 # Writing -----------------------------------------------------------------------------------------------------------------
 
 

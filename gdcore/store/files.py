@@ -1,7 +1,7 @@
-"""Model files: a model in one `gdcore.store.container`, whose metadata say what the arrays are.
+"""Model files: a model, or an estimator, in one `gdcore.store.container`, whose metadata say what the arrays are.
 
 Beside what every container tells stand the kind of model, activation and loss, and, where the model has them, column names,
-a card and how it was trained.
+a card and how it was trained. `gdcore.store.fitted` says what stands in the file of an estimator.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from gdcore.store.container import FileError
 
 if TYPE_CHECKING:
     from gdcore._types import Array
+    from gdcore.estimators import GDClassifier, GDRegressor
     from gdcore.run import Path
 
-MODEL = container.Format("gdcore", "1", "model")
 ENDING = ".safetensors"
 """Of model files, by custom."""
 _PARTS = ("weights", "bias")
+_ESTIMATORS = ("GDRegressor", "GDClassifier")
 _REQUIRED = container.COMMON | {"kind", "loss"}
 _ATTRIBUTES = {
     "columns": schema.listed(schema.text),
@@ -36,14 +37,15 @@ _ATTRIBUTES = {
 }
 
 
-def save(model_or_run: Linear | MLP | Run, path: Path) -> None:
-    """Saves a model in one file: whole or not at all, see `gdcore.store.container.replacing`.
+def save(model_or_run: Linear | MLP | Run | GDRegressor | GDClassifier, path: Path) -> None:
+    """Saves a model or an estimator in one file: whole or not at all, see `gdcore.store.container.replacing`.
 
     Parameters
     ----------
-    model_or_run : Linear, MLP or Run
+    model_or_run : Linear, MLP, Run, or a fitted GDRegressor or GDClassifier
         Of a run the model is saved, and how it was trained. A model's own ``columns`` (list of names) and ``card`` (dict of
-        what JSON can hold) go with it, where it has them.
+        what JSON can hold) go with it, where it has them. Of an estimator its parameters and what it has learned, history
+        included; not what it finds from the rows when it is asked for, ``gap_`` and ``spectrum_``.
     path : str or path
         A file that is there is replaced.
 
@@ -52,7 +54,8 @@ def save(model_or_run: Linear | MLP | Run, path: Path) -> None:
     TypeError
         It is something else.
     ValueError
-        It would not come back as it is: a value that is not finite, a loss of your own, a card that JSON cannot hold.
+        It would not come back as it is: a value that is not finite, a loss of your own, a card that JSON cannot hold, an
+        estimator's callbacks. Or the estimator is not fitted.
     OSError
         The file cannot be written; what was there is unchanged.
     ImportError
@@ -67,18 +70,22 @@ def save(model_or_run: Linear | MLP | Run, path: Path) -> None:
     array([21.])
     """
     model = model_or_run.model if isinstance(model_or_run, Run) else model_or_run
-    if type(model) not in (Linear, MLP):
-        raise TypeError(f"save takes a gdcore.Linear, a gdcore.MLP or the Run of one, found {type(model).__name__}")
+    known = type(model) in (Linear, MLP)
+    if not known and not (hasattr(model, "get_params") and type(model) in _fitted().KINDS.values()):
+        raise TypeError(
+            "save takes a gdcore.Linear, a gdcore.MLP or the Run of one, a GDRegressor or a GDClassifier, found "
+            f"{type(model).__name__}"
+        )
     try:
-        data = _pack(model, model_or_run if isinstance(model_or_run, Run) else None)
-        _model(*container.parse(MODEL, data))  # what is saved can be loaded
+        data = _pack(model, model_or_run if isinstance(model_or_run, Run) else None) if known else _fitted().pack(model)
+        _restored(*container.parse(container.MODEL, data))  # what is saved can be loaded
     except (ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"this model cannot be saved: {error}") from error
+        raise ValueError(f"this {'model' if known else 'estimator'} cannot be saved: {error}") from error
     container.write(path, data)
 
 
-def load(path: Path) -> Linear | MLP:
-    """The model that `save` wrote: it predicts the same bits.
+def load(path: Path) -> Linear | MLP | GDRegressor | GDClassifier:
+    """The model or the estimator that `save` wrote: it predicts the same bits.
 
     Parameters
     ----------
@@ -86,8 +93,9 @@ def load(path: Path) -> Linear | MLP:
 
     Returns
     -------
-    Linear or MLP
-        With its loss, with ``columns`` and ``card`` where it had them, and with ``training``, a dict, where a run was saved.
+    Linear, MLP, GDRegressor or GDClassifier
+        A model with its loss, with ``columns`` and ``card`` where it had them, and with ``training``, a dict, where a run was
+        saved; an estimator with its parameters and what it had learned.
 
     Raises
     ------
@@ -96,12 +104,30 @@ def load(path: Path) -> Linear | MLP:
     OSError
         It cannot be read.
     ImportError
-        safetensors is missing.
+        safetensors is missing, or of an estimator scikit-learn.
     """
     try:
-        return _model(*container.read(MODEL, path))
+        loaded: Linear | MLP | GDRegressor | GDClassifier = _restored(*container.read(container.MODEL, path))
     except FileError as error:
         raise FileError(f"{os.fspath(path)} cannot be loaded: {error}") from None
+    return loaded
+
+
+def _fitted() -> Any:
+    """What knows of estimators, and imports scikit-learn."""
+    from gdcore.store import fitted
+
+    return fitted
+
+
+def _restored(arrays: dict[str, Array], meta: dict[str, str]) -> Any:
+    """The model or the estimator; FileError where the file holds neither."""
+    if meta.get("kind") not in _ESTIMATORS:
+        return _model(arrays, meta)
+    try:
+        return _fitted().unpack(arrays, meta)
+    except (ValueError, TypeError, LookupError) as error:
+        raise FileError(f"it holds no estimator that works: {str(error)[:300]}") from None
 
 
 def _pack(model: Any, run: Run | None) -> bytes:
@@ -131,7 +157,7 @@ def _pack(model: Any, run: Run | None) -> bytes:
             meta[name] = json.dumps(value, ensure_ascii=False, allow_nan=False)
             if json.loads(meta[name]) != value:
                 raise ValueError(f"its {name} would come back changed from JSON, which has lists, and names that are strings")
-    return container.pack(MODEL, arrays, meta)
+    return container.pack(container.MODEL, arrays, meta)
 
 
 def _model(arrays: dict[str, Array], meta: dict[str, str]) -> Linear | MLP:
@@ -178,9 +204,7 @@ def _loss(name: str, parameter: str | None) -> losses.Loss | None:
     """The loss with the parameter that stands in a file."""
     if not name and parameter is None:
         return None
-    loss = losses.get(name)
-    if parameter is not None and loss.parameter:  # huber or quantile
-        loss = losses.LOSSES[name](float(parameter))
-    if parameter != (repr(loss.parameter) if loss.parameter else None):
-        raise ValueError(f"loss {name} cannot have the parameter {str(parameter)[:40]!a}")
+    loss = losses.get(f"{name}:{parameter}" if parameter is not None and name in losses.PARAMETERS else name)
+    if (loss.name, repr(loss.parameter) if loss.parameter else None) != (name, parameter):
+        raise ValueError(f"loss {name[:40]} cannot have the parameter {str(parameter)[:40]!a}")
     return loss

@@ -27,6 +27,8 @@ def check_gradient(
     l2: float = 0.0,
     step: float = 1e-6,
     backend: str = "kernel",
+    delta: float | None = None,
+    tau: float | None = None,
 ) -> float:
     """The largest difference between the derived gradient and central differences, as a share of the gradient's largest.
 
@@ -39,7 +41,8 @@ def check_gradient(
     Y : array
         As `fit` takes them.
     loss : str or Loss
-        Where it has a kink (mae, quantile, huber; relu) the two differ if a row comes within ``step`` of it.
+        As for `fit`, like ``delta`` and ``tau``. Where it has a kink (mae, quantile, huber; relu) the two differ if a row
+        comes within ``step`` of it.
     sample_weight : array (n,), optional
     l2 : float
     step : float
@@ -61,7 +64,7 @@ def check_gradient(
     >>> gdcore.check_gradient(gdcore.Linear([0.5, -1.0], 0.2), [[1.0, 2.0], [3.0, 5.0]], [0.0, 1.0], "logistic") < 1e-7
     True
     """
-    chosen = losses.get(loss)
+    chosen = losses.get(loss, delta=delta, tau=tau)
     X = arrays.table(X).astype(np.float64)
     Y = arrays.targets(Y, X)
     check_model(model, X, Y, chosen)

@@ -28,7 +28,7 @@ from gdcore.solvers.nesterov import SMOOTHING, Nesterov
 from gdcore.solvers.newton import LEEWAY, Newton, Numbers
 from gdcore.solvers.stream import EPOCHS_PER_CALL, Solved, Stream
 from gdcore.store import fingerprints
-from gdcore.training import endings, limits
+from gdcore.training import endings, limits, observers
 from gdcore.training.options import Options
 from gdcore.training.problem import GRAM_COLUMNS, HESSIAN_SIZE, Problem, Values
 
@@ -101,7 +101,8 @@ class Training(Problem):
         self.tol: float | None = options.tol
         if options.tol is None and self.auto and not self.batches:
             self.tol = self.default_tol()
-        self.each = options.callback is not None or self.validation is not None
+        looked_at = options.callback is not None or options.keep_weights or options.verbose
+        self.each = looked_at or self.validation is not None
 
     def _choose_optimizer(self) -> None:
         """The optimizer and the metric; which of them go together."""
@@ -281,8 +282,16 @@ class Training(Problem):
     jump: tuple[int, float] | None = None
     """The epoch that climbed above the ceiling or left the finite numbers, and its loss."""
 
+    kept: list[Any] | None = None
+    """The models of a run that goes on, where it has kept them."""
+
     depth = 5
     """Of the caller's line, for warnings."""
+
+    @property
+    def stop_above(self) -> float:
+        """The loss that ends the epochs: the ceiling; where a divergence is watched, what no sum over the rows holds."""
+        return float(np.finfo(self.X.dtype).max) / self.n if self.options.on_divergence == "keep" else self.ceiling
 
     # The loop ------------------------------------------------------------------------------------------------------------
 
@@ -338,6 +347,7 @@ class Training(Problem):
         if keeper is not None:
             keeper.begin(self, stored)
         stalled, diverged = False, None
+        self.recorder, self.observers = observers.invited(self)
         try:
             status = self._descend(epochs, status, keeper)
             stalled = status == "stalled"
@@ -345,7 +355,7 @@ class Training(Problem):
             if keeper is not None and status != "diverged":
                 keeper.finish(self, status)
             status, diverged = self._conclude(status)
-            run = self._result("epochs" if status == "diverged" else status)
+            run = self._result(status)
         except KeyboardInterrupt:
             # Whatever it struck, after the last epoch as well: what was done is the run.
             status, diverged = "interrupted", None
@@ -358,7 +368,7 @@ class Training(Problem):
         self.stepper = None  # it refers to this
         if diverged is not None:
             raise DivergenceError(diverged, run)
-        if status != "interrupted":
+        if status not in ("interrupted", "diverged"):
             limits.ended(self, run)
             endings.warn(self, status, stalled, metric, separating)
         return run
@@ -374,8 +384,8 @@ class Training(Problem):
             self.loss = self.objective_at(self.state.weights, self.state.bias)
             if self.tol is None:
                 self.norm = math.nan
-            if status == "epochs" and self.loss > self.ceiling:
-                status, self.jump = "diverged", (self.first + self.done, self.loss)
+        if status == "epochs" and self.loss > self.ceiling:
+            status, self.jump = "diverged", (self.first + self.done, self.loss)
         if self.method != "stream" and not self.table:
             # The last loss and gradient are those of the rows themselves.
             self.passes, self.engine_now = (self.X, self.Y, self.sample_weight), self.engine
@@ -383,7 +393,7 @@ class Training(Problem):
             self.take(self.evaluated(weights, bias))
         if self.newton and self.X.dtype != np.float64:
             status = self._as_rounded(status)
-        diverged = limits.diverged(self) if status == "diverged" else None
+        diverged = limits.diverged(self) if status == "diverged" and self.options.on_divergence == "raise" else None
         best = self._best()
         self.told = (self.loss, self.norm) if best is None else (self.objective_at(*best), math.nan)
         return status, diverged
@@ -428,7 +438,7 @@ class Training(Problem):
                 began, before = time.perf_counter(), self.done
                 # The formula does all epochs at once.
                 status = self.stepper.some_epochs(left if isinstance(self.stepper, Closed) else min(left, most))
-                if status == "epochs" and self.loss > self.ceiling:
+                if status == "epochs" and self.loss > self.stop_above:
                     status, self.jump = "diverged", (self.first + self.done, self.loss)
                 if watchers:
                     took = max(time.perf_counter() - began, 1e-9)
@@ -511,12 +521,16 @@ class Training(Problem):
         if self.validation is not None:
             self.validate(columns[:, 0])
         stop = self.patience is not None and self.state.waited >= self.patience
-        if self.options.callback is not None:
+        for observer in self.observers:
             loss, norm, _, validation_loss, _, epoch = (float(value) for value in columns[:, 0])
-            model = self.model.with_parameters(*self._final(self.state.weights, self.state.bias))
-            wish = self.options.callback(Epoch(int(epoch), loss, validation_loss, norm, model, gradient))
+            slopes = None if gradient is None else self.model.by_layer(*gradient)
+            wish = observer(Epoch(int(epoch), loss, validation_loss, norm, self.current_model(), slopes))
             stop = stop or (isinstance(wish, (bool, np.bool_)) and bool(wish))
         return stop
+
+    def current_model(self) -> Linear | MLP:
+        """A copy of the model as it is now."""
+        return self.model.with_parameters(*self._final(self.state.weights, self.state.bias))
 
     def validate(self, column: Array) -> None:
         """The validation loss of the epoch whose column of history that is."""
@@ -710,7 +724,8 @@ class Training(Problem):
         if self.table and (card := self.X.card()) is not None:
             model.columns, model.card = list(self.X.names), card
         self._free()
-        return Run(model, history, status, self.method, *told, self._resume, self._facts(weights, bias))
+        models = None if self.recorder is None else self.recorder.up_to(self.done, self.current_model())
+        return Run(model, history, status, self.method, *told, self._resume, self._facts(weights, bias), models)
 
     def _facts(self, weights: Array, bias: Array | None) -> dict[str, Callable[[], Any]]:
         """What a run tells when it is asked, because it costs passes."""
@@ -771,7 +786,7 @@ class Training(Problem):
                 f"the run that shall go on went by {self.optimizer!r}, whose state {later.optimizer!r} cannot go on with: "
                 "begin anew with fit(X, Y, run.model, optimizer=...)"
             )
-        later.depth = 6
+        later.depth, later.kept = 6, run.models
         keep = later.options.method == "auto" and "method" not in changes
         state = self.state.copy()
         if model is not None or not self._same_problem(later):

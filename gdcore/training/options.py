@@ -40,6 +40,9 @@ class Options(NamedTuple):
     backend: str
     n_threads: int | None
     progress: Any
+    on_divergence: str = "raise"
+    keep_weights: bool = False
+    verbose: bool = False
 
     def checked(self) -> Options:
         """The same with every argument looked at once; ValueError or TypeError names the first that cannot be."""
@@ -64,11 +67,14 @@ class Options(NamedTuple):
             decimals=None if self.decimals is None else integer(self.decimals, "decimals", -30, 30),
             seed=integer(self.seed, "seed", 0, (1 << 63) - 1),
             shuffle=yes_or_no(self.shuffle, "shuffle"),
+            keep_weights=yes_or_no(self.keep_weights, "keep_weights"),
+            verbose=yes_or_no(self.verbose, "verbose"),
         )
 
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "backend": ("kernel", "reference"),
     "method": ("auto", "stream", "gram", "exact"),
+    "on_divergence": ("raise", "keep"),
     "precondition": ("auto", None, "diagonal", "gram"),
 }

@@ -1,0 +1,266 @@
+"""Pictures in the plane: the path of a descent over the loss of two parameters, and classes over two columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gdcore.backends import BACKENDS
+from gdcore.models.linear import Linear
+from gdcore.report.plots import BLUE, GREY, ORANGE, axes, finish
+from gdcore.rows import arrays
+from gdcore.training.problem import check_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gdcore._types import Array, Floats
+    from gdcore.models.mlp import MLP
+    from gdcore.run import Run
+
+_COLORS = (BLUE, ORANGE, "#3a8f6b", "#8c5aa8", "#b59410", GREY)
+_MARKERS = "os^Dvp"  # for the next six classes
+_GRID = 80  # losses along each side: each is a pass over the rows
+_FINE = 240  # predictions along each side
+_LOOKED_AT = 400  # steps whose loss is found out
+_FOLLOWED = 25  # times the loss of the start, up to which a path is followed
+_DOTS = 200  # steps that are drawn as points beside the line
+_LEVELS = np.linspace(0, 1, 14)[1:] ** 2  # of the loss above the least: even steps outward where it is squared
+_NEAR = 1e-3  # relative, between the loss of the run and that of the rows that are given
+
+
+def path(run: Run, X: Any, Y: Any, *, sample_weight: Any = None, l1: float = 0.0, l2: float = 0.0, ax: Any = None) -> Any:
+    """The steps of a run over the loss, for models of two numbers: a weight and a bias, or two weights.
+
+    Parameters
+    ----------
+    run : Run
+        Of ``fit(..., keep_weights=True)``; with ``on_divergence="keep"`` a divergence, too.
+    X, Y : arrays
+        The rows that it was trained with.
+    sample_weight, l1, l2 : optional
+        As they were given to `fit`: with them the loss is the one that was descended.
+    ax : matplotlib Axes, optional
+        Where to draw; default: a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+        With the steps up to the first whose loss is 25 times that of the start, and past the picture.
+
+    Raises
+    ------
+    ValueError
+        The run has not kept its weights, the model has other than two numbers, or the rows are not those of the run.
+    ImportError
+        When matplotlib is missing; the message says how to install it.
+    """
+    if not run.models:
+        raise ValueError("the run has not kept its weights: fit(..., keep_weights=True) keeps them")
+    steps, names = np.array([_pair(model) for model in run.models]), _names(run.model)
+    losses = _objective(run, X, Y, sample_weight, l1, l2)
+    first, end = losses(steps[[0, -1]])
+    far = _leaves(steps, losses)
+    done = len(steps) - 1
+    low, high = _window(steps[:far])
+    sides = [np.linspace(low[j], high[j], _GRID) for j in (0, 1)]
+    surface = losses(np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, 2)).reshape(_GRID, _GRID)
+    ax = axes(ax)
+    _bowl(ax, sides, surface)
+    shown = steps[: done + 1 if far is None else far + 1]
+    dots = {"marker": "."} if len(shown) <= _DOTS else {}
+    of = "" if far is None else f"{far:,} of "
+    ax.plot(*shown.T, color=ORANGE, linewidth=1.4, label=f"{of}{done:,} epoch{'s' * (done != 1)}", **dots)
+    ax.plot(*steps[0], "o", color=ORANGE, markerfacecolor="white", markersize=8, label=f"start: loss {first:.4g}")
+    title = f"The path over the loss ({run.model.loss.spelling})"
+    if far is None:
+        ax.plot(*steps[-1], "D", color=ORANGE, markersize=7, label=f"end: loss {end:.4g}")
+    else:
+        title += f":\nit leaves the picture in epoch {far:,}"
+    ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xlabel=names[0], ylabel=names[1], title=title)
+    ax.legend(loc="best", framealpha=0.85, edgecolor="none")
+    finish(ax)
+    ax.grid(visible=False)
+    return ax
+
+
+def boundary(model: Any, X: Any, Y: Any, *, ax: Any = None) -> Any:
+    """Where a classifier of two columns decides for which class, and how surely, with the rows and their own classes.
+
+    Parameters
+    ----------
+    model : Linear, MLP or a classifier of scikit-learn's kind
+        Trained, with `predict_proba`.
+    X : array or data frame (n, 2)
+    Y : array (n,)
+        The rows' classes, as they were trained with.
+    ax : matplotlib Axes, optional
+        Where to draw; default: a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+        The stronger a colour, the surer its class; the lines are where two classes are as probable as each other. Rows that
+        the model takes for another class than their own have a black rim.
+
+    Raises
+    ------
+    ValueError
+        X has not two columns, Y a label that the model does not know, or the model is no classifier.
+    ImportError
+        When matplotlib is missing; the message says how to install it.
+    """
+    if not hasattr(model, "predict_proba"):
+        raise ValueError(f"a boundary is drawn of classifiers, which have predict_proba; found {type(model).__name__}")
+    table = arrays.table(X)
+    if table.shape[1] != 2:
+        raise ValueError(f"a boundary is drawn over two columns, and X has {table.shape[1]}")
+    columns = list(getattr(X, "columns", [])) or None
+    names = [str(name) for name in columns] if columns else ["column 0", "column 1"]
+
+    def probabilities(points: Array) -> Floats:
+        """Of all classes (n, k), for points as the model was trained with them: a frame's columns have names."""
+        given = type(X)(dict(zip(columns, points.T, strict=True))) if columns else points
+        found = np.asarray(model.predict_proba(given), np.float64).reshape(len(points), -1)
+        return np.column_stack([1 - found, found]) if found.shape[1] == 1 else found
+
+    fitted = probabilities(table)
+    classes = np.asarray(getattr(model, "classes_", np.arange(fitted.shape[1])))
+    own = _codes(Y, classes, len(table))
+    low, high = _window(table.astype(np.float64))
+    sides = [np.linspace(low[j], high[j], _FINE) for j in (0, 1)]
+    shares = probabilities(np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, 2).astype(table.dtype))
+    shares = shares.reshape(_FINE, _FINE, -1)
+    ax = axes(ax)
+    _regions(ax, sides, shares)
+    wrong = fitted.argmax(axis=1) != own
+    for c, label in enumerate(classes):
+        style = {"linestyle": "", "marker": _MARKERS[c // len(_COLORS) % len(_MARKERS)], "color": _COLORS[c % len(_COLORS)]}
+        for which, rim, size in ((~wrong, "white", 5.5), (wrong, "black", 7)):
+            rows = table[which & (own == c)]
+            name = str(label) if rim == "white" else None
+            ax.plot(*rows.T, markeredgecolor=rim, markersize=size, label=name, **style)
+    right = int(np.count_nonzero(~wrong))
+    ax.set(
+        xlim=(low[0], high[0]),
+        ylim=(low[1], high[1]),
+        title=f"Classes:\n{right:,} of {len(own):,} rows get their own class",
+    )
+    ax.set_xlabel(names[0], parse_math=False)
+    ax.set_ylabel(names[1], parse_math=False)
+    for text in ax.legend(loc="best", framealpha=0.85, edgecolor="none").get_texts():
+        text.set_parse_math(False)
+    finish(ax)
+    ax.grid(visible=False)
+    return ax
+
+
+def _pair(model: Linear | MLP) -> Floats:
+    """The two numbers of a model."""
+    weights, bias = model.parameters(np.float64)
+    numbers: Floats = np.append(weights, [] if bias is None else bias)
+    if not isinstance(model, Linear) or len(numbers) != 2:
+        found = (
+            repr(model)
+            if not isinstance(model, Linear)
+            else f"{weights.size} weights and {0 if bias is None else bias.size} biases"
+        )
+        raise ValueError(f"a path is drawn of models with one weight and a bias, or two weights and no bias; found {found}")
+    return numbers
+
+
+def _names(model: Any) -> list[str]:
+    """What the two numbers are."""
+    if model.bias is not None:
+        return ["weight", "bias"]
+    return ["weight of column 0", "weight of column 1"]
+
+
+def _objective(run: Run, X: Any, Y: Any, sample_weight: Any, l1: float, l2: float) -> Callable[[Floats], Floats]:
+    """The loss of pairs of numbers (m, 2); ValueError where that of the run's model is another than the run tells."""
+    model = run.model
+    X = arrays.table(X)
+    Y = arrays.targets(Y, X)
+    check_model(model, X, Y, model.loss)
+    target = Y.reshape(len(Y), -1).astype(X.dtype, copy=False)
+    s = None if sample_weight is None else arrays.weights_of_rows(sample_weight, X)
+    d, loss = X.shape[1], model.loss
+
+    def values(pairs: Floats) -> Floats:
+        found = np.empty(len(pairs))
+        with np.errstate(over="ignore", invalid="ignore"):
+            for i, pair in enumerate(pairs.astype(X.dtype)):
+                found[i] = BACKENDS["kernel"].loss(
+                    X, target, pair[:d, None].copy(), pair[d:].copy() if d == 1 else None, s, 1, loss=loss.name,
+                    parameter=loss.parameter, l1=l1, l2=l2,
+                )  # fmt: skip
+        return found
+
+    found, of_zeros = values(np.array([_pair(model), [0.0, 0.0]])).tolist()
+    rounding = float(np.finfo(X.dtype).eps) * of_zeros
+    if np.isfinite(run.loss) and not abs(found - run.loss) <= _NEAR * max(run.loss, found) + rounding:
+        raise ValueError(
+            f"the run ends at the loss {run.loss:.6g}, and with these rows its model's is {found:.6g}: give X, Y, "
+            "sample_weight, l1 and l2 as they were given to fit"
+        )
+    return values
+
+
+def _leaves(steps: Floats, losses: Callable[[Floats], Floats]) -> int | None:
+    """The first step from which on a path is not followed; of very many, some are looked at, and then those before them."""
+    highest = _FOLLOWED * losses(steps[:2]).max()
+    some = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), _LOOKED_AT)).astype(int))
+    far = np.flatnonzero(~(losses(steps[some]) <= highest))
+    if not len(far):
+        return None
+    between = steps[some[far[0] - 1] + 1 : some[far[0]] + 1]
+    return int(some[far[0] - 1]) + 1 + int(np.argmax(~(losses(between) <= highest)))
+
+
+def _window(points: Floats) -> tuple[Floats, Floats]:
+    """The corners of a picture that has the points well inside."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    room = np.where(high > low, 0.15 * (high - low), np.maximum(0.5 * np.abs(high), 0.5))
+    return low - room, high + room
+
+
+def _bowl(ax: Any, sides: list[Floats], surface: Floats) -> None:
+    """The loss as lines of equal height, with their values, on a ground that darkens upward."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    least, most = float(surface.min()), float(surface.max())
+    levels = least + (most - least) * _LEVELS
+    if not (np.diff([least, *levels]) > 0).all():
+        return  # it is flat
+    shades = LinearSegmentedColormap.from_list("loss", ["white", "#a9c4e2"])
+    ax.contourf(*sides, surface, levels=[least, *levels], cmap=shades, extend="max")
+    lines = ax.contour(*sides, surface, levels=levels[:-1], colors=GREY, linewidths=0.6)
+    ax.clabel(lines, lines.levels[1::3], fmt="%.3g", fontsize=7)
+
+
+def _regions(ax: Any, sides: list[Floats], shares: Floats) -> None:
+    """A tint for each class, as strong as the class is probable, and lines between the classes."""
+    from matplotlib.colors import to_rgb
+
+    k = shares.shape[-1]
+    inks = 1 - np.array([to_rgb(_COLORS[c % len(_COLORS)]) for c in range(k)])
+    extent = (sides[0][0], sides[0][-1], sides[1][0], sides[1][-1])
+    ax.imshow(1 - 0.4 * shares @ inks, origin="lower", extent=extent, aspect="auto", interpolation="bilinear")
+    for c in range(1 if k == 2 else 0, k):
+        margin = shares[..., c] - np.delete(shares, c, axis=-1).max(axis=-1)
+        if margin.min() < 0 < margin.max():
+            ax.contour(*sides, margin, levels=[0.0], colors="black", linewidths=1.2)
+
+
+def _codes(Y: Any, classes: Array, n: int) -> Array:
+    """The labels' places among the classes."""
+    labels = np.asarray(Y).reshape(-1)
+    if len(labels) != n:
+        raise ValueError(f"Y must have one class for each of the {n:,} rows of X, found {len(labels):,}")
+    equal = labels[:, None] == classes[None]
+    if not equal.any(axis=1).all():
+        unknown = labels[int(np.argmin(equal.any(axis=1)))]
+        raise ValueError(f"Y has the label {unknown!r}; the model knows {', '.join(map(str, classes))}")
+    codes: Array = equal.argmax(axis=1)
+    return codes
