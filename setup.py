@@ -56,10 +56,15 @@ def extensions():
         "freethreading_compatible": True,
     }
     template = Extension("gdcore.backends.kernel", [source])
-    [translated] = cythonize([template], compiler_directives=directives, force=DEBUG)
+    # Cython compares the dates of its sources alone, and would keep the C code that other directives made: so that of a debug
+    # build lies elsewhere, and what is older than this file is made anew.
+    folder = os.path.join("build", "debug") if DEBUG else ""
+    made = os.path.join(folder, source.replace(".pyx", ".c"))
+    stale = os.path.exists(made) and os.path.getmtime(made) < os.path.getmtime(__file__)
+    [translated] = cythonize([template], compiler_directives=directives, force=stale, build_dir=folder or None)
     for name, flags in VARIANTS.items():
         if name == "kernel" or (x86 and not DEBUG):
-            yield Extension(f"gdcore.backends.{name}", translated.sources, extra_compile_args=flags)
+            yield Extension(f"gdcore.backends.{name}", translated.sources, extra_compile_args=flags, depends=["setup.py"])
 
 
 class BuildVariants(build_ext):
@@ -80,6 +85,7 @@ class BuildVariants(build_ext):
             known = self.known(ext, ["-pthread", *common, *ext.extra_compile_args])
             if any(flag not in known for flag in ext.extra_compile_args):
                 print(f"gdcore: {ext.name} is left out")
+                ext.optional = True  # so that nobody looks for it, as `build_ext --inplace` does
                 return
             ext.extra_compile_args = known
             ext.extra_link_args = [*ext.extra_link_args, "-pthread"]

@@ -181,7 +181,7 @@ print(json.dumps({"R²": model.score(table[test], y[test])}))
 
 def flights_rows(folder: Path, sizes: Sizes) -> list[Row]:
     """From the shell, everything included: gdcore's command and scikit-learn's script, in turns."""
-    from gdcore.rows.filetable import held_out
+    from gdcore.rows.split import held_out
 
     path = folder / "flights.csv"
     with zipfile.ZipFile(flights()) as archive:

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gdcore import losses, optimizers
+    from gdcore import losses, optimizers, plots, scores
     from gdcore.facts.spectrum import Spectrum, spectrum
     from gdcore.models.linear import Linear
     from gdcore.models.mlp import MLP
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
         PrecisionWarning,
         ScaleWarning,
         SeparationWarning,
+        SpeedWarning,
     )
     from gdcore.optimizers import SGD, Adagrad, Adam, AdamW, Nesterov, Newton, RMSprop, schedules
-    from gdcore.report import plots
+    from gdcore.rows.arrow import TableError
     from gdcore.rows.filetable import TableWarning, open_table
-    from gdcore.rows.sources import TableError
     from gdcore.run import Checkpoint, DivergenceError, Epoch, History, Run
     from gdcore.store.files import load, save
     from gdcore.train import fit, train
@@ -44,9 +44,9 @@ __version__ = "0.1.0"
 __all__ = [
     "MLP", "SGD", "Adagrad", "Adam", "AdamW", "Checkpoint", "CheckpointWarning", "ConditionWarning", "ConvergenceWarning",
     "DivergenceError", "DivergenceWarning", "Epoch", "History", "LabelWarning", "LearningRateWarning", "Linear", "Nesterov",
-    "Newton", "PrecisionWarning", "RMSprop", "Run", "ScaleWarning", "SeparationWarning", "Spectrum", "TableError",
-    "TableWarning", "check_gradient", "fit", "load", "losses", "open_table", "optimizers", "plots", "save", "schedules",
-    "spectrum", "train",
+    "Newton", "PrecisionWarning", "RMSprop", "Run", "ScaleWarning", "SeparationWarning", "Spectrum", "SpeedWarning",
+    "TableError", "TableWarning", "check_gradient", "fit", "load", "losses", "open_table", "optimizers", "plots", "save",
+    "schedules", "scores", "spectrum", "train",
 ]  # fmt: skip
 
 _HOME = {
@@ -58,10 +58,10 @@ _HOME = {
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Nesterov", "Newton", "RMSprop"),
     "notices": (
         "CheckpointWarning", "ConditionWarning", "ConvergenceWarning", "DivergenceWarning", "LabelWarning",
-        "LearningRateWarning", "PrecisionWarning", "ScaleWarning", "SeparationWarning",
+        "LearningRateWarning", "PrecisionWarning", "ScaleWarning", "SeparationWarning", "SpeedWarning",
     ),
     "run": ("Checkpoint", "DivergenceError", "Epoch", "History", "Run"),
-    "rows.sources": ("TableError",),
+    "rows.arrow": ("TableError",),
     "facts.spectrum": ("Spectrum", "spectrum"),
     "train": ("fit", "train"),
 }  # fmt: skip

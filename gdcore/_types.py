@@ -1,5 +1,6 @@
 """Names for the types in signatures; imported by type checkers only."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -7,3 +8,4 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
+Path = str | os.PathLike[str]

@@ -1,12 +1,19 @@
-"""Checks of single arguments: each gives the value as it is wanted, or an error that names the argument."""
+"""Checks of single arguments: each gives the value as it is wanted, or an error that names the argument and the place."""
 
 from __future__ import annotations
 
 import math
 import operator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gdcore._types import Array
+
+_SCAN_ELEMENTS = 1 << 20
 
 
 def number(value: Any, name: str, above: float | None = None, below: float | None = None) -> float:
@@ -65,3 +72,31 @@ def one_of(value: Any, name: str, names: tuple[Any, ...]) -> None:
     """ValueError where it is none of the names."""
     if not (value is None or isinstance(value, str)) or value not in names:
         raise ValueError(f"{name} {value!r} is unknown; there is {', '.join(map(repr, names))}")
+
+
+def check_finite(array: Array, name: str) -> None:
+    """Raises ValueError with the place of the first NaN or infinity, if there is one.
+
+    >>> check_finite(np.array([[1.0, 2.0], [np.nan, 4.0]]), "X")
+    Traceback (most recent call last):
+    ValueError: X[1, 0] is nan: every value must be finite
+    """
+    if array.ndim == 0:
+        if not np.isfinite(array):
+            raise ValueError(f"{name} is {array}: it must be finite")
+        return
+    start = 0
+    for block in blocks(array):
+        finite = np.isfinite(block)
+        if not finite.all():
+            row, *column = (int(i) for i in np.argwhere(~finite)[0])
+            place = [start + row, *column]
+            raise ValueError(f"{name}{place} is {block[(row, *column)]}: every value must be finite")
+        start += len(block)
+
+
+def blocks(array: Array) -> Iterator[Array]:
+    """The array in views of consecutive rows, each small enough that a temporary of its size does not matter."""
+    step = max(1, _SCAN_ELEMENTS // max(1, math.prod(array.shape[1:])))
+    for start in range(0, len(array), step):
+        yield array[start : start + step]

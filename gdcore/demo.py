@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 import gdcore
-from gdcore import threads
+from gdcore import drawing, threads
 from gdcore.backends import kernel
-from gdcore.report import plots
 
 CELSIUS = np.arange(0.0, 101.0, 20.0)[:, None]
 FAHRENHEIT = 1.8 * CELSIUS[:, 0] + 32.0
@@ -29,14 +28,14 @@ def run(plot: str | None = None) -> None:
     if plot is not None:
         if not plot.lower().endswith((".png", ".svg", ".pdf")):
             raise ValueError(f"--plot {plot}: the file's name must end in .png, .svg or .pdf")
-        figure, axes = plots.figure(2, "gdcore demo", rows=2)  # before the work, for matplotlib may be missing
+        figure, axes = drawing.figure(2, "gdcore demo", rows=2)  # before the work, for matplotlib may be missing
     norris = json.loads((files("gdcore.data") / "norris.json").read_text())
     x, y = np.array(norris["x"])[:, None], np.array(norris["y"])
     line = _norris(x, y, norris["certified"]["coefficients"])
     _throughput()
     lessons = _celsius()
     if plot is not None:
-        plots.predictions(x, y, line, gdcore.Linear([0.0], 0.0), ax=axes[0])
+        drawing.predictions(x, y, line, gdcore.Linear([0.0], 0.0), ax=axes[0])
         axes[0].set(title="Norris: ozone monitor against reference")
         _draw_celsius(lessons, axes[1:])
         there = " (replaced)" if os.path.exists(plot) else ""
@@ -147,7 +146,7 @@ def _celsius() -> dict[str, gdcore.Run]:
 def _draw_celsius(runs: dict[str, gdcore.Run], axes: Any) -> None:
     """Data and lines, loss curves, and the spectrum's prediction."""
     lesson, exact, best, default = runs.values()
-    plots.predictions(CELSIUS, FAHRENHEIT, default.model, lesson.model, ax=axes[0])
+    drawing.predictions(CELSIUS, FAHRENHEIT, default.model, lesson.model, ax=axes[0])
     for drawn, label in zip(axes[0].get_lines(), ("data", "lr = 0.0001, 1,000 epochs", 'lr = "auto"'), strict=True):
         drawn.set_label(label)
     axes[0].set(title="Celsius: what is learned", xlabel="°C", ylabel="°F")
@@ -156,9 +155,9 @@ def _draw_celsius(runs: dict[str, gdcore.Run], axes: Any) -> None:
         (best, "the best lr", {}),
         (default, 'lr = "auto"', {"color": "black", "marker": "o", "markersize": 4}),
     ):
-        plots.losses(run.history, ax=axes[1])
+        drawing.losses(run.history, ax=axes[1])
         axes[1].get_lines()[-1].set(label=label, **style)
     axes[1].set(xscale="log", title="Celsius: loss")
     for ax in axes[:2]:
         ax.legend(frameon=False)
-    plots.spectrum(gdcore.spectrum(CELSIUS), ax=axes[2]).set_title("Celsius: what the spectrum says of learning rates")
+    drawing.spectrum(gdcore.spectrum(CELSIUS), ax=axes[2]).set_title("Celsius: what the spectrum says of learning rates")

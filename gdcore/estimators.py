@@ -6,7 +6,7 @@ it returns is kept under scikit-learn's names. ``import gdcore`` does not import
 
 from __future__ import annotations
 
-import warnings
+import os
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -18,7 +18,7 @@ from gdcore.facts import scales
 from gdcore.facts.quadratic import Quadratic
 from gdcore.facts.spectrum import Spectrum, spectrum
 from gdcore.models.linear import Linear, probabilities
-from gdcore.notices import ConditionWarning
+from gdcore.notices import ConditionWarning, warn
 from gdcore.rows.cluster import Cluster, lazy
 from gdcore.rows.moments import Moments, check
 from gdcore.run import Epoch, History, Run
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from gdcore._types import Array
 
 _FLOATS = [np.float64, np.float32]
+_SKLEARN = os.path.dirname(utils.__file__).removesuffix("utils")  # whose wrappers lie between a method and its caller
 _FLOAT = np.dtype(np.float64)
 
 
@@ -136,7 +137,7 @@ class _Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
                 n_threads=self.n_threads if far else self._threads(),
             )  # fmt: skip
             self._keep(run)
-        if loss.name == "mse":
+        if loss.squared:
             how = self._threads(), self.backend
             # partial_fit adds to them
             self._facts["moments"] = lambda: Cluster(X, Y, s).moments(*how, target=True) if far else _measured(X, Y, s, *how)
@@ -163,7 +164,7 @@ class _Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             scaling = _Scaling.of(columns, self.bias)
         elif before is None:
             advice = "With a number for lr, or with penalties, partial_fit's steps are in the units of X: scale its columns"
-            scales.warn("partial_fit", X, None, advice, 3)
+            scales.warn("partial_fit", X, None, advice)
         Z, model = scaling.columns(X), scaling.into(start)
         with _finite(X):
             if before is not None:
@@ -205,8 +206,7 @@ class _Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         if gap is None and hasattr(self, "classes_"):
             helps += ", or some l2, without which separable classes have no best weights"
         message = f"{run.epochs} epochs ran out at the loss {run.loss:.6g}, gradient norm {run.gradient_norm:.3g}: {known}"
-        level = 4 + hasattr(CallbackSupportMixin, "set_callbacks")
-        warnings.warn(f"{message}. What helps: {helps}", ConvergenceWarning, stacklevel=level)
+        warn(f"{message}. What helps: {helps}", ConvergenceWarning, between=_SKLEARN)
 
     @contextmanager
     def _watch(self, X: Any, y: Any, metadata: Any) -> Iterator[Callable[[Epoch], bool] | None]:
@@ -412,7 +412,7 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, _Descent):  # type: ignore[m
         """
         first, loss = not hasattr(self, "coef_"), self._loss()
         X, Y, s = self._checked(X, y, sample_weight, reset=first)
-        if loss.name != "mse":
+        if not loss.squared:
             return self._step(X, Y, s, loss, Y.shape[1:])
         chunk = _measured(X, Y, s, self._threads(), self.backend)
         moments = chunk if first else self._fact("moments") + chunk
@@ -420,7 +420,7 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, _Descent):  # type: ignore[m
         weights, bias = best.metric.prox(best.weights, best.bias, 1.0, self.l1, BACKENDS[self.backend])
         if not best.metric.clear:
             text = "X's columns are so nearly dependent that moments cannot tell their weights apart: fit does it better"
-            warnings.warn(text, ConditionWarning, stacklevel=2)
+            warn(text, ConditionWarning, between=_SKLEARN)
         outputs = Y.shape[1:]
         bias = None if bias is None else bias.astype(X.dtype).reshape(outputs)[()]
         self._name(weights.astype(X.dtype).reshape(-1, *outputs), bias)

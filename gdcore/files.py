@@ -1,6 +1,6 @@
 """What stands here lives in `gdcore.store.files`; this path stays for those who import it."""
 
-from gdcore.store.container import FileError
+from gdcore.container import FileError
 from gdcore.store.files import load, save
 
 __all__ = ["FileError", "load", "save"]

@@ -2,6 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import sys
+import warnings
+
+_HERE = os.path.dirname(__file__) + os.sep
+
+
+def warn(message: str, kind: type[Warning], between: str = _HERE) -> None:
+    """Warns at the line that called into gdcore, however many of its functions lie between, and of those in another folder."""
+    frame = sys._getframe()
+    for level in itertools.count(1):
+        if frame.f_back is None or not frame.f_code.co_filename.startswith((_HERE, between)):
+            warnings.warn(message, kind, stacklevel=level)
+            return
+        frame = frame.f_back
+
 
 class LearningRateWarning(UserWarning):
     """The learning rate is past its limit: gradient descent will diverge."""
@@ -29,6 +46,10 @@ class SeparationWarning(UserWarning):
 
 class PrecisionWarning(UserWarning):
     """An integer is too large for float64 to hold it as it is."""
+
+
+class SpeedWarning(UserWarning):
+    """A loss or an optimizer of one's own runs in NumPy, for the kernel does not know it."""
 
 
 class LabelWarning(UserWarning):

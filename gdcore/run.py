@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,19 +41,21 @@ from gdcore.notices import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gdcore._types import Array, Floats
+    from gdcore._types import Array, Floats, Path
 
-    Path = str | os.PathLike[str]
 
 MOST_EPOCHS = 1 << 53
 """Of a run since its first start: their numbers are whole ones in float64 up to there."""
 
 
 class History:
-    """Arrays of one value an epoch.
+    """Arrays of one value an epoch, and the loss before the first of them.
 
     Attributes
     ----------
+    start : float
+        The loss at the weights that the run began with, that of epoch 0, penalties included; NaN where it is not known, as in
+        checkpoints of earlier versions.
     epoch : int64 array
         Numbers of the epochs, from 1.
     loss, validation_loss : float64 arrays
@@ -69,7 +72,8 @@ class History:
 
     NAMES = ("epoch", "loss", "validation_loss", "gradient_norm", "lr", "seconds")
 
-    def __init__(self, **columns: Array) -> None:
+    def __init__(self, start: float = math.nan, **columns: Array) -> None:
+        self.start = start
         self.epoch: Array = columns["epoch"]
         self.loss: Floats = columns["loss"]
         self.validation_loss: Floats = columns["validation_loss"]
@@ -78,8 +82,8 @@ class History:
         self.seconds: Floats = columns["seconds"]
 
     @classmethod
-    def empty(cls) -> History:
-        return cls(**{name: np.empty(0, np.int64 if name == "epoch" else np.float64) for name in cls.NAMES})
+    def empty(cls, start: float = math.nan) -> History:
+        return cls(start, **{name: np.empty(0, np.int64 if name == "epoch" else np.float64) for name in cls.NAMES})
 
     def __getitem__(self, name: str) -> Array:
         if name not in self.NAMES:
@@ -92,8 +96,8 @@ class History:
 
     @classmethod
     def joined(cls, parts: Sequence[History]) -> History:
-        """One after the other, copied."""
-        return cls(**{name: np.concatenate([part[name] for part in parts]) for name in cls.NAMES})
+        """One after the other, copied; it starts where the first one does."""
+        return cls(parts[0].start, **{name: np.concatenate([part[name] for part in parts]) for name in cls.NAMES})
 
     def __add__(self, later: History) -> History:
         return self.joined([self, later])
@@ -171,6 +175,17 @@ class Method(str):
         return Method, (self[:], self.why)
 
 
+class Settings(NamedTuple):
+    """What went with a run, chosen or given."""
+
+    optimizer: str
+    lr: float | None
+    """None: another one in every epoch."""
+    precondition: str | None
+    """The metric of the steps, where there is one."""
+    tol: float | None
+
+
 class Run:
     """What `gdcore.fit` returns.
 
@@ -189,6 +204,8 @@ class Run:
         Objective of `model` on the training data; NaN where Ctrl-C struck the pass that would have told it.
     gradient_norm : float
         Likewise; NaN where it was not computed, as with batches and without ``tol``.
+    settings : Settings
+        What was left to `gdcore.fit` to choose, as it was chosen.
     models : list of Linear or MLP, or None
         With ``fit(..., keep_weights=True)``: the model at the start, then after each epoch; what `gdcore.plots.path` draws.
 
@@ -206,6 +223,7 @@ class Run:
         gradient_norm: float,
         resume: Callable[..., Run],
         facts: dict[str, Callable[[], Any]],
+        settings: Settings,
         models: list[Any] | None = None,
     ) -> None:
         self.model = model
@@ -214,6 +232,7 @@ class Run:
         self.method = method
         self.loss = loss
         self.gradient_norm = gradient_norm
+        self.settings = settings
         self.models = models
         self._resume = resume
         self._facts = facts
@@ -237,7 +256,7 @@ class Run:
         """A proved bound on loss − best loss (`gdcore.facts.gap` says how); None where nothing is proved.
 
         Found when first asked for, from the data that the run was given, at the cost of one to three passes; ValueError where
-        they have changed meanwhile, as far as `gdcore.store.fingerprints.marks` notices it.
+        they have changed meanwhile, as far as `gdcore.training.fingerprints.marks` notices it.
         """
         value: float | None = self._facts["gap"]()
         return value
@@ -287,9 +306,9 @@ class Run:
 
     def plot(self, ax: Any = None) -> Any:
         """Loss curves, training and validation: see `gdcore.plots.losses`. Returns the matplotlib Axes."""
-        from gdcore.report import plots
+        from gdcore import drawing
 
-        return plots.losses(self.history, ax=ax)
+        return drawing.losses(self.history, ax=ax)
 
     def __repr__(self) -> str:
         return f"Run({self.status} after {self.epochs} epochs, loss {self.loss:.6g}, gradient norm {self.gradient_norm:.3g})"

@@ -43,6 +43,7 @@ text = _Kind("a string", "strings", lambda value: type(value) is str)
 number = _Kind(
     "a number", "numbers", lambda value: type(value) is float or (type(value) is int and -_LARGEST <= value < _LARGEST)
 )
+flag = _Kind("true or false", "booleans", lambda value: type(value) is bool)
 whole = _Kind("a whole number", "whole numbers", lambda value: type(value) is int and 0 <= value < _LARGEST)
 anything = _Kind("anything", "values", lambda value: True)
 scalar = _Kind(

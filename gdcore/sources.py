@@ -1,5 +1,5 @@
-"""What stands here lives in `gdcore.rows.sources`; this path stays for those who import it."""
+"""What stands here lives in `gdcore.rows.arrow`; this path stays for those who import it."""
 
-from gdcore.rows.sources import TableError
+from gdcore.rows.arrow import TableError
 
 __all__ = ["TableError"]

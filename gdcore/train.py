@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gdcore import losses
+from gdcore.descent.options import Options
+from gdcore.descent.start import check_model
 from gdcore.models.linear import Linear
 from gdcore.rows import arrays
-from gdcore.run import History, Run
-from gdcore.training.loop import Training
-from gdcore.training.options import Options
-from gdcore.training.problem import check_model
+from gdcore.run import Run
+from gdcore.training.run import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gdcore._types import Array
+    from gdcore._types import Array, Path
     from gdcore.models.mlp import MLP
     from gdcore.optimizers import Optimizer
     from gdcore.rows.tables import Table
-    from gdcore.run import Checkpoint, Epoch, Path
+from gdcore.run import Checkpoint, Epoch
 
 
 def fit(
@@ -223,7 +223,7 @@ def fit(
         from gdcore.training import checkpoints  # importing gdcore shall take no longer for it
 
         keeper = checkpoints.keeper(checkpoint, resume)
-    return Training(X, Y, model, options).run(epochs, History.empty(), None, keeper=keeper)
+    return run(X, Y, model, options, epochs, keeper)
 
 
 def train(

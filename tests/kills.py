@@ -19,7 +19,7 @@ import time
 import numpy as np
 
 import gdcore
-from gdcore.store import container
+from gdcore import container
 from gdcore.training import checkpoints
 
 NAMES = ("open", "fstat", "write", "fsync", "close", "link", "replace", "unlink")

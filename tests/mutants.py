@@ -37,11 +37,15 @@ PACKAGE = Path(reference.__file__).parent.parent  # the installed one, where the
 CHECKS = {"equivalence": equivalence.check, **formulas.CHECKS}
 
 # Where, and what is then replaced there: regular expressions in which a blank stands for any white space. The kernel's
-# are whole expressions: the first group, or all of it.
+# are whole expressions: the first group, or all of it. The reference's formulas stand in the files of losses and optimizers.
 REFERENCE_MUTANTS = [
-    (r"return r \* r, 2 \* r\b", {"sign": (r"2 \*", "-2 *"), "factor 2": (r"2 \*", "")}),
-    (r"value, total\], np\.sum\(", {"sign of ∇b": (r"np\.", "-np."), "a factor in ∇b": (r"np\.", "2 * np.")}),
-    (r"else state\[ 0 \] parameters -= lr \* along", {"minus of the update": ("-=", "+=")}),
+    ("losses/mse.py", r"return r \* r, 2 \* r\b", {"sign": (r"2 \*", "-2 *"), "factor 2": (r"2 \*", "")}),
+    (
+        "backends/reference.py",
+        r"value, total\], np\.sum\(",
+        {"sign of ∇b": (r"np\.", "-np."), "a factor in ∇b": (r"np\.", "2 * np.")},
+    ),
+    ("optimizers/sgd.py", r"else state\[ 0 \] parameters -= lr \* along", {"minus of the update": ("-=", "+=")}),
 ]
 
 
@@ -208,6 +212,7 @@ class Wrong(NamedTuple):
 
 
 MOMENTS = ("test_formulas.py", "-k", "library")
+REGISTRY = ("test_registry.py",)
 CURVATURES = ("test_spectrum.py", "-k", "curvature or eigenvalues or hessian")
 
 
@@ -262,46 +267,46 @@ LIBRARY_MUTANTS = [
         "",
         ("test_spectrum.py", "-k", "l2 or eigenvalues"),
     ),
-    Wrong(
-        "logistic: the curvature", "losses/__init__.py", r'"σ\(ŷ\) − y", 0\.25', '"σ(ŷ) − y", 0.125', CURVATURES, quick=True
-    ),
-    Wrong("softmax: the curvature", "losses/__init__.py", r'− onehot\(y\)", 0\.5', '− onehot(y)", 0.25', CURVATURES),
-    Wrong("huber: the curvature", "losses/__init__.py", r'"clip\(r, −δ, δ\)", 1\.0', '"clip(r, −δ, δ)", 0.5', CURVATURES),
-    Wrong("mse: the curvature", "losses/__init__.py", r'"2r", 2\.0', '"2r", 1.0', CURVATURES),
+    Wrong("logistic: the curvature", "losses/logistic.py", r"curvature = 0\.25", "curvature = 0.125", CURVATURES, quick=True),
+    Wrong("softmax: the curvature", "losses/softmax.py", r"curvature = 0\.5", "curvature = 0.25", CURVATURES),
+    Wrong("huber: the curvature", "losses/huber.py", r"curvature = 1\.0", "curvature = 0.5", CURVATURES),
+    Wrong("mse: the curvature", "losses/mse.py", r"curvature = 2\.0", "curvature = 1.0", CURVATURES),
     Wrong(
         "proofs: mse",
-        "facts/certificate.py",
-        r"\( r - c \* alpha / 2 \) \*\* 2",
-        "((r - c * alpha / 2) ** 2 / 4)",
+        "losses/mse.py",
+        r"\( \( raw - Y - dual\.alpha / 2 \) \*\* 2 \)",
+        "((raw - Y - dual.alpha / 2) ** 2 / 4)",
         near("mse"),
     ),
-    Wrong("proofs: huber", "facts/certificate.py", r"\( a - r \) \*\* 2 / 2", "(a - r) ** 2 / 4", near("huber")),
-    Wrong(
-        "proofs: huber past δ", "facts/certificate.py", r"\( r - \( k \+ a \) / 2 \)", "(r - (k + a) / 2) / 4", near("huber")
-    ),
+    Wrong("proofs: huber", "losses/huber.py", r"\( a - r \) \*\* 2 / 2", "(a - r) ** 2 / 4", near("huber")),
+    Wrong("proofs: huber past δ", "losses/huber.py", r"\( r - \( k \+ a \) / 2 \)", "(r - (k + a) / 2) / 4", near("huber")),
     Wrong(
         "proofs: mae and quantile",
-        "facts/certificate.py",
-        r"\( side - c \* alpha \) \* r",
-        "(side - c * alpha) * r / 4",
+        "losses/kinked.py",
+        r"\( side - dual\.alpha \) \* r",
+        "(side - dual.alpha) * r / 4",
         near("mae or quantile"),
     ),
     Wrong(
         "proofs: logistic",
-        "facts/certificate.py",
+        "losses/logistic.py",
         r"\+ divergence\( rest , q , [^\n]*\)",
         "",
         near("logistic"),
     ),
     Wrong(
         "proofs: softmax",
-        "facts/certificate.py",
-        r"divergence\( mine , q , eta - whole\[ : , None \] \)\.sum\( axis=1 \)",
-        "divergence(mine, q, eta - whole[:, None]).sum(axis=1) / 4",
+        "losses/softmax.py",
+        r"divergence\( mine , e / whole , raw - \( top \+ np\.log\( whole \) \) \)\.sum\( axis=1 \)",
+        "divergence(mine, e / whole, raw - (top + np.log(whole))).sum(axis=1) / 4",
         near("softmax"),
     ),
     Wrong(
-        "proofs: the divergence", "facts/certificate.py", r"u \* u \* \( 0\.5", "u * u * (0.125", near("logistic or softmax")
+        "proofs: the divergence",
+        "losses/probabilities.py",
+        r"u \* u \* \( 0\.5",
+        "u * u * (0.125",
+        near("logistic or softmax"),
     ),
     Wrong(
         "proofs: l2",
@@ -319,14 +324,14 @@ LIBRARY_MUTANTS = [
     ),
     Wrong(
         "proofs: the domain",
-        "facts/certificate.py",
-        r"high / top if top > high else 1\.0",
-        "1.0",
+        "losses/duals.py",
+        r"np\.where\( alpha > high , high / alpha , ",
+        "np.where(alpha > high, 1.0, ",
         near("mae or quantile or huber"),
     ),
     Wrong(
         "proofs: probabilities",
-        "facts/certificate.py",
+        "losses/logistic.py",
         r"min\( ones\.min\( initial=0\.0 \) , zeros\.min\( initial=0\.0 \) \) >= 0",
         "True",
         near("logistic"),
@@ -338,16 +343,29 @@ LIBRARY_MUTANTS = [
         "return max(total, 0.0) / 4",
         near("mse"),
     ),
-    Wrong(
-        "second derivative: logistic", "losses/__init__.py", r"c = e / \( 1 \+ e \) \*\* 2", "c = e / (1 + e)", digits("logit")
-    ),
+    Wrong("second derivative: logistic", "losses/logistic.py", r"= e / \( 1 \+ e \) \*\* 2", "= e / (1 + e)", digits("logit")),
     Wrong(
         "second derivative: softmax",
-        "losses/__init__.py",
+        "losses/softmax.py",
         r"if a == b else p\[ : , b \]",
         "if a == b else 0 * p[:, b]",
         near("softmax"),
     ),
+    Wrong("conjugate: mse", "losses/mse.py", r"u \* u / 4", "u * u / 2", REGISTRY),
+    Wrong("conjugate: huber", "losses/huber.py", r"u \* u / 2 \+ u \* Y", "u * u + u * Y", REGISTRY),
+    Wrong("conjugate: mae and quantile", "losses/kinked.py", r"u \* Y , np\.inf", "0 * u, np.inf", REGISTRY),
+    Wrong("conjugate: its domain", "losses/kinked.py", r"\( low <= u \) & \( u <= high \)", "u <= high", REGISTRY),
+    Wrong("conjugate: logistic", "losses/logistic.py", r"\+ entropy\( 1 - Y - u \)", "", REGISTRY),
+    Wrong("conjugate: softmax", "losses/softmax.py", r"np\.arange\( u\.shape\[ 1 \] \) == Y", "0 * Y", REGISTRY),
+    Wrong("excess: in general", "losses/base.py", r"- dual\.alpha \* raw", "dual.alpha * raw", REGISTRY),
+    Wrong("mixed slopes: huber", "losses/huber.py", r"\+ mix\.share \* mix\.other", "", REGISTRY),
+    Wrong("mixed slopes: logistic", "losses/logistic.py", r"\( 1 - mix\.other - q \)", "(mix.other - q)", REGISTRY),
+    Wrong("mixed slopes: softmax", "losses/softmax.py", r"other / other\.sum\( \)", "other / 2", REGISTRY),
+    Wrong("smoothing: mae and quantile", "losses/kinked.py", r"self\.bound\( width \) / 2", "self.bound(width)", REGISTRY),
+    Wrong("smoothing: huber", "losses/huber.py", r"self\.delta / wide \) \* near", "1.0) * near", REGISTRY),
+    Wrong("scaled targets: huber", "losses/huber.py", r"Huber\( self\.delta / size \)", "Huber(self.delta)", REGISTRY),
+    Wrong("third derivative: softmax", "losses/softmax.py", r"third = 1\.0", "third = 0.5", REGISTRY),
+    Wrong("third derivative: logistic", "losses/logistic.py", r"third = 1\.0", "third = 0.5", REGISTRY),
     Wrong("Hessian: l2", "facts/curvature.py", r"\+= self\.l2", "+= 2 * self.l2", digits("glmnet")),
     Wrong("Hessian: between classes", "facts/curvature.py", r"counted if a == b else -counted", "counted", near("softmax")),
     Wrong("gradient: l2", "facts/curvature.py", r"gradient \+ frame\.l2 \* W", "gradient", near("l2")),
@@ -362,7 +380,7 @@ LIBRARY_MUTANTS = [
     Wrong("lasso: the sign", "facts/lasso.py", r"q\[ support \] - l1 \* signs", "q[support] + l1 * signs", near("l1")),
     Wrong(
         "stop: tol",
-        "solvers/newton.py",
+        "solvers/ends.py",
         r"done = gain <= enough and",
         "done = gain <= 1e6 * enough and",
         digits("logit or multinomial"),
@@ -413,16 +431,23 @@ def load(path, name):
 
 def reference_mutants(folder):
     """The reference as it is and its mutants, as modules: {what is wrong: module}."""
-    source = Path(reference.__file__).read_text()
-    sources = {"nothing": source}
-    for pattern, mutants in REFERENCE_MUTANTS:
-        _, place = find(pattern, {"reference.py": source})
-        sources |= {name: put(source, place, mutated(place[0], mutant)) for name, mutant in mutants.items()}
+    own = "backends/reference.py"
+    whole = (PACKAGE / own).read_text()
+    sources = {"nothing": (own, whole)}
+    for file, pattern, mutants in REFERENCE_MUTANTS:
+        source = (PACKAGE / file).read_text()
+        _, place = find(pattern, {file: source})
+        sources |= {name: (file, put(source, place, mutated(place[0], mutant))) for name, mutant in mutants.items()}
     modules = {}
-    for number, (name, text) in enumerate(sources.items()):
-        path = Path(folder) / f"reference_{number}.py"
-        path.write_text(text)
-        modules[name] = load(path, path.stem)
+    for number, (name, (file, text)) in enumerate(sources.items()):
+        paths = [Path(folder) / f"{stem}_{number}.py" for stem in ("reference", "formula")]
+        for path, written in zip(paths, (text if file == own else whole, text), strict=True):
+            path.write_text(written)
+        modules[name] = load(paths[0], paths[0].stem)
+        if file != own:  # the reference finds its formulas by their names
+            formulas_of = vars(load(paths[1], paths[1].stem)).values()
+            made = {kind.__name__.lower(): kind for kind in formulas_of if getattr(kind, "__module__", "") == paths[1].stem}
+            modules[name].LOSSES, modules[name].OPTIMIZERS = reference.LOSSES | made, reference.OPTIMIZERS | made
     return modules
 
 

@@ -20,7 +20,7 @@ import pytest
 
 import gdcore
 from gdcore.cli import parser
-from gdcore.rows import csvfile, sources
+from gdcore.rows import csvfile, csvtext, kept, opening, sources
 
 pa = pytest.importorskip("pyarrow")
 pytest.importorskip("safetensors")
@@ -117,12 +117,16 @@ CSV = {
     ),
     "a comment above the names": (
         "# made by a machine\n" + CLEAN,
-        "t.csv, line 1: '# made by a machine' is taken for the column names; take the lines above these out, as tail -n +2 does",
+        "t.csv, line 1: '# made by a machine' is taken for the column names; --comment '#' skips lines that begin so",
     ),
-    "several blanks between": (
-        CLEAN.replace(",", "   "),
-        "t.csv, line 1: the only column would be 'area rooms town rent'; where several blanks are the delimiter, make it one "
-        "character, as tr -s ' ' ',' does",
+    "several blanks between, and quotes": (
+        CLEAN.replace(",", "   ").replace("Ulm", '"Ulm"'),
+        "t.csv, line 1: the only column would be 'area rooms town rent'; if blanks are between the values, say --delimiter "
+        "blanks",
+    ),
+    "a comment between the rows": (
+        rents([(7, "# half of them")]),
+        "t.csv, line 7: 1 value, and the header has 4 names: '# half of them'; --comment '#' skips lines that begin so",
     ),
     "duplicate names": (
         rents(header="area,rooms,area,rent"),
@@ -304,17 +308,17 @@ CSV = {
     ),
     "dates": (
         with_column("day", [f"2024-01-{i % 28 + 1:02d}" for i in range(N)]),
-        "t.csv: column day holds dates, 28 values, of which numbers have to be made first; leave out with "
+        "t.csv: column day holds dates, of which --dates day makes numbers; leave out with "
         "--exclude day",
     ),
     "times": (
         with_column("at", [f"12:{i:02d}" for i in range(N)]),
-        "t.csv: column at holds dates, 40 values, of which numbers have to be made first; leave out with "
+        "t.csv: column at holds dates, of which --dates at makes numbers; leave out with "
         "--exclude at",
     ),
     "several such columns": (
         with_column("day,tail", [f"2024-01-01,N{i}" for i in range(N)]) + "".join(f"2024-01-01,M{i},1,1,Ulm,{i}\n" for i in range(90)),
-        "t.csv: column day holds dates, 1 value, of which numbers have to be made first; column tail is text with 130 values, too "
+        "t.csv: column day holds dates, of which --dates day makes numbers; column tail is text with 130 values, too "
         "many for categories (at most 100); leave out with --exclude day,tail",
     ),
     "nothing to learn from": ("rent\n1\n2\n3\n", "t.csv: no column is left to learn from; the table needs another than the target"),
@@ -432,7 +436,7 @@ CSV = {
         CLEAN, "delimiter and decimal are both ',' in t.csv; give another --delimiter", "--decimal", ",",
     ),
     "a delimiter that is none": (
-        CLEAN, "delimiter must be one ASCII character, no letter, digit, sign or quote, found '\"'", "--delimiter", '"',
+        CLEAN, "delimiter must be one ASCII character, no letter, digit, sign or quote, or blanks, found '\"'", "--delimiter", '"',
     ),
 }  # fmt: skip
 
@@ -454,12 +458,12 @@ PARQUET = {
     "binary": (column([b"x"] * N), f"t.parquet: column a is binary, {ODD}"),
     "dates": (
         column([datetime.date(2024, 1, i % 28 + 1) for i in range(N)]),
-        "t.parquet: column a holds dates, 28 values, of which numbers have to be made first; leave out with "
+        "t.parquet: column a holds dates, of which --dates a makes numbers; leave out with "
         "--exclude a",
     ),
     "durations": (
         column([datetime.timedelta(i) for i in range(N)]),
-        "t.parquet: column a holds dates, 40 values, of which numbers have to be made first; leave out with "
+        "t.parquet: column a holds dates, of which --dates a makes numbers; leave out with "
         "--exclude a",
     ),
     "integers with nulls": (
@@ -538,15 +542,15 @@ FILES = {
     "no such folder": ({}, "no/rent.csv", "there is no file no/rent.csv"),
     "an unknown ending": (
         {"t.xlsx": "x"}, "t.xlsx",
-        "t.xlsx: gdcore reads .csv, .tsv, .txt, .parquet, .npy files, by their ending; give it the right one",
+        "t.xlsx: gdcore reads .csv, .tsv, .txt, .parquet, .feather, .arrow, .npy files, by their ending; give it the right one",
     ),
     "a folder without tables": (
         {"d/readme.md": "x"}, "d",
-        "d is a folder without a .csv, .tsv, .txt, .parquet, .npy file: give a file, or a folder of tables",
+        "d is a folder without a .csv, .tsv, .txt, .parquet, .feather, .arrow, .npy file: give a file, or a folder of tables",
     ),
     "a folder with hidden tables only": (
         {"d/.t.csv": CLEAN, "d/_t.csv": CLEAN}, "d",
-        "d is a folder without a .csv, .tsv, .txt, .parquet, .npy file: give a file, or a folder of tables",
+        "d is a folder without a .csv, .tsv, .txt, .parquet, .feather, .arrow, .npy file: give a file, or a folder of tables",
     ),
     "a column that the second file lacks": (
         {"d/a.csv": CLEAN, "d/b.csv": rents(header="area,floor,town,rent")}, "d",
@@ -849,7 +853,7 @@ def test_a_column_of_integers_that_has_decimals_later(command, tmp_path):
         ("7.5", None),
         ("true", None),
         ("Ulm", None),
-        ("2024-01-01", "t.csv: column late holds dates, 1 value, of which numbers have to be made first; leave out "
+        ("2024-01-01", "t.csv: column late holds dates, of which --dates late makes numbers; leave out "
          "with --exclude late"),
     ],
 )  # fmt: skip
@@ -916,7 +920,7 @@ def test_the_limit_of_categories_grows_with_the_rows(command, capsys):
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.npy"])
 @pytest.mark.parametrize("what", ["longer", "removed"])
 def test_a_file_that_changes_between_passes(tmp_path, monkeypatch, name, what):
-    monkeypatch.setattr(sources, "MEMORY", 0)
+    monkeypatch.setattr(kept, "MEMORY", 0)
     data = {"t.csv": "a,b,y\n" + "".join(f"{i},{i % 5},{i * i}\n" for i in range(99)),
             "t.parquet": parquet(a=AREA, b=ROOMS, y=RENT), "t.npy": npy(MATRIX)}[name]  # fmt: skip
     write(tmp_path, {name: data})
@@ -933,7 +937,7 @@ def test_a_file_that_changes_between_passes(tmp_path, monkeypatch, name, what):
 
 
 def test_a_file_that_is_cut_off_while_it_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "MEMORY", 0)
+    monkeypatch.setattr(kept, "MEMORY", 0)
     monkeypatch.setattr(sources, "ROWS", 10)
     for name, data in (("t.npy", npy(np.arange(300_000.0).reshape(-1, 3))), ("t.csv", large({}))):
         write(tmp_path, {name: data})
@@ -953,7 +957,7 @@ def test_a_file_that_must_not_be_read(command, monkeypatch):
             raise PermissionError(13, "Permission denied", path)
         return opened(path, *rest, **more)
 
-    monkeypatch.setitem(sources.__dict__, "open", refuse)
+    monkeypatch.setitem(opening.__dict__, "open", refuse)
     is_refused(command({"t.csv": CLEAN}, "train", "t.csv", *TRAIN), "t.csv cannot be read: Permission denied")
 
 
@@ -1003,7 +1007,7 @@ def test_a_file_name_that_is_not_utf8(command, tmp_path):
 
 
 def test_a_value_that_is_too_long(command, monkeypatch):
-    monkeypatch.setattr(csvfile, "_LONGEST", 1 << 20)
+    monkeypatch.setattr(csvtext, "LONGEST", 1 << 20)
     long = "x" * ((1 << 20) + 1)
     for text in (long, f'"{long}"'):
         is_refused(

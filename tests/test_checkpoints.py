@@ -18,12 +18,13 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore import Checkpoint, CheckpointWarning, Linear, fit, schedules
+from gdcore import Checkpoint, CheckpointWarning, Linear, container, fit, schedules
+from gdcore.container import FileError
+from gdcore.descent.options import Options
 from gdcore.optimizers import OPTIMIZERS
 from gdcore.rows.tables import Piece, Table
-from gdcore.store import container, fingerprints
-from gdcore.store.container import FileError
-from gdcore.training import checkpoints, loop
+from gdcore.solvers.stream import Stream
+from gdcore.training import checkpoints, fingerprints
 
 pytest.importorskip("safetensors")
 
@@ -265,9 +266,11 @@ def test_how_calls_are_cut_changes_nothing(path, seconds):
 def calls(monkeypatch, **options):
     """How many epochs each call of a backend was allowed."""
     allowed = []
-    real = loop.Stream.some_epochs
+    real = Stream.advance
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Stream, "some_epochs", lambda self, left: allowed.append(left) or real(self, left))
+        patch.setattr(
+            Stream, "advance", lambda self, state, found, span: allowed.append(span.left) or real(self, state, found, span)
+        )
         fit(X, Y, lr=1e-4, epochs=30_000, method="stream", **options)
     return allowed
 
@@ -286,19 +289,11 @@ def test_calls_become_longer_until_they_take_their_time(path, monkeypatch):
 
 
 class InterruptAnywhere(InterruptAt):
-    """The same in the lines that look between epochs and settle after a signal."""
+    """The same in the lines that keep the checkpoint between epochs."""
 
     def __init__(self, count):
         super().__init__(count)
         self.files.add(checkpoints.__file__)
-
-    @staticmethod
-    def _in_the_loop(frame):
-        while frame is not None:
-            if frame.f_code.co_name in ("some_epochs", "look"):
-                return True
-            frame = frame.f_back
-        return False
 
 
 NETWORK = gdcore.MLP([3, 2, 1], "tanh", seed=3)
@@ -589,8 +584,8 @@ def test_a_changed_option_is_refused_by_its_name(path, name, value, told):
 
 def test_every_option_is_looked_at():
     """What an option changes in the result is refused, or it changes nothing, and then it may change."""
-    free = {"callback", "n_threads", "progress"}
-    assert set(loop.Options._fields) - free == {name for name, *_ in CHANGES} - {"model"} | {"precondition"}
+    free = {"callback", "keep_weights", "n_threads", "on_divergence", "progress", "verbose"}
+    assert set(Options._fields) - free == {name for name, *_ in CHANGES} - {"model"} | {"precondition"}
 
 
 def test_a_changed_metric_is_refused(path):

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore.store import container
-from gdcore.store.container import FileError, Format, pack, parse, read, replacing, write
+from gdcore import container
+from gdcore.container import FileError, Format, pack, parse, read, replacing, write
 from gdcore.store.files import load, save
 
 pytest.importorskip("safetensors")
@@ -278,7 +278,7 @@ def current_umask():
 
 CHILDREN = textwrap.dedent("""
     import glob, os, random, signal, sys, time
-    from gdcore.store import container
+    from gdcore import container
     from gdcore.files import load, save
     from test_container import System, STEPS
     from test_files import model_of, same

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore import cli, losses
-from gdcore.store import container, files
+from gdcore import cli, container, losses
+from gdcore.store import files
 
 pytest.importorskip("sklearn")
 from sklearn.linear_model import LogisticRegression
@@ -139,6 +139,10 @@ def test_what_is_found_from_the_rows_is_not_in_a_file(path):
         again.partial_fit(X, Y)
 
 
+class Mine(losses.Mse):
+    """A loss that is not registered."""
+
+
 TO_SAVE = "the Run of one, a GDRegressor or a GDClassifier, found"
 WITHOUT_SEED = np.random.RandomState(0)
 
@@ -154,7 +158,7 @@ WITHOUT_SEED = np.random.RandomState(0)
         ),
         (lambda: GDRegressor(random_state=WITHOUT_SEED).fit(X, Y), ValueError, "its parameter random_state does not go into"),
         (
-            lambda: GDRegressor(losses.mse()._replace(formula="mine")).fit(X, Y),
+            lambda: GDRegressor(Mine(), backend="reference").fit(X, Y),
             ValueError,
             "its parameter loss does not go into",
         ),

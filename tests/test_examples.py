@@ -1,4 +1,4 @@
-"""Every example in the documentation runs and prints what it says: the docstrings' and README.md's."""
+"""Every example in the documentation runs and prints what it says: the docstrings', README.md's and those of docs/."""
 
 import doctest
 import importlib
@@ -11,8 +11,10 @@ import pytest
 
 import gdcore
 import gdcore.backends
+from gdcore import losses
 
 README = Path(__file__).parent.parent / "README.md"
+PAGES = [README, *sorted((README.parent / "docs").rglob("*.md"))]
 
 
 def module_names():
@@ -51,15 +53,18 @@ def python_blocks(text):
 
 
 @pytest.mark.skipif(not README.exists(), reason="README.md is not beside the tests")
-def test_examples_of_the_readme(tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_of_a_page(page, tmp_path, monkeypatch):
     # The blocks are read from top to bottom, in one session.
     monkeypatch.chdir(tmp_path)
-    blocks = python_blocks(README.read_text(encoding="utf-8"))
-    assert blocks, "README.md shows no example in a block that begins with ```python"
-    variables = {}
+    for registry in ("LOSSES", "PARAMETERS"):  # what a page registers is forgotten after it
+        monkeypatch.setattr(losses, registry, dict(getattr(losses, registry)))
+    blocks = python_blocks(page.read_text(encoding="utf-8"))
+    assert blocks, f"{page.name} shows no example in a block that begins with ```python"
+    variables = {"__name__": "__main__"}
     runner = doctest.DocTestRunner(verbose=False)
     for number, block in enumerate(blocks, 1):
-        test = doctest.DocTestParser().get_doctest(block, variables, f"README.md, block {number}", str(README), None)
+        test = doctest.DocTestParser().get_doctest(block, variables, f"{page.name}, block {number}", str(page), None)
         assert test.examples, f"block {number} has no line that begins with >>>: {block}"
         test.globs = variables
         runner.run(test, clear_globs=False)

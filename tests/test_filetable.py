@@ -15,11 +15,13 @@ import pytest
 import gdcore
 from gdcore import spectrum
 from gdcore.losses import LOSSES
-from gdcore.models.scores import of_moments
-from gdcore.rows import sources, tables
+from gdcore.rows import kept, sources, tables
 from gdcore.rows.columns import Encoding
-from gdcore.rows.filetable import Glance, TableWarning, held_out, open_table, uniform
+from gdcore.rows.filetable import TableWarning, open_table
+from gdcore.rows.glance import Glance
+from gdcore.rows.split import held_out, uniform
 from gdcore.rows.tables import Piece
+from gdcore.scores import of_moments
 
 pa = pytest.importorskip("pyarrow")
 import pyarrow.parquet as pq  # noqa: E402
@@ -108,7 +110,7 @@ def same(one, other):
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_trains_as_its_rows(files, columns, X, form, keeping, tmp_path, monkeypatch):
     if keeping != "memory":
-        monkeypatch.setattr(sources, "MEMORY", 0)
+        monkeypatch.setattr(kept, "MEMORY", 0)
     cache = tmp_path if keeping == "folder" else None
     for target, loss in (("price", "mse"), ("dear", "logistic")):
         table = open_table(files[form], target, features=NAMES, cache=cache)
@@ -171,8 +173,8 @@ def test_missing_values(columns, tmp_path, form, missing, test_size, monkeypatch
         filled = dict(columns)
         for column in table.encoding.columns[:3]:
             known = columns[column.name][rows & ~gone[column.name]].astype(float)
-            assert column.mean == pytest.approx(known.mean(), rel=1e-12)  # of the rows that train, and no others
-            filled[column.name] = np.where(gone[column.name], column.mean, columns[column.name].astype(float))
+            assert column.fill == pytest.approx(known.mean(), rel=1e-12)  # of the rows that train, and no others
+            filled[column.name] = np.where(gone[column.name], column.fill, columns[column.name].astype(float))
         X, Y = encoded(filled), columns["price"]
         X[:, 2] = filled["new"]
     piece = table.read()
@@ -191,7 +193,7 @@ def test_means_do_not_depend_on_how_a_file_is_cut(columns, tmp_path, monkeypatch
     for rows in (1 << 16, 1000, 77):
         monkeypatch.setattr(sources, "ROWS", rows)
         pq.write_table(pa.table(holes), tmp_path / "t.parquet", row_group_size=rows * 3)
-        means.add(open_table(tmp_path / "t.parquet", "y", missing="mean").encoding.columns[0].mean)
+        means.add(open_table(tmp_path / "t.parquet", "y", missing="mean").encoding.columns[0].fill)
     assert len(means) == 1
 
 
@@ -264,7 +266,7 @@ def passes(monkeypatch):
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 @pytest.mark.parametrize("test_size", [0.0, 0.2])
 def test_one_pass_is_all_for_squared_error(files, passes, form, test_size, monkeypatch):
-    monkeypatch.setattr(sources, "MEMORY", 0)
+    monkeypatch.setattr(kept, "MEMORY", 0)
     table = open_table(files[form], "price", features=["size", "age", "new"], loss="mse", test_size=test_size)
     run = gdcore.fit(table)
     assert run.status == "converged"
@@ -281,7 +283,7 @@ def test_a_table_that_is_kept_is_decoded_once(files, passes, loss):
 
 
 def test_a_pass_that_is_left_leaves_nothing(files, columns, X, monkeypatch):
-    monkeypatch.setattr(sources, "MEMORY", 0)
+    monkeypatch.setattr(kept, "MEMORY", 0)
     # So that a thread that is a few pieces ahead is not at the end.
     monkeypatch.setattr(tables, "PIECE_BYTES", 1 << 16)
     monkeypatch.setattr(tables, "_LEAST_BYTES", 1 << 16)
@@ -306,7 +308,7 @@ def test_a_pass_that_is_left_leaves_nothing(files, columns, X, monkeypatch):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), gdcore.TableError("wrong here"), MemoryError()])
 def test_what_goes_wrong_while_reading_arrives(files, monkeypatch, error):
-    monkeypatch.setattr(sources, "MEMORY", 0)
+    monkeypatch.setattr(kept, "MEMORY", 0)
     original = sources.File.batches
 
     def batches(self, names):
@@ -432,7 +434,10 @@ def test_the_share_that_is_held_out():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"missing": "ignore"}, "missing must be 'error', 'drop' or 'mean', found 'ignore'"),
+        (
+            {"missing": "ignore"},
+            "missing must be error, drop, mean, median, indicator or category, or COLUMN=one of them, found 'ignore'",
+        ),
         ({"test_size": 1}, "test_size must be at least 0 and less than 1, found 1"),
         ({"test_size": -0.1}, "test_size must be at least 0 and less than 1, found -0.1"),
         ({"test_size": float("nan")}, "test_size must be at least 0 and less than 1, found nan"),
@@ -540,10 +545,10 @@ def test_memory_stays_small(tmp_path, form):
 LARGE = """
 import os, random, signal, sys, threading, time, warnings
 import numpy as np, pyarrow as pa, pyarrow.parquet as pq
-import gdcore, gdcore.sources
+import gdcore, gdcore.rows.kept
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
-gdcore.rows.sources.MEMORY = 1000  # as for a table larger than memory: every epoch decodes it
+gdcore.rows.kept.MEMORY = 1000  # as for a table larger than memory: every epoch decodes it
 warnings.simplefilter("ignore")
 X = np.random.default_rng(0).normal(size=(30_000, 6))
 pq.write_table(pa.table({f"c{i}": X[:, i] for i in range(6)} | {"y": X[:, 0]}), "t.parquet", row_group_size=10_000)
@@ -630,7 +635,7 @@ atexit.register(lambda: print(gdcore.fit(gdcore.open_table("t.parquet", "y", los
 
 
 def test_without_threads_tables_are_read_here(files, monkeypatch):
-    monkeypatch.setattr(sources, "MEMORY", 0)
+    monkeypatch.setattr(kept, "MEMORY", 0)
     options = {"target": "price", "features": NAMES, "test_size": 0.2, "seed": 1}
     wanted = gdcore.fit(open_table(files["csv"], **options))
 
@@ -648,7 +653,7 @@ def test_without_threads_tables_are_read_here(files, monkeypatch):
 
 def test_a_pass_ends_the_one_before_that_was_left(files, monkeypatch):
     """Both would note what they see in the same place."""
-    monkeypatch.setattr(sources, "MEMORY", 0)
+    monkeypatch.setattr(kept, "MEMORY", 0)
     monkeypatch.setattr(tables, "PIECE_BYTES", 1 << 16)
     monkeypatch.setattr(tables, "_LEAST_BYTES", 1 << 16)
     table = open_table(files["csv"], "price", features=NAMES)

@@ -24,7 +24,7 @@ def test_the_reference_as_it_is(references):
     assert mutants.noticed(references["nothing"]) is None
 
 
-@pytest.mark.parametrize("name", [name for _, wrong in REFERENCE_MUTANTS for name in wrong])
+@pytest.mark.parametrize("name", [name for _, _, wrong in REFERENCE_MUTANTS for name in wrong])
 def test_a_wrong_reference_is_noticed(references, name):
     assert mutants.noticed(references[name])
 

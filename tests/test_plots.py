@@ -41,11 +41,16 @@ def legend(ax):
     return None if ax.get_legend() is None else [text.get_text() for text in ax.get_legend().get_texts()]
 
 
-def test_losses_draws_the_history(ax, run):
+def from_the_start(history):
+    """The history's losses, with the one before the first epoch."""
+    return np.append(history.start, history.loss)
+
+
+def test_losses_draws_the_history_from_the_start_on(ax, run):
     assert plots.losses(run.history, ax=ax) is ax
     (line,) = ax.get_lines()
-    np.testing.assert_array_equal(line.get_xdata(), run.history.epoch)
-    np.testing.assert_array_equal(line.get_ydata(), run.history.loss)
+    np.testing.assert_array_equal(line.get_xdata(), range(13))
+    np.testing.assert_allclose(line.get_ydata(), [np.mean(Y**2), *run.history.loss], rtol=1e-14)
     assert legend(ax) is None
     assert ax.get_yscale() == "log"
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "loss")
@@ -56,7 +61,7 @@ def test_losses_draws_validation_beside_it_and_tells_them_apart(ax):
     plots.losses(run.history, ax=ax)
     assert labels(ax) == legend(ax) == ["training", "validation"]
     training, validation = ax.get_lines()
-    np.testing.assert_array_equal(training.get_ydata(), run.history.loss)
+    np.testing.assert_array_equal(training.get_ydata(), from_the_start(run.history))
     np.testing.assert_array_equal(validation.get_ydata(), run.history.validation_loss)
     np.testing.assert_array_equal(validation.get_xdata(), run.history.epoch)
     assert training.get_color() != validation.get_color()
@@ -77,7 +82,13 @@ def test_a_loss_of_zero_is_drawn_on_a_plain_axis(ax, validation):
     assert not exact.history.loss.any()
     plots.losses(exact.history, ax=ax)
     assert ax.get_yscale() == "linear"
-    np.testing.assert_array_equal(ax.get_lines()[0].get_ydata(), [0, 0, 0])
+    np.testing.assert_array_equal(ax.get_lines()[0].get_ydata(), [0, 0, 0, 0])
+
+
+def test_losses_of_a_history_whose_start_is_not_known_begin_at_its_first_epoch(ax, run):
+    run.history.start = np.nan
+    plots.losses(run.history, ax=ax)
+    np.testing.assert_array_equal(ax.get_lines()[0].get_xydata(), np.column_stack([run.history.epoch, run.history.loss]))
 
 
 def test_losses_of_no_epochs_is_an_empty_picture(ax):
@@ -88,7 +99,7 @@ def test_losses_of_no_epochs_is_an_empty_picture(ax):
 
 def test_run_plot_is_losses(ax, run):
     assert run.plot(ax=ax) is ax
-    np.testing.assert_array_equal(ax.get_lines()[0].get_ydata(), run.history.loss)
+    np.testing.assert_array_equal(ax.get_lines()[0].get_ydata(), from_the_start(run.history))
 
 
 @pytest.mark.parametrize(

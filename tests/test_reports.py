@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore import History, Linear, fit, spectrum
+from gdcore import History, Linear, fit, losses, spectrum
 from gdcore.losses import LOSSES
-from gdcore.report import measures, panels
+from gdcore.plain import number
 from gdcore.report import page as pages
+from gdcore.report import panels
 from gdcore.report.page import Report
+from gdcore.scores import Baseline, ClassScores, NumberScores, measures
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
@@ -42,13 +44,12 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "
 
 def report(loss="mse", **changes):
     """Of 40 training rows and 20 test rows."""
-    kind = LOSSES[loss]().targets
+    kind = losses.get(loss).targets
     y = TARGETS[kind]
     start = Linear(np.zeros((3, 3)), np.zeros(3)) if kind == "classes" else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a run of 25 epochs has not converged is no matter here
         run = fit(X[:40], y[:40], start, loss, epochs=25, validation=(X[40:], y[40:]))
-    predict = run.model.predict if kind == "real" else run.model.predict_proba
     facts = {
         "title": "arr_delay of flights.csv",
         "loss": loss,
@@ -57,11 +58,12 @@ def report(loss="mse", **changes):
         "weights": run.model.weights,
         "bias": run.model.bias,
         "targets": y[40:],
-        "predictions": predict(X[40:]),
+        "predictions": run.model.predict(X[40:]),
         "labels": {"real": None, "binary": ["late", "in time"], "classes": ["low", "middle", "high"]}[kind],
         "held_out": True,
-        "spectrum": run.spectrum,
-        "scores": {"loss": (run.loss, 1.25), "score": (0.75, 0.5)},
+        "target": "arr_delay",
+        "spread": X[:40].std(axis=0),
+        "rows": [("training", "40"), ("test", "20"), ("left out", "3, in which a value is missing")],
         "settings": [("optimizer", "Nesterov"), ("seed", "0")],
         "columns": [("distance", "a number"), ("tailnum", "left out")],
         "notes": ["3 rows had no target"],
@@ -69,13 +71,18 @@ def report(loss="mse", **changes):
     return Report(**(facts | changes))
 
 
-def history(loss, validation=None):
+def by_hand(loss="mse", lr=0.001, **changes):
+    """The same, with a learning rate that somebody has chosen."""
+    return report(loss, **{"lr": lr, "spectrum": spectrum(X[:40], loss=loss)} | changes)
+
+
+def history(loss, validation=None, start=np.nan):
     n = len(loss)
     nothing = np.full(n, np.nan)
     tested = nothing if validation is None else np.array(validation, float)
     loss = np.array(loss, float)
     return History(
-        epoch=np.arange(1, n + 1), loss=loss, validation_loss=tested, gradient_norm=nothing, lr=nothing, seconds=nothing
+        start, epoch=np.arange(1, n + 1), loss=loss, validation_loss=tested, gradient_norm=nothing, lr=nothing, seconds=nothing
     )
 
 
@@ -95,6 +102,10 @@ def names_of_bars(ax):
     return [label.get_text() for label in ax.get_yticklabels()]
 
 
+def title(ax):
+    return ax.get_title(loc="left")
+
+
 def widths(ax):
     return np.array([bar.get_width() for bar in ax.patches])
 
@@ -104,9 +115,10 @@ def panel():
     """Draws one panel; returns its Axes, drawn."""
 
     def drawn(which, of):
-        ax = matplotlib.figure.Figure().subplots()
-        which(of, ax)
-        ax.figure.canvas.draw()
+        with pages._style():
+            ax = matplotlib.figure.Figure(figsize=(6, 4.5)).subplots()
+            which(of, ax)
+            ax.figure.canvas.draw()
         return ax
 
     return drawn
@@ -147,93 +159,184 @@ def test_confusion_is_that_of_scikit_learn():
 # The picture -----------------------------------------------------------------------------------------------------------------
 
 
+def names(made):
+    return [panel.__name__ for panel in panels.chosen(made)]
+
+
 @pytest.mark.parametrize("loss", LOSSES)
-def test_the_picture_of_every_loss_has_four_panels(loss):
+def test_the_picture_of_every_loss_has_panels_that_say_something(loss):
     before = pyplot.get_fignums(), dict(matplotlib.rcParams)
     made = report(loss)
     figure = pages.draw(made)
     figure.canvas.draw()
     assert (pyplot.get_fignums(), dict(matplotlib.rcParams)) == before
-    curves, predicted, weights, limit = figure.axes
-    assert figure.get_suptitle().startswith("arr_delay of flights.csv\nloss ")
-    assert "score 0.75 training, 0.5 test" in figure.get_suptitle()
-    n = len(made.history)
-    assert curves.get_title() == f"Loss ({loss}):\n{made.history.loss[0]:.4g} to {made.history.loss[-1]:.4g} in {n} epochs"
-    if loss == "logistic":
-        wanted = f"ROC curve:\nAUC {measures.auc(made.targets, made.predictions):.4f}, 20 test rows"
-    elif loss == "softmax":
-        right = np.mean(made.predictions.argmax(axis=1) == made.targets)
-        wanted = f"Confusion matrix:\n{right:.1%} of 20 test rows right"
-    else:
-        wanted = "Predictions against targets:\n20 test rows"
-    assert predicted.get_title() == wanted
-    if LOSSES[loss]().curvature is None:
-        assert weights.get_title() == "Weights:\nper unit of the column"
-        assert texts(limit) == [f"{loss} has no curvature bound:\nits slope jumps, and no learning rate is the limit."]
-    else:
-        assert weights.get_title() == "Weights:\ntimes the column's standard deviation"
-        assert limit.get_title().startswith(f"Learning rate: limit {made.spectrum.lr_limit:.3g},\ncondition number ")
-        assert (limit.get_xlabel(), limit.get_ylabel()) == ("learning rate of plain gradient descent", "epochs for 3 digits")
+    wanted = {
+        "logistic": ["largest", "roc", "calibration", "confusion", "loss"],
+        "softmax": ["largest", "roc", "calibration", "confusion", "loss"],
+        "quantile": ["largest", "predicted", "coverage", "loss"],
+    }.get(loss, ["largest", "predicted", "residuals", "loss"])
+    assert names(made) == wanted
+    assert len(figure.axes) == len(wanted)
+    head, scores = figure.get_suptitle().split("\n")
+    assert head == "arr_delay of flights.csv"
+    name, first = next(iter(made.shown.titles().items()))
+    assert scores.startswith(f"{first} {number(made.shown.named()[name], 4)}")
+    assert scores.endswith("(20 test rows)")
+    assert all(title(ax) and ax.axison for ax in figure.axes)
 
 
-def test_curves_are_the_history(panel):
-    many = history(np.geomspace(100, 0.1, 50), np.geomspace(200, 0.2, 50))
-    ax = panel(panels.curves, report(history=many))
-    assert labels(ax) == legend(ax) == ["training", "test"]
-    for line, values in zip(ax.get_lines(), (many.loss, many.validation_loss), strict=True):
-        np.testing.assert_array_equal(line.get_xydata(), np.column_stack([many.epoch, values]))
+def test_the_panels_are_chosen_by_what_there_is():
+    alone = {"names": ["x"], "weights": [1.0], "spread": None, "x": X[40:, 0]}
+    assert names(report(**alone)) == ["line", "residuals", "loss"]
+    assert names(report("quantile", **alone)) == ["line", "coverage", "loss"]
+    assert names(report("logistic", **alone)) == ["line", "roc", "calibration", "confusion", "loss"]
+    network = {"weights": None, "bias": None, "spread": None}
+    assert names(report(**network)) == ["predicted", "residuals", "loss"]
+    assert names(report("softmax", **network)) == ["roc", "calibration", "confusion", "loss"]
+    assert names(by_hand()) == ["largest", "predicted", "residuals", "loss", "limit"]
+    assert names(by_hand("logistic"))[-1] == "limit"
+    assert names(report(lr=0.1)) == names(report(spectrum=spectrum(X[:40]))) == names(report())
+    assert names(by_hand(spectrum=spectrum(np.zeros((4, 3)), bias=False))) == names(report())  # any learning rate will do
+    assert names(report(targets=[], predictions=[])) == ["largest", "loss"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "shape"),
+    [({"weights": None, "targets": [], "predictions": []}, (1, 1)), ({"targets": [], "predictions": []}, (2, 1)),
+     ({"weights": None}, (3, 1)), ({}, (2, 2)), ({"lr": 0.1, "spectrum": spectrum(X[:40])}, (3, 2))],
+)  # fmt: skip
+def test_the_picture_has_no_hole(changes, shape):
+    across, down = shape
+    figure = pages.draw(report(**changes))
+    assert figure.get_size_inches().tolist() == [6 * across, 4.5 * down]
+    wide = {}
+    for ax in figure.axes:
+        box = ax.get_subplotspec().get_position(figure)
+        wide[round(box.y0, 3)] = wide.get(round(box.y0, 3), 0) + len(ax.get_subplotspec().colspan)
+    assert list(wide.values()) == [6] * down
+
+
+# How it was learned
+
+
+def test_curves_are_the_history_from_the_start_on(panel):
+    many = history(np.geomspace(100, 0.1, 50), np.geomspace(200, 0.2, 50), start=150.0)
+    ax = panel(panels.loss, report(history=many))
+    training, test, baseline = ax.get_lines()
+    np.testing.assert_array_equal(training.get_xydata(), [[0, 150], *zip(many.epoch, many.loss, strict=True)])
+    np.testing.assert_array_equal(test.get_xydata(), np.column_stack([many.epoch, many.validation_loss]))
+    assert baseline.get_ydata()[0] == report().shown.baseline.scores.loss
+    assert legend(ax) == ["training", "test", "baseline: always the mean"]
     assert (ax.get_xscale(), ax.get_yscale()) == ("linear", "log")
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "loss (mse)")
-    assert texts(ax) == []
+    assert title(ax) == "Loss: 150 → 0.1 in 50 epochs"
 
 
-def test_a_loss_that_hardly_falls_has_a_linear_axis_and_very_many_epochs_a_logarithmic_one(panel):
-    ax = panel(panels.curves, report(history=history(np.linspace(3, 2, 10_000))))
-    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "linear")
-    assert ax.get_title() == "Loss (mse):\n3 to 2 in 10,000 epochs"
+def test_a_loss_that_hardly_falls_has_a_linear_axis_and_very_many_epochs_a_logarithmic_one_with_epoch_0(panel):
+    of = report(history=history(np.linspace(3, 2, 10_000), start=4), scores={"test": NumberScores("mse", 20, 2.5)})
+    ax = panel(panels.loss, of)
+    assert (ax.get_xscale(), ax.get_yscale(), ax.get_xlim()) == ("symlog", "linear", (0, 10_000))
+    assert title(ax) == "Loss: 4 → 2 in 10,000 epochs"
 
 
 def test_a_test_loss_that_stands_in_the_scores_alone_is_a_point_at_the_end(panel):
-    ax = panel(panels.curves, report(history=history([3, 2, 1.5, 1.25, 1.125])))
-    assert legend(ax) == ["training", "test, after training"]
-    assert ax.get_lines()[1].get_xydata().tolist() == [[5, 1.25]]
-    ax = panel(panels.curves, report(history=history([3, 2, 1.5, 1.25]), scores={"loss": (1.25, None)}))
-    assert labels(ax) == ["training"]
-    assert ax.get_legend() is None
+    scores = {"training": NumberScores("mse", 40, 1.125), "test": NumberScores("mse", 20, 1.25)}
+    ax = panel(panels.loss, report(history=history([3, 2, 1.5, 1.25, 1.125], start=4), scores=scores))
+    assert legend(ax) == ["training", "before training", "test, after training"]
+    assert ax.get_lines()[-1].get_xydata().tolist() == [[5, 1.25]]
 
 
-def test_few_epochs_are_points_with_their_values(panel):
-    ax = panel(panels.curves, report(history=history([0.5], [0.75])))
-    assert texts(ax) == ["0.5", "0.75"]
-    assert [line.get_marker() for line in ax.get_lines()] == ["o", "o"]
-    assert ax.get_title() == "Loss (mse):\n0.5 in 1 epoch"
-    below, above = ax.texts
-    assert below.xyann[1] < 0 < above.xyann[1]
-    ax = panel(panels.curves, report(history=history([0.5, 0.25]), scores={}))
-    assert texts(ax) == ["0.5", "0.25"]
-    assert ax.get_xticks().tolist() == [1, 2]
+def test_few_epochs_are_told_beside_the_baseline(panel):
+    base = Baseline("always the mean, 7", NumberScores("mse", 20, 81480.25))
+    scores = {
+        "training": NumberScores("mse", 40, 12000.0, baseline=base),
+        "test": NumberScores("mse", 20, 13000.0, baseline=base),
+    }
+    ax = panel(panels.loss, report(history=history([15000, 12000], start=90000), scores=scores))
+    assert title(ax) == "Loss: 81,480 → 13,000 after 2 epochs"
+    assert texts(ax) == ["81,480", "12,000", "13,000"]
+    assert names_of_bars(ax) == ["baseline", "training", "test"]
+    np.testing.assert_array_equal(widths(ax), [81480.25, 12000, 13000])
+    assert ax.get_xlabel() == "loss (mse)\nbaseline: always the mean, 7"
+    assert "20,000" in [label.get_text() for label in ax.get_xticklabels()]  # not 1e4
+    alone = {"training": NumberScores("mse", 40, 12000.0)}
+    ax = panel(panels.loss, report(history=history([15000, 12000], start=90000), scores=alone))
+    assert title(ax) == "Loss: 90,000 → 12,000 after 2 epochs"
+    assert names_of_bars(ax) == ["before", "training"]
 
 
 @pytest.mark.parametrize("values", [[0.0, 0.0, 0.0, 0.0], [2.0] * 5, [1e-300] * 5, [1 + 1e-16 * i for i in range(9)]])
 def test_a_loss_that_stays_is_drawn_in_the_middle(panel, values):
-    ax = panel(panels.curves, report(history=history(values), scores={}))
+    scores = {"training": NumberScores("mse", 40, values[0])}
+    ax = panel(panels.loss, report(history=history(values), scores=scores))
     low, high = ax.get_ylim()
     assert (low + high) / 2 == pytest.approx(values[0], abs=1e-9)
     assert high - low > 1e-3 * abs(values[0])
 
 
 def test_a_history_of_some_epochs_says_how_many_there_were(panel):
-    run = fit(X, Y, lr=1e-3, epochs=[10, 1000, 100_000], method="exact")
-    ax = panel(panels.curves, report(history=run.history, scores={}))
-    assert ax.get_title().endswith(" in 100,000 epochs")
+    run = fit(X, Y, lr=1e-3, epochs=[10, 100, 1000, 100_000], method="exact")
+    ax = panel(panels.loss, report(history=run.history))
+    assert title(ax).endswith(" in 100,000 epochs")
+    assert ax.get_lines()[0].get_xdata().tolist() == [0, 10, 100, 1000, 100_000]
 
 
 def test_a_run_without_epochs_says_so(panel):
-    ax = panel(panels.curves, report(history=History.empty()))
-    assert texts(ax) == ["The run has no epoch: there is no curve."]
+    nothing = {"history": History.empty(), "targets": [], "predictions": []}
+    assert texts(panel(panels.loss, report(**nothing))) == ["The run has no epoch, and there are no rows."]
+    ax = panel(panels.loss, report(history=History.empty()))
+    assert title(ax).endswith("after no epoch")
 
 
-def test_predictions_stand_against_targets(panel):
+@pytest.mark.parametrize("share", [0.1, 1.5])
+def test_the_learning_rates_are_marked(panel, share):
+    s = spectrum(X[:40])
+    lr = share * s.lr_limit
+    ax = panel(panels.limit, by_hand(lr=lr))
+    curve, limit, best, used = ax.get_lines()
+    for rate, epochs in curve.get_xydata()[::40]:
+        assert epochs == s.epochs_to(1e-3, float(rate))
+    assert curve.get_ydata()[-1] > 10 * curve.get_ydata().min()  # it climbs towards the limit
+    assert (limit.get_xdata()[0], best.get_xdata()[0], used.get_xdata()[0]) == (s.lr_limit, s.lr_best, lr)
+    assert legend(ax) == [
+        f"limit {number(s.lr_limit, 3)}: diverges above it",
+        f"best {number(s.lr_best, 3)}: {s.epochs_to(1e-3):,} epochs",
+        f"used {number(lr, 3)}: {'diverges' if share > 1 else f'{s.epochs_to(1e-3, lr):,} epochs'}",
+    ]
+    assert ax.get_xlim()[0] < lr < ax.get_xlim()[1]
+
+
+def test_of_very_many_columns_the_limit_alone_is_told(panel):
+    wide = spectrum(RNG.normal(size=(2, 8001)))
+    many = {"names": [f"c{i}" for i in range(8001)], "weights": np.arange(8001.0), "spread": None}
+    ax = panel(panels.limit, by_hand(spectrum=wide, **many))
+    assert title(ax) == f"Learning rate: limit {number(wide.lr_limit, 3)}"
+    assert "Of 8,002 eigenvalues only the largest is known" in texts(ax)[0]
+    ax = panel(panels.largest, report(**many))
+    assert title(ax) == "The 12 largest of 8,001 weights"
+    assert names_of_bars(ax) == [f"c{i}" for i in range(8000, 7988, -1)]
+
+
+# How good it is
+
+
+def test_the_only_column_is_drawn_with_its_line(panel):
+    made = report(names=["air_time"], weights=[2.5], bias=-1.25, spread=None, x=X[40:, 1], predictions=2.5 * X[40:, 1] - 1.25)
+    ax = panel(panels.line, made)
+    points, line = ax.get_lines()
+    np.testing.assert_array_equal(points.get_xydata(), np.column_stack([X[40:, 1], made.targets]))
+    order = np.argsort(X[40:, 1])
+    np.testing.assert_array_equal(line.get_xydata(), np.column_stack([X[40:, 1], made.predictions])[order])
+    assert title(ax) == "arr_delay = 2.5 · air_time − 1.25"
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("air_time", "arr_delay")
+    ax = panel(
+        panels.line, report("logistic", names=["x"], weights=[1.0], bias=0.0, spread=None, x=X[40:, 0], predictions=X[40:, 0])
+    )
+    np.testing.assert_allclose(ax.get_lines()[1].get_ydata(), 1 / (1 + np.exp(-np.sort(X[40:, 0]))))
+    assert title(ax) == "probability of in time by x"
+
+
+def test_predictions_stand_against_targets_and_what_is_left_against_predictions(panel):
     made = report()
     ax = panel(panels.predicted, made)
     points, diagonal = ax.get_lines()
@@ -241,63 +344,127 @@ def test_predictions_stand_against_targets(panel):
     np.testing.assert_array_equal(diagonal.get_xdata(), diagonal.get_ydata())
     assert ax.get_xlim() == ax.get_ylim()
     assert legend(ax) == ["prediction = target"]
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("target", "prediction")
-    assert panel(panels.predicted, report(held_out=False)).get_title().endswith("20 training rows")
-    assert texts(panel(panels.predicted, report(targets=[], predictions=[]))) == [
-        "There are no rows to compare predictions with."
-    ]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("arr_delay", "prediction")
+    assert title(panel(panels.predicted, report(held_out=False))).endswith("20 training rows")
+    ax = panel(panels.residuals, made)
+    np.testing.assert_array_equal(
+        ax.get_lines()[0].get_xydata(), np.column_stack([made.predictions, made.targets - made.predictions])
+    )
+    rmse = np.sqrt(np.mean((made.targets - made.predictions) ** 2))
+    assert title(ax) == f"Residuals: RMSE {number(rmse, 4)}, 20 test rows"
 
 
-@pytest.mark.parametrize(("k", "shown"), [(2, 3), (7, 1)])
-def test_of_several_outputs_a_few_have_colours(panel, k, shown):
+def test_huber_shows_how_far_it_is_squared(panel):
+    ax = panel(panels.residuals, report(losses.huber(0.75)))
+    assert legend(ax) == ["±δ = 0.75"]
+    assert sorted(line.get_ydata()[0] for line in ax.get_lines()[2:]) == [-0.75, 0.75]
+
+
+def test_a_quantile_shows_its_coverage(panel):
+    rng = np.random.default_rng(0)
+    p = rng.normal(size=1000)
+    y = p + rng.normal(size=1000) - 1.0
+    made = report(losses.quantile(0.8), targets=y, predictions=p)
+    ax = panel(panels.coverage, made)
+    wanted, found = ax.get_lines()
+    assert wanted.get_ydata()[0] == 0.8
+    groups = np.argsort(p).reshape(10, 100)
+    np.testing.assert_allclose(found.get_xydata(), [[p[group].mean(), np.mean(y[group] <= p[group])] for group in groups])
+    assert title(ax) == f"Coverage: {np.mean(y <= p):.1%} at or below, 80.0% wanted"
+
+
+@pytest.mark.parametrize(("k", "colours"), [(2, 2), (7, 1)])
+def test_of_several_outputs_a_few_have_colours(panel, k, colours):
     both = RNG.normal(size=(2, 30, k))
-    ax = panel(panels.predicted, report(weights=np.ones((3, k)), bias=None, targets=both[0], predictions=both[1]))
+    made = report(weights=np.ones((3, k)), bias=None, targets=both[0], predictions=both[1])
+    ax = panel(panels.predicted, made)
     assert len(ax.get_lines()) == k + 1
-    assert len(legend(ax)) == shown
-    assert len({to_hex(line.get_color()) for line in ax.get_lines()[:k]}) == (k if shown > 1 else 1)
+    assert len(legend(ax)) == (3 if k == 2 else 1)
+    assert len({to_hex(line.get_color()) for line in ax.get_lines()[:k]}) == colours
+    assert len(panel(panels.residuals, made).get_lines()) == k + 1
 
 
 @pytest.mark.parametrize(("size", "unit"), [(1e300, "1e300"), (1e-300, "1e-300"), (1e12, None), (0.0, None)])
 def test_extreme_targets_are_drawn_in_a_unit_that_the_axis_names(panel, size, unit):
-    ax = panel(panels.predicted, report(targets=size * np.arange(1.0, 10), predictions=size * np.arange(9.0)))
-    assert ax.get_xlabel() == ("target" if unit is None else f"target, in units of {unit}")
-    low, high = ax.get_xlim()
-    assert low < ax.get_lines()[0].get_xdata().min() <= ax.get_lines()[0].get_xdata().max() < high
+    scores = {"test": NumberScores("mse", 9, 1.0)}
+    made = report(targets=size * np.arange(1.0, 10), predictions=size * np.arange(9.0), scores=scores)
+    for which, label in ((panels.predicted, "arr_delay"), (panels.residuals, "prediction")):
+        ax = panel(which, made)
+        assert ax.get_xlabel() == (label if unit is None else f"{label}, in units of {unit}")
+        low, high = ax.get_xlim()
+        assert low < ax.get_lines()[0].get_xdata().min() <= ax.get_lines()[0].get_xdata().max() < high
 
 
 def test_the_roc_curve_is_drawn(panel):
     made = report("logistic")
-    ax = panel(panels.predicted, made)
-    _, curve = ax.get_lines()
+    ax = panel(panels.roc, made)
+    curve, _ = ax.get_lines()
     np.testing.assert_array_equal(curve.get_xydata(), np.column_stack(measures.roc(made.targets, made.predictions)))
-    assert legend(ax) == ["by chance: 0.5", f"area {measures.auc(made.targets, made.predictions):.4f}"]
+    assert legend(ax) == [f"area {measures.auc(made.targets, made.predictions):.3f}", "by chance: 0.5"]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("share of late taken for in time", "share of in time found")
-    ax = panel(panels.predicted, report("logistic", targets=np.ones(20)))
+    ax = panel(panels.roc, report("logistic", targets=np.ones(20)))
     assert texts(ax) == ["All 20 test rows are in time:\na ROC curve needs rows of both classes."]
 
 
-def test_the_confusion_matrix_has_its_numbers_and_names(panel):
+def test_each_class_has_a_roc_curve_against_the_others(panel):
     made = report("softmax")
-    ax = panel(panels.predicted, made)
-    counts = measures.confusion(made.targets, made.predictions.argmax(axis=1), 3)
+    ax = panel(panels.roc, made)
+    p = np.exp(made.predictions) / np.exp(made.predictions).sum(axis=1, keepdims=True)
+    for c, (curve, said) in enumerate(zip(ax.get_lines()[:3], legend(ax), strict=False)):
+        np.testing.assert_allclose(curve.get_xydata(), np.column_stack(measures.roc(made.targets == c, p[:, c])))
+        assert said == f"{made.labels[c]}: area {measures.auc(made.targets == c, p[:, c]):.3f}"
+
+
+@pytest.mark.parametrize("loss", ["logistic", "softmax"])
+def test_calibration_sets_what_was_predicted_against_what_came_true(panel, loss):
+    made = report(loss)
+    ax = panel(panels.calibration, made)
+    if loss == "logistic":
+        p, came = 1 / (1 + np.exp(-made.predictions)), made.targets
+    else:
+        e = np.exp(made.predictions - made.predictions.max(axis=1, keepdims=True))
+        p, came = (e / e.sum(axis=1, keepdims=True)).max(axis=1), made.predictions.argmax(axis=1) == made.targets
+    tenths = np.minimum((p * 10).astype(int), 9)
+    wanted = [[p[tenths == t].mean(), came[tenths == t].mean()] for t in np.unique(tenths)]
+    np.testing.assert_allclose(ax.collections[0].get_offsets(), wanted, rtol=1e-9)
+    off = sum(np.sum(tenths == t) * abs(a - b) for t, (a, b) in zip(np.unique(tenths), wanted, strict=True)) / 20
+    assert title(ax) == f"Calibration: off by {off:.2%} on average"
+
+
+@pytest.mark.parametrize("loss", ["logistic", "softmax"])
+def test_the_confusion_matrix_has_its_numbers_and_names(panel, loss):
+    made = report(loss)
+    ax = panel(panels.confusion, made)
+    k, p = len(made.labels), made.predictions
+    counts = measures.confusion(made.targets, p > 0 if p.ndim == 1 else p.argmax(axis=1), k)
     assert texts(ax) == [str(count) for count in counts.ravel()]
-    assert [text.get_position() for text in ax.texts[:4]] == [(0, 0), (1, 0), (2, 0), (0, 1)]
+    assert [text.get_position() for text in ax.texts[: k + 1]] == [*((c, 0) for c in range(k)), (0, 1)]
     assert names_of_bars(ax) == [label.get_text() for label in ax.get_xticklabels()] == made.labels
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted class", "class")
-    assert (ax.get_xlim(), ax.get_ylim()) == ((-0.5, 2.5), (2.5, -0.5))  # the first class on the left and on top
+    assert (ax.get_xlim(), ax.get_ylim()) == ((-0.5, k - 0.5), (k - 0.5, -0.5))  # the first class on the left and on top
     np.testing.assert_allclose(ax.collections[0].get_array().ravel(), (counts / counts.sum(axis=1, keepdims=True)).ravel())
+    assert title(ax) == f"Confusion matrix: accuracy {np.trace(counts) / 20:.1%}, 20 rows"
+
+
+def test_the_matrix_is_of_all_rows_where_these_are_known(panel):
+    many = ClassScores("logistic", 5000, 0.1, accuracy=0.9, confusion=np.array([[4500.0, 100.0], [400.0, 0.0]]))
+    ax = panel(panels.confusion, report("logistic", scores={"test": many}))
+    assert texts(ax) == ["4,500", "100", "400", "0"]
+    assert title(ax) == "Confusion matrix: accuracy 90.0%, 5,000 rows"
 
 
 def test_of_many_classes_the_recall_is_drawn(panel):
     k = 30
     targets = np.repeat(np.arange(k - 1), 10)  # the last class has no row
     found = np.where(np.tile(np.arange(10), k - 1) < np.minimum(targets, 10), targets, (targets + 1) % k)
-    made = report("softmax", labels=None, weights=np.ones((3, k)), bias=None, targets=targets, predictions=np.eye(k)[found])
-    ax = panel(panels.predicted, made)
+    made = report(
+        "softmax", labels=None, weights=np.ones((3, k)), bias=None, targets=targets, predictions=9 * np.eye(k)[found]
+    )
+    ax = panel(panels.confusion, made)
     assert names_of_bars(ax) == [f"{c}, 10 rows" for c in range(12)]
     np.testing.assert_allclose(widths(ax), np.minimum(np.arange(12), 10) / 10)
     right = f"{np.mean(found == targets):.1%}"
-    assert ax.get_title() == (f"Recall of the 12 lowest of 29 classes:\n{right} of 290 test rows right (dashed)")
+    assert title(ax) == f"Recall of the 12 lowest of 29 classes; accuracy {right} (dashed)"
 
 
 def test_weights_are_those_times_the_deviation_of_their_columns(panel):
@@ -307,29 +474,19 @@ def test_weights_are_those_times_the_deviation_of_their_columns(panel):
     order = np.argsort(-np.abs(wanted))
     np.testing.assert_allclose(widths(ax), wanted[order], rtol=1e-12)
     assert names_of_bars(ax) == [NAMES[i] for i in order]
-    assert texts(ax) == [f"{wanted[i]:.3g}".replace("-", "−") for i in order]
+    assert texts(ax) == [number(wanted[i], 3).replace("-", "−") for i in order]
     assert [to_hex(bar.get_facecolor()) for bar in ax.patches] == ["#1f5fa8" if wanted[i] > 0 else "#d1622b" for i in order]
-    assert ax.get_xlabel() == "change of the prediction per standard deviation"
-
-
-def test_without_moments_weights_are_per_unit(panel):
-    made = report(spectrum=None)
-    ax = panel(panels.largest, made)
+    assert ax.get_xlabel() == "change of arr_delay per standard deviation"
+    ax = panel(panels.largest, report(spread=None))
     order = np.argsort(-np.abs(made.weights))
     np.testing.assert_array_equal(widths(ax), made.weights[order])
-    assert ax.get_title() == "Weights:\nper unit of the column"
-    wide = spectrum(RNG.normal(size=(2, 8001)))
-    made = report(names=[f"c{i}" for i in range(8001)], weights=np.arange(8001.0), spectrum=wide)
-    ax = panel(panels.largest, made)
-    assert ax.get_title() == "The 12 largest of 8,001 weights:\nper unit of the column"
-    assert names_of_bars(ax) == [f"c{i}" for i in range(8000, 7988, -1)]
-    ax = panel(panels.limit, made)
-    assert ax.get_title() == f"Learning rate: limit {wide.lr_limit:.3g}"
-    assert "Of 8,002 eigenvalues only the largest is known" in texts(ax)[0]
+    assert (title(ax), ax.get_xlabel()) == ("Weights", "change of arr_delay per unit")
+    ax = panel(panels.largest, report("logistic"))
+    assert ax.get_xlabel() == "change of the score per standard deviation\nnegative: for late, positive: for in time"
 
 
 def test_weights_of_several_outputs_are_named_by_column_and_output(panel):
-    ax = panel(panels.largest, report("softmax", weights=np.diag([1.0, -3.0, 2.0]), spectrum=None, names=LONG))
+    ax = panel(panels.largest, report("softmax", weights=np.diag([1.0, -3.0, 2.0]), spread=None, names=LONG))
     assert names_of_bars(ax)[:3] == ["the_press…pressure → middle", "the_wind_…ion_wind → high", "the_tempe…perature → low"]
     assert widths(ax)[:3].tolist() == [-3, 2, 1]
 
@@ -338,8 +495,7 @@ def test_weights_of_several_outputs_are_named_by_column_and_output(panel):
     ("changes", "words"),
     [
         ({"weights": np.zeros(3)}, "All weights are zero."),
-        ({"weights": None}, "A network has no weight of its own for a column."),
-        ({"spectrum": spectrum(np.ones((5, 3)))}, "All columns with a weight are constant."),
+        ({"spread": np.zeros(3)}, "All columns with a weight are constant."),
     ],
 )
 def test_no_weights_are_words(panel, changes, words):
@@ -347,71 +503,43 @@ def test_no_weights_are_words(panel, changes, words):
 
 
 def test_names_that_are_shortened_alike_are_numbered_and_formulas_are_text(panel):
-    names = ["a" * 40 + "1" + "b" * 40, "a" * 40 + "2" + "b" * 40, "$x_{1$"]
-    ax = panel(panels.largest, report(names=names, weights=[3.0, 2.0, 1.0], spectrum=None))
-    assert names_of_bars(ax) == [f"{'a' * 15}…{'b' * 14} (1)", f"{'a' * 15}…{'b' * 14} (2)", "$x_{1$"]
-    assert not any(label.get_parse_math() for label in ax.get_yticklabels())
+    same = ["a" * 40 + "1" + "b" * 40, "a" * 40 + "2" + "b" * 40, "$x_{1$"]
+    ax = panel(panels.largest, report(names=same, weights=[3.0, 2.0, 1.0], spread=None))
+    assert names_of_bars(ax) == [f"{'a' * 14}…{'b' * 13} (1)", f"{'a' * 14}…{'b' * 13} (2)", "$x_{1$"]
+    assert not any(label.get_parse_math() for label in [*ax.get_yticklabels(), ax.xaxis.label, ax.title])
 
 
 def test_what_the_font_lacks_is_said():
     figure = pages.draw(report(names=["日本", "tab\there", "\u202eevil"]))
     figure.canvas.draw()  # a glyph that is missing would be a warning, and so an error here
-    assert sorted(names_of_bars(figure.axes[2])) == sorted(["□□", "tab here", " evil"])
+    assert sorted(names_of_bars(figure.axes[0])) == sorted(["□□", "tab here", " evil"])
     assert figure.get_supxlabel() == "□ is a character that this picture's font does not have."
     assert pages.draw(report()).get_supxlabel() == ""
-
-
-@pytest.mark.parametrize("share", [0.1, 1.5, "auto"])
-def test_the_learning_rates_are_marked(panel, share):
-    s = report().spectrum
-    lr = share if share == "auto" else share * s.lr_limit
-    ax = panel(panels.limit, report(lr=lr))
-    curve, limit, best, used = ax.get_lines()
-    for rate, epochs in curve.get_xydata()[::40]:
-        assert epochs == s.epochs_to(1e-3, float(rate))
-    assert curve.get_ydata()[-1] > 10 * curve.get_ydata().min()  # it climbs towards the limit
-    assert limit.get_xdata()[0] == s.lr_limit
-    assert best.get_xdata()[0] == s.lr_best
-    wanted = {"auto": "used: auto", 1.5: f"used: {lr if share == 'auto' else format(lr, '.3g')}: diverges"}
-    assert legend(ax) == [
-        f"limit {s.lr_limit:.3g}: diverges above it",
-        f"best {s.lr_best:.3g}: {s.epochs_to(1e-3):,} epochs",
-        wanted[share] if share in wanted else f"used: {lr:.3g}: {s.epochs_to(1e-3, lr):,} epochs",
-    ]
-    if share != "auto":
-        assert used.get_xdata()[0] == lr
-        assert ax.get_xlim()[0] < lr < ax.get_xlim()[1]
-
-
-def test_no_learning_rate_is_words(panel):
-    nothing = spectrum(np.zeros((4, 3)), bias=False)
-    assert texts(panel(panels.limit, report(spectrum=nothing))) == ["All eigenvalues are zero:\nany learning rate will do."]
-    assert "was not computed" in texts(panel(panels.limit, report(spectrum=None)))[0]
-    assert "A network's curvature changes" in texts(panel(panels.limit, report(spectrum=None, weights=None)))[0]
 
 
 def hard():
     """Reports that are hard to lay out."""
     yield "usual", report()
-    yield "long", report(names=LONG, title=" of ".join(LONG), scores=dict.fromkeys(LONG, (1e-300, 1.23456e12)))
-    yield "huge", report(weights=[1e250, -1e249, 3e249], targets=1e250 * Y[40:], predictions=1e250 * Y[40:])
-    yield "condition", report(spectrum=spectrum(X * [1e9, 1.0, 1e-9]))
+    yield "long", report(names=LONG, title=" of ".join(LONG), target=LONG[0])
+    yield "huge", report(weights=[1e140, -1e139, 3e139], targets=1e140 * Y[40:], predictions=1e140 * Y[40:])
+    yield "condition", by_hand(spectrum=spectrum(X * [1e9, 1.0, 1e-9]))
     many = [f"carrier_number_{c}_of_the_{'very_' * 8}long_list" for c in range(40)]
     for k in (12, 40):
         chosen = RNG.integers(0, k, 900)
         yield f"{k} classes", report(
             "softmax", labels=many[:k], names=LONG, weights=RNG.normal(size=(3, k)), bias=None, targets=chosen,
-            predictions=np.eye(k)[np.where(RNG.random(900) < 0.5, chosen, 0)],
+            predictions=5 * np.eye(k)[np.where(RNG.random(900) < 0.5, chosen, 0)],
         )  # fmt: skip
-    yield "two long classes", report("logistic", labels=LONG[:2])
+    yield "two long classes", by_hand("logistic", labels=LONG[:2])
     yield "one class", report("logistic", labels=LONG[:2], targets=np.zeros(20))
     yield (
         "outputs",
         report(weights=np.ones((3, 2)), bias=None, labels=LONG[:2], targets=np.ones((9, 2)), predictions=np.ones((9, 2))),
     )
-    yield "text for lr", report(lr="auto: " + "Nesterov in the metric of the data, " * 4)
-    yield "one column", report(names=["x"], weights=[-1e-12], spectrum=spectrum(X[:, :1]))
-    yield "few epochs", report(history=history([1.23456e-200, 1.2e-200], [1.3e-200, 1.1e-200]))
+    yield "one column", report(names=LONG[:1], weights=[-1e-12], spread=[1.0], x=1e7 * X[40:, 0], targets=1e7 * Y[40:])
+    few = {name: NumberScores("mse", 20, value) for name, value in (("training", 1.2e-200), ("test", 1.1e-200))}
+    yield "few epochs", report(history=history([1.23456e-200, 1.2e-200], start=1.3e-200), scores=few)
+    yield "network", report(weights=None, bias=None, spread=None)
 
 
 @pytest.mark.parametrize(("name", "made"), [pytest.param(*case, id=case[0]) for case in hard()])
@@ -427,11 +555,13 @@ def test_nothing_is_cut_off_and_no_panel_lies_on_another(name, made):
         for other in boxes[:i]:
             assert min(box.x1, other.x1) - max(box.x0, other.x0) < 1 or min(box.y1, other.y1) - max(box.y0, other.y0) < 1
     for ax in figure.axes:
-        assert ax.bbox.width > 0.2 * whole.width
+        assert ax.bbox.width > 0.13 * whole.width
         assert ax.bbox.height > 0.2 * whole.height
-        lines = [label.get_window_extent() for label in ax.get_yticklabels() if label.get_text()]
-        for upper, lower in zip(lines[1:], lines, strict=False):
-            assert not upper.overlaps(lower)
+        for labels, side in ((ax.get_yticklabels(), 0), (ax.get_xticklabels(), 1)):
+            lines = [label.get_window_extent() for label in labels if label.get_text() and not label.get_rotation() % 90]
+            lines.sort(key=lambda box: (box.y0, box.x0)[side])
+            for one, other in zip(lines[1:], lines, strict=False):
+                assert not one.overlaps(other)
 
 
 # Its file --------------------------------------------------------------------------------------------------------------------
@@ -518,13 +648,14 @@ except ImportError as error:
 @pytest.mark.parametrize(
     ("loss", "changes", "pattern"),
     [
-        ("mse", {"weights": [1.0, 2.0]}, r"weights must have shape \(3,\): 3 names, 1 output; found \(2,\)"),
-        ("mse", {"weights": np.ones((3, 2))}, r"weights must have shape \(3,\): 3 names, 1 output; found \(3, 2\)"),
-        ("mse", {"bias": [1.0, 2.0]}, "bias must have 1 value, one for each output, found 2"),
+        ("mse", {"weights": [1.0, 2.0]}, r"weights must have shape \(3,\), found \(2,\)"),
+        ("mse", {"weights": np.ones((3, 2))}, r"weights must have shape \(3,\), found \(3, 2\)"),
+        ("mse", {"bias": [1.0, 2.0]}, r"bias must have shape \(\), found \(2,\)"),
         ("mse", {"labels": ["a", "b"]}, "labels must be 1, one for each class or output, found 2"),
-        ("softmax", {"weights": np.ones(3)}, r"weights must have shape \(3, 3\): 3 names, 3 outputs; found \(3,\)"),
+        ("softmax", {"weights": np.ones(3)}, r"weights must have shape \(3, 3\), found \(3,\)"),
         ("mse", {"weights": [1.0, np.nan, 2.0]}, "weights must be finite, found nan"),
-        ("mse", {"spectrum": spectrum(X[:, :2])}, "spectrum is one of 2 columns, names are 3"),
+        ("mse", {"spread": [1.0, 2.0]}, r"spread must have shape \(3,\), found \(2,\)"),
+        ("mse", {"x": [1.0, 2.0]}, r"x must have shape \(20,\), found \(2,\)"),
         ("mse", {"targets": Y[:19]}, r"targets must have shape \(20,\) beside predictions \(20,\), found \(19,\)"),
         ("mse", {"predictions": [[[1.0]]], "targets": [[[1.0]]]}, r"predictions for mse must have shape \(m,\) or \(m, k\)"),
         ("mse", {"predictions": np.full(20, np.inf)}, "predictions must be finite, found inf"),
@@ -547,7 +678,7 @@ def test_an_unknown_loss_is_refused():
 
 # The page --------------------------------------------------------------------------------------------------------------------
 
-VOID = {"meta", "img"}
+VOID = {"meta", "img", "wbr"}
 
 
 class Page(HTMLParser):
@@ -596,7 +727,7 @@ def asks_for(source):
 def evil():
     return report(
         "logistic", title=EVIL, names=[EVIL, "b\x00\ud800", "日本"], labels=[EVIL, "no"], notes=[EVIL],
-        settings=[(EVIL, EVIL)], columns=[(EVIL, EVIL)], scores={EVIL: (1.0, None)}, lr=EVIL,
+        settings=[(EVIL, EVIL)], columns=[(EVIL, EVIL)], rows=[(EVIL, EVIL)], target=EVIL,
     )  # fmt: skip
 
 
@@ -605,79 +736,83 @@ def test_the_page_of_every_loss_has_its_numbers(loss):
     made = report(loss)
     page = Page(pages.page(made))
     assert page.text["h1"] == page.text["title"] == ["arr_delay of flights.csv"]
-    assert page.text["h2"] == ["Scores", "Settings", "Spectrum", "Weights", "What became of each column"]
+    assert page.text["p"][0] == "training: 40 · test: 20 · left out: 3, in which a value is missing"
+    assert page.text["h2"] == ["Weights", "Scores", "Settings", "What became of each column"]  # weights first
     assert page.text["li"] == ["3 rows had no target"]
+    assert ["optimizer", "Nesterov"] in page.rows
+    assert ["tailnum", "left out"] in page.rows
+    base = made.shown.baseline
+    for name, title in made.shown.titles().items():
+        assert [title, number(made.shown.named()[name]), number(base.scores.named()[name])] in page.rows
+    assert f"The baseline is {base.what}." in page.text["p"]
+    deviations = X[:40].std(axis=0)
+    by_size = np.argsort(-np.abs(np.reshape(made.weights, (3, -1)) * deviations[:, None]).max(axis=1))
+    rows = page.rows[1:5]  # below the heads
+    for i, row in zip(by_size, rows, strict=False):
+        weights = np.atleast_1d(made.weights[i])
+        most = (weights * deviations[i])[np.abs(weights).argmax()]
+        assert row == [NAMES[i], *(number(weight) for weight in weights), number(deviations[i]), number(most)]
+    assert rows[3] == ["bias", *(number(b) for b in np.atleast_1d(made.bias)), "", ""]
+    versions = f"gdcore {gdcore.__version__}, NumPy {np.__version__}, Python {platform.python_version()}"
+    assert page.text["footer"] == [f"Made with {versions}."]
+    pictures = [attributes["alt"] for attributes in page.tags("img")]
+    assert len(pictures) == len(panels.chosen(made))
+    assert pictures[-1].startswith("Loss: ")
+
+
+def test_the_spectrum_stands_there_where_somebody_wants_it():
+    s = spectrum(X[:40])
+    assert "Spectrum" not in Page(pages.page(report())).text["h2"]
+    page = Page(pages.page(by_hand()))
+    assert page.text["h2"][-1] == "Spectrum"
+    worst = ", ".join(f"{NAMES[c]} ({s.shares[c]:.0%})" for c in s.worst_columns)
     for row in (
-        ["loss", f"{made.scores['loss'][0]:.6g}", "1.25"],
-        ["score", "0.75", "0.5"],
-        ["optimizer", "Nesterov"],
-        ["tailnum", "left out"],
+        ["condition number, λmax/λmin", f"{s.condition:,.0f}"],
+        ["largest eigenvalue, λmax", number(s.largest)],
+        ["smallest eigenvalue that is not zero, λmin", number(s.smallest)],
+        ["learning rate: limit, 2/λmax", number(s.lr_limit)],
+        ["learning rate: best, 2/(λmax + λmin)", number(s.lr_best)],
+        ["epochs for 3 digits at the best", f"{s.epochs_to(1e-3):,}"],
+        ["epochs for 3 digits at the one used", f"{s.epochs_to(1e-3, 0.001):,}"],
+        ["columns that keep the learning rate small (share)", worst],
     ):
         assert row in page.rows
-    s = made.spectrum
-    if s is None:
-        assert f"{loss} has no curvature bound: its slope jumps, and no learning rate is the limit." in page.text["p"]
-    else:
-        assert ["condition number, λmax/λmin", f"{s.condition:.6g}"] in page.rows
-        assert ["largest eigenvalue, λmax", f"{s.largest:.6g}"] in page.rows
-        assert ["smallest eigenvalue that is not zero, λmin", f"{s.smallest:.6g}"] in page.rows
-        assert ["learning rate: limit, 2/λmax", f"{s.lr_limit:.6g}"] in page.rows
-        assert ["learning rate: best, 2/(λmax + λmin)", f"{s.lr_best:.6g}"] in page.rows
-        assert ["learning rate: used", "auto"] in page.rows
-        assert ["epochs for 3 digits at the best", f"{s.epochs_to(1e-3):,}"] in page.rows
-        worst = ", ".join(f"{NAMES[c]} ({s.shares[c]:.0%})" for c in s.worst_columns)
-        assert ["columns that keep the learning rate small (share)", worst] in page.rows
-    cells = {row[0]: row[1:] for row in page.rows}
-    deviations = X[:40].std(axis=0)
-    for i, name in enumerate(NAMES):
-        weights = np.atleast_1d(made.weights[i])
-        found = [row for row in page.rows if row[0] == name and len(row) == len(cells["bias"]) + 1]
-        wanted = [name, *(f"{weight:.6g}" for weight in weights)]
-        if s is not None:
-            wanted += [f"{deviations[i]:.6g}", f"{(weights * deviations[i])[np.abs(weights).argmax()]:.6g}"]
-        assert wanted in found
-    assert cells["bias"][: np.size(made.bias)] == [f"{b:.6g}" for b in np.atleast_1d(made.bias)]
-    assert page.text["footer"] == [
-        f"Made with gdcore {gdcore.__version__}, NumPy {np.__version__}, Python {platform.python_version()}."
-    ]
-    pictures = [attributes["alt"] for attributes in page.tags("img")]
-    assert len(pictures) == 4
-    assert (
-        pictures[0]
-        == f"Loss ({loss}): {made.history.loss[0]:.4g} to {made.history.loss[-1]:.4g} in {len(made.history)} epochs"
-    )
-    if s is None:
-        assert (
-            pictures[3] == f"Learning rate: {loss} has no curvature bound: its slope jumps, and no learning rate is the limit."
-        )
+    row = ["epochs for 3 digits at the one used", "never"]
+    assert row in Page(pages.page(by_hand(lr=2 * s.lr_limit))).rows
+    assert row[:1] not in [row[:1] for row in Page(pages.page(report(spectrum=s))).rows]
 
 
-def test_the_page_says_what_the_learning_rate_used_does():
-    s = report().spectrum
-    row = "epochs for 3 digits at the one used"
-    assert [row, f"{s.epochs_to(1e-3, 0.001):,}"] in Page(pages.page(report(lr=0.001))).rows
-    assert [row, "never"] in Page(pages.page(report(lr=2 * s.lr_limit))).rows
-
-
-def test_long_tables_say_what_is_left_out():
-    made = report(names=[f"c{i}" for i in range(2500)], weights=np.arange(2500.0), spectrum=None)
-    page = Page(pages.page(made))
+def test_long_tables_open_and_say_what_is_left_out():
+    many = {"names": [f"c{i}" for i in range(2500)], "spread": None}
+    page = Page(pages.page(report(weights=np.arange(2500.0), **many)))
     rows = [row for row in page.rows if re.fullmatch(r"c\d+", row[0])]
-    assert rows == [[f"c{i}", f"{i}"] for i in range(2499, 499, -1)]
+    assert rows == [[f"c{i}", f"{i:,}"] for i in range(2499, 499, -1)]
     assert any("500 of 2,500 columns, those with the smallest, are left out." in p for p in page.text["p"])
+    assert page.text["summary"] == ["1,980 more"]
+    names = [row[0] for row in page.rows]
+    assert names.index("c2480") + 1 == names.index("bias") < names.index("c2479")
     k = 60
-    made = report("softmax", labels=None, weights=np.ones((3, k)), bias=np.zeros(k), targets=[3], predictions=np.eye(k)[[3]])
-    page = Page(pages.page(made))
+    several = {"weights": np.ones((3, k)), "bias": np.zeros(k), "targets": [3], "predictions": np.eye(k)[[3]]}
+    page = Page(pages.page(report("softmax", labels=None, **several)))
     assert any(p.endswith("10 of 60 outputs are left out.") for p in page.text["p"])
     assert len(next(row for row in page.rows if row[0] == "bias")) == 1 + 50 + 2
+    assert "summary" not in page.text
 
 
 def test_a_page_of_a_network_and_of_nothing_else():
-    empty = {"weights": None, "bias": None, "spectrum": None, "scores": {}, "settings": (), "columns": (), "notes": ()}
+    empty = {"weights": None, "bias": None, "spread": None, "rows": (), "settings": (), "columns": (), "notes": ()}
     page = Page(pages.page(report(history=History.empty(), targets=[], predictions=[], **empty)))
-    assert page.text["h2"] == ["Spectrum", "Weights"]
-    assert "A network has no weight of its own for a column." in page.text["p"]
-    assert page.rows == []
+    assert page.text["h2"] == ["Scores"]
+    assert len(page.tags("img")) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [("total_of_2021", ["total_", "of_", "2021"]), ("totalOf2021", ["total", "Of2021"]), ("a b", ["a b"]),
+     ("x" * 22, ["x" * 20, "x", "x"]), ("town=Sankt Peter", ["town=", "Sankt Peter"])],
+)  # fmt: skip
+def test_names_break_at_words(name, parts):
+    assert pages._broken(name) == "<wbr>".join(parts)
 
 
 def test_what_the_user_names_is_text_and_nothing_else():
@@ -686,9 +821,9 @@ def test_what_the_user_names_is_text_and_nothing_else():
     source.encode("utf-8")
     assert {tag for tag, _ in page.seen} <= {
         "html", "head", "meta", "title", "style", "body", "main", "section", "h1", "h2", "p", "ul", "li", "div", "table",
-        "thead", "tbody", "tr", "th", "td", "bdi", "figure", "figcaption", "img", "footer",
+        "thead", "tbody", "tr", "th", "td", "bdi", "wbr", "figure", "figcaption", "img", "footer", "details", "summary",
     }  # fmt: skip
-    assert len(page.tags("img")) == 4
+    assert len(page.tags("img")) == 5
     assert not any(name.startswith("on") for _, attributes in page.seen for name in attributes)
     shown = EVIL.replace("\u202e", "[U+202E]")
     assert page.text["h1"] == page.text["title"] == page.text["li"] == [shown]
@@ -758,7 +893,7 @@ def test_a_browser_shows_the_title_the_numbers_and_the_rows_and_runs_nothing(bro
     source = Page(path.read_text(encoding="utf-8"))
     assert dom.text["title"] == dom.text["h1"] == [EVIL.replace("\u202e", "[U+202E]")]
     assert dom.rows == source.rows
-    assert ["largest eigenvalue, λmax", f"{made.spectrum.largest:.6g}"] in dom.rows
+    assert ["bias", number(float(made.bias)), "", ""] in dom.rows
     assert [tag for tag, _ in dom.seen] == [tag for tag, _ in source.seen]
 
 
@@ -767,7 +902,7 @@ def test_a_browser_draws_the_page_light_and_dark_without_a_network(screenshot, t
     path = tmp_path / "page.html"
     path.write_text(pages.page(report()), encoding="utf-8")
     address = path.as_uri()
-    for width in (1200, 400):
+    for width in (1600, 500):
         light = screenshot(address, width, "--blink-settings=preferredColorScheme=1")
         assert light.shape == (2000, width, 3)
         assert (light[2, 2] == 1).all()
@@ -787,12 +922,12 @@ def test_a_browser_draws_the_page_light_and_dark_without_a_network(screenshot, t
 def test_a_browser_needs_no_horizontal_scrolling(browser, tmp_path, name):
     made = {
         "usual": report,
-        "long": lambda: report(names=LONG, title="".join(LONG), notes=LONG, settings=[(LONG[0], LONG[1])], lr="".join(LONG)),
+        "long": lambda: by_hand(names=LONG, title="".join(LONG), notes=LONG, settings=[(LONG[0], LONG[1])]),
         "classes": lambda: report("softmax", weights=np.ones((3, 3)) / 3, labels=LONG, names=LONG),
     }[name]()
     frames = "".join(
         f'<iframe srcdoc="{html.escape(pages.page(made))}" style="width:{width}px;height:800px;border:0"></iframe>\n'
-        for width in (1200, 400)
+        for width in (1600, 900, 360)
     )
     measure = """<script>
     onload = () => { document.title = [...document.querySelectorAll("iframe")].map(frame => {
@@ -802,5 +937,7 @@ def test_a_browser_needs_no_horizontal_scrolling(browser, tmp_path, name):
     </script>"""
     wrapper = tmp_path / "wrapper.html"
     wrapper.write_text(f"<!DOCTYPE html>\n<meta charset='utf-8'><title></title>\n{measure}\n{frames}", encoding="utf-8")
-    printed = browser(wrapper.as_uri(), "--dump-dom", "--window-size=1400,1800")
-    assert re.search(r"<title>(.*?)</title>", printed)[1] == "1200,1200,true,4;400,400,true,4"
+    printed = browser(wrapper.as_uri(), "--dump-dom", "--window-size=1700,2600")
+    assert re.search(r"<title>(.*?)</title>", printed)[1] == ";".join(
+        f"{width},{width},true,{len(panels.chosen(made))}" for width in (1600, 900, 360)
+    )

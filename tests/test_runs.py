@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore.store import fingerprints
+from gdcore.training import fingerprints
 
 RNG = np.random.default_rng(4)
 X = RNG.normal(size=(80, 3)) + 2.0
@@ -26,6 +26,42 @@ def assert_same(one, other):
         np.testing.assert_array_equal(one.history[name], other.history[name])
     for a, b in zip(one.model.parameters(np.float64), other.model.parameters(np.float64), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+# The loss before the first epoch ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"lr": 0.01, "epochs": 3},
+        {"lr": 0.01, "epochs": 3, "method": "exact"},
+        {"lr": 0.01, "batch_size": 7, "epochs": 2},
+        {"epochs": 0},
+    ],
+    ids=str,
+)
+def test_the_history_starts_with_the_loss_of_the_first_weights(options):
+    start = gdcore.Linear([0.5, -1.0, 2.0], 3.0)
+    wanted = np.average((X @ start.weights + 3.0 - Y) ** 2, weights=S) + 0.05 * np.sum(start.weights**2)
+    run = gdcore.fit(X, Y, start, l2=0.1, sample_weight=S, **options)
+    assert run.history.start == pytest.approx(wanted, rel=1e-12)
+    assert run.resume(X, Y, epochs=2).history.start == run.history.start
+    assert pickled(run).history.start == run.history.start
+
+
+def test_a_checkpoint_keeps_the_loss_before_the_first_epoch(tmp_path):
+    path = tmp_path / "run.ckpt"
+    run = gdcore.fit(X, Y, lr=0.01, epochs=3, checkpoint=gdcore.Checkpoint(path, 0))
+    later = gdcore.fit(X, Y, lr=0.01, epochs=6, checkpoint=gdcore.Checkpoint(path, 0), resume=True)
+    assert later.history.start == run.history.start == pytest.approx(np.mean(Y**2), rel=1e-12)
+
+
+def test_a_run_tells_what_was_chosen():
+    assert gdcore.fit(X, Y, loss="huber").settings == ("Newton()", None, "gram", 1e-10)
+    by_hand = gdcore.fit(X, Y, lr=0.01, epochs=2, optimizer=gdcore.optimizers.SGD(momentum=0.5)).settings
+    assert by_hand == ("SGD(momentum=0.5, nesterov=False)", 0.01, None, None)
 
 
 # Pickles and copies ----------------------------------------------------------------------------------------------------------

@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore.rows import binary, csvfile, sources
+from gdcore.rows import binary, csvfile, csvtext, sources
+from gdcore.rows import kept as keeping
 from gdcore.rows.ahead import ahead
-from gdcore.rows.csvfile import is_number, meant_as_number
-from gdcore.rows.sources import Kept, TableError, open_source
+from gdcore.rows.arrow import TableError
+from gdcore.rows.csvtext import meant_as_number
+from gdcore.rows.kept import Kept
+from gdcore.rows.opening import open_source
+from gdcore.rows.written import is_number
 
 pa = pytest.importorskip("pyarrow")
 import pyarrow.csv as pc  # noqa: E402
@@ -120,7 +124,7 @@ def test_what_is_accepted_is_what_csv_says_it_is(tmp_path):
             assert records is None or any(len(record) != 2 for record in records), text
             continue
         assert records is not None, text
-        rows = [tuple(None if value in csvfile._MISSING else value for value in record) for record in records[1:]]
+        rows = [tuple(None if value in csvtext.MISSING else value for value in record) for record in records[1:]]
         assert list(zip(*found.values(), strict=True)) == rows, text
         accepted += 1
     assert accepted > 50
@@ -341,7 +345,7 @@ def test_a_pass_that_is_left_is_not_kept(tmp_path, folder):
 def test_a_source_that_is_larger_than_it_seemed_is_not_kept(monkeypatch):
     source = Counted()
     source.size = 10
-    monkeypatch.setattr(sources, "MEMORY", 60)
+    monkeypatch.setattr(keeping, "MEMORY", 60)
     kept = Kept(source, ["a", "b"])
     assert kept.decoded
     for _ in range(3):

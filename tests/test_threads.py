@@ -407,7 +407,7 @@ class InterruptAtTheEnd:
         code = frame.f_code
         if "gdcore" not in code.co_filename or self.struck is not None:
             return None
-        if code.co_name == "_descend":
+        if code.co_name == "epochs":
             self.running = True
             return self.descending
         return self.line if self.running and guarded(frame) else None
@@ -432,7 +432,7 @@ class InterruptAtTheEnd:
             sys.settrace(before)
 
 
-def guarded(frame, of=("finish", "_conclude", "_result")):
+def guarded(frame, of=("conclude",)):
     """Whether it belongs to what comes after the last epoch."""
     while frame is not None:
         if frame.f_code.co_name in of and "gdcore" in frame.f_code.co_filename:
@@ -503,7 +503,7 @@ def test_ctrl_c_at_random_times_gives_the_run(monkeypatch, name):
     whole, moments, struck = time.perf_counter() - began, random.Random(3), []
 
     def strike(number, frame):
-        if guarded(frame, ("_descend", "finish", "_conclude", "_result")):
+        if guarded(frame, ("epochs", "conclude")):
             struck.append(guarded(frame))
             raise KeyboardInterrupt
         signal.setitimer(signal.ITIMER_REAL, 1e-4)  # not yet, or no more

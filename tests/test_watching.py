@@ -11,7 +11,7 @@ import pytest
 
 import gdcore
 from gdcore import Linear, fit
-from gdcore.training import observers
+from gdcore.training import observe
 
 RNG = np.random.default_rng(11)
 N, D = 40, 3
@@ -202,7 +202,7 @@ def test_ctrl_c_leaves_as_many_weights_as_epochs():
     "options", [{"lr": 0.1}, {"lr": 0.1, "batch_size": 8}, {"loss": "huber", "optimizer": "nesterov"}], ids=str
 )
 def test_a_signal_between_an_epoch_and_its_keeping_loses_no_weights(options, monkeypatch):
-    keep = observers.Recorder.__call__
+    keep = observe.Recorder.__call__
 
     def struck(recorder, epoch):
         if epoch.epoch == 3:
@@ -210,7 +210,7 @@ def test_a_signal_between_an_epoch_and_its_keeping_loses_no_weights(options, mon
         keep(recorder, epoch)
 
     whole = fit(X, Y, epochs=3, keep_weights=True, tol=0.0, **options)
-    monkeypatch.setattr(observers.Recorder, "__call__", struck)
+    monkeypatch.setattr(observe.Recorder, "__call__", struck)
     run = fit(X, Y, epochs=9, keep_weights=True, tol=0.0, **options)
     assert (run.status, run.epochs) == ("interrupted", 3)
     assert [m.weights.tobytes() for m in run.models] == [m.weights.tobytes() for m in whole.models]

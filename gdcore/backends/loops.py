@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gdcore._types import Array, Floats
-
-    Rule = tuple[str, dict[str, Any]]
+    from gdcore.optimizers.base import Rule
 
 
 def advance(

@@ -6,7 +6,8 @@ arrays that its docstring names. ``n_threads`` is there because the kernel has i
 
 The objective is Σ sᵢℓᵢ / Σ sᵢ + (l2/2)·‖W‖² + l1·‖W‖₁, with ``loss`` naming ℓ and ``parameter`` its δ or τ. An optimizer is
 its name and its parameters by name; what it remembers is ``state``, rows over all parameters: W transposed and raveled,
-then b.
+then b. The formulas of the losses and the optimizers stand in their classes, `gdcore.losses` and `gdcore.optimizers`; one that
+the kernel does not know comes here as itself instead of its name.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore.backends import loops
+from gdcore.losses import LOSSES, PARAMETERS
+from gdcore.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats
-
-    Rule = tuple[str, dict[str, Any]]
+    from gdcore.losses import Loss
+    from gdcore.optimizers.base import Rule
 
 _LONG = 1024  # columns of a row whose products may be summed in X's dtype, as in the kernel
 _PANEL = 128  # rows that the kernel's second moments go by
@@ -86,63 +89,11 @@ def whole_rows(X: Array, Y: Array | None = None, outputs: int = 1, moments: bool
 # ------------------------------------------------------------------------------------------------------------- the losses
 
 
-def _mse(raw: Array, Y: Array, _: float, __: float) -> tuple[Array, Array]:
-    # forward   ℓ = Σ r², r = ŷ − y
-    r = raw - Y
-    # backward  ∂ℓ/∂ŷ = 2r
-    return r * r, 2 * r
-
-
-def _mae(raw: Array, Y: Array, _: float, h: float) -> tuple[Array, Array]:
-    # forward   ℓ = Σ |r|
-    r = raw - Y
-    # backward  ∂ℓ/∂ŷ = sign(r), 0 at 0; smoothed with width h: clip(r/h, −1, 1)
-    return np.abs(r), np.clip(r / h, -1, 1) if h > 0 else np.sign(r)
-
-
-def _huber(raw: Array, Y: Array, delta: float, _: float) -> tuple[Array, Array]:
-    # forward   ℓ = Σ ½r² where |r| ≤ δ, else δ(|r| − ½δ)
-    r = raw - Y
-    size = np.abs(r)
-    inside = size <= delta
-    value = np.where(inside, np.where(inside, r, 0) ** 2 / 2, delta * (size - delta / 2))
-    # backward  ∂ℓ/∂ŷ = clip(r, −δ, δ)
-    return value, np.clip(r, -delta, delta)
-
-
-def _quantile(raw: Array, Y: Array, tau: float, h: float) -> tuple[Array, Array]:
-    # forward   ℓ = Σ max(−τr, (1 − τ)r)
-    r = raw - Y
-    # backward  ∂ℓ/∂ŷ = 1 − τ where r > 0, −τ where r < 0, 0 at 0; smoothed: clip(r/2h, −½, ½) + ½ − τ
-    slope = np.clip(r / (2 * h), -0.5, 0.5) + (0.5 - tau) if h > 0 else np.where(r > 0, 1 - tau, np.where(r < 0, -tau, 0))
-    return np.maximum(-tau * r, (1 - tau) * r), slope
-
-
-def _logistic(raw: Array, Y: Array, _: float, __: float) -> tuple[Array, Array]:
-    # forward   ℓ = Σ log(1 + e^ŷ) − yŷ = log(1 + e^−|ŷ|) + max(ŷ, 0) − yŷ
-    e = np.exp(-np.abs(raw))
-    value = np.log1p(e) + np.where(raw > 0, (1 - Y) * raw, -Y * raw)
-    # backward  ∂ℓ/∂ŷ = σ(ŷ) − y, σ(ŷ) = 1/(1 + e^−ŷ) = e^ŷ/(1 + e^ŷ)
-    return value, np.where(raw > 0, (1 - Y) - Y * e, (1 - Y) * e - Y) / (1 + e)
-
-
-def _softmax(raw: Array, Y: Array, _: float, __: float) -> tuple[Array, Array]:
-    # forward   ℓ = logsumexp(ŷ) − ŷ_y = log Σ e^(ŷ − max ŷ) + (max ŷ − ŷ_y)
-    top = raw.max(axis=1, keepdims=True)
-    e = np.exp(raw - top)
-    whole = e.sum(axis=1, keepdims=True)
-    # What is none of the classes is no index: the loss is NaN, and the slopes are those of class 0.
-    known = (Y >= 0) & (raw.shape[1] > Y) & (np.floor(Y) == Y)
-    classes = np.where(known, Y, 0).astype(np.intp)
-    value = np.log(whole) + (top - np.take_along_axis(raw, classes, axis=1))
-    value[~known] = np.nan
-    # backward  ∂ℓ/∂ŷ = softmax(ŷ) − onehot(y)
-    slope = e / whole
-    np.put_along_axis(slope, classes, np.take_along_axis(slope, classes, axis=1) - 1, axis=1)
-    return value, slope
-
-
-_LOSSES = {"mse": _mse, "mae": _mae, "huber": _huber, "quantile": _quantile, "logistic": _logistic, "softmax": _softmax}
+def _known(loss: str | Loss, parameter: float) -> Loss:
+    """The loss of that name, with its parameter where it has one; or the loss itself, which brings its own."""
+    if not isinstance(loss, str):
+        return loss
+    return LOSSES[loss](parameter) if loss in PARAMETERS else LOSSES[loss]()
 
 
 def permutation(out: Array, seed: int, epoch: int) -> None:
@@ -168,7 +119,7 @@ def derivatives_of(
     Y: Array,
     sample_weight: Array | None,
     out: Array,
-    loss: str = "mse",
+    loss: str | Loss = "mse",
     parameter: float = 0.0,
     smoothing: float = 0.0,
 ) -> tuple[float, float]:
@@ -177,12 +128,19 @@ def derivatives_of(
     Transposed, unlike elsewhere: raw and out (k, n), Y (k, n) or (1, n) classes. A row with s = 0 counts nothing, whatever
     overflows in it.
     """
-    s = np.ones(raw.shape[1], raw.dtype) if sample_weight is None else sample_weight
+    chosen, s = _known(loss, parameter), np.ones(raw.shape[1], raw.dtype) if sample_weight is None else sample_weight
     nothing = s == 0
     if nothing.any():
         raw = np.where(nothing, 0, raw)
-        Y = Y if loss == "softmax" else np.where(nothing, 0, Y)
-    value, slope = _LOSSES[loss](raw.T, Y.T, parameter, smoothing)
+        Y = Y if chosen.targets == "classes" else np.where(nothing, 0, Y)
+    value, slope = chosen.value_slope(raw.T, Y.T)
+    if value.ndim != 2 or len(value) != raw.shape[1] or slope.shape != raw.T.shape:
+        raise ValueError(
+            f"value_slope of the loss {chosen.name} gave losses of shape {value.shape} and slopes of shape {slope.shape}: "
+            f"both must have the predictions' shape {raw.T.shape}"
+        )
+    if smoothing > 0 and chosen.jump > 0:
+        slope = chosen.smooth_slope(raw.T, Y.T, smoothing)
     out[:] = (s[:, None] * slope).T
     return float(np.sum(s * value.sum(axis=1, dtype=np.float64))), float(np.sum(s, dtype=np.float64))
 
@@ -197,7 +155,7 @@ def loss(
     bias: Array | None,
     sample_weight: Array | None = None,
     n_threads: int = 1,
-    loss: str = "mse",
+    loss: str | Loss = "mse",
     parameter: float = 0.0,
     l1: float = 0.0,
     l2: float = 0.0,
@@ -213,7 +171,7 @@ def gradient(
     bias: Array | None,
     sample_weight: Array | None = None,
     n_threads: int = 1,
-    loss: str = "mse",
+    loss: str | Loss = "mse",
     parameter: float = 0.0,
     l1: float = 0.0,
     l2: float = 0.0,
@@ -229,7 +187,7 @@ def loss_gradient(
     bias: Array | None,
     sample_weight: Array | None = None,
     n_threads: int = 1,
-    loss: str = "mse",
+    loss: str | Loss = "mse",
     parameter: float = 0.0,
     l1: float = 0.0,
     l2: float = 0.0,
@@ -246,7 +204,7 @@ def partial(
     bias: Array | None,
     sample_weight: Array | None = None,
     n_threads: int = 1,
-    loss: str = "mse",
+    loss: str | Loss = "mse",
     parameter: float = 0.0,
     smoothing: float = 0.0,
     carried: Floats | None = None,
@@ -329,45 +287,10 @@ def step(
     number: int,
     decimals: int | None = None,
 ) -> None:
-    """Step ``number`` (from 1) of an optimizer, PyTorch's formulas: changes ``parameters`` and ``state``."""
-    name, p = optimizer
-    g = gradient if decimals is None else np.round(gradient, decimals)
-    if name == "sgd":
-        if p["momentum"] == 0 or state is None:
-            along = g
-        else:
-            # buf ← momentum·buf + g (g at first);  w ← w − lr·buf, with Nesterov w − lr·(g + momentum·buf)
-            state[0] = g if number == 1 else p["momentum"] * state[0] + g
-            along = g + p["momentum"] * state[0] if p["nesterov"] else state[0]
-        parameters -= lr * along
-    elif name == "adagrad":
-        # sum ← sum + g²;  w ← w − lr/(1 + (t − 1)·lr_decay)·g/(√sum + eps)
-        assert state is not None
-        state[0] += g * g
-        parameters -= lr / (1 + (number - 1) * p["lr_decay"]) * g / (np.sqrt(state[0]) + p["eps"])
-    elif name == "rmsprop":
-        # v ← α·v + (1 − α)·g²;  centered: m ← m + (1 − α)·(g − m), and v − m² instead of v
-        # w ← w − lr·g/(√v + eps), with momentum: buf ← momentum·buf + g/(√v + eps), w ← w − lr·buf
-        assert state is not None
-        state[0] = p["alpha"] * state[0] + (1 - p["alpha"]) * g * g
-        v = state[0]
-        if p["centered"]:
-            state[2] += (1 - p["alpha"]) * (g - state[2])
-            v = v - state[2] * state[2]
-        along = g / (np.sqrt(v) + p["eps"])
-        if p["momentum"] > 0:
-            state[1] = along = p["momentum"] * state[1] + along
-        parameters -= lr * along
-    else:
-        # m ← m + (1 − β₁)·(g − m);  v ← β₂·v + (1 − β₂)·g²
-        # w ← w − lr/(1 − β₁ᵗ)·m/(√v/√(1 − β₂ᵗ) + eps);  AdamW first: w ← w·(1 − lr·weight_decay)
-        assert state is not None
-        (beta1, beta2), eps = p["betas"], p["eps"]
-        state[0] += (1 - beta1) * (g - state[0])
-        state[1] = beta2 * state[1] + (1 - beta2) * g * g
-        if name == "adamw":
-            parameters *= 1 - lr * p["weight_decay"]
-        parameters -= lr / (1 - beta1**number) * state[0] / (np.sqrt(state[1]) / np.sqrt(1 - beta2**number) + eps)
+    """Step ``number`` (from 1) of an optimizer: changes ``parameters`` and ``state``."""
+    chosen, own = optimizer
+    followed = OPTIMIZERS[chosen].of(own) if isinstance(chosen, str) else chosen
+    followed.update(parameters, gradient if decimals is None else np.round(gradient, decimals), lr, state, number)
     if decimals is not None:
         parameters[:] = np.round(parameters, decimals)
 
@@ -390,7 +313,7 @@ def descend(
     tol: float = -1.0,
     decimals: int | None = None,
     n_threads: int = 1,
-    loss: str = "mse",
+    loss: str | Loss = "mse",
     parameter: float = 0.0,
     l1: float = 0.0,
     l2: float = 0.0,
@@ -430,7 +353,7 @@ def descend_batches(
     sample_weight: Array | None = None,
     decimals: int | None = None,
     n_threads: int = 1,
-    loss: str = "mse",
+    loss: str | Loss = "mse",
     parameter: float = 0.0,
     l1: float = 0.0,
     l2: float = 0.0,

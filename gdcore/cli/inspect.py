@@ -12,8 +12,8 @@ from gdcore.cli.terminal import say
 from gdcore.facts.spectrum import spectrum
 from gdcore.models.linear import Linear
 from gdcore.models.mlp import MLP
+from gdcore.rows.arrow import TableError
 from gdcore.rows.filetable import FileTable, open_table
-from gdcore.rows.sources import TableError
 from gdcore.store import files
 
 if TYPE_CHECKING:
@@ -71,8 +71,10 @@ def _open(options: Namespace) -> tuple[FileTable, list[str]]:
         try:
             table = open_table(
                 options.data, options.target, loss="mse" if options.target else None, features=options.features,
-                exclude=exclude, categorical=options.categorical, missing="drop", na=options.na, na_keep=options.na_keep,
-                delimiter=options.delimiter, decimal=options.decimal, index=options.index,
+                exclude=exclude, categorical=options.categorical, dates=options.dates,
+                missing=options.missing or "drop", na=options.na, na_keep=options.na_keep,
+                delimiter=options.delimiter, decimal=options.decimal, comment=options.comment,
+                index=options.index,
             )  # fmt: skip
         except TableError as error:
             if not error.columns or options.features:
@@ -96,7 +98,9 @@ def _model(options: Namespace) -> int:
         terminal.say_json(facts)
         return 0
     say(f"{path}: {type(model).__name__}" + (f", loss {model.loss.name}" if model.loss else ""))
-    told = {name: card.get(name) for name in ("data", "target", "rows", "labels", "train", "test", "dependent")} | training
+    told = {
+        name: card.get(name) for name in ("data", "target", "rows", "labels", "train", "test", "test rows", "dependent")
+    } | training
     if not isinstance(model, Linear):
         told |= {"columns": names, "layers": f"{' → '.join(map(str, model.sizes))}, {model.activation}"}
     for name, value in told.items():
@@ -131,7 +135,7 @@ def _weights(model: Linear, names: list[str], labels: list[str]) -> None:
     rows: list[tuple[str, Any]] = [*zip(names, weights, strict=True)]
     for name, values in [*rows, *([] if model.bias is None else [("bias", np.ravel(model.bias))])]:
         say(f"  {name:{width}}  " + "  ".join(f"{value:13.7g}" for value in values))
-    if model.loss is not None and len(labels) == 2 and (said := results.directions(model.loss.name, labels)):
+    if model.loss is not None and len(labels) == 2 and (said := results.directions(model.loss.targets, labels)):
         say(f"  {said}")
 
 

@@ -23,10 +23,12 @@ examples:
 
 gdcore COMMAND --help says more."""
 _TRAIN = """\
-Trains a model on a table, and tests it on rows that it has not seen.
+Trains a model on a table, and tests it on rows that it has not seen. Each score
+stands beside the baseline's, who knows no column: it always says the mean, or
+the most frequent class.
 
-Text columns become categories (up to 100 values), booleans 0 and 1; dates are
-refused. Text that is numbers, as $1,200 or 70 kg, becomes numbers, and is told.
+Text columns become categories (up to 100 values), booleans 0 and 1; dates want
+--dates. Text that is numbers, as $1,200 or 70 kg, becomes numbers, and is told.
 Without --loss the target decides: text or two values are classes, anything else
 is a number. Nothing needs scaling, and no learning rate has to be found. A
 model, a picture or a page that is there is replaced, and that is told; a file
@@ -46,6 +48,10 @@ examples:
       gdcore train mail.csv --target spam --l2 0.01 --report spam.html
   all tables of a folder; integers are classes
       gdcore train parts/ --target y --loss softmax
+  how good that is, from ten folds; classes of 1% have their share in each
+      gdcore train mail.csv --target spam --l2 0.01 --cv 10 --stratify
+  tested on the last fifth by a date
+      gdcore train sales.csv --target sold --split time:day
   a network with two hidden layers
       gdcore train wine.csv --target quality --model mlp:64,32
   a long training, which the same line goes on with after a crash
@@ -54,13 +60,14 @@ examples:
 exit status: 0; 2 for a mistake that you can mend, told in one line; 1 for one
 of gdcore's; 130 after Ctrl-C, with the checkpoint kept."""
 _PREDICT = """\
-Predicts a table's rows. Columns are found by their names, in any order. A
-model trained with --missing mean fills in missing values, in text columns where
-training had such; one trained with --missing drop leaves the predictions of
-such rows empty: NaN in CSV, null in Parquet. Every row of the table is a row of
-the predictions. Classes and columns that are kept are written as they are; text
-that begins with =, +, - or @ is a formula for a spreadsheet that opens the CSV:
---safe-cells keeps it from that."""
+Predicts a table's rows. Columns are found by their names, in any order. What
+--missing was in training holds here: missing values are filled in as then, in
+text columns where training had such, and rows that would be dropped have no
+prediction: NaN in CSV, null in Parquet. Every row of the table is a row of the
+predictions. Where the table has the target, scores are told. Classes and
+columns that are kept are written as they are; text that begins with =, +, - or
+@ is a formula for a spreadsheet that opens the CSV: --safe-cells keeps it from
+that."""
 _PREDICT_EXAMPLES = """\
 examples:
   gdcore predict flights.safetensors new-flights.csv --out delays.csv
@@ -147,6 +154,7 @@ _SHARE = _value(float, "a share, at least 0 and less than 1", lambda value: 0 <=
 _SIZE = _value(float, "a finite number, at least 0", lambda value: 0 <= value < float("inf"))
 _RATE = _value(float, "auto or a finite number above 0", lambda value: 0 < value < float("inf"))
 _CHARACTER = _value(str, "one character", lambda text: len(text) == 1)
+_DELIMITER = _value(str, "one character, tab or blanks", lambda text: len(text) == 1 or text == "blanks")
 
 
 def _rate(text: str) -> float | str:
@@ -155,8 +163,21 @@ def _rate(text: str) -> float | str:
 
 
 def _character(text: str) -> str:
-    character: str = _CHARACTER({"tab": "\t", "\\t": "\t"}.get(text, text))
+    character: str = _CHARACTER(text)
     return character
+
+
+def _delimiter(text: str) -> str:
+    delimiter: str = _DELIMITER({"tab": "\t", "\\t": "\t"}.get(text, text))
+    return delimiter
+
+
+class _Joined(argparse.Action):
+    """An option that may come several times: its texts with commas between them."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *rest: Any) -> None:
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, f"{before},{values}" if before else values)
 
 
 def _names(text: str) -> list[str]:
@@ -174,24 +195,45 @@ def _names(text: str) -> list[str]:
 # The options ----------------------------------------------------------------------------------------------------------------
 
 
-def _table_options(command: argparse.ArgumentParser, data: str) -> Any:
-    """Those of all commands that read tables."""
+def _table_options(command: argparse.ArgumentParser, data: str, missing: str | None = None, unseen: str | None = None) -> Any:
+    """Those of all commands that read tables; of ``--missing`` and ``--unseen`` the defaults, where the command has them."""
     command.add_argument("data", nargs="+", metavar="DATA", help=data)
-    table = command.add_argument_group("the table")
-    table.add_argument("--delimiter", type=_character, metavar="C", help="between CSV's values (default: a comma; or: tab)")
-    table.add_argument(
-        "--decimal", type=_character, metavar="C",
-        help="CSV's decimal point (default .); where it is said, the other one of . and , may stand between thousands",
+    table = command.add_argument_group("the table").add_argument
+    add = command.add_argument_group("missing values, new categories" if unseen else "missing values").add_argument
+    if missing is not None:
+        add(
+            "--missing", action=_Joined, metavar="P,…",
+            help="a missing value: error, or drop its row; of numbers mean, median or indicator (mean and a column of 0 and 1 "
+            f"beside it); of text category; COLUMN=P for one column, as in mean,age=median (default: {missing})",
+        )  # fmt: skip
+    add("--na", type=_names, default=[], metavar="A,B,…", help="what stands for a missing value too: '?,-999'")
+    add("--na-keep", type=_names, default=[], metavar="A,B,…", help="what does not, though CSV has it so: NA")
+    if unseen is not None:
+        add(
+            "--unseen", choices=("base", "empty", "error"),
+            help=f"a category that training had not: as the commonest, no prediction, or an error (default: {unseen})",
+        )  # fmt: skip
+    add = command.add_argument_group("how CSV files are written").add_argument
+    add(
+        "--delimiter", type=_delimiter, metavar="C",
+        help="between values (default: a comma); or tab; or blanks: any number of them, recognised where nothing else fits",
     )  # fmt: skip
-    table.add_argument("--na", type=_names, default=[], metavar="A,B,…", help="what stands for a missing value too: '?,-999'")
-    table.add_argument("--na-keep", type=_names, default=[], metavar="A,B,…", help="what does not, though CSV has it so: NA")
-    return table.add_argument
+    add(
+        "--decimal", type=_character, metavar="C",
+        help="the decimal point (default .); where it is said, the other one of . and , may stand between thousands",
+    )  # fmt: skip
+    add("--comment", metavar="TEXT", help="what lines begin with that are none of the table, as '#'")
+    return table
 
 
 def _codes_option(add: Any) -> None:
     add(
         "--categorical", type=_names, default=[], metavar="A,B,…", help="columns of codes, as zip: numbers that are categories"
     )
+    add(
+        "--dates", type=_names, default=[], metavar="A,B,…",
+        help="columns of dates or times, as 2024-12-31 18:30: they become year, month, weekday, hour, days since 1970",
+    )  # fmt: skip
 
 
 def _index_option(add: Any) -> None:
@@ -201,39 +243,36 @@ def _index_option(add: Any) -> None:
     )  # fmt: skip
 
 
-def _unseen_option(add: Any, default: str) -> None:
-    add(
-        "--unseen", choices=("base", "empty", "error"),
-        help=f"a category that training had not: as the commonest, no prediction, or an error (default: {default})",
-    )  # fmt: skip
-
-
-_TABLE = "CSV, Parquet or .npy files, or a folder of them, as one table"
+_TABLE = "CSV, Parquet, Feather or .npy files, or a folder of them, as one table"
 
 
 def _train(train: argparse.ArgumentParser) -> None:
     train.usage = "gdcore train DATA [DATA ...] --target NAME [options]"
-    add = _table_options(train, _TABLE)
+    add = _table_options(train, _TABLE, missing="error", unseen="base; the model keeps it")
     add("--target", required=True, metavar="NAME", help="the column to predict")
     add("--features", type=_names, metavar="A,B,…", help="the columns to predict it from (default: all others)")
     add("--exclude", type=_names, default=[], metavar="A,B,…", help="columns to leave out")
     add("--weights", metavar="COLUMN", help="the column of the rows' weights")
     _codes_option(add)
     _index_option(add)
-    add(
-        "--missing", choices=("error", "drop", "mean"), default="error",
-        help="a missing value: an error (default), leave its row out, or the column's mean; with mean, missing text is a "
-        "category of its own, and rows without a target are left out",
-    )  # fmt: skip
-    add(
-        "--test-size", type=_SHARE, default=0.2, metavar="SHARE", help="of the rows, which test and do not train (default 0.2)"
-    )
-    _unseen_option(add, "base; the model keeps it")
     add("--cache", metavar="FOLDER", help="keep decoded columns there meanwhile: for large CSV files that are read many times")
+
+    add = train.add_argument_group("what tests it").add_argument
+    add("--test-size", type=_SHARE, metavar="SHARE", help="of the rows, which test and do not train (default 0.2)")
+    add("--test", metavar="FILE", action="append", help="another table with the same columns, whose rows test")
+    add(
+        "--split", metavar="time|COLUMN",
+        help="what rows test: the last as they stand (time), the last by a column of dates or numbers (time:COLUMN), or those "
+        "that a column calls test, and not train",
+    )  # fmt: skip
+    add("--stratify", action="store_true", help="rows that test, and folds, are drawn of each class of the target alike")
+    add("--cv", type=_COUNT, metavar="K", help="cross-validation: each of K folds of the rows tests a model of the others")
+    add("--repeats", type=_COUNT, default=1, metavar="R", help="of the cross-validation, with other folds (default 1)")
 
     add = train.add_argument_group("the model").add_argument
     add("--loss", metavar="NAME", help="mse, mae, huber[:δ], quantile[:τ], logistic, softmax (default: by the target)")
     add("--model", default="linear", metavar="MODEL", help="linear (default), or mlp:64,32: a network with hidden layers")
+    add("--class-weight", choices=("balanced",), help="rows weigh such that all classes weigh the same")
     add("--l1", type=_SIZE, default=0.0, metavar="P", help="penalty l1·‖W‖₁")
     add("--l2", type=_SIZE, default=0.0, metavar="P", help="penalty (l2/2)·‖W‖²; of a network, on its scaled columns")
 
@@ -251,6 +290,10 @@ def _train(train: argparse.ArgumentParser) -> None:
         help="stop when the loss is proved to be within T of the best, relative; where nothing can be proved, when the "
         "gradient is as small",
     )  # fmt: skip
+    add(
+        "--patience", type=_COUNT, metavar="N",
+        help="stop when the loss of a tenth of the rows that train, which are spared for it, has not fallen for N epochs",
+    )  # fmt: skip
     add("--seed", type=_SEED, default=0, metavar="N", help="of all that is drawn (default 0)")
     add("--threads", type=_COUNT, metavar="N", help="default: the CPUs that this process may use; the result is the same")
     add("--checkpoint", metavar="FILE", help="keep the state there, from which --resume goes on after a crash")
@@ -260,6 +303,7 @@ def _train(train: argparse.ArgumentParser) -> None:
     add("--out", metavar="MODEL", help="the model file (default: the table's name with .safetensors)")
     add("--plot", metavar="FILE", help="a picture of the training (.png, .svg or .pdf)")
     add("--report", metavar="FILE", help="a page with all of it (.html)")
+    add("--verbose", action="store_true", help="tell of the spectrum too: condition, and what plain descent would need")
     add("--json", action="store_true", help="print the results as JSON, and nothing else")
     add("--quiet", action="store_true", help="print nothing but warnings")
 
@@ -267,9 +311,8 @@ def _train(train: argparse.ArgumentParser) -> None:
 def _predict(predict: argparse.ArgumentParser) -> None:
     predict.usage = "gdcore predict MODEL DATA [DATA ...] --out FILE [options]"
     predict.add_argument("model", metavar="MODEL", help="a model file")
-    add = _table_options(predict, _TABLE)
+    add = _table_options(predict, _TABLE, unseen="as the model keeps it, base")
     add("--exclude", type=_names, default=[], metavar="A,B,…", help="columns that the model does not know")
-    _unseen_option(add, "as the model keeps it, base")
     add = predict.add_argument_group("what is written").add_argument
     add(
         "--out", required=True, metavar="FILE",
@@ -282,7 +325,7 @@ def _predict(predict: argparse.ArgumentParser) -> None:
 
 def _inspect(inspect: argparse.ArgumentParser) -> None:
     inspect.usage = "gdcore inspect DATA|MODEL [DATA ...] [options]"
-    add = _table_options(inspect, f"{_TABLE}; or one model file")
+    add = _table_options(inspect, f"{_TABLE}; or one model file", missing="drop")
     add("--target", metavar="NAME", help="the column to predict: no feature, then")
     add("--features", type=_names, metavar="A,B,…", help="the columns to look at (default: all)")
     add("--exclude", type=_names, default=[], metavar="A,B,…", help="columns to leave out")

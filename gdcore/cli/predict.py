@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import math
 import os
 import re
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore import schema
-from gdcore.cli import outputs
+from gdcore import schema, scores
+from gdcore.cli import known, outputs
 from gdcore.cli.terminal import harmless, say
-from gdcore.models.linear import Linear
+from gdcore.container import write
+from gdcore.models.linear import Linear, probabilities
+from gdcore.rows.arrow import TableError, arrow, from_numpy, from_texts
 from gdcore.rows.columns import Encoding
-from gdcore.rows.filetable import FileTable, unknown
-from gdcore.rows.sources import Marks, Source, TableError, arrow, files_of, open_source
+from gdcore.rows.folders import files_of
+from gdcore.rows.opening import open_source
+from gdcore.rows.sources import Marks
 from gdcore.store import files
-from gdcore.store.container import write
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -39,18 +41,17 @@ def run(options: Namespace) -> int:
     read = dict.fromkeys(files_of(options.data), "a file of the table") | {options.model: "the model"}
     replaced = [] if to_stdout else outputs.check({"--out": options.out}, read, {"--out": (".csv", ".parquet")})
     model: Any = files.load(options.model)
-    source = open_source(options.data, options.delimiter, options.decimal, _marks(model, options))
-    encoding = _encoding(model, source, options)
+    source = open_source(options.data, options.delimiter, options.decimal, _marks(model, options), options.comment)
+    encoding = _encoding(model, options)
     labels = encoding.target.labels if encoding.target is not None else ()
-    table = FileTable(source, encoding.missing)
-    table.advice = "fill it in" + (", or train with --missing drop or mean" if encoding.missing == "error" else "")
-    table.take(Encoding(encoding.columns, missing=encoding.missing))
-    table.unseen = options.unseen or encoding.unseen
+    table = known.known(encoding, source, options.unseen or encoding.unseen, options.exclude, options.keep)
+    scorer = known.Scorer(model, encoding, source)
     chunks: list[Any] = []
     empty = rows = 0
-    for X, keep, beside in table.matrices(options.keep):
-        size = len(X) if keep is None else len(keep)
-        chunks.append(_beside(beside, _predictions(model, X, keep, size, labels)))
+    for X, keep, beside in table.matrices([*dict.fromkeys([*options.keep, *scorer.names])]):
+        size, raw = len(X) if keep is None else len(keep), scores.predicted(model, X)
+        scorer.add(X, keep, beside, raw)
+        chunks.append(_beside(beside.select(options.keep), _predictions(model, raw, keep, size, labels)))
         rows, empty = rows + size, empty + size - len(X)
     data = _bytes(chunks, ending, source.label, options.safe_cells)
     if to_stdout:
@@ -58,18 +59,31 @@ def run(options: Namespace) -> int:
         sys.stdout.buffer.write(data)
     else:
         write(options.out, data)
-    if empty:
-        why = ["a missing value"] * bool(table.gaps)
-        why += ["a category that the model does not know"] * (bool(table.strange) and table.unseen == "empty")
-        _warn(f"{empty:,} of {rows:,} rows have {' or '.join(why)}, and their prediction is empty")
-    for column in encoding.columns if table.unseen == "base" else []:
-        if column.name in table.strange:
-            count, value = table.strange[column.name]
-            what = f"{count:,} of {rows:,} rows have a category in column {column.name} that the model does not know"
-            _warn(f"{what} ({value!r}), and count as the commonest, {column.base}; --unseen empty or error decides otherwise")
-    if not options.quiet and not to_stdout:
-        say(f"{rows:,} predictions of {model.card.get('target')}: {outputs.told(options.out, replaced)}")
+    for remark in known.remarks(encoding, table, rows, empty, "their prediction is empty"):
+        _warn(remark)
+    if options.quiet:
+        return 0
+    with contextlib.redirect_stdout(sys.stderr) if to_stdout else contextlib.nullcontext():
+        target = model.card.get("target")
+        if not to_stdout:
+            say(f"{rows:,} predictions of {target}: {outputs.told(options.out, replaced)}")
+        _show(scorer, target)
     return 0
+
+
+def _show(scorer: known.Scorer, target: str) -> None:
+    """The scores, where the table has the target."""
+    found = scorer.sums.with_baseline(scorer.sums)
+    if not found.rows:
+        if scorer.unknown:
+            say(f"no scores: in none of {scorer.unknown:,} rows the table has a {target} that the model knows")
+        return
+    say()
+    rows = "1 row" if found.rows == 1 else f"{found.rows:,} rows"
+    without = f", and {scorer.unknown:,} more have none that the model knows" if scorer.unknown else ""
+    say(f"scores of the {rows} whose {target} is in the table{without}")
+    for line in found.lines():
+        say(line)
 
 
 def _warn(message: str) -> None:
@@ -95,43 +109,20 @@ def _known(model: Any, options: Namespace) -> Encoding:
     return encoding
 
 
-def _encoding(model: Any, source: Source, options: Namespace) -> Encoding:
-    """How the model wants the table; TableError where the table has not what it wants."""
+def _encoding(model: Any, options: Namespace) -> Encoding:
+    """How the model wants the table; TableError where nobody knows."""
     card = getattr(model, "card", None)
     if not card or "encoding" not in card:
         raise TableError(
             f"{options.model} does not know its columns' names: it was saved from Python, where model.predict(X) predicts"
         )
-    encoding = _known(model, options)
-    wanted = {column.name: column for column in encoding.columns}
-    known = {*wanted, *source.index, *encoding.others, *options.exclude, *options.keep}
-    lacks = [name for name in wanted if name not in source.kinds]
-    extra = [name for name in source.kinds if name not in known]
-    if lacks:
-        raise TableError(f"{unknown(lacks[0], source)}; the model was trained with it{_more(lacks)}; add it")
-    if extra:
-        what = f"column {extra[0]}{_more(extra)}, which the model has never seen"
-        raise TableError(f"{source.label} has {what}; --exclude {','.join(extra)} leaves out what does not matter")
-    for j, column in enumerate(encoding.columns):
-        name = column.name
-        written = column.writing is not None and (source.inferred or source.kinds[name] == "text")
-        source.read_as(name, "category" if written else column.kind)
-        if written and column.writing is not None and source.inferred:
-            encoding.columns[j] = replace(column, writing=replace(column.writing, decimal=source.decimal))
-    for name in options.keep:
-        if name not in source.kinds:
-            raise TableError(unknown(name, source, " (--keep)"))
-        if options.keep.count(name) > 1:
-            raise TableError(f"--keep names column {name} twice; once is enough")
-        if name not in wanted:
-            source.read_as_it_is(name)
-    return encoding
+    return _known(model, options)
 
 
 def _check(encoding: Encoding, card: dict[str, Any], model: Any) -> None:
     """ValueError where what the card says does not go with the model."""
     schema.optional(schema.text)(card.get("target"), "its target")
-    names = [column.name for column in encoding.columns]
+    names = [(column.name, column.part) for column in encoding.columns]
     if len(set(names)) < len(names):
         raise ValueError("its encoding has a column twice")
     weights = model.weights if isinstance(model, Linear) else model.layers[0].weights
@@ -143,30 +134,25 @@ def _check(encoding: Encoding, card: dict[str, Any], model: Any) -> None:
         raise ValueError(f"its encoding has {labels} labels, and it has {outputs} outputs")
 
 
-def _more(names: list[str]) -> str:
-    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-
-
-def _predictions(model: Any, X: Array, keep: Array | None, rows: int, labels: tuple[Any, ...]) -> Any:
+def _predictions(model: Any, raw: Array, keep: Array | None, rows: int, labels: tuple[Any, ...]) -> Any:
     """A record batch: predictions, and probabilities where there are classes; None for rows that are not kept."""
-    pa = arrow()
     names = [str(label) for label in labels]
-    columns: dict[str, Array]
     if not labels:
-        columns = {"prediction": model.predict(X).reshape(len(X)) if len(X) else np.empty(0)}
+        columns = {"prediction": raw.reshape(len(raw)).astype(np.float64)}
     else:
-        p = model.predict_proba(X).reshape(len(X), -1) if len(X) else np.empty((0, len(labels)))
+        p = probabilities(raw, model.loss).astype(np.float64)
         p = np.column_stack([1 - p[:, 0], p[:, 0]]) if p.shape[1] == 1 else p
-        columns = {"prediction": np.array(names, object)[p.argmax(axis=1)]}
-        columns |= {f"probability of {name}": p[:, j] for j, name in enumerate(names)}
+        columns = {"prediction": p.argmax(axis=1)} | {f"probability of {name}": p[:, j] for j, name in enumerate(names)}
     made = {}
     for name, values in columns.items():
-        column = pa.array(values, pa.string() if labels and name == "prediction" else pa.float64())
+        placed = values
         if keep is not None:
-            at = np.where(keep, np.cumsum(keep) - 1, -1)
-            column = column.take(pa.array(at, pa.int64(), mask=~keep)) if len(X) else pa.nulls(rows, column.type)
-        made[name] = column
-    return pa.RecordBatch.from_pydict(made)
+            placed = np.zeros(rows, values.dtype)
+            placed[keep] = values
+        made[name] = from_numpy(placed, keep)
+    if labels:
+        made["prediction"] = from_texts(names).take(made["prediction"])
+    return arrow().RecordBatch.from_pydict(made)
 
 
 def _beside(kept: Any, predictions: Any) -> Any:
@@ -222,6 +208,7 @@ def _write_csv(table: Any, sink: io.BytesIO) -> None:
     at = table.schema.get_field_index("prediction")
     column = table.column(at)
     if column.null_count and pa.types.is_floating(column.type):
-        column = pa.compute.fill_null(column.cast(pa.string()), "NaN")  # pyarrow writes nan, which polars takes for text
+        # pyarrow writes nan, which polars takes for text.
+        column = pa.compute.coalesce(column.cast(pa.string()), from_texts(["NaN"])[0])
         table = table.set_column(at, "prediction", column)
     pc.write_csv(table, sink, pc.WriteOptions(include_header=False, quoting_style=style))

@@ -8,39 +8,66 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gdcore import scores
 from gdcore.cli import outputs
 from gdcore.cli.terminal import say
 from gdcore.models.linear import Linear
-from gdcore.models.scores import Scores
-from gdcore.report import page
-from gdcore.store.container import write
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Sequence
 
     from gdcore._types import Floats
+    from gdcore.cli.fits import Fitted
     from gdcore.facts.spectrum import Spectrum
     from gdcore.rows.filetable import FileTable
+    from gdcore.rows.tables import Piece
     from gdcore.run import Run
+    from gdcore.scores import Scores
 
-DRAWN = 2000
-"""Rows in a picture."""
 _SHOWN = 10  # of the largest weights
 _CLASSES = 6  # whose weights are shown
 _TAKES_PART = 1e-5  # a column whose part in a dependency of scaled columns is larger: smaller ones are rounding
 _COLUMNS = 40  # of the table, told of
+ENDS = {"converged": "converged", "epochs": "stopped", "early_stopped": "stopped early"}
 _SETTINGS = ("model", "loss", "lr", "epochs", "batch_size", "l1", "l2", "optimizer", "precondition", "tol", "missing",
-             "index", "test_size", "seed")  # fmt: skip
+             "index", "test_size", "split", "stratify", "cv", "repeats", "class_weight", "patience", "seed")  # fmt: skip
 
 
 class Result(NamedTuple):
-    """A training, and what it came to."""
+    """A training, and what it came to.
 
-    run: Run
-    train: Scores
+    Attributes
+    ----------
+    fitted : Fitted
+    test : Scores or None
+        Of rows that did not train, where there are any.
+    tested : str
+        Which rows these are, in words.
+    sample : Piece or None
+        Some of them, for pictures, where the table does not have them.
+    folds : list of Scores
+        Of a cross-validation.
+    """
+
+    fitted: Fitted
     test: Scores | None = None
-    spectrum: Spectrum | None = None
+    tested: str = ""
+    sample: Piece | None = None
+    folds: Sequence[Scores] = ()
+
+    @property
+    def run(self) -> Run:
+        return self.fitted.run
+
+    @property
+    def train(self) -> Scores:
+        """Of the rows that trained."""
+        return self.fitted.train
+
+    @property
+    def spectrum(self) -> Spectrum | None:
+        return self.fitted.spectrum
 
 
 # As facts -------------------------------------------------------------------------------------------------------------------
@@ -54,8 +81,8 @@ def facts(table: FileTable, options: Namespace, result: Result, seconds: float) 
         "rows": {"train": table.rows, "test": result.test.rows if result.test else 0, "left out": table.dropped},
         "loss": table.loss.name, "labels": [str(label) for label in table.labels], "status": run.status,
         "epochs": run.epochs, "method": str(run.method), "seconds": round(seconds, 3),
-        "train": result.train.named(table.loss), "test": result.test.named(table.loss) if result.test else None,
-        "columns": dict(columns(table)), "notes": table.notes,
+        "train": result.train.named(), "test": result.test.named() if result.test else None,
+        **_beside(result), "columns": dict(columns(table)), "notes": table.notes,
         "settings": {name: getattr(options, name) for name in _SETTINGS},
     }  # fmt: skip
     if s is not None:
@@ -66,6 +93,25 @@ def facts(table: FileTable, options: Namespace, result: Result, seconds: float) 
         told["bias"] = np.asarray(run.model.bias).tolist()
     finite_only: dict[str, Any] = plain(told)
     return finite_only
+
+
+def _beside(result: Result) -> dict[str, Any]:
+    """What stands beside the scores: the baseline, and of classes what pictures are drawn from."""
+    shown, train = result.test or result.train, result.train
+    told: dict[str, Any] = {"test rows": result.tested} if result.test else {}
+    if shown.baseline is not None:
+        told["baseline"] = {
+            "what": shown.baseline.what,
+            "train": train.baseline and train.baseline.scores.named(),
+            "test": result.test and result.test.baseline and result.test.baseline.scores.named(),
+        }
+    if result.fitted.validated:
+        told["validation rows"] = result.fitted.validated
+    if result.folds:
+        told["cross-validation"] = {
+            name: found._asdict() | {"values": list(found.values)} for name, found in scores.spread(result.folds).items()
+        }
+    return told | shown.details()
 
 
 def spectrum(s: Spectrum, names: list[str]) -> dict[str, Any]:
@@ -97,13 +143,13 @@ def dependent_line(names: list[str]) -> str:
     return f"{which} depend on each other exactly: the data do not tell their weights apart, only what they do together"
 
 
-def directions(loss: str, labels: Sequence[Any]) -> str:
+def directions(targets: str, labels: Sequence[Any]) -> str:
     """Which class a weight speaks for, where there are two.
 
-    >>> directions("logistic", ["no", "yes"])
+    >>> directions("binary", ["no", "yes"])
     'positive weights speak for yes, negative ones for no'
     """
-    return f"positive weights speak for {labels[1]}, negative ones for {labels[0]}" if loss == "logistic" and labels else ""
+    return f"positive weights speak for {labels[1]}, negative ones for {labels[0]}" if targets == "binary" and labels else ""
 
 
 def plain(value: Any) -> Any:
@@ -121,8 +167,11 @@ def plain(value: Any) -> Any:
 
 def columns(table: FileTable) -> list[tuple[str, str]]:
     """What became of each column."""
-    told = []
+    told: dict[str, str] = {}
     for column in table.encoding.columns:
+        if column.part is not None and column.name in told:
+            told[column.name] += f", {column.part}"
+            continue
         if column.kind == "category":
             d = len(column.values)
             what = f"text: {d} column{'s' * (d != 1)} of 0 and 1 ({_some(column.values)}); all 0: {column.base}"
@@ -131,11 +180,15 @@ def columns(table: FileTable) -> list[tuple[str, str]]:
             what = {"boolean": "boolean: 0 and 1", "integer": "integer"}.get(column.kind, "number")
             if column.writing is not None:
                 what += f", in {column.writing.unit}" if column.writing.unit else ", written as text"
-        told.append((column.name, what + ("" if column.mean is None else f"; {column.mean:.6g} where it is missing")))
+        if column.fill is not None:
+            fill = format(column.fill, ".6g") if column.part is None else {"median": "medians"}.get(column.missing, "means")
+            what += f"; {fill} where it is missing"
+        what += ", and a column of 0 and 1 that says where" if column.indicator else ""
+        told[column.name] = what if column.part is None else f"{column.kind}{what.removeprefix('number')}: {column.part}"
     own = {} if table.encoding.weights is None else {table.encoding.weights: "the rows' weights"}
     if table.encoding.target is not None:
         own[table.encoding.target.column.name] = "the target" + (f": {_some(table.labels)}" if table.labels else "")
-    return told + [(name, own.get(name, "left out")) for name in table.encoding.others]
+    return [*told.items(), *((name, own.get(name, "left out")) for name in table.encoding.others)]
 
 
 def _some(values: tuple[Any, ...]) -> str:
@@ -149,24 +202,22 @@ def show(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
     """Prints what was read, what was trained, how good it is, and where it went."""
     rows, s, run = facts["rows"], result.spectrum, result.run
     dropped = f"; {rows['left out']:,} rows left out because a value is missing" if rows["left out"] else ""
-    say(f"{table.source.label}: {sum(rows.values()):,} rows, {len(table.source.kinds):,} columns{dropped}")
+    say(f"{table.source.label}: {_rows(rows, options):,} rows, {len(table.source.kinds):,} columns{dropped}")
     _show_columns(columns(table))
-    if s is not None:
+    if s is not None and options.verbose:
         say()
         for line in spectrum_lines(s, table.names):
             say(line)
-    how = {"converged": "converged", "epochs": "stopped", "early_stopped": "stopped early"}[run.status]
     say()
-    say(f"{table.loss.name}: {how} after {run.epochs:,} epoch{'s' * (run.epochs != 1)}, in {facts['seconds']:.2f} s")
+    epochs = f"{run.epochs:,} epoch{'s' * (run.epochs != 1)}"
+    say(f"{table.loss.name}: {ENDS[run.status]} after {epochs}, in {facts['seconds']:.2f} s")
     say(f"  ({run.method})")
     say()
-    say(f"  {'':12}  {'train':>12}  {'test':>12}")
-    say(f"  {'rows':12}  {rows['train']:12,}  {rows['test']:12,}")
-    for name, value in facts["train"].items():
-        say(f"  {name:12}" + "".join(_cell(v) for v in (value, None if facts["test"] is None else facts["test"][name])))
+    _show_scores(result, options)
     if isinstance(run.model, Linear):
         _show_weights(run.model, table, s)
-        for line in (directions(table.loss.name, table.labels), *map(dependent_line, filter(None, [facts.get("dependent")]))):
+        said = directions(table.loss.targets, table.labels)
+        for line in (said, *map(dependent_line, filter(None, [facts.get("dependent")]))):
             if line:
                 say(f"  {line}")
     say()
@@ -174,6 +225,37 @@ def show(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
     for name in ("plot", "report"):
         if getattr(options, name):
             say(f"{name}: {outputs.told(getattr(options, name), replaced)}")
+
+
+def _rows(counts: dict[str, int], options: Namespace) -> int:
+    """How many rows the table has: those of a file that tests are not among them."""
+    return sum(counts.values()) - (counts["test"] if options.test else 0)
+
+
+def _show_scores(result: Result, options: Namespace) -> None:
+    """Of the rows that trained and of those that test, beside the best constant; of the folds, their mean."""
+    train, test = result.train, result.test
+    base = (test or train).baseline
+    columns: dict[str, Scores | None] = {"train": train}
+    if test is not None or not result.folds:
+        columns["test"] = test
+    if base is not None:
+        columns["baseline"] = base.scores
+    for line in scores.table(columns):
+        say(line)
+    if base is not None:
+        say(f"  baseline: {base.what}")
+    if test is not None:
+        say(f"  test rows: {result.tested}")
+    if result.fitted.validated:
+        say(f"  {result.fitted.validated:,} of the rows that train decided when to stop (--patience {options.patience})")
+    if result.folds:
+        times = f", {options.repeats} times" if options.repeats > 1 else ""
+        alike = ", of each class alike" if options.stratify else ""
+        say()
+        say(f"cross-validation: {options.cv} folds{times}, drawn with seed {options.seed}{alike}; the model is of all rows")
+        for line in scores.spread_table(result.folds):
+            say(line)
 
 
 def _show_columns(told: list[tuple[str, str]]) -> None:
@@ -196,15 +278,11 @@ def spectrum_lines(s: Spectrum, names: list[str]) -> list[str]:
     return lines
 
 
-def _cell(value: float | None) -> str:
-    return f"  {'–' if value is None else format(value, '.6g'):>12}"
-
-
 def _show_weights(model: Linear, table: FileTable, s: Spectrum | None) -> None:
     """The largest, by how much they move a prediction, and the bias."""
     names, labels = table.names, [str(label) for label in table.labels]
     weights, bias = model.weights.reshape(len(names), -1), np.ravel(model.bias)
-    spread = _spread(s)
+    spread = deviations(s)
     effects = np.abs(weights).max(axis=1) * (1.0 if spread is None else spread)
     order = np.argsort(-effects, kind="stable")[:_SHOWN]
     several = weights.shape[1] > 1
@@ -221,46 +299,9 @@ def _show_weights(model: Linear, table: FileTable, s: Spectrum | None) -> None:
     say(f"  {'bias':{width}}  " + "  ".join(f"{value:11.5g}" for value in bias[:_CLASSES]))
 
 
-def _spread(s: Spectrum | None) -> Floats | None:
+def deviations(s: Spectrum | None) -> Floats | None:
     """The columns' standard deviations."""
     if s is None or s.moments is None:
         return None
     spread: Floats = np.sqrt(np.diag(s.moments.scatter) / s.moments.total)
     return spread
-
-
-# As pictures ----------------------------------------------------------------------------------------------------------------
-
-
-def draw(table: FileTable, options: Namespace, result: Result, facts: dict[str, Any]) -> None:
-    """Writes the picture and the page."""
-    tested = result.test is not None
-    rows = (table.held_out if tested and table.held_out else table).seen.sample
-    assert rows is not None
-    model = result.run.model
-    shown = model.predict_proba(rows.X) if table.loss.targets == "classes" else model.predict(rows.X)
-    shown = shown.reshape(len(shown), -1)
-    test = facts["test"] or {}
-    linear = isinstance(model, Linear)
-    report = page.Report(
-        title=f"{options.target} of {table.source.label}", loss=table.loss.name, history=result.run.history,
-        names=table.names, weights=model.weights if linear else None, bias=model.bias if linear else None,
-        targets=rows.Y[:, 0], predictions=shown[:, 0] if shown.shape[1] == 1 else shown,
-        labels=[str(label) for label in table.labels] or None, held_out=tested,
-        spectrum=result.spectrum, lr=_rate(options),
-        scores={name: (value, test.get(name)) for name, value in facts["train"].items() if value is not None},
-        settings=[(name.replace("_", " "), "default" if v is None else str(v)) for name, v in facts["settings"].items()],
-        columns=columns(table), notes=[*table.notes, *map(dependent_line, filter(None, [facts.get("dependent")]))],
-    )  # fmt: skip
-    if options.plot:
-        page.save_plot(report, options.plot)
-    if options.report:
-        write(options.report, page.page(report).encode())
-
-
-def _rate(options: Namespace) -> float | str:
-    """The learning rate, or how one was chosen."""
-    if options.lr != "auto":
-        return float(options.lr)
-    own = options.batch_size is None and options.optimizer in (None, "nesterov", "newton")
-    return "auto, in the data's metric" if own and options.precondition != "none" else "auto"

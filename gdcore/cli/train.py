@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
+import warnings
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from gdcore.cli import outputs, results, terminal, words
+from gdcore.cli import fits, folds, known, outputs, pictures, results, terminal, words
 from gdcore.cli.bars import Bars
 from gdcore.cli.results import Result
-from gdcore.models import scores
-from gdcore.models.mlp import MLP
-from gdcore.models.scores import Scaling
 from gdcore.report import page
-from gdcore.rows.filetable import FileTable, open_table
-from gdcore.rows.sources import TableError, files_of
+from gdcore.rows.arrow import TableError
+from gdcore.rows.filetable import FileTable, TableWarning, open_table
+from gdcore.rows.folders import files_of
+from gdcore.rows.glance import Glance
+from gdcore.rows.opening import open_source
+from gdcore.rows.roles import unknown
+from gdcore.rows.sources import Source
 from gdcore.store import files
-from gdcore.train import fit
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Iterator
-
-    from gdcore.rows.tables import Piece
-    from gdcore.run import Run
-
-_MATRIX = 2048  # columns up to which the spectrum costs little
 
 
 def run(options: Namespace) -> int:
     """Trains, tests, saves, draws, prints."""
-    hidden = words.hidden(options.model)
+    words.hidden(options.model)
     loss = options.loss and words.loss(options.loss)
     words.optimizer(options.optimizer)
+    _check_tests(options)
     out = options.out or _stem(options.data[0]) + files.ENDING
     replaced = _check_outputs(options, out)
     start = perf_counter()
@@ -44,32 +38,40 @@ def run(options: Namespace) -> int:
         bars.reading("looking at the columns")
         table = open_table(
             options.data, options.target, loss=loss, features=options.features, exclude=options.exclude,
-            weights=options.weights, categorical=options.categorical, missing=options.missing,
+            weights=options.weights, categorical=options.categorical, dates=options.dates,
+            missing=options.missing or "error",
             na=options.na, na_keep=options.na_keep, unseen=options.unseen or "base",
-            test_size=options.test_size, seed=options.seed,
-            delimiter=options.delimiter, decimal=options.decimal, index=options.index, cache=options.cache, progress=bars.rows,
+            test_size=options.test_size, seed=options.seed, split=options.split, stratify=options.stratify,
+            delimiter=options.delimiter, decimal=options.decimal, comment=options.comment,
+            index=options.index, cache=options.cache, progress=bars.rows,
         )  # fmt: skip
+        _check_target(table, options)
+        if options.test is not None:
+            bars.reading("looking at the rows that test")
+            _check_file(table, options)
+        drawn = bool(options.plot or options.report)
         for part in (table, table.held_out):
             if part is not None:
-                part.seen.size = results.DRAWN if options.plot or options.report else 0
+                part.seen.size = pictures.DRAWN if drawn else 0
         bars.reading("reading", table.source.rows)
         wish: dict[str, Any] = {
             "loss": table.loss, "lr": options.lr, "l1": options.l1, "l2": options.l2, "tol": options.tol, "seed": options.seed,
             "precondition": None if options.precondition == "none" else options.precondition, "n_threads": options.threads,
             "progress": bars.epochs if bars.shown else False, "checkpoint": options.checkpoint, "resume": options.resume,
         }  # fmt: skip
-        if hidden is not None:
-            result = _network(table, options, wish, hidden)
-        elif options.batch_size is not None:
-            result = _batches(table, options, wish)
-        else:
-            result = _linear(table, options, wish, bars)
+        found = fits.fitted(table, options, wish, curves=drawn)
+        result = Result(found, test=found.test, tested=_tested(table))
+        if options.test is not None:
+            bars.reading("testing")
+            result = _on_file(result, table, options)
+        if options.cv is not None:
+            result = result._replace(folds=folds.scored(table, options, wish, bars))
     facts = results.facts(table, options, result, perf_counter() - start)
-    model = result.run.model
+    model = found.run.model
     model.columns, model.card = table.names, table.card() | facts
-    files.save(result.run, out)
-    if options.plot or options.report:
-        results.draw(table, options, result, facts)
+    files.save(found.run, out)
+    if drawn:
+        pictures.draw(table, options, result, facts)
     if options.json:
         terminal.say_json(facts | {"model": out, "replaced": replaced})
     elif not options.quiet:
@@ -77,97 +79,39 @@ def run(options: Namespace) -> int:
     return 0
 
 
-# The training ---------------------------------------------------------------------------------------------------------------
+def _tested(table: FileTable) -> str:
+    return "" if table.split is None else table.split.what
 
 
-def _linear(table: FileTable, options: Namespace, wish: dict[str, Any], bars: Bars) -> Result:
-    """All rows at once, as they stream by."""
-    squared = table.loss.name == "mse"
-    held = table.held_out
-    curves = None
-    if held is not None and not squared and table.kept and (options.plot or options.report):
-        for _ in table.pieces(1):  # so that it is known what rows there are
-            pass
-        curves = held if held.seen.moments is not None else None  # a test loss every epoch is a pass over the table
-    with _enough(table):
-        run = fit(table, epochs=options.epochs or 1000, optimizer=options.optimizer, validation=curves, **wish)
-    _go_on(run)
-    bars.reading("testing", table.source.rows)
-    if squared:  # the rows' moments tell, and nobody reads them again
-        penalty = options.l1 * np.abs(run.model.weights).sum() + options.l2 / 2 * np.sum(run.model.weights**2)
-        assert table.seen.moments is not None
-        own = scores.of_loss(run.loss - float(penalty), table.seen.moments)
-        if held is None or held.seen.moments is None:
-            other = None
-        elif held.seen.target_only:
-            other = scores.of_rows(held.pieces(1), run.model, table.loss)
-        else:
-            other = scores.of_moments(held.seen.moments, run.model)
-    else:
-        own = scores.of_rows(table.pieces(1), run.model, table.loss)
-        other = None if held is None else scores.of_rows(held.pieces(1), run.model, table.loss)
-    return Result(run, own, other if other and other.rows else None, run.spectrum if len(table.names) <= _MATRIX else None)
+def _test_source(table: FileTable, options: Namespace) -> Source:
+    return open_source(options.test, options.delimiter, options.decimal, table.encoding.marks, options.comment)
 
 
-def _batches(table: FileTable, options: Namespace, wish: dict[str, Any]) -> Result:
-    """Mini-batches want all rows at hand."""
-    rows, held = _read(table)
-    run = fit(
-        rows.X, rows.Y[:, 0], epochs=options.epochs or 1000, optimizer=options.optimizer,
-        batch_size=options.batch_size, sample_weight=rows.sample_weight,
-        validation=None if held is None else (held.X, held.Y[:, 0]), **wish,
-    )  # fmt: skip
-    _go_on(run)
-    other = None if held is None else scores.of_rows([held], run.model, table.loss)
-    return Result(run, scores.of_rows([rows], run.model, table.loss), other, run.spectrum)
+def _check_file(table: FileTable, options: Namespace) -> None:
+    """What is wrong with the file that tests is found before the training."""
+    source = _test_source(table, options)
+    other = known.known(table.encoding, source, options.unseen or "base", options.exclude)
+    if not known.beside(table.encoding, source):
+        raise TableError(f"{unknown(options.target, source)}; it is the target, without which nothing can be tested")
+    for _ in other.matrices():
+        pass
 
 
-def _network(table: FileTable, options: Namespace, wish: dict[str, Any], hidden: list[int]) -> Result:
-    """Networks want all rows at hand, and columns of one size."""
-    outputs = len(table.labels) if table.loss.targets == "classes" else 1
-    network = MLP([len(table.names), *hidden, outputs], seed=options.seed)
-    rows, held = _read(table)
-    scaling = Scaling(rows.X, rows.Y[:, 0], table.loss, rows.sample_weight)
-    run = fit(
-        scaling.columns(rows.X), scaling.targets(rows.Y[:, 0]), network, optimizer=options.optimizer or "adam",
-        epochs=options.epochs or 100,
-        batch_size=options.batch_size or min(128, len(rows.X)),
-        sample_weight=rows.sample_weight,
-        validation=None if held is None else (scaling.columns(held.X), scaling.targets(held.Y[:, 0])),
-        **wish | {"loss": scaling.loss},
-    )  # fmt: skip
-    _go_on(run)
-    scaling.undo(run)
-    other = None if held is None else scores.of_rows([held], run.model, table.loss)
-    return Result(run, scores.of_rows([rows], run.model, table.loss), other)
-
-
-def _read(table: FileTable) -> tuple[Piece, Piece | None]:
-    """All rows: those that train, and those that are held out, where there are any."""
-    with _enough(table):
-        rows = table.read()
-    held = table.held_out
-    return rows, None if held is None or held.seen.moments is None else held.read()
-
-
-@contextlib.contextmanager
-def _enough(table: FileTable) -> Iterator[None]:
-    """That too few rows are left to train on is said of the table, not of what is done with them."""
-    failure: ValueError | None = None
-    try:
-        yield
-    except ValueError as error:
-        failure = error
-    if table.rows is not None and table.rows < 2:
-        rows = "one row is" if table.rows else "no row is"
-        raise TableError(f"{table.source.label}: {rows} left to train on, and a model needs two; --test-size 0 holds none out")
-    if failure is not None:
-        raise failure
-
-
-def _go_on(run: Run) -> None:
-    if run.status == "interrupted":
-        raise KeyboardInterrupt(f"after epoch {run.epochs:,}")
+def _on_file(result: Result, table: FileTable, options: Namespace) -> Result:
+    """Tests on another file."""
+    source = _test_source(table, options)
+    glance = Glance()
+    glance.size = pictures.DRAWN if options.plot or options.report else 0
+    unseen = options.unseen or "base"
+    scorer, other = known.examined(result.fitted.run.model, table.encoding, source, unseen, options.exclude, glance)
+    test = scorer.sums.with_baseline(result.fitted.constant)
+    rows, without = test.rows + scorer.unknown + scorer.empty, scorer.empty
+    for remark in known.remarks(table.encoding, other, rows, without, "are not tested"):
+        warnings.warn(f"{source.label}: {remark}", TableWarning, stacklevel=2)
+    if scorer.unknown:
+        what = f"{scorer.unknown:,} of {rows:,} rows have no {options.target} that the model knows, and are not tested"
+        warnings.warn(f"{source.label}: {what}", TableWarning, stacklevel=2)
+    return result._replace(test=test if test.rows else None, tested=f"those of {source.label}", sample=glance.sample)
 
 
 # What would fail after the training, before it ------------------------------------------------------------------------------
@@ -178,11 +122,48 @@ def _stem(path: str) -> str:
     return os.path.splitext(name.removesuffix(".gz"))[0] or "model"
 
 
+def _check_tests(options: Namespace) -> None:
+    """What rows test is said once; the share that is held out where nothing else is said is a fifth."""
+    asked = {
+        "--test-size": options.test_size is not None, "--test": options.test is not None, "--split": options.split is not None,
+        "--cv": options.cv is not None,
+    }  # fmt: skip
+    for one, other, why in (
+        ("--test-size", "--test", "the rows of another file test"), ("--split", "--test", "the rows of another file test"),
+        ("--test-size", "--cv", "every row tests once"), ("--split", "--cv", "every row tests once"),
+    ):  # fmt: skip
+        if asked[one] and asked[other]:
+            raise ValueError(f"{one} and {other} exclude each other: with {other} {why}; leave one of them out")
+    if options.repeats != 1 and not asked["--cv"]:
+        raise ValueError("--repeats repeats a cross-validation: give --cv K, the number of its folds, too")
+    if options.stratify and asked["--test"] and not asked["--cv"]:
+        raise ValueError("--stratify is for rows that are drawn, and with --test the rows of another file test; leave it out")
+    if options.cv is not None and options.cv < 2:
+        raise ValueError("--cv 1: a fold is held out while the others train, so that at least 2 are wanted")
+    if options.test_size is None:
+        options.test_size = 0.0 if asked["--test"] or asked["--cv"] else 0.2
+    own = options.optimizer in (None, "newton") and options.batch_size is None and options.lr == "auto"
+    if options.patience is not None and options.model == "linear" and own:
+        raise ValueError(
+            f"--patience {options.patience} is for networks, mini-batches, or a named --optimizer or --lr, which take small "
+            "steps; this fit goes to the proved best, by formula or by Newton's method, and there is nothing to wait for"
+        )
+
+
+def _check_target(table: FileTable, options: Namespace) -> None:
+    if options.class_weight is not None and not table.labels:
+        raise TableError(
+            f"{table.source.label}: --class-weight is for classes, and the target {options.target} is numbers; leave it out"
+        )
+
+
 def _check_outputs(options: Namespace, out: str) -> list[str]:
     """The files that will be replaced."""
     paths = {"--out": out, "--plot": options.plot, "--report": options.report, "--checkpoint": options.checkpoint}
     endings = {"--out": (files.ENDING,), "--plot": page.ENDINGS, "--report": (".html",)}
-    replaced = outputs.check(paths, dict.fromkeys(files_of(options.data), "a file of the table"), endings)
+    read = dict.fromkeys(files_of(options.data), "a file of the table")
+    read |= dict.fromkeys(files_of(options.test or []), "a file that tests")
+    replaced = outputs.check(paths, read, endings)
     if options.cache is not None and not os.path.isdir(options.cache):
         raise ValueError(f"--cache {options.cache}: there is no such folder")
     if options.resume and not options.checkpoint:

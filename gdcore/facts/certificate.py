@@ -30,8 +30,6 @@ from gdcore.facts.lasso import solution
 from gdcore.rows.tables import fold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gdcore._types import Floats
     from gdcore.facts.curvature import Frame, Part
     from gdcore.losses import Loss
@@ -41,7 +39,6 @@ _EPS = float(np.finfo(np.float64).eps)
 _PASSES = 4
 _FAR = 0.1  # of a linear predictor: a step of Newton's method that moves a row so far near the end moves it for ever
 _HARDLY = 1e-3
-_LEAST = 1e-9  # of a probability: what a step leaves of one that it takes to 0 is rounding
 _ZERO = 1e-11  # of the terms that v is the sum of: what v may be where it has to be 0
 
 
@@ -58,6 +55,8 @@ class Proof(NamedTuple):
     weights themselves."""
     moves: bool = False
     """Whether the step moves some row far."""
+    ceiling: float = np.inf
+    """Another bound: the objective, where no loss is below 0."""
 
 
 class _Sums(NamedTuple):
@@ -101,14 +100,16 @@ def prove(
         proof, wanted = _concluded(found, point[0], delta, scale, frame)
         far = max(found.towards, found.away) > _FAR
         separates = far and found.away <= _HARDLY * found.towards
-        if loss.targets != "real" and frame.l1 == 0 and frame.l2 == 0:
-            separates = separates or found.worst < np.log(2)  # every row's class has more than half of the probability
-        proof = proof._replace(separates=separates, moves=far)
+        if loss.undecided and frame.l1 == 0 and frame.l2 == 0:
+            separates = separates or found.worst < loss.undecided
+        proof = proof._replace(separates=separates, moves=far, ceiling=proof.objective if loss.nonnegative else np.inf)
+        if proof.gap is not None:
+            proof = proof._replace(gap=min(proof.gap, proof.ceiling))
         if best.gap is None or (proof.gap is not None and proof.gap < best.gap):
             best = proof
-        if proof.gap is not None and (loss.curvature is not None or proof.gap <= 4 * proof.rounding):
+        if proof.gap is not None and (not loss.kinked or proof.gap <= 4 * proof.rounding):
             break
-        more = _more(found, point[0], hessian, frame, loss.curvature is None)
+        more = _more(found, point[0], hessian, frame, loss.kinked)
         if more is not None:
             delta = delta + more
         elif 0 < wanted < scale:
@@ -187,7 +188,7 @@ def _concluded(found: _Sums, W: Floats, delta: Floats, scale: float, frame: Fram
         rest = float(np.sum(l1 * np.abs(W) - W * held)) if l1 > 0 else 0.0
         rounding += float(np.sum(np.abs(v - held) * (np.abs(w_step) + _EPS * np.abs(W))))
     gap = found.gap / found.total + max(rest, 0.0) + rounding
-    return Proof(min(gap, objective) if np.isfinite(gap) else None, objective, rounding), scale
+    return Proof(gap if np.isfinite(gap) else None, objective, rounding), scale
 
 
 def _together(a: _Sums, b: _Sums) -> _Sums:
@@ -224,8 +225,10 @@ def _summed(
     ahead = z @ np.column_stack([part.weights, step, W])
     before: Floats = ahead[:, :k] + (mean @ part.weights + (0.0 if part.bias is None else part.bias))
     eta: Floats = ahead[:, 2 * k :] + (mean @ W + (0.0 if b is None else b))
-    dual = _DUALS[loss.name](before, ahead[:, k : 2 * k] + lift, y, loss.parameter, part.smoothing, damping)
-    value, terms, steep = dual.at(eta, y, scale)
+    step_ahead = ahead[:, k : 2 * k] + lift
+    dual = loss.dual(before, step_ahead, y, damping, part.smoothing)
+    values, steep = loss.value_slope(eta, y)
+    value, terms = values.sum(axis=1), loss.excess(eta, loss.scaled(dual, y, scale), y)
     # A row's terms are at most ‖x‖·‖W‖.
     size = np.sqrt(np.einsum("ij,ij->i", z, z))[:, None] * np.sqrt(np.sum(W * W, axis=0)) + np.abs(mean) @ np.abs(W)
     size += 0.0 if b is None else np.abs(b)
@@ -239,157 +242,7 @@ def _summed(
         weighted.sum(axis=0),
         np.sum(weighted * dual.alpha, axis=0),
         z.T @ weighted,
-        dual.largest(),
+        dual.room,
         float(value.max(initial=0.0)),
-        *dual.push,
+        *loss.push(step_ahead, y),
     )
-
-
-class _Dual(NamedTuple):
-    """α of some rows, and what their loss makes of them."""
-
-    alpha: Floats
-    at: Callable[[Floats, Floats, float], tuple[Floats, Floats, Floats]]
-    """Of η, y and c: ℓ(η) (n,), ℓ(η) + ℓ*(c·α) − c·α·η (n,), ℓ'(η) (n, k)."""
-    largest: Callable[[], float]
-    """The largest c ≤ 1 with c·α in the domain."""
-    push: tuple[float, float] = (0.0, 0.0)
-    """How far the step moves a row at most towards its class, and away from it."""
-
-
-def _within(alpha: Floats, low: float, high: float) -> float:
-    """The largest c ≤ 1 with low ≤ c·α ≤ high, low < 0 < high."""
-    top, bottom = float(alpha.max(initial=0.0)), float(alpha.min(initial=0.0))
-    return min(1.0, high / top if top > high else 1.0, low / bottom if bottom < low else 1.0)
-
-
-def _mse(before: Floats, ahead: Floats, y: Floats, _: float, __: float, damping: float) -> _Dual:
-    # ℓ*(α) = α²/4 + αy;  ℓ + ℓ* − αη = (r − α/2)²
-    alpha = 2 * (before - y) + 2 * (1 + damping) * ahead
-
-    def at(eta: Floats, y: Floats, c: float) -> tuple[Floats, Floats, Floats]:
-        r = eta - y
-        return (r * r).sum(axis=1), ((r - c * alpha / 2) ** 2).sum(axis=1), 2 * r
-
-    return _Dual(alpha, at, lambda: 1.0)
-
-
-def _huber(before: Floats, ahead: Floats, y: Floats, delta: float, _: float, damping: float) -> _Dual:
-    # ℓ*(α) = ½α² + αy for |α| ≤ δ;  ℓ + ℓ* − αη = ½(α − r)² where |r| ≤ δ, else with k = clip(r) (k − α)(r − ½(k + α))
-    r = before - y
-    alpha = np.clip(r, -delta, delta) + ((np.abs(r) <= delta) + damping) * ahead
-
-    def at(eta: Floats, y: Floats, c: float) -> tuple[Floats, Floats, Floats]:
-        r = eta - y
-        k, a = np.clip(r, -delta, delta), c * alpha
-        terms = np.where(np.abs(r) <= delta, (a - r) ** 2 / 2, (k - a) * (r - (k + a) / 2))
-        return (k * (r - k / 2)).sum(axis=1), terms.sum(axis=1), k
-
-    return _Dual(alpha, at, lambda: _within(alpha, -delta, delta))
-
-
-def _slopes(before: Floats, ahead: Floats, y: Floats, low: float, high: float, h: float, damping: float) -> _Dual:
-    # ℓ = low·r for r < 0, high·r for r > 0;  ℓ*(α) = αy for low ≤ α ≤ high;  ℓ + ℓ* − αη = (high − α)·r or (low − α)·r
-    r = before - y
-    steep = (high - low) / (2 * h) if h > 0 else 0.0
-    alpha = np.clip(steep * r + (high + low) / 2, low, high) + steep * ((np.abs(r) <= h) + damping) * ahead
-
-    def at(eta: Floats, y: Floats, c: float) -> tuple[Floats, Floats, Floats]:
-        r = eta - y
-        side = np.where(r > 0, high, np.where(r < 0, low, 0.0))
-        return (side * r).sum(axis=1), ((side - c * alpha) * r).sum(axis=1), side
-
-    return _Dual(alpha, at, lambda: _within(alpha, low, high))
-
-
-def _mae(before: Floats, ahead: Floats, y: Floats, _: float, h: float, damping: float) -> _Dual:
-    return _slopes(before, ahead, y, -1.0, 1.0, h, damping)
-
-
-def _quantile(before: Floats, ahead: Floats, y: Floats, tau: float, h: float, damping: float) -> _Dual:
-    return _slopes(before, ahead, y, -tau, 1 - tau, h, damping)
-
-
-def _logistic(before: Floats, step: Floats, y: Floats, _: float, __: float, damping: float) -> _Dual:
-    # ℓ*(α) = p·log p + (1 − p)·log(1 − p), p = α + y;  ℓ + ℓ* − αη is the divergence of p from σ(η)
-    low, high = sigmoid(before), sigmoid(-before)
-    ahead = (low * high + damping / 4) * step
-    ones, zeros = low + ahead, high - ahead  # p and 1 − p
-    ones[np.abs(ones) < _LEAST * low] = 0.0
-    zeros[np.abs(zeros) < _LEAST * high] = 0.0
-    alpha = np.where(y == 0, ones, np.where(y == 1, -zeros, ones - y))
-
-    def at(eta: Floats, y: Floats, c: float) -> tuple[Floats, Floats, Floats]:
-        p, q = sigmoid(eta), sigmoid(-eta)
-        mine, rest = (ones, zeros) if c == 1 else (y + c * alpha, 1 - y - c * alpha)
-        e = np.exp(-np.abs(eta))
-        terms = divergence(mine, p, np.minimum(eta, 0) - np.log1p(e)) + divergence(rest, q, np.minimum(-eta, 0) - np.log1p(e))
-        value = np.log1p(e) + np.where(eta > 0, (1 - y) * eta, -y * eta)
-        return value.sum(axis=1), terms.sum(axis=1), np.where(y == 0, p, np.where(y == 1, -q, p - y))
-
-    towards = np.where(y > 0.5, step, -step)
-    push = float(towards.max(initial=0.0)), float(-towards.min(initial=0.0))
-    return _Dual(alpha, at, lambda: 1.0 if min(ones.min(initial=0.0), zeros.min(initial=0.0)) >= 0 else 0.0, push)
-
-
-def _softmax(before: Floats, ahead: Floats, y: Floats, _: float, __: float, damping: float) -> _Dual:
-    # ℓ*(α) = Σ p·log p, p = α + onehot(y);  ℓ + ℓ* − αη is the divergence of p from softmax(η)
-    p = shares(before)
-    known = (y >= 0) & (y < p.shape[1]) & (np.floor(y) == y)  # labels may have been changed meanwhile: then nothing is proved
-    y, p = np.where(known, y, 0), np.where(known, p, np.nan)
-    own = np.arange(len(y)), y[:, 0].astype(np.intp)
-    change = ahead - (p * ahead).sum(axis=1, keepdims=True)
-    expected = np.where(np.abs(1 + change) < _LEAST, 0.0, p * (1 + change))
-    alpha = expected.copy()
-    alpha[own] = -np.where(np.arange(p.shape[1]) == y, 0.0, expected).sum(axis=1)
-
-    def at(eta: Floats, y: Floats, c: float) -> tuple[Floats, Floats, Floats]:
-        q, mine = shares(eta), expected
-        if c < 1:
-            mine = c * alpha
-            mine[own] += 1
-        slope = q.copy()
-        slope[own] = -np.where(np.arange(q.shape[1]) == y, 0.0, q).sum(axis=1)
-        top = eta.max(axis=1)
-        whole = top + np.log(np.exp(eta - top[:, None]).sum(axis=1))
-        return whole - eta[own], divergence(mine, q, eta - whole[:, None]).sum(axis=1), slope
-
-    towards = ahead[own][:, None] - ahead
-    push = float(towards.max(initial=0.0)), float(-towards.min(initial=0.0))
-    return _Dual(alpha, at, lambda: 1.0 if damping == 0 and expected.min(initial=0.0) >= 0 else 0.0, push)
-
-
-_DUALS: dict[str, Callable[..., _Dual]] = {
-    "mse": _mse, "mae": _mae, "huber": _huber, "quantile": _quantile, "logistic": _logistic, "softmax": _softmax,
-}  # fmt: skip
-
-
-def sigmoid(raw: Floats) -> Floats:
-    """1/(1 + e^−raw), without overflow."""
-    e = np.exp(-np.abs(raw))
-    result: Floats = np.where(raw > 0, 1, e) / (1 + e)
-    return result
-
-
-def shares(raw: Floats) -> Floats:
-    """softmax of each row."""
-    e = np.exp(raw - raw.max(axis=1, keepdims=True))
-    result: Floats = e / e.sum(axis=1, keepdims=True)
-    return result
-
-
-def divergence(p: Floats, q: Floats, log_q: Floats) -> Floats:
-    """p·log(p/q) − p + q ≥ 0, without cancellation where p is near q, which is almost everywhere.
-
-    ``log_q`` is the logarithm of q, which tells of a q that is too small for a number.
-    """
-    safe = np.maximum(q, 1e-300)
-    u = (p - q) / safe
-    with np.errstate(over="ignore"):
-        terms: Floats = safe * u * u * (0.5 + np.abs(u))
-    far = np.abs(u) > 1e-5
-    if far.any():
-        p, q, log_q = p[far], q[far], log_q[far]
-        log_p = np.log(np.maximum(p, 1e-300))
-        terms[far] = np.where(p > 0, p * (log_p - log_q) - p + q, q)
-    return terms

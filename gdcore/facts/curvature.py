@@ -24,6 +24,8 @@ from gdcore.rows.moments import engine_for
 from gdcore.rows.tables import fold
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from gdcore._types import Array, Floats
     from gdcore.losses import Loss
     from gdcore.rows.moments import Moments
@@ -151,7 +153,7 @@ class Frame:
         w = delta[:, :-1].T
         return w, delta[:, -1] - self.mean @ w
 
-    def step(self, local: Local, weights: Floats, curvature: float, damping: float, backend: Any) -> Step:
+    def step(self, local: Local, weights: Floats, curvature: float, damping: float, backend: ModuleType) -> Step:
         """The step that minimises the model.
 
         Where the Hessian is 0 in a direction in which the gradient is not, the model has no minimum: the step then is one with
@@ -162,7 +164,7 @@ class Frame:
         ):  # far from the best weights: such a step is not taken
             return self._step(local, weights, curvature, damping, backend)
 
-    def _step(self, local: Local, weights: Floats, curvature: float, damping: float, backend: Any) -> Step:
+    def _step(self, local: Local, weights: Floats, curvature: float, damping: float, backend: ModuleType) -> Step:
         k = weights.shape[1]
         g = self.slope(local.gradient, local.bias_gradient).ravel()
         H = local.hessian + damping * self.bound(k, curvature) if damping else local.hessian
@@ -189,7 +191,7 @@ class Frame:
         moves = np.diag(self.bound(k, 1.0)) > 0
         return bool(np.any(np.abs(left[moves]) > _LEFT * size[moves]))
 
-    def _shrinking(self, H: Floats, g: Floats, weights: Floats, backend: Any) -> tuple[Floats, float]:
+    def _shrinking(self, H: Floats, g: Floats, weights: Floats, backend: ModuleType) -> tuple[Floats, float]:
         # The biases are not penalised: they follow the weights, δb = −H_bb⁻¹(g_b + H_bw·δw), and the rest is a lasso.
         d, k = weights.shape
         penalised = np.tile(np.arange(d + self.bias) < d, k)
@@ -218,10 +220,7 @@ class Frame:
 
 def _pairs(part: Part, loss: Loss) -> list[tuple[int, int]]:
     """Pairs of outputs whose Hessian blocks are made: of softmax all of them, else each with itself."""
-    if not part.stride:
-        return []
-    k = len(part.outputs)
-    return [(a, b) for a in range(k) for b in range(a, k if loss.targets == "classes" else a + 1)]
+    return loss.pairs(len(part.outputs)) if part.stride else []
 
 
 def _size(part: Part, loss: Loss) -> int:
@@ -250,13 +249,13 @@ def _sums(piece: Piece, n_threads: int, *, backend: str, loss: Loss, parts: list
         kernel.predict(x, part.weights, part.bias, raw, n_threads)
         if loss.flat:
             r = np.abs(raw - y)[:, 0]
-            extra = _extra(r, loss, part.smoothing)
+            extra = loss.smoothing_adds(r, part.smoothing)
             ones = np.ones(len(r)) if weight is None else weight
             whole += [[ones.sum(), ones @ extra], sizes.counted(r, ones)]
         else:
             whole.append([float(len(x)) if weight is None else weight.sum(), 0.0])
         moments = engine_for(d, backend).moments
-        second = loss.second(raw, y, part.smoothing)
+        second = loss.hessian(raw, y, part.smoothing)
         for a, b in _pairs(part, loss):
             c = second(a, b)
             c = c if weight is None else c * weight
@@ -272,25 +271,13 @@ def _sums(piece: Piece, n_threads: int, *, backend: str, loss: Loss, parts: list
 
 
 def _first_sums(X: Array, Y: Array, s: Any, n_threads: int, kernel: Any, loss: Loss, part: Part) -> Floats:
-    """Σ s·ℓ, Σ s, Σ s·ℓ', Σ s·ℓ'·x of the smoothed slopes. A huber loss within h is δ/h of that with h in the place of δ."""
+    """Σ s·ℓ, Σ s, Σ s·ℓ', Σ s·ℓ'·x of the smoothed slopes."""
     d, k = part.weights.shape
-    parameter, factor, smoothing = loss.parameter, 1.0, part.smoothing
-    if loss.name == "huber":
-        parameter, smoothing = max(loss.parameter, part.smoothing), 0.0
-        factor = loss.parameter / parameter
-    sums: Floats = kernel.partial(
-        X, Y, part.weights, part.bias, s, n_threads, loss=loss.name, parameter=parameter, smoothing=smoothing
-    )[: 2 + k + k * d]
+    inner, factor, smoothing = loss.smoothed(part.smoothing)
+    sums: Floats = kernel.partial(X, Y, part.weights, part.bias, s, n_threads, **inner.arguments, smoothing=smoothing)[
+        : 2 + k + k * d
+    ]
     return sums if factor == 1 else sums * np.where(np.arange(len(sums)) == 1, 1.0, factor)
-
-
-def _extra(r: Floats, loss: Loss, h: float) -> Floats:
-    """What smoothing adds to the kernel's loss of residuals of sizes r; of huber what takes it off."""
-    if loss.name != "huber":
-        return np.maximum(h - r, 0) ** 2 * (loss.bound(h) / 2)
-    k, wide = np.minimum(r, loss.parameter), max(h, loss.parameter)
-    near = np.minimum(r, wide)
-    return k * (r - k / 2) - (loss.parameter / wide) * near * (r - near / 2)
 
 
 def _local(sums: Floats, part: Part, loss: Loss, frame: Frame) -> Local:
@@ -325,9 +312,10 @@ def _local(sums: Floats, part: Part, loss: Loss, frame: Frame) -> Local:
         bias_gradient = bias_gradient - bias_gradient.mean()
     W = part.weights
     told, extra = float(sums[0] / total) + frame.penalty(W), float(extra / total)
+    slopes_only = loss.smoothed(part.smoothing)[2] > 0  # the values that the pass told are then those of ℓ itself
     return Local(
-        told + extra if loss.name == "huber" else told,
-        told if loss.name == "huber" else told + extra,
+        told if slopes_only else told - extra,
+        told + extra if slopes_only else told,
         gradient + frame.l2 * W,
         bias_gradient if frame.bias else None,
         frame.hessian(blocks) if part.stride else frame.hessian(loss.bound() * frame.plain[None, None].copy()),

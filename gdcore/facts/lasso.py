@@ -9,11 +9,13 @@ many sweeps as A's condition number says: a column and its near copy (1e-3 of no
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from gdcore._types import Array, Floats
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -21,7 +23,7 @@ _SWEEPS = 10  # of coordinate descent between two solutions of the support: few,
 _ROUNDS = 200
 
 
-def lasso(A: Floats, q: Floats, w: Floats, l1: float, backend: Any) -> bool:
+def lasso(A: Floats, q: Floats, w: Floats, l1: float, backend: ModuleType) -> bool:
     """Minimises from w (d,) on, in place; whether the conditions of the minimum hold up to rounding."""
     for _ in range(_ROUNDS):
         backend.lasso(A, q, w, l1, _SWEEPS)

@@ -11,13 +11,15 @@ some weights, the curvature of each row there, which weighs the rows of C.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from gdcore.facts.lasso import lasso
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from gdcore._types import Array, Floats
     from gdcore.rows.moments import Moments
 
@@ -155,7 +157,7 @@ class Metric:
         product: Floats = A * w if A.ndim == 1 else A @ w
         return product
 
-    def prox(self, at: Floats, bias: Floats | None, lr: float, l1: float, backend: Any) -> tuple[Floats, Floats | None]:
+    def prox(self, at: Floats, bias: Floats | None, lr: float, l1: float, backend: ModuleType) -> tuple[Floats, Floats | None]:
         """The proximal step of lr·l1·‖W‖₁ in this metric: min ½·‖W − at‖² + lr·l1·‖W‖₁, the bias following."""
         if l1 <= 0:
             return at, bias
@@ -192,7 +194,7 @@ class Identity:
 
     kind, condition, clear, shared = "none", 1.0, True, True
 
-    def prox(self, at: Floats, bias: Floats | None, lr: float, l1: float, backend: Any) -> tuple[Floats, Floats | None]:
+    def prox(self, at: Floats, bias: Floats | None, lr: float, l1: float, backend: ModuleType) -> tuple[Floats, Floats | None]:
         """Every weight moves lr·l1 towards 0 and stops there."""
         return (np.sign(at) * np.maximum(np.abs(at) - lr * l1, 0) if l1 > 0 else at), bias
 

@@ -8,12 +8,11 @@ hundredth of its mean looks constant.
 from __future__ import annotations
 
 import math
-import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gdcore.notices import ScaleWarning
+from gdcore import notices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +42,7 @@ def odd(table: Array) -> Iterator[tuple[int, str]]:
             yield j, f"lies at {mean[j]:.3g} and varies by {spread[j]:.3g}"
 
 
-def warn(who: str, X: Array, Y: Array | None, advice: str, level: int) -> None:
+def warn(who: str, X: Array, Y: Array | None, advice: str) -> None:
     """`ScaleWarning` where columns of X or of Y, None for one that holds classes, are far from size 1."""
     found = [f"column {j} of X {what}" for j, what in odd(X)]
     if Y is not None:
@@ -52,10 +51,10 @@ def warn(who: str, X: Array, Y: Array | None, advice: str, level: int) -> None:
         return
     more = [f"{len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
     text = f"{who} learns well from numbers of about size 1: {', '.join(found[:_SHOWN] + more)}. {advice}"
-    warnings.warn(text, ScaleWarning, stacklevel=level + 1)
+    notices.warn(text, notices.ScaleWarning)
 
 
-def warn_network(t: Any) -> None:
-    """Of a `gdcore.training.loop.Training` of a network."""
+def warn_network(X: Array, Y: Array | None) -> None:
+    """Of a network's rows."""
     advice = "Take off each column's mean and divide by its spread, those of Y too, and undo it in what is predicted"
-    warn("a network", t.X, t.Y if t.loss_function.targets == "real" else None, advice, t.depth - 1)
+    warn("a network", X, Y, advice)

@@ -18,7 +18,7 @@ from gdcore.backends import BACKENDS
 from gdcore.checks import number, one_of, yes_or_no
 from gdcore.facts import metric
 from gdcore.rows import arrays, cluster
-from gdcore.rows.moments import Moments, check
+from gdcore.rows.moments import MOST_COLUMNS, Moments, check
 from gdcore.rows.tables import Table, fold, loss_sums, moments_of
 
 if TYPE_CHECKING:
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
     from gdcore._types import Array, Floats
     from gdcore.rows.tables import Piece
-
-MOST_COLUMNS = 8000
-"""Above so many columns d × d numbers are too many: λmax by Lanczos steps, and nothing else."""
 
 _EPS = float(np.finfo(np.float64).eps)
 _INSIDE, _OUTSIDE = 1e-12, 1e-9  # shares of the means that certainly are rounding, and certainly are not
@@ -63,9 +60,7 @@ class Spectrum:
 
     def __init__(self, moments: Moments | None, bias: bool, loss: losses.Loss, l2: float, found: Any = None) -> None:
         self.moments, self.bias, self.loss, self.l2 = moments, bias, loss, l2
-        if loss.curvature is None:
-            raise ValueError(f"{loss.name} has no curvature bound, and so no spectrum: its slope jumps")
-        self.curvature: float = loss.curvature
+        self.curvature = _bound_of(loss)
         self._found = found  # (λmax, error, direction) by Lanczos, where moments is None
 
     @functools.cached_property
@@ -303,9 +298,9 @@ class Spectrum:
 
     def plot(self, ax: Any = None) -> Any:
         """The error against epochs for an lr too small, the best one, and one past the limit: `gdcore.plots.spectrum`."""
-        from gdcore.report import plots
+        from gdcore import drawing
 
-        return plots.spectrum(self, ax=ax)
+        return drawing.spectrum(self, ax=ax)
 
 
 def _root(A: Floats, rank: int) -> Floats:
@@ -320,6 +315,14 @@ def _root(A: Floats, rank: int) -> Floats:
         root = vectors[:, len(S) - rank :] * np.sqrt(values[len(S) - rank :])
     rows: Floats = scale[:, None] * root
     return rows
+
+
+def _bound_of(loss: losses.Loss) -> float:
+    """The loss's curvature bound; ValueError where it has none."""
+    if loss.curvature is None:
+        why = "its slope jumps" if loss.kinked else "its class tells none"
+        raise ValueError(f"{loss.name} has no curvature bound, and so no spectrum: {why}")
+    return loss.curvature
 
 
 def spectrum(
@@ -378,8 +381,7 @@ best; worst columns 0 (100%))
     11528
     """
     chosen = losses.get(loss, delta=delta, tau=tau)
-    if chosen.curvature is None:
-        raise ValueError(f"{chosen.name} has no curvature bound, and so no spectrum: its slope jumps")
+    _bound_of(chosen)
     bias, l2 = yes_or_no(bias, "bias"), number(l2, "l2")
     one_of(backend, "backend", tuple(BACKENDS))
     s = None

@@ -144,14 +144,7 @@ class Linear:
 
 
 def probabilities(raw: Array, loss: Loss | None) -> Array:
-    """σ(ŷ) for logistic, softmax(ŷ) for softmax."""
-    if loss is None or loss.targets not in ("binary", "classes"):
-        trained = "not trained" if loss is None else f"trained with {loss.name!r}"
-        raise ValueError(f"probabilities need a model trained with 'logistic' or 'softmax'; this one is {trained}")
-    if loss.targets == "binary":
-        e = np.exp(-np.abs(raw))
-        result: Array = np.where(raw > 0, 1, e) / (1 + e)
-    else:
-        e = np.exp(raw - raw.max(axis=1, keepdims=True))
-        result = e / e.sum(axis=1, keepdims=True)
-    return result
+    """What predictions mean as probabilities to the loss of a model."""
+    if loss is None:
+        raise ValueError("probabilities need a model trained with 'logistic' or 'softmax'; this one is not trained")
+    return loss.probabilities(raw)

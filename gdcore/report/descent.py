@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore.backends import BACKENDS
+from gdcore.descent.start import check_model
+from gdcore.drawing import BLUE, GREY, ORANGE, axes, finish
 from gdcore.models.linear import Linear
-from gdcore.report.plots import BLUE, GREY, ORANGE, axes, finish
 from gdcore.rows import arrays
-from gdcore.training.problem import check_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,220 +1,348 @@
-"""The four panels of a report's pictures: losses, predictions, weights, learning rate. Each draws on Axes what a Report has.
-
-A panel that has nothing to draw says so in words. Its title says what is seen, so that it is also the panel's
-text for those who cannot see it.
-"""
+"""The panels of a training's picture. Each draws on Axes what a `Report` has; its title says what is seen."""
 
 from __future__ import annotations
 
-import functools
 import math
-import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore import losses
-from gdcore.report import measures, plots
+from gdcore import drawing
+from gdcore.plain import number
+from gdcore.report.labels import shorten, unique
+from gdcore.report.report import ranked
+from gdcore.scores import measures
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gdcore._types import Array, Floats
-    from gdcore.report.page import Report
+    from gdcore.report.report import Report
+
+    Panel = Callable[[Report, object], None]
 
 BARS = 12
 """Weights, or classes, that a panel has room for."""
-UNKNOWN = "□"
-"""Stands for a character that the picture's font lacks."""
-
-_FEW = 3  # epochs that are drawn as points with their values
+_FEW = 3  # epochs that make no curve
 _MANY = 1000  # epochs from which on their axis is logarithmic
 _POINTS = 500  # more are drawn as one image, for a vector file that opens
 _GROUND = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # behind numbers that a line may cross
-_COLORS = (plots.BLUE, plots.ORANGE, "#3a8f6b", "#8c5aa8", "#b59410", plots.GREY)
+_COLORS = (drawing.BLUE, drawing.ORANGE, "#3a8f6b", "#8c5aa8", "#b59410", drawing.GREY)
 
 
-def curves(report: Report, ax: Any) -> None:
-    """Loss curves: training, and test where there is one."""
-    from matplotlib.ticker import MaxNLocator
-
-    history = report.history
-    plots.losses(history, ax=ax)
-    ax.set_yscale("linear")
-    values = [history.loss, history.validation_loss]
-    for line in ax.get_lines():
-        if line.get_label() == "validation":
-            line.set_label("test")
-    tested = report.scores.get("loss", (math.nan, None))[1]
-    if np.isnan(history.validation_loss).all() and tested is not None and len(history):
-        ax.plot(history.epoch[-1:], [tested], "D", color=plots.ORANGE, label="test, after training", markersize=6)
-        values.append(np.array([tested]))
-    known = np.concatenate([v[np.isfinite(v)] for v in values])
-    if not len(known):
-        return words(ax, "Loss", "The run has no epoch: there is no curve.")
-    low, high = float(known.min()), float(known.max())
-    last = int(history.epoch[-1])  # of very many epochs the history has some
-    epochs = f"{last:,} epoch{'' if last == 1 else 's'}"
-    if len(history) <= _FEW:
-        _points(ax, history.epoch)
-    elif last >= _MANY:
-        ax.set_xscale("log")
-    else:
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if low > 0 and high / low > 10:
-        ax.set_yscale("log")
-    elif not high - low > 1e-9 * max(abs(low), abs(high)):  # one value: an axis of its rounding would say nothing
-        ax.set_ylim(_around(low, high))
-    else:
-        ax.margins(y=0.15)
-    ends = f"{history.loss[0]:.4g}" if len(history) == 1 else f"{history.loss[0]:.4g} to {history.loss[-1]:.4g}"
-    ax.set(title=f"Loss ({report.loss}):\n{ends} in {epochs}", ylabel=f"loss ({report.loss})")
-    if len(ax.get_lines()) > 1:
-        ax.legend(frameon=False)
+def chosen(report: Report) -> list[Panel]:
+    """The panels in which this training has something to say: what it learned first."""
+    kind, rows = report.loss.targets, len(report.targets) > 0
+    alone = report.x is not None and rows and report.targets.ndim == 1 and kind != "classes"
+    panels: list[Panel] = [line] if alone else [largest] if report.weights is not None else []
+    if rows and kind == "real":
+        panels += [] if alone else [predicted]
+        panels.append(coverage if report.loss.name == "quantile" else residuals)
+    elif rows:
+        panels += [roc, calibration, confusion]
+    panels.append(loss)
+    if report.lr is not None and report.spectrum is not None and math.isfinite(report.spectrum.lr_limit):
+        panels.append(limit)
+    return panels
 
 
-def _points(ax: Any, epochs: Array) -> None:
-    """For few epochs: points, with their values."""
-    places = [(line, x, y) for line in ax.get_lines() for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)]
-    for line, x, y in places:
-        line.set(marker="D" if line.get_marker() == "D" else "o", markersize=6)
-        if np.isfinite(y):
-            below = all(y < other for beside, at, other in places if at == x and beside is not line and np.isfinite(other))
-            place = {"xytext": (0, -9 if below else 9), "va": "top" if below else "bottom", "ha": "center"}
-            text = _signed(f"{y:.4g}")
-            ax.annotate(text, (x, y), textcoords="offset points", color=line.get_color(), bbox=_GROUND, **place)
-    ax.set_xticks(epochs)
-    ax.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
+# What was learned -----------------------------------------------------------------------------------------------------------
 
 
-def predicted(report: Report, ax: Any) -> None:
-    """Predictions against targets; for classes the ROC curve, the confusion matrix, or the classes' recall."""
-    m = len(report.targets)
-    rows = f"{m:,} {'test' if report.held_out else 'training'} row{'' if m == 1 else 's'}"
-    kind = losses.get(report.loss).targets
-    if not m:
-        words(ax, "Predictions", "There are no rows to compare predictions with.")
-    elif kind == "binary":
-        _roc(report, ax, rows)
-    elif kind == "classes":
-        counts = measures.confusion(report.targets, report.predictions.argmax(axis=1), report.predictions.shape[1])
-        (_matrix if len(counts) <= BARS else _recall)(counts, report.outputs, ax, rows)
-    else:
-        _scatter(report, ax, rows)
-
-
-def _scatter(report: Report, ax: Any, rows: str) -> None:
-    m = len(report.targets)
-    y, p = report.targets.reshape(m, -1), report.predictions.reshape(m, -1)
-    both = np.concatenate([y.ravel(), p.ravel()])
-    unit, power = _unit(both)
-    style = {"linestyle": "", "marker": "o", "markeredgewidth": 0, "rasterized": y.size > _POINTS}
-    style |= {"markersize": 5 if m <= 200 else 3, "alpha": 0.7 if m <= 200 else 0.4}
-    several = y.shape[1] <= len(_COLORS)
-    for c in range(y.shape[1]):
-        color = _COLORS[c] if several else plots.BLUE
-        ax.plot(
-            y[:, c] / unit, p[:, c] / unit, color=color, label=shorten(report.outputs[c], 20) if several else None, **style
-        )
-    ends = _around(float(both.min()) / unit, float(both.max()) / unit)
-    ax.plot(ends, ends, color="black", linewidth=1, linestyle="--", label="prediction = target", scalex=False, scaley=False)
-    ax.set(xlim=ends, ylim=ends, xlabel=f"target{power}", ylabel=f"prediction{power}")
-    ax.set_title(f"Predictions against targets:\n{rows}")
-    handles, texts = ax.get_legend_handles_labels()
-    if y.shape[1] == 1 or not several:
-        handles, texts = handles[-1:], texts[-1:]
-    _plain(ax.legend(handles, texts, frameon=False, loc="upper left").get_texts())
-    plots.finish(ax)
-
-
-def _roc(report: Report, ax: Any, rows: str) -> None:
-    labels = [shorten(label, 16) for label in report.outputs]
-    found = set(report.targets.tolist())
-    if len(found) == 1:
-        return words(ax, "ROC curve", f"All {rows} are {labels[int(found.pop())]}:\na ROC curve needs rows of both classes.")
-    false, true = measures.roc(report.targets, report.predictions)
-    area = measures.auc(report.targets, report.predictions)
-    ax.plot([0, 1], [0, 1], color=plots.GREY, linewidth=1, linestyle="--", label="by chance: 0.5")
-    ax.plot(false, true, color=plots.BLUE, linewidth=1.8, label=f"area {area:.4f}")
-    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), title=f"ROC curve:\nAUC {area:.4f}, {rows}")
-    ax.set_xlabel(f"share of {labels[0]} taken for {labels[1]}", parse_math=False)
-    ax.set_ylabel(f"share of {labels[1]} found", parse_math=False)
-    ax.legend(frameon=False, loc="lower right")
-    plots.finish(ax)
-
-
-def _matrix(counts: Array, labels: list[str], ax: Any, rows: str) -> None:
-    from matplotlib.colors import LinearSegmentedColormap
-
-    k = len(counts)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    colors = LinearSegmentedColormap.from_list("shares", ["white", plots.BLUE])
-    ax.pcolormesh(np.arange(k + 1) - 0.5, np.arange(k + 1) - 0.5, shares, cmap=colors, vmin=0, vmax=1, edgecolors="#e6e6e6")
-    for (row, column), count in np.ndenumerate(counts):
-        color = "white" if shares[row, column] > 0.7 else "black" if count else plots.GREY
-        ax.text(column, row, f"{count:,}", ha="center", va="center", color=color, fontsize=10 if k <= 6 else 7.5)
-    short = unique([shorten(label, 14) for label in labels], labels)
-    size = 10 if k <= 6 else 8
-    ax.set_yticks(range(k), short, parse_math=False, fontsize=size)
-    upright = sum(map(len, short)) <= 40
-    turn = {} if upright else {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
-    ax.set_xticks(range(k), short, parse_math=False, fontsize=size, **turn)
-    ax.set(xlim=(-0.5, k - 0.5), ylim=(k - 0.5, -0.5), xlabel="predicted class", ylabel="class")
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    ax.set_title(f"Confusion matrix:\n{np.trace(counts) / counts.sum():.1%} of {rows} right")
-
-
-def _recall(counts: Array, labels: list[str], ax: Any, rows: str) -> None:
-    totals = counts.sum(axis=1)
-    there = np.flatnonzero(totals)
-    recall = counts.diagonal()[there] / totals[there]
-    low = np.argsort(recall, kind="stable")[:BARS]
-    short = unique([shorten(label, 16) for label in labels], labels)
-    names = [f"{short[i]}, {totals[i]:,} row{'' if totals[i] == 1 else 's'}" for i in there[low]]
-    _bars(ax, names, recall[low], [f"{recall[i]:.0%}" for i in low], plots.BLUE)
-    right = np.trace(counts) / counts.sum()
-    ax.axvline(right, color="black", linewidth=1, linestyle="--")
-    ax.set(xlim=(0, 1.12), xticks=[0, 0.25, 0.5, 0.75, 1], xlabel="recall: share of the class's rows that was found")
-    which = f"the {BARS} lowest of {len(there):,}" if len(there) > BARS else f"{len(there)}"
-    ax.set_title(f"Recall of {which} classes:\n{right:.1%} of {rows} right (dashed)")
+def line(report: Report, ax: Any) -> None:
+    """The only column against the target: the rows, and the line that was learned; of two classes the probability."""
+    binary, (name,) = report.loss.targets == "binary", report.names
+    x, y, p = report.x, report.targets, report.predictions
+    (x,), beside_x = _within(x)
+    (y, p), beside_y = _within(y, 1 / (1 + np.exp(-np.clip(p, -700, 700))) if binary else p)
+    ax.plot(x, y, **_points(len(x), drawing.GREY), label=report.drawn)
+    order = np.argsort(x, kind="stable")
+    ax.plot(x[order], p[order], color=drawing.BLUE, linewidth=2, label="model")
+    what = f"probability of {shorten(report.outputs[1], 24)}" if binary else shorten(report.target, 30)
+    ax.set_title(f"{what} by {shorten(name, 24)}")
+    if report.weights is not None and not binary:
+        bias = 0.0 if report.bias is None else float(report.bias.reshape(-1)[0])
+        sign = "−" if bias < 0 else "+"
+        slope = number(float(report.weights.ravel()[0]), 4)
+        ax.set_title(f"{what} = {slope} · {shorten(name, 24)} {sign} {number(abs(bias), 4)}")
+    _label(ax, f"{shorten(name, 40)}{beside_x}", f"{what}{beside_y}")
+    ax.legend(frameon=False)
 
 
 def largest(report: Report, ax: Any) -> None:
     """The largest weights by name, times the columns' standard deviations where these are known."""
-    if report.weights is None:
-        return words(ax, "Weights", "A network has no weight of its own for a column.")
-    values, spread = effects(report)
+    values = report.effects
     if not values.any():
-        why = "All weights are zero." if not report.weights.any() else "All columns with a weight are constant."
-        return words(ax, "Largest weights", why)
-    order = ranked(values)[:BARS]
-    d, k = values.shape
+        zero = "All weights are zero." if not report.weights.any() else "All columns with a weight are constant."
+        return words(ax, "Largest weights", zero)
+    (d, k), order = values.shape, ranked(values)[:BARS]
     names = [report.names[i // k] for i in order]
-    short = unique([shorten(name, 30 if k == 1 else 18) for name in names], names)
+    short = unique([shorten(name, 28 if k == 1 else 18) for name in names], names)
     if k > 1:
         ends = unique([shorten(output, 14) for output in report.outputs], report.outputs)
         short = [f"{name} → {ends[i % k]}" for name, i in zip(short, order, strict=True)]
     shown = values.ravel()[order]
-    unit, power = _unit(shown)
-    colors = [plots.BLUE if value > 0 else plots.ORANGE for value in shown]
-    _bars(ax, short, shown / unit, [f"{value:.3g}" for value in shown], colors)
-    low, high = min(0.0, float(shown.min())) / unit, max(0.0, float(shown.max())) / unit
-    room = 0.22 * (high - low)  # for the numbers
-    ax.set_xlim(low - (room if low < 0 else 0), high + (room if high > 0 else 0))
-    ax.axvline(0, color="black", linewidth=0.8)
-    ax.locator_params(axis="x", nbins=5)
-    total = d * k
-    which = f"The {len(order)} largest of {total:,} weights" if total > len(order) else "Weights"
-    measure = "times the column's standard deviation" if spread is not None else "per unit of the column"
-    ax.set_title(f"{which}:\n{measure}")
-    per = (
-        "change of the prediction per standard deviation"
-        if spread is not None
-        else "weight (change of the prediction per unit)"
-    )
-    if losses.get(report.loss).targets == "binary":
+    (scaled,), beside = _within(shown)
+    colors = [drawing.BLUE if value > 0 else drawing.ORANGE for value in shown]
+    _bars(ax, short, scaled, [number(float(value), 3) for value in shown], colors)
+    which = f"The {len(order)} largest of {d * k:,} weights" if d * k > len(order) else "Weights"
+    spread = report.spread is not None
+    ax.set_title(which)
+    what = shorten(report.target, 24) if report.loss.targets == "real" else "the score"
+    per = f"change of {what} per {'standard deviation' if spread else 'unit'}"
+    if report.loss.targets == "binary":
         no, yes = (shorten(output, 16) for output in report.outputs)
-        per = f"negative: for {no}, positive: for {yes}"
-    ax.set_xlabel(f"{per}{power}", parse_math=False)
+        per += f"\nnegative: for {no}, positive: for {yes}"
+    _label(ax, f"{per}{beside}", "")
+
+
+# How good it is -------------------------------------------------------------------------------------------------------------
+
+
+def predicted(report: Report, ax: Any) -> None:
+    """Predictions against targets."""
+    (y, p), beside = _within(report.targets.reshape(len(report.targets), -1), report.predictions)
+    p = p.reshape(y.shape)
+    _clouds(report, ax, y, p)
+    low, high = _around(float(min(y.min(), p.min())), float(max(y.max(), p.max())))
+    ax.plot([low, high], [low, high], color="black", linewidth=1, linestyle="--", label="prediction = target")
+    ax.set(xlim=(low, high), ylim=(low, high), title=f"Predictions against targets, {report.drawn}")
+    _label(ax, f"{shorten(report.target, 30)}{beside}", f"prediction{beside}")
+    ax.legend(frameon=False, loc="upper left")
+
+
+def residuals(report: Report, ax: Any) -> None:
+    """What is left of the targets, against the predictions; of huber with the width within which it is squared."""
+    (y, p), beside = _within(report.targets.reshape(len(report.targets), -1), report.predictions)
+    p = p.reshape(y.shape)
+    _clouds(report, ax, p, y - p)
+    ax.axhline(0, color="black", linewidth=1)
+    if report.loss.name == "huber" and not beside:
+        for side in (-1, 1):
+            ax.axhline(side * report.loss.parameter, color=drawing.ORANGE, linewidth=1, linestyle="--",
+                       label=f"±δ = {number(report.loss.parameter, 4)}" if side > 0 else None)  # fmt: skip
+    ax.set_title(f"Residuals: {_score(report, 'RMSE')}, {report.drawn}")
+    _label(ax, f"prediction{beside}", f"{shorten(report.target, 24)} − prediction{beside}")
+    if ax.get_legend_handles_labels()[1]:
+        ax.legend(frameon=False, loc="upper left")
+
+
+def coverage(report: Report, ax: Any) -> None:
+    """Of a quantile: the share of the targets at or below the prediction, along the predictions."""
+    found = measures.coverage(report.targets.ravel(), report.predictions.ravel())
+    tau = report.loss.parameter
+    (p,), beside = _within(found.predicted)
+    ax.axhline(tau, color="black", linewidth=1, linestyle="--", label=f"τ = {number(tau, 4)}")
+    ax.plot(p, found.observed, "o-", color=drawing.BLUE, linewidth=1.2, label="a tenth of the rows each")
+    share = found.share if report.shown.coverage is None else report.shown.coverage
+    low, high = min(tau, *found.observed), max(tau, *found.observed)
+    ax.set(ylim=(max(-0.03, low - 0.1), min(1.03, high + 0.1)), title=f"Coverage: {share:.1%} at or below, {tau:.1%} wanted")
+    _label(ax, f"prediction{beside}", f"share of {shorten(report.target, 20)} at or below")
+    ax.legend(frameon=False, loc="best")
+
+
+def roc(report: Report, ax: Any) -> None:
+    """The ROC curve; of several classes one for each against all others."""
+    labels, y, raw = report.outputs, report.targets, report.predictions
+    binary, sides = raw.ndim == 1, np.unique(report.targets)
+    if len(sides) == 1:
+        only = shorten(labels[int(sides[0])], 16)
+        return words(ax, "ROC curve", f"All {report.drawn} are {only}:\na ROC curve needs rows of both classes.")
+    shares = None if binary else np.exp(raw - raw.max(axis=1, keepdims=True))
+    often = [1] if binary else np.argsort(-np.bincount(y, minlength=len(labels)), kind="stable")[: len(_COLORS)]
+    for c, color in zip(sorted(c for c in often if c in sides or binary), _COLORS, strict=False):
+        score = raw if shares is None else shares[:, c] / shares.sum(axis=1)
+        false, true = measures.roc(y == c, score)
+        area = report.shown.auc if binary and report.shown.auc is not None else measures.auc(y == c, score)
+        said = f"area {area:.3f}" if binary else f"{shorten(labels[c], 16)}: area {area:.3f}"
+        ax.plot(false, true, color=color, linewidth=1.8, label=said)
+    ax.plot([0, 1], [0, 1], color=drawing.GREY, linewidth=1, linestyle="--", label="by chance: 0.5")
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    ax.set_title(f"ROC curve, {report.drawn}" if binary else f"ROC curves, each class against the others, {report.drawn}")
+    no, yes = (shorten(label, 16) for label in labels[:2]) if binary else ("the others", "the class")
+    _label(ax, f"share of {no} taken for {yes}", f"share of {yes} found")
+    ax.legend(frameon=False, loc="lower right", fontsize=9)
+
+
+def calibration(report: Report, ax: Any) -> None:
+    """What was predicted as so probable, and how often it came true."""
+    found = report.shown.calibration
+    some = found.weight > 0
+    ax.plot([0, 1], [0, 1], color="black", linewidth=1, linestyle="--", label="as predicted")
+    sizes = 15 + 250 * found.weight[some] / found.weight.sum()
+    ax.scatter(
+        found.predicted[some], found.observed[some], sizes, color=drawing.BLUE, label="a tenth of the scale, by its rows"
+    )
+    ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), title=f"Calibration: off by {found.error:.2%} on average")
+    two = len(report.outputs) == 2
+    yes = shorten(report.outputs[1], 20) if two else ""
+    _label(
+        ax, f"predicted probability of {yes}" if two else "probability of the predicted class",
+        f"share of rows that are {yes}" if two else "share of rows that are it",
+    )  # fmt: skip
+    ax.legend(frameon=False, loc="upper left", fontsize=9)
+
+
+def confusion(report: Report, ax: Any) -> None:
+    """How many rows of each class were taken for each; of many classes, what share of theirs was found."""
+    counts = report.shown.confusion
+    (_matrix if len(counts) <= BARS else _recall)(report, counts, ax)
+
+
+def _matrix(report: Report, counts: Array, ax: Any) -> None:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    k = len(counts)
+    size = 10 if k <= 6 else 7.5
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-300)
+    colors = LinearSegmentedColormap.from_list("shares", ["white", drawing.BLUE])
+    edges = np.arange(k + 1) - 0.5
+    ax.pcolormesh(edges, edges, shares, cmap=colors, vmin=0, vmax=1, edgecolors="#e6e6e6")
+    for (row, column), count in np.ndenumerate(counts):
+        color = "white" if shares[row, column] > 0.7 else "black" if count else drawing.GREY
+        ax.text(column, row, number(float(count), 4), ha="center", va="center", color=color, fontsize=size)
+    short = unique([shorten(label, 14) for label in report.outputs], report.outputs)
+    ax.set_yticks(range(k), short, fontsize=size)
+    turn = {} if sum(map(len, short)) <= 36 else {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+    ax.set_xticks(range(k), short, fontsize=size, **turn)
+    ax.set(xlim=(-0.5, k - 0.5), ylim=(k - 0.5, -0.5), xlabel="predicted class", ylabel="class")
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set_title(f"Confusion matrix: {_score(report, 'accuracy')}, {report.shown.rows:,} rows")
+
+
+def _recall(report: Report, counts: Array, ax: Any) -> None:
+    totals = counts.sum(axis=1)
+    there = np.flatnonzero(totals)
+    recall = counts.diagonal()[there] / totals[there]
+    low = np.argsort(recall, kind="stable")[:BARS]
+    short = unique([shorten(label, 16) for label in report.outputs], report.outputs)
+    _bars(
+        ax, [f"{short[i]}, {number(float(totals[i]), 4)} row{'' if totals[i] == 1 else 's'}" for i in there[low]],
+        recall[low], [f"{recall[i]:.0%}" for i in low], drawing.BLUE,
+    )  # fmt: skip
+    ax.axvline(report.shown.accuracy, color="black", linewidth=1, linestyle="--")
+    ax.set(xlim=(0, 1.12), xticks=[0, 0.25, 0.5, 0.75, 1])
+    _label(ax, "share of the class's rows that was found", "")
+    which = f"the {BARS} lowest of {len(there):,}" if len(there) > BARS else f"{len(there)}"
+    ax.set_title(f"Recall of {which} classes; {_score(report, 'accuracy')} (dashed)")
+
+
+# How it was learned -------------------------------------------------------------------------------------------------------
+
+
+def loss(report: Report, ax: Any) -> None:
+    """The loss: of few epochs beside that of the best constant, of more along them, from the start on."""
+    history, base = report.history, report.shown.baseline
+    first = (history.start, "before training") if base is None else (base.scores.loss, f"baseline: {base.what}")
+    ends = {name: report.scores[name].loss for name in ("training", "test") if name in report.scores}
+    named = {"before" if base is None else "baseline": first[0]} | ends
+    named = {name: value for name, value in named.items() if math.isfinite(value)}
+    letter = {"huber": "δ", "quantile": "τ"}.get(report.loss.name)
+    of = f"loss ({report.loss.name}{f', {letter} = {number(report.loss.parameter, 4)}' if letter else ''})"
+    if len(history) > _FEW:
+        return _curves(report, ax, of, named, first[1])
+    if not named:
+        return words(ax, "Loss", "The run has no epoch, and there are no rows.")
+    (values,), beside = _within(np.array(list(named.values())))
+    texts = [number(value, 4) for value in named.values()]
+    colors = {"training": drawing.BLUE, "test": drawing.ORANGE}
+    _bars(ax, list(named), values, texts, [colors.get(name, drawing.GREY) for name in named])
+    epochs = f"{int(history.epoch[-1]):,} epoch{'' if history.epoch[-1] == 1 else 's'}" if len(history) else "no epoch"
+    ax.set_title(f"Loss: {' → '.join([texts[0], texts[-1]][: len(texts)])} after {epochs}")
+    _label(ax, f"{of}{beside}" + (f"\n{shorten(first[1], 50)}" if "baseline" in named else ""), "")
+
+
+def _curves(report: Report, ax: Any, of: str, named: dict[str, float], first: str) -> None:
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
+    history = report.history
+    drawing.losses(history, ax=ax)
+    ax.set_yscale("linear")
+    for curve in ax.get_lines():
+        curve.set_label("test" if curve.get_label() == "validation" else curve.get_label())
+    last = int(history.epoch[-1])  # of very many epochs the history has some
+    for name, value in named.items():
+        if name not in ("training", "test"):
+            ax.axhline(value, color=drawing.GREY, linewidth=1, linestyle="--", label=shorten(first.partition(", ")[0], 40))
+        elif name == "test" and np.isnan(history.validation_loss).all():
+            ax.plot([last], [value], "D", color=drawing.ORANGE, label="test, after training", clip_on=False)
+    known = [*named.values(), history.start, *history.loss, *history.validation_loss]
+    known = [value for value in known if math.isfinite(value)]
+    low, high = min(known), max(known)
+    if last >= _MANY:
+        ax.set_xscale("symlog", linthresh=1)  # epoch 0 has its place
+        ax.set_xlim(0, last)
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    if low > 0 and high / low > 10:
+        ax.set_yscale("log")
+        if high / low < 1000:
+            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    elif not high - low > 1e-9 * max(abs(low), abs(high)):  # one value: an axis of its rounding would say nothing
+        ax.set_ylim(_around(low, high))
+    start = history.start if math.isfinite(history.start) else float(history.loss[0])
+    ax.set_title(f"Loss: {number(start, 4)} → {number(float(history.loss[-1]), 4)} in {last:,} epochs")
+    _label(ax, "epoch", of)
+    ax.legend(frameon=False, fontsize=9)
+
+
+def limit(report: Report, ax: Any) -> None:
+    """Epochs for three digits against the learning rate of plain gradient descent; its limit, the best, the one used."""
+    spectrum, used = report.spectrum, report.lr
+    assert spectrum is not None
+    assert used is not None
+    top, best, least, condition = spectrum.lr_limit, spectrum.lr_best, spectrum.epochs_to(1e-3), spectrum.condition
+    title = f"Learning rate: limit {number(top, 3)}"
+    if best is None or least is None or condition is None:
+        why = f"Of {spectrum.size:,} eigenvalues only the largest is known:\nno more can be drawn."
+        return words(ax, title, f"Plain gradient descent diverges above {number(top, 3)}.\nused: {number(used, 3)}\n{why}")
+    low, high = min(best / 100, used / 3), max(2 * top, 3 * used)
+    below = np.concatenate([np.geomspace(low, best, 200), top - (top - best) * np.geomspace(1, 1e-6, 60)[1:]])
+    below = below[below < top]
+    epochs = np.array([spectrum.epochs_to(1e-3, float(lr)) for lr in below], np.float64)  # more than an int64 may hold
+    ax.plot(below, epochs, color=drawing.BLUE, linewidth=1.8, label="_curve")
+    ax.axvspan(top, high, color=drawing.ORANGE, alpha=0.15, linewidth=0)
+    ax.axvline(top, color=drawing.ORANGE, linewidth=1.8, label=f"limit {number(top, 3)}: diverges above it")
+    ax.axvline(best, color=drawing.BLUE, linewidth=1.5, linestyle="--", label=f"best {number(best, 3)}: {_epochs(least)}")
+    needed = spectrum.epochs_to(1e-3, used) or 1
+    told = "diverges" if used > top else "never" if needed == math.inf else _epochs(needed)
+    ax.axvline(used, color="black", linewidth=1.8, linestyle=":", label=f"used {number(used, 3)}: {told}")
+    ax.set(xscale="log", yscale="log", xlim=(low, high), ylim=(0.1 * least, 3 * epochs[0]))
+    ax.set_title(f"{title}, condition {drawing.count(condition)}")
+    _label(ax, "learning rate of plain gradient descent", "epochs for 3 digits")
+    ax.legend(framealpha=0.9, edgecolor="none", loc="lower left", fontsize=9)
+
+
+# What they have in common ---------------------------------------------------------------------------------------------------
+
+
+def words(ax: Any, title: str, text: str) -> None:
+    """A panel that says why it is empty."""
+    ax.set_axis_off()
+    ax.set_title(title)
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", fontsize=11)
+
+
+def _label(ax: Any, x: str, y: str) -> None:
+    """What the axes are, with numbers as people write them."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
+    for axis in (ax.xaxis, ax.yaxis) if y else (ax.xaxis,):
+        low, high = axis.get_view_interval()
+        logarithmic, most = axis.get_scale() == "log", max(abs(low), abs(high))
+        digits = 3 if logarithmic else 10
+        if axis is ax.xaxis and axis.get_scale() == "linear":
+            ax.locator_params(axis="x", nbins=6 if most < 1e5 else 4)
+        if logarithmic or (1e-3 < most < 1e10 and high - low > 1e-6 * most):
+            axis.set_major_formatter(FuncFormatter(lambda value, _, digits=digits: number(value, digits).replace("-", "−")))
+        if logarithmic:
+            axis.set_minor_formatter(NullFormatter())
+    drawing.finish(ax)
+    if not y:
+        ax.grid(visible=False, axis="y")
 
 
 def _bars(ax: Any, names: list[str], values: Floats, texts: list[str], colors: Any) -> None:
@@ -223,142 +351,39 @@ def _bars(ax: Any, names: list[str], values: Floats, texts: list[str], colors: A
     ax.barh(places, values, color=colors, height=0.7)
     for place, value, text in zip(places, values, texts, strict=True):
         side = {"xytext": (3 if value >= 0 else -3, 0), "ha": "left" if value >= 0 else "right"}
-        ax.annotate(_signed(text), (value, place), textcoords="offset points", va="center", fontsize=8.5, bbox=_GROUND, **side)
-    ax.set_yticks(places, names, parse_math=False, fontsize=9)
-    ax.set_ylim(max(len(names), 4) - 0.5, -0.5)
-    plots.finish(ax)
-    ax.grid(visible=False, axis="y")
+        text = text.replace("-", "−")
+        ax.annotate(text, (value, place), textcoords="offset points", va="center", fontsize=8.5, bbox=_GROUND, **side)
+    ax.set_yticks(places, names, fontsize=9)
+    ax.set_ylim(max(len(names), 3) - 0.5, -0.5)
+    low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
+    room = 0.22 * (high - low) or 1.0  # for the numbers
+    ax.set_xlim(low - (room if low < 0 else 0), high + (room if high > 0 or low == 0 else 0))
+    ax.axvline(0, color="black", linewidth=0.8)
 
 
-def limit(report: Report, ax: Any) -> None:
-    """Epochs for three digits against the learning rate of plain gradient descent; its limit, the best, the one used."""
-    spectrum = report.spectrum
-    if spectrum is None:
-        return words(ax, "Learning rate", no_spectrum(report))
-    top, best, least, condition = spectrum.lr_limit, spectrum.lr_best, spectrum.epochs_to(1e-3), spectrum.condition
-    used = None if isinstance(report.lr, str) else float(report.lr)
-    said = f"used: {report.lr}" if used is None else f"used: {used:.3g}"
-    if not math.isfinite(top):
-        return words(ax, "Learning rate: no limit", "All eigenvalues are zero:\nany learning rate will do.")
-    title = f"Learning rate: limit {top:.3g}"
-    if best is None or least is None or condition is None:
-        why = f"Of {spectrum.size:,} eigenvalues only the largest is known:\nno more can be drawn."
-        return words(ax, title, f"Plain gradient descent diverges above {top:.3g}.\n{said}\n{why}")
-    ends = [best / 100, 2 * top] + ([used / 3, 3 * used] if used else [])
-    low, high = min(ends), max(ends)
-    below = np.concatenate([np.geomspace(low, best, 200), top - (top - best) * np.geomspace(1, 1e-6, 60)[1:]])
-    below = below[below < top]
-    epochs = np.array([spectrum.epochs_to(1e-3, float(lr)) for lr in below], np.float64)  # more than an int64 may hold
-    ax.plot(below, epochs, color=plots.BLUE, linewidth=1.8, label="_curve")
-    ax.axvspan(top, high, color=plots.ORANGE, alpha=0.15, linewidth=0)
-    ax.axvline(top, color=plots.ORANGE, linewidth=1.8, label=f"limit {top:.3g}: diverges above it")
-    ax.axvline(best, color=plots.BLUE, linewidth=1.5, linestyle="--", label=f"best {best:.3g}: {_epochs(least)}")
-    if used:
-        needed = spectrum.epochs_to(1e-3, used) or 1
-        told = "diverges" if used > top else "never" if needed == math.inf else _epochs(needed)
-        ax.axvline(used, color="black", linewidth=1.8, linestyle=":", label=f"{said}: {told}")
-    else:
-        ax.plot([], [], linestyle="", label=shorten(said, 44))
-    ax.set(xscale="log", yscale="log", xlim=(low, high), ylim=(0.1 * least, 3 * epochs[0]))
-    ax.set(xlabel="learning rate of plain gradient descent", ylabel="epochs for 3 digits")
-    number = f"{condition:.3g}" if condition < 100 else plots.count(condition)
-    ax.set_title(f"{title},\ncondition number {number}")
-    _plain(ax.legend(framealpha=0.9, edgecolor="none", loc="lower left", fontsize=9).get_texts())
-    plots.finish(ax)
+def _clouds(report: Report, ax: Any, x: Floats, y: Floats) -> None:
+    """Points of each output, in colours where these are few."""
+    several = 1 < x.shape[1] <= len(_COLORS)
+    for c in range(x.shape[1]):
+        label = shorten(report.outputs[c], 20) if several else None
+        ax.plot(x[:, c], y[:, c], **_points(x.size, _COLORS[c] if several else drawing.BLUE), label=label)
 
 
-def _epochs(number: float) -> str:
-    return f"{plots.count(number)} epoch{'' if number == 1 else 's'}"
+def _points(m: int, color: str) -> dict[str, Any]:
+    few = m <= 200
+    return {
+        "linestyle": "", "marker": "o", "markeredgewidth": 0, "color": color, "rasterized": m > _POINTS,
+        "markersize": 5 if few else 3, "alpha": 0.7 if few else 0.4,
+    }  # fmt: skip
 
 
-def no_spectrum(report: Report) -> str:
-    """Why a report has no spectrum."""
-    if losses.get(report.loss).curvature is None:
-        return f"{report.loss} has no curvature bound:\nits slope jumps, and no learning rate is the limit."
-    if report.weights is None:
-        return "A network's curvature changes as it learns:\nno learning rate is the limit."
-    return "The spectrum was not computed:\nthe learning rate's limit is not known."
+def _score(report: Report, name: str) -> str:
+    value: float | None = report.shown.named().get(name)
+    return f"{name} {value:.1%}" if name == "accuracy" and value is not None else f"{name} {number(value, 4)}"
 
 
-def words(ax: Any, title: str, text: str) -> None:
-    """A panel that says why it is empty."""
-    ax.clear()
-    ax.set_axis_off()
-    ax.set_title(title)
-    ax.text(0.5, 0.5, drawable(text), transform=ax.transAxes, ha="center", va="center", parse_math=False, fontsize=11)
-
-
-def effects(report: Report) -> tuple[Floats, Floats | None]:
-    """(d, k) weights times the columns' standard deviations, and these (d,); where they are not known, weights and None."""
-    weights = np.asarray(report.weights, np.float64).reshape(len(report.names), -1)
-    moments = None if report.spectrum is None else report.spectrum.moments
-    if moments is None:
-        return weights, None
-    scatter = moments.of_columns().scatter
-    spread = np.sqrt((scatter if scatter.ndim == 1 else scatter.diagonal()) / moments.total)
-    return weights * spread[:, None], spread
-
-
-def ranked(values: Floats) -> Array:
-    """Indices of the flattened values, the largest in size first; equals in their order."""
-    return np.argsort(-np.abs(values).ravel(), kind="stable")
-
-
-def shorten(name: str, length: int) -> str:
-    """A name that fits: the middle is left out, for names differ at their ends.
-
-    >>> shorten("temperature_of_the_sea_at_noon", 16), shorten("wind", 16)
-    ('temperat…at_noon', 'wind')
-    """
-    name = drawable(name)
-    if len(name) <= length:
-        return name
-    tail = (length - 1) // 2
-    return f"{name[: length - 1 - tail]}…{name[-tail:]}"
-
-
-def unique(short: list[str], names: list[str]) -> list[str]:
-    """The shortened names, numbered where two of different names have become one.
-
-    >>> unique(["a…z", "b", "a…z"], ["a1z", "b", "a2z"])
-    ['a…z (1)', 'b', 'a…z (2)']
-    """
-    seen: dict[str, list[str]] = {}
-    for text, name in zip(short, names, strict=True):
-        if name not in seen.setdefault(text, []):
-            seen[text].append(name)
-    return [
-        text if len(seen[text]) == 1 else f"{text} ({seen[text].index(name) + 1})"
-        for text, name in zip(short, names, strict=True)
-    ]
-
-
-def drawable(text: str) -> str:
-    """The text on the picture: what the font lacks is □, marks that are not seen and control characters are a blank."""
-    known = _characters()
-    return "".join(
-        c if c == "\n" or (ord(c) in known and unicodedata.category(c)[0] not in "CZ") else
-        " " if unicodedata.category(c)[0] in "CZ" else UNKNOWN
-        for c in text
-    )  # fmt: skip
-
-
-@functools.cache
-def _characters() -> frozenset[int]:
-    from matplotlib.font_manager import findfont, get_font
-
-    return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
-
-
-def _plain(texts: Any) -> None:
-    """No name is a formula, whatever dollar signs it has."""
-    for text in texts:
-        text.set_parse_math(False)
-
-
-def _signed(number: str) -> str:
-    """With the minus sign that the axes' numbers have."""
-    return number.replace("-", "−")
+def _epochs(count: float) -> str:
+    return f"{drawing.count(count)} epoch{'' if count == 1 else 's'}"
 
 
 def _around(low: float, high: float) -> tuple[float, float]:
@@ -367,10 +392,10 @@ def _around(low: float, high: float) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _unit(values: Floats) -> tuple[float, str]:
-    """A power of ten by which values are divided that the axes cannot hold, with the words that say so; mostly 1."""
-    most = float(np.abs(values).max())
+def _within(*values: Floats) -> tuple[list[Floats], str]:
+    """Numbers that axes can hold, divided by a power of ten where they are past it, and the words that say so."""
+    most = max(float(np.abs(part).max(initial=0.0)) for part in values)
     if most == 0 or 1e-100 < most < 1e100:
-        return 1.0, ""
+        return list(values), ""
     exponent = max(-307, math.floor(math.log10(most)))
-    return 10.0**exponent, f", in units of 1e{exponent}"
+    return [part / 10.0**exponent for part in values], f", in units of 1e{exponent}"

@@ -7,26 +7,19 @@ finite tells, and `check_finite` then finds the place.
 
 from __future__ import annotations
 
-import itertools
-import math
-import sys
-import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore.notices import PrecisionWarning
+from gdcore.checks import blocks as blocks
+from gdcore.checks import check_finite as check_finite
+from gdcore.notices import PrecisionWarning, warn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from gdcore._types import Array
 
-_SCAN_ELEMENTS = 1 << 20
 _NATIVE = (np.dtype(np.float64), np.dtype(np.float32))
 _EXACT = 1 << 53  # up to it float64 holds every integer
-_HERE = str(Path(__file__).parent.parent)
 
 
 def floating(value: Any, name: str) -> Array:
@@ -82,24 +75,13 @@ def _warn_of_rounding(array: Array, name: str) -> None:
             row, *column = (int(i) for i in np.argwhere(rounded)[0])
             value = int(block[(row, *column)])
             where = f"{name}{[start + row, *column]}" if array.ndim else name
-            warnings.warn(
+            warn(
                 f"{where} is {value}, which float64 rounds to {int(float(value))}: subtract a number from the whole column, "
                 "or leave it out where it is no more than a name",
                 PrecisionWarning,
-                stacklevel=_outside(),
             )
             return
         start += len(block)
-
-
-def _outside() -> int:
-    """What ``stacklevel`` has to be for a warning to stand at the line that called into gdcore."""
-    frame = sys._getframe(1)
-    for level in itertools.count(1):
-        if frame.f_back is None or not frame.f_code.co_filename.startswith(_HERE):
-            return level
-        frame = frame.f_back
-    raise AssertionError
 
 
 def table(X: Any, name: str = "X") -> Array:
@@ -140,80 +122,6 @@ def weights_of_rows(sample_weight: Any, X: Array, whose: str = "") -> Array:
     if not 1e-6 < largest < 1e6:
         s = s / largest
     return cast(s, X.dtype, name)
-
-
-def labels(
-    Y: Array,
-    targets: str,
-    k: int | None,
-    name: str = "Y",
-    who: str = "this loss wants",
-    why: str = "the model has {k} outputs",
-) -> None:
-    """Checks that Y holds what a classifier's loss needs: 0 and 1, or classes 0 … k − 1; ``why`` says where k comes from.
-
-    >>> labels(np.array([0.0, 2.0]), "binary", None)
-    Traceback (most recent call last):
-    ValueError: Y[1] is 2.0: this loss wants 0 or 1
-    """
-    if targets == "real":
-        return
-    check_finite(Y, name)
-    if targets == "binary":
-        wrong, wanted = (Y != 0) & (Y != 1), "0 or 1"
-    else:
-        wrong = (Y < 0) | (np.floor(Y) != Y)
-        wanted = "classes 0, 1, 2, …"
-        if k is not None:
-            wrong |= k <= Y
-            wanted = f"classes 0 … {k - 1}, for {why.format(k=k)}"
-    if np.any(wrong):
-        place = [int(i) for i in np.argwhere(wrong)[0]]
-        raise ValueError(f"{name}{place or ''} is {Y[tuple(place)]}: {who} {wanted}")
-
-
-def classes(Y: Array, least: int = 2) -> int:
-    """How many classes the checked labels Y number, but for ``least``; ValueError where they number more than there are rows.
-
-    >>> classes(np.array([0.0, 2.0, 1.0]))
-    3
-    >>> classes(np.array([0.0, 7.0, 1.0]))
-    Traceback (most recent call last):
-    ValueError: Y[1] is 7: 3 rows cannot hold so many classes; number the classes 0 … k − 1
-    """
-    row = int(np.argmax(Y))
-    many = int(Y[row]) + 1
-    if many > max(least, len(Y)):
-        raise ValueError(f"Y[{row}] is {many - 1}: {len(Y)} rows cannot hold so many classes; number the classes 0 … k − 1")
-    return max(least, many)
-
-
-def check_finite(array: Array, name: str) -> None:
-    """Raises ValueError with the place of the first NaN or infinity, if there is one.
-
-    >>> check_finite(np.array([[1.0, 2.0], [np.nan, 4.0]]), "X")
-    Traceback (most recent call last):
-    ValueError: X[1, 0] is nan: every value must be finite
-    """
-    if array.ndim == 0:
-        if not np.isfinite(array):
-            raise ValueError(f"{name} is {array}: it must be finite")
-        return
-    start = 0
-    for block in blocks(array):
-        finite = np.isfinite(block)
-        if not finite.all():
-            row, *column = (int(i) for i in np.argwhere(~finite)[0])
-            place = [start + row, *column]
-            raise ValueError(f"{name}{place} is {block[(row, *column)]}: every value must be finite")
-        start += len(block)
-
-
-def blocks(array: Array) -> Iterator[Array]:
-    """The array in views of consecutive rows, each small enough that a temporary of its size does not matter."""
-    step = max(1, _SCAN_ELEMENTS // max(1, math.prod(array.shape[1:])))
-    for start in range(0, len(array), step):
-        yield array[start : start + step]
 
 
 def cast(array: Array, dtype: Any, name: str, whose: str = "the dtype of X") -> Array:

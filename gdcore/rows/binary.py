@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore.rows.sources import File, Marks, TableError, arrow, check_names, kind_of, rows_of
+from gdcore.rows import dates
+from gdcore.rows.arrow import TableError, arrow, from_numpy
+from gdcore.rows.sources import File, Form, check_names, kind_of, known, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,18 +21,18 @@ if TYPE_CHECKING:
 _BUFFER = 1 << 26  # of all columns of a Parquet file together: keeps memory small whatever the row groups are
 
 
-def opened(path: str, ending: str, delimiter: str | None, decimal: str, marks: Marks) -> File:
+def opened(path: str, label: str, form: Form) -> File:
     """The table in such a file."""
-    return Parquet(path) if ending == ".parquet" else Npy(path)
+    return Parquet(path, label) if path.lower().endswith(".parquet") else Npy(path, label)
 
 
 class Parquet(File):
     """A Parquet file."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, label: str) -> None:
         import pyarrow.parquet as pq
 
-        super().__init__(path)
+        super().__init__(path, label)
         with open(path, "rb") as file:
             magic = file.read(4)
             file.seek(max(0, self._stamp[0] - 4))
@@ -45,9 +47,9 @@ class Parquet(File):
                 encoded = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
         except (arrow().ArrowException, OSError, ValueError) as error:
             raise self.explain([], error) from None
-        check_names(list(schema.names), self.label)
-        self.kinds = {field.name: kind_of(field.type) for field in schema}
-        self.index = _index(schema)
+        self._names = names_of(schema, self.label)
+        self.kinds = {name: kind_of(schema.field(read).type) for name, read in self._names.items()}
+        self.index = index_of(schema)
         if self.rows == 0:
             raise TableError(f"{self.label} has columns but no rows; a model needs some")
         self.size = max(encoded, self.rows * len(self.kinds) * 8)
@@ -57,8 +59,11 @@ class Parquet(File):
 
         buffer = max(1 << 12, min(1 << 20, _BUFFER // len(names)))
         with pq.ParquetFile(self.path, buffer_size=buffer, pre_buffer=False) as file:
-            for batch in file.iter_batches(rows_of(len(names)), columns=names, use_threads=False):
-                yield _plain(batch.select(names), self.kinds)
+            read = [self._names[name] for name in names]
+            start = 0
+            for batch in file.iter_batches(rows_of(len(names)), columns=read, use_threads=False):
+                yield plain(self, batch.select(read).rename_columns(names), start)
+                start += batch.num_rows
 
     def explain(self, names: list[str], error: Exception) -> TableError:
         return TableError(f"{self.label} is damaged{self._damage(names)}: copy or make it again")
@@ -72,8 +77,8 @@ class Parquet(File):
                 for group in range(file.num_row_groups):
                     for name in names:
                         try:
-                            for batch in file.read_row_group(group, [name]).to_batches():
-                                _plain(batch, self.kinds)
+                            for batch in file.read_row_group(group, [self._names[name]]).to_batches():
+                                plain(self, batch.rename_columns([name]), 0)
                         except (arrow().ArrowException, OSError):
                             return f" in column {name}, row group {group + 1} of {file.num_row_groups}"
         except (arrow().ArrowException, OSError, ValueError):
@@ -81,36 +86,52 @@ class Parquet(File):
         return ""
 
 
-def _index(schema: Any) -> list[str]:
+def names_of(schema: Any, where: str) -> dict[str, str]:
+    """The columns' names, without blanks around them, and as they stand in the file."""
+    check_names([name.strip() for name in schema.names], where)
+    return {name.strip(): name for name in schema.names}
+
+
+def index_of(schema: Any) -> list[str]:
     """The columns that were a data frame's index: pandas says so in the metadata, which get lost, or by the name."""
     try:
         told = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
     except (ValueError, AttributeError):  # something else of that name
         told = []
     names = [name for name in told if isinstance(name, str)] if isinstance(told, list) else []
-    return [name for name in schema.names if name in names or re.fullmatch(r"__index_level_\d+__|__null_dask_index__", name)]
+    own = re.compile(r"__index_level_\d+__|__null_dask_index__")
+    return [name.strip() for name in schema.names if name in names or own.fullmatch(name)]
 
 
-def _plain(batch: Any, kinds: dict[str, str]) -> Any:
-    """The batch with text for dates and categories, and float64 for what is neither integer nor boolean."""
+def plain(file: File, batch: Any, start: int) -> Any:
+    """The batch with text for categories, dates and times in one unit, and float64 for what is neither integer nor boolean.
+
+    ``start`` is the number of its first row, for a message.
+    """
     pa = arrow()
     columns = []
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        kind = kinds[name]
-        wanted = pa.string() if kind in ("text", "date") else pa.float64() if kind in ("number", "empty") else None
+        kind = file.kinds[name]
         if pa.types.is_dictionary(column.type):
+            if kind_of(column.type) == "text":  # of any of Arrow's types of text, not all of which it can look up
+                column = pa.DictionaryArray.from_arrays(column.indices, column.dictionary.cast(pa.string()))
             column = column.dictionary_decode()
-        if kind == "date" and pa.types.is_duration(column.type):
-            column = column.cast(pa.int64())  # which has a text
-        columns.append(column if wanted is None or column.type == wanted else column.cast(wanted, safe=kind != "number"))
+        wanted = {"number": pa.float64(), "empty": pa.float64(), "text": pa.string()}.get(kind)
+        if kind in dates.KINDS:
+            if kind_of(column.type) == "text":
+                column = known(column.cast(pa.string()), file.marks.na)
+            column = dates.checked(column, kind, name, lambda row: file.place(start + row))
+        elif wanted is not None and column.type != wanted:
+            column = column.cast(wanted, safe=kind != "number")
+        columns.append(column)
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 class Npy(File):
     """A matrix in a .npy file: its columns are named by their numbers, from 0."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__(path)
+    def __init__(self, path: str, label: str) -> None:
+        super().__init__(path, label)
         shape, self.fortran, self.dtype, self.start = self._header()
         if self.dtype.hasobject:
             raise TableError(f"{self.label} holds Python objects, which gdcore does not load; save a matrix of numbers")
@@ -152,7 +173,7 @@ class Npy(File):
             for start in range(0, self.shape[0], step):
                 count = min(step, self.shape[0] - start)
                 columns = self._columns(file, start, count, [int(name) for name in names])
-                arrays = [pa.array(np.ascontiguousarray(column, native)) for column in columns]
+                arrays = [from_numpy(np.ascontiguousarray(column, native)) for column in columns]
                 yield pa.RecordBatch.from_arrays(arrays, names=names)
 
     def _columns(self, file: Any, start: int, count: int, columns: list[int]) -> list[Array]:

@@ -17,12 +17,13 @@ import math
 import operator
 import sys
 import time
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gdcore import threads
+from gdcore.losses.targets import check_targets
+from gdcore.notices import warn
 from gdcore.rows import arrays
 from gdcore.rows.moments import Moments
 from gdcore.rows.tables import Piece, Table
@@ -343,7 +344,7 @@ def _piece(number: int, wanted: _Wanted, x: Any, y: Any, s: Any) -> Piece:
         if Y.shape != (len(X), *wanted.target_shape):
             raise ValueError(f"{before}Y has shape {Y.shape}, wanted {(len(X), *wanted.target_shape)} beside X; {_ALIKE}")
         arrays.check_finite(Y, f"{before}Y")
-        arrays.labels(Y, wanted.targets, None, f"{before}Y")
+        check_targets(Y, wanted.targets, None, f"{before}Y")
         Y = arrays.cast(Y, dtype, f"{before}Y").reshape(len(X), -1 if len(X) else math.prod(wanted.target_shape))
     return Piece(X, Y, None if s is None else _weights(s, X, f"{before}sample_weight"))
 
@@ -483,10 +484,9 @@ def _waited(client: Any, futures: Any, useful: Callable[[], bool] = lambda: True
             elif not told and time.monotonic() - since >= _ALONE:
                 told = True
                 address = client.scheduler_info().get("address", "the scheduler")
-                warnings.warn(
+                warn(
                     f"the Dask cluster at {address} has no worker: nothing is computed until one comes; Ctrl-C gives up",
                     ClusterWarning,
-                    stacklevel=3,
                 )
         else:
             return True

@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gdcore import schema
-from gdcore.rows.sources import Marks, arrow
+from gdcore.rows import dates
+from gdcore.rows.arrow import arrow, as_numpy, from_texts
+from gdcore.rows.missing import POLICIES, Policy
+from gdcore.rows.sources import Marks
 from gdcore.rows.written import Writing
 
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats
 
 _BLOCK = 4096  # rows that stay in cache while their columns are written into them
-KINDS = ("number", "integer", "boolean", "text", "date", "empty")
+KINDS = ("number", "integer", "boolean", "text", *dates.KINDS, "empty")
 """Of a table's columns, those that can be used, or of which a message knows what to do."""
 EXACT = 2**53  # integers past it are rounded in float64
 
@@ -28,11 +31,17 @@ EXACT = 2**53  # integers past it are rounded in float64
 class Numbers(NamedTuple):
     """A column of a batch."""
 
-    values: Floats
+    values: Array
     missing: Array | None = None
-    """Where it is missing; None: nowhere."""
+    """Where it is missing in the table; None: nowhere."""
     finite: bool = True
     """Whether all values are known to be finite."""
+    filled: bool = False
+    """Whether something stands for each that is missing."""
+
+    def of(self, rows: Array) -> Numbers:
+        """Those of some rows."""
+        return self._replace(values=self.values[rows], missing=None if self.missing is None else self.missing[rows])
 
 
 @dataclass(frozen=True)
@@ -42,26 +51,40 @@ class Column:
     Attributes
     ----------
     name : str
-    kind : {"number", "integer", "boolean", "category"}
+    kind : {"number", "integer", "boolean", "category", "date", "time", "duration"}
     values : tuple of str
         Of a category, those with a column of their own.
     base : str or None
         Of a category, its commonest value: zeros in all columns.
-    mean : float or None
-        What stands for a missing value.
-    gap : str or None
-        Of a category, the value that stands for a missing one: a category of its own.
     writing : Writing or None
         Of a number that the table has as text: how it is written.
+    part : str or None
+        Of dates and times, the one of `gdcore.rows.dates.PARTS` that it is.
+    missing : str
+        What becomes of a missing value: one of `gdcore.rows.missing.POLICIES`.
+    fill : float or None
+        Of a number, what stands for a missing value.
+    indicator : bool
+        Whether a column of 0 and 1 beside it says where it is missing.
+    gap : str or None
+        Of a category, the value that stands for a missing one: a category of its own.
     """
 
     name: str
     kind: str
     values: tuple[str, ...] = ()
     base: str | None = None
-    mean: float | None = None
     writing: Writing | None = None
+    part: str | None = None
+    missing: str = "error"
+    fill: float | None = None
+    indicator: bool = False
     gap: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Its name among others that come from the same column of the table."""
+        return self.name if self.part is None else f"{self.name} {self.part}"
 
     @property
     def names(self) -> list[str]:
@@ -69,27 +92,28 @@ class Column:
 
         >>> Column("carrier", "category", ("AA", "UA"), base="DL").names
         ['carrier=AA', 'carrier=UA']
+        >>> Column("day", "date", part="year").names, Column("age", "number", fill=30.5, indicator=True).names
+        (['day year'], ['age', 'age is missing'])
         """
-        return [f"{self.name}={value}" for value in self.values] if self.kind == "category" else [self.name]
+        if self.kind == "category":
+            return [f"{self.name}={value}" for value in self.values]
+        return [self.label, *([f"{self.name} is missing"] if self.indicator else [])]
 
     def numbers(self, column: Any) -> Numbers:
         """A batch's column as numbers; of a category 0 for base, 1, 2, … for values, −1 for a value that is none of them."""
         pa = arrow()
         if self.kind == "category":
-            known = pa.array([self.base, *self.values], pa.string())
-            codes = pa.compute.index_in(column, value_set=known, skip_nulls=True)
-            numbers = codes.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.float64)
-            if column.null_count and self.gap is not None:
-                missing = column.is_null().to_numpy(zero_copy_only=False)
-                return Numbers(np.where(missing, float([self.base, *self.values].index(self.gap)), numbers))
-            return Numbers(numbers, column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None)
+            return self._codes(column)
+        if self.part is not None:
+            return self._filled(dates.part(column, self.part))
         if self.writing is not None and pa.types.is_string(column.type):
             return self._read(column, self.writing)
         if pa.types.is_boolean(column.type):
             column = column.cast(pa.uint8())
-        numbers = column.to_numpy(zero_copy_only=False)  # a null is NaN
-        if numbers.dtype.kind != "f":
-            return Numbers(numbers)
+        numbers = as_numpy(column)  # a null is NaN
+        return self._filled(numbers) if numbers.dtype.kind == "f" else Numbers(numbers)
+
+    def _filled(self, numbers: Floats) -> Numbers:
         with np.errstate(over="ignore", invalid="ignore"):
             # Not finite where one of them is not: the quickest way to see that none is.
             total = np.add.reduce(numbers)
@@ -98,38 +122,51 @@ class Column:
         missing = np.isnan(numbers)
         if not missing.any():
             return Numbers(numbers, finite=False)
-        if self.mean is None:
+        if self.fill is None:
             return Numbers(numbers, missing, finite=False)
-        return Numbers(np.where(missing, self.mean, numbers), finite=False)
+        return Numbers(np.where(missing, self.fill, numbers), missing, finite=False, filled=True)
+
+    def _codes(self, column: Any) -> Numbers:
+        pa = arrow()
+        known = from_texts([str(self.base), *self.values])
+        codes = pa.compute.index_in(column, value_set=known, skip_nulls=True)
+        numbers = as_numpy(codes, -1).astype(np.float64)
+        if not column.null_count:
+            return Numbers(numbers)
+        missing = as_numpy(column.is_null())
+        if self.gap is None:
+            return Numbers(numbers, missing)
+        return Numbers(np.where(missing, [self.base, *self.values].index(self.gap), numbers), missing, filled=True)
 
     def _read(self, column: Any, writing: Writing) -> Numbers:
-        """Text as numbers; NaN where it is none, and where it is missing and has no mean."""
+        """Text as numbers; NaN where it is none, and where it is missing and nothing stands for it."""
         coded = column.dictionary_encode()
         read = [writing.number(text) for text in coded.dictionary.to_pylist()]
         numbers = np.array([*(math.nan if number is None else number for number in read), math.nan])
-        codes = coded.indices.fill_null(len(read)).to_numpy(zero_copy_only=False)
-        if not column.null_count:
-            return Numbers(numbers[codes], finite=False)
-        if self.mean is not None:
-            numbers[-1] = self.mean
-        missing = column.is_null().to_numpy(zero_copy_only=False) if self.mean is None else None
-        return Numbers(numbers[codes], missing, finite=False)
+        if self.fill is not None:
+            numbers[-1] = self.fill
+        codes = as_numpy(coded.indices, len(read))
+        missing = as_numpy(column.is_null()) if column.null_count else None
+        return Numbers(numbers[codes], missing, finite=False, filled=self.fill is not None)
 
 
-def matrix(numbers: list[Floats], columns: list[Column]) -> Floats:
+def matrix(numbers: list[Numbers], columns: list[Column]) -> Floats:
     """X (m, d) of the columns' numbers, row-contiguous."""
-    m, widths = len(numbers[0]), [len(column.names) for column in columns]
-    X = (np.zeros if any(column.kind == "category" for column in columns) else np.empty)((m, sum(widths)))
+    m, widths = len(numbers[0].values), [len(column.names) for column in columns]
+    sparse = any(column.kind == "category" or column.indicator for column in columns)
+    X = (np.zeros if sparse else np.empty)((m, sum(widths)))
     for start in range(0, m, _BLOCK):
         rows = slice(start, start + _BLOCK)
         j = 0
-        for values, column, width in zip(numbers, columns, widths, strict=True):
+        for (values, missing, *_), column, width in zip(numbers, columns, widths, strict=True):
             if column.kind == "category":
                 part = values[rows].astype(np.intp)
                 ones = np.flatnonzero(part > 0)
                 X[start + ones, j + part[ones] - 1] = 1
             else:
                 X[rows, j] = values[rows]
+                if column.indicator and missing is not None:
+                    X[rows, j + 1] = missing[rows]
             j += width
     return X
 
@@ -165,6 +202,7 @@ class Encoding:
     target: Target | None = None
     weights: str | None = None
     missing: str = "error"
+    """What was asked to become of missing values, as `gdcore.rows.missing.Policy` reads it; each column has its own."""
     others: list[str] = field(default_factory=list)
     """Columns of the table that the model was not to see."""
     unseen: str = "base"
@@ -186,26 +224,32 @@ class Encoding:
     def of_card(cls, card: Any) -> Encoding:
         """From `card`; ValueError where it is no such thing."""
         ENCODING(card, "its encoding")
+        try:
+            policy = Policy.of(card["missing"])
+        except ValueError as error:
+            raise ValueError(f"its encoding: {error}") from None
         target = card["target"]
         return cls(
-            [_column(column) for column in card["columns"]],
-            None if target is None else Target(_column(target["column"]), tuple(target["labels"])),
+            [_column(column, policy) for column in card["columns"]],
+            None if target is None else Target(_column(target["column"], policy), tuple(target["labels"])),
             card["weights"], card["missing"], list(card["others"]), card.get("unseen", "base"),
             Marks(**{name: tuple(marks) for name, marks in card.get("marks", {}).items()}),
         )  # fmt: skip
 
 
 _COLUMN = schema.record({
-    "name": schema.text, "kind": schema.one_of("number", "integer", "boolean", "category"),
-    "values": schema.listed(schema.text), "base": schema.optional(schema.text), "mean": schema.optional(schema.number),
+    "name": schema.text, "kind": schema.one_of("number", "integer", "boolean", "category", *dates.KINDS),
+    "values": schema.listed(schema.text), "base": schema.optional(schema.text),
 }, {
-    "gap": schema.optional(schema.text),
+    "fill": schema.optional(schema.number), "mean": schema.optional(schema.number),
+    "missing": schema.one_of(*POLICIES), "indicator": schema.flag, "gap": schema.optional(schema.text),
+    "part": schema.optional(schema.one_of(*(part for parts in dates.PARTS.values() for part in parts))),
     "writing": schema.optional(schema.record({"decimal": schema.one_of(".", ","), "unit": schema.text})),
 })  # fmt: skip
 ENCODING = schema.record({
     "columns": schema.listed(_COLUMN),
     "target": schema.optional(schema.record({"column": _COLUMN, "labels": schema.listed(schema.scalar)})),
-    "weights": schema.optional(schema.text), "missing": schema.one_of("error", "drop", "mean"),
+    "weights": schema.optional(schema.text), "missing": schema.text,
     "others": schema.listed(schema.text),
 }, {
     "unseen": schema.one_of("base", "empty", "error"),
@@ -218,6 +262,13 @@ def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in pairs}
 
 
-def _column(card: dict[str, Any]) -> Column:
+def _column(card: dict[str, Any], policy: Policy) -> Column:
+    card = dict(card)
+    if "mean" in card:  # as version 0.1.0 has it, where means alone were filled in, and one policy was for all columns
+        card["fill"] = card.pop("mean")
+        card.setdefault("missing", policy.of_column(card["name"], text=card["kind"] == "category"))
     writing = card.get("writing")
-    return Column(**card | {"values": tuple(card["values"]), "writing": writing and Writing(**writing)})
+    column = Column(**card | {"values": tuple(card["values"]), "writing": writing and Writing(**writing)})
+    if column.part not in dates.PARTS.get(column.kind, (None,)):
+        raise ValueError(f"its encoding: column {column.name} of kind {column.kind} has the part {column.part}")
+    return column

@@ -5,63 +5,28 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore.rows.sources import ROWS, File, Marks, TableError, arrow, check_names, kind_of, shortened
-from gdcore.rows.written import MEND, advice, is_number
+from gdcore.rows import csvhead, csvtext, dates
+from gdcore.rows.arrow import TableError, arrow
+from gdcore.rows.csvlines import Lines
+from gdcore.rows.csvtext import MISSING, damaged, not_that, reason
+from gdcore.rows.sources import File, Form, check_names, kind_of, rows_of, shortened
+from gdcore.rows.written import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BLOCK = 1 << 20  # bytes that are decoded at a time; a line has to fit
-_LONGEST = 1 << 26  # bytes of a line, at most
-_MISSING = frozenset(
-    [
-        "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "N/A", "NA", "NULL", "NaN",
-        "n/a", "nan", "null",
-    ]
-)  # fmt: skip
-"""What stands for a missing value: pyarrow's list."""
-_LIKE_MISSING = frozenset(
-    [
-        "?",
-        "??",
-        "-",
-        "--",
-        ".",
-        "..",
-        "...",
-        "*",
-        "None",
-        "none",
-        "missing",
-        "unknown",
-        "\\N",
-        "#DIV/0!",
-        "n.a.",
-        "N.A.",
-        "nil",
-    ]
-)
 _TYPES = {"number": "float64", "integer": "float64", "empty": "float64", "boolean": "bool_"}
 
 
-def opened(path: str, ending: str, delimiter: str | None, decimal: str, marks: Marks) -> File:
+def opened(path: str, label: str, form: Form) -> File:
     """The table in such a file."""
-    return Csv(path, delimiter or ("\t" if ending == ".tsv" else ","), decimal, marks)
-
-
-def meant_as_number(text: str, decimal: str = ".") -> str | None:
-    """What to do about a text that is no number but was meant as one; None where it was not, or is a number.
-
-    >>> meant_as_number("1,5"), meant_as_number(" NA"), meant_as_number("five")
-    ("a decimal comma needs --decimal ','", 'a missing value has no blanks around it', None)
-    """
-    if not is_number(text, decimal) and text.strip() in _MISSING:
-        return "a missing value has no blanks around it"
-    return advice(text, decimal)
+    return Csv(path, label, form)
 
 
 class Csv(File):
@@ -69,12 +34,15 @@ class Csv(File):
 
     inferred = True
 
-    def __init__(self, path: str, delimiter: str, decimal: str, marks: Marks) -> None:
-        super().__init__(path)
-        self._missing = _MISSING.union(marks.na).difference(marks.keep)
-        self.delimiter, self.decimal = delimiter, decimal
-        if delimiter == decimal:
-            raise ValueError(f"delimiter and decimal are both {decimal!r} in {self.label}; give another --delimiter")
+    def __init__(self, path: str, label: str, form: Form) -> None:
+        super().__init__(path, label)
+        self._missing = MISSING.union(form.marks.na).difference(form.marks.keep)
+        self.form, self.decimal = form, form.decimal or "."
+        self.blanks = form.delimiter == "blanks"
+        tabs = self.blanks or path.lower().removesuffix(".gz").endswith(".tsv")  # see `Lines`
+        self.delimiter = "\t" if tabs and form.delimiter in (None, "blanks") else form.delimiter or ","
+        if self.delimiter == self.decimal:
+            raise ValueError(f"delimiter and decimal are both {self.decimal!r} in {self.label}; give another --delimiter")
         self.zipped = path.lower().endswith(".gz")
         if self.zipped and not path.endswith(".gz"):
             raise TableError(f"{self.label}: write the ending .gz in small letters")  # as pyarrow wants it
@@ -102,6 +70,7 @@ class Csv(File):
         check_names([name for name in self._columns if name is not None], where)
         if "binary" in self.kinds.values():
             self._find([*self.kinds], self.kinds)
+        self.zeros = self._zeros()
 
     def _named(self, header: list[str], kinds: list[str]) -> list[str | None]:
         """The columns' names. The first columns, where they have none, are a data frame's index, or row names; empty ones
@@ -119,69 +88,55 @@ class Csv(File):
             named[j] = None
         if empty:
             which = f"columns {', '.join(str(j + 1) for j in empty)} have" if len(empty) > 1 else f"column {empty[0] + 1} has"
-            self.remarks = [f"{self.label}: {which} neither a name nor values: left out"]
+            self.remarks = [*self.remarks, f"{self.label}: {which} neither a name nor values: left out"]
         return named
 
     # The head ---------------------------------------------------------------------------------------------------------------
 
     def _bytes(self) -> Any:
-        return arrow().input_stream(self.path, compression="gzip" if self.zipped else None)
+        stream = arrow().input_stream(self.path, compression="gzip" if self.zipped else None)
+        return Lines(stream, self.form.comment, self.blanks) if self.form.comment or self.blanks else stream
 
     def _header(self) -> tuple[list[str], int]:
         """The column names as they stand there, and in which line."""
         with self._bytes() as stream:
             head: bytes = stream.read(_BLOCK)
-        for mark, name in (
-            (b"\xff\xfe\0\0", "UTF-32, not UTF-8: convert it, for example with iconv -f utf-32 -t utf-8"),
-            (b"\0\0\xfe\xff", "UTF-32, not UTF-8: convert it, for example with iconv -f utf-32 -t utf-8"),
-            (b"\xff\xfe", "UTF-16, not UTF-8: convert it, for example with iconv -f utf-16 -t utf-8"),
-            (b"\xfe\xff", "UTF-16, not UTF-8: convert it, for example with iconv -f utf-16 -t utf-8"),
-            (b"PAR1", "a Parquet file, not CSV: give it the ending .parquet"),
-            (b"PK\x03\x04", "a zip archive or an Excel workbook, not CSV: unpack it, or save it as CSV"),
-            (b"\x1f\x8b", "compressed by gzip: give it the ending .csv.gz"),
-            (b"\x93NUMPY", "a NumPy array, not CSV: give it the ending .npy"),
-        ):
-            if head.startswith(mark):
-                raise TableError(f"{self.label} is {name}")
-        if b"\0" in head:
-            line = head[: head.index(b"\0")].count(b"\n") + 1
-            raise TableError(
-                f"{self.label}, line {line}: a NUL byte, which text does not have: the file is damaged, or no CSV in UTF-8"
-            )
-        if b"\r" in head and b"\n" not in head:
-            how = "convert them, for example with tr '\\r' '\\n'"
-            raise TableError(f"{self.label}: its lines end in lone CR characters; {how}")
-        line, names = next(((line, record) for line, record in self._records() if record), (1, []))
+        csvhead.check_bytes(head, self.label)
+        if self.form.delimiter is None and csvhead.in_blanks(head, self.delimiter):
+            self.blanks, self.delimiter = True, "\t"
+            what = "several blanks are taken for what is between the values, as --delimiter blanks says"
+            self.remarks = [f"{self.label}: {what}"]
+        records = ((line, record) for line, record in self._records() if record)
+        line, names = next(records, (1, []))
         where = f"{self.label}, line {line}"
-        if any(_damaged(name) for name in names):
+        if any(damaged(name) for name in names):
             raise self._not_utf8(line, self.delimiter.join(names))
-        if not any(name.strip() for name in names):
-            raise TableError(f"{where}: there are no column names; the first line has to name the columns")
-        for other in ";\t|,":
-            if len(names) == 1 and other != self.delimiter and other in names[0]:
-                found = "a tabulator" if other == "\t" else repr(other)
-                option = "tab" if other == "\t" else repr(other)
-                raise TableError(
-                    f"{where}: the only column would be {shortened(names[0])!r}; if {found} is between the values, say "
-                    f"--delimiter {option}"
-                )
-        if len(names) == 1 and names[0].startswith("#"):
-            raise TableError(
-                f"{where}: {shortened(names[0])!r} is taken for the column names; take the lines above these out, as "
-                "tail -n +2 does"
-            )
-        if len(names) == 1 and "  " in names[0].strip():
-            raise TableError(
-                f"{where}: the only column would be {shortened(names[0])!r}; where several blanks are the delimiter, make it "
-                "one character, as tr -s ' ' ',' does"
-            )
-        if all(is_number(name.strip()) for name in names) and names != [str(j) for j in range(len(names))]:
-            raise TableError(
-                f"{where}: {shortened(', '.join(names))} are numbers; the first line has to name the columns: put one there"
-            )
+        _, second = next(records, (line, names)) if names and names[0][:1] in csvhead.COMMENTS else (line, names)
+        csvhead.check_names(names, second, self.delimiter, where)
         if b"\n" not in head.strip() and len(head) < _BLOCK and self._one_record():
             raise TableError(f"{self.label} has a line of column names and no rows; a model needs some")
         return names, line
+
+    def _zeros(self) -> dict[str, str]:
+        """The columns of integers of which one begins with 0, with that one, as far as the first block tells."""
+        import pyarrow.csv as pc
+
+        names = {read: name for name, read in self._names.items() if self.kinds[name] == "integer"}
+        with self._bytes() as stream:
+            if not names or not re.search(rb"[\s\"%b][+-]?0[0-9]" % re.escape(self.delimiter.encode()), stream.read(_BLOCK)):
+                return {}
+        pa = arrow()
+        converting = self._converting(dict.fromkeys(names, pa.string()))
+        converting.include_columns = [*names]
+        with pc.open_csv(self._bytes(), self._reading(), self._parsing(), converting) as reader:
+            batch = reader.read_next_batch()
+        found = {}
+        for read, name in names.items():
+            texts = batch.column(batch.schema.get_field_index(read))
+            texts = texts.filter(pa.compute.match_substring_regex(texts, r"^\s*[+-]?0[0-9]"))
+            if len(texts):
+                found[name] = texts[0].as_py().strip()
+        return found
 
     def _one_record(self) -> bool:
         return sum(1 for _, record in self._records() if record) < 2
@@ -241,7 +196,7 @@ class Csv(File):
                     if known >= batch.num_rows:
                         known -= batch.num_rows
                         continue
-                    batch = batch.slice(known)
+                    batch = self._with_dates(batch.slice(known), rows)
                     known, rows = 0, rows + batch.num_rows
                     yield batch
                 break
@@ -255,30 +210,44 @@ class Csv(File):
         self.rows, self._checked = rows, True
 
     def _decoded(self, names: list[str]) -> Iterator[Any]:
-        import pyarrow.dataset as ds
-        import pyarrow.fs as fs
-
         pa = arrow()
-        types = {self._names[name]: getattr(pa, _TYPES.get(kind, "string"))() for name, kind in self.kinds.items()}
-        form = ds.CsvFileFormat(self._parsing(), convert_options=self._converting(types), read_options=self._reading())
-        schema = pa.schema([(name, types[name]) for name in self._names.values() if name in types])
-        fragment = form.make_fragment(self.path, fs.LocalFileSystem())
-        found = fragment.scanner(
-            schema=schema, columns=[self._names[name] for name in names], batch_readahead=4, batch_size=ROWS
-        ).to_batches()
-        for batch in found:
+        types = {self._names[name]: getattr(pa, _TYPES.get(self.kinds[name], "string"))() for name in self._names}
+        read = [self._names[name] for name in names]
+        for batch in self._read(types, read):
             if batch.num_rows:
                 yield batch.rename_columns(names)
+
+    def _read(self, types: dict[str, Any], read: list[str]) -> Iterator[Any]:
+        """Of the file, or of its lines where they are not as they stand in it."""
+        import pyarrow.csv as pc
+
+        converting = self._converting(types)
+        converting.include_columns = read
+        what = self._bytes() if self.form.comment or self.blanks else self.path
+        # pyarrow.dataset reads with the same reader, and imports pandas, which takes longer than to read a small file.
+        with pc.open_csv(what, self._reading(), self._parsing(), converting) as reader:
+            for batch in reader:
+                for start in range(0, batch.num_rows, rows_of(len(read))):
+                    yield batch.slice(start, rows_of(len(read)))
+
+    def _with_dates(self, batch: Any, start: int) -> Any:
+        """The batch with dates and times for their text; an error where one is none."""
+        for j, name in enumerate(batch.schema.names):
+            kind = self.kinds[name]
+            if kind in dates.KINDS:
+                moments = dates.checked(batch.column(j), kind, name, lambda row: self.place(start + row))
+                batch = batch.set_column(j, name, moments)
+        return batch
 
     def _try_otherwise(self, names: list[str], kinds: dict[str, str]) -> None:
         """After an error: names its reason, or gets ready for quoted line ends, or longer lines, which slow the reading."""
         self._find(names, kinds)
         if not self._newlines:
             self._newlines = True
-        elif self._block < _LONGEST:
+        elif self._block < csvtext.LONGEST:
             self._block *= 8
         else:
-            why = f"perhaps because a line is longer than {_LONGEST >> 20} MB"
+            why = f"perhaps because a line is longer than {csvtext.LONGEST >> 20} MB"
             raise TableError(f"{self.label} cannot be read as CSV, {why}; save it as Parquet")
 
     def _check_quotes(self, rows: int) -> None:
@@ -312,38 +281,42 @@ class Csv(File):
         with self._bytes() as stream:
             text = io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline="")
             reader = csv.reader(text, delimiter=self.delimiter, strict=True)
-            line, limit = 1, csv.field_size_limit(_LONGEST)
+            line, limit = 1, csv.field_size_limit(csvtext.LONGEST)
             try:
                 for record in reader:
                     yield line, record
                     line = reader.line_num + 1
             except csv.Error as error:
-                raise TableError(f"{self.label}, line {line}: {_reason(str(error))}") from None
+                raise TableError(f"{self.label}, line {line}: {reason(str(error))}") from None
             finally:
                 csv.field_size_limit(limit)
 
     def _find(self, names: list[str], kinds: dict[str, str]) -> None:
         """Raises TableError with the first line in which something is wrong, or returns where there is none."""
         where: dict[str, int] = {}
-        header, width = True, 0
+        header, width, first = True, 0, ""
         for line, record in self._records():
             if not record:
                 continue
             text = self.delimiter.join(record)
-            if _damaged(text):
+            if damaged(text):
                 raise self._not_utf8(line, text)
             if "\0" in text:
                 raise TableError(f"{self.label}, line {line}: a NUL byte, which text does not have: the file is damaged")
             if header:
                 where = {name: j for j, name in enumerate(self._columns) if name is not None}
-                width = len(record)
+                width, first = len(record), record[0]
                 header = False
                 continue
             if not text.strip() and width > 1:
                 raise TableError(f"{self.label}, line {line}: nothing but blanks; take the line out")
             if len(record) != width:
-                many = f"{len(record)} value{'s' * (len(record) != 1)}, and the header has {width} names"
+                many = f"{len(record)} value{'s' * (len(record) != 1)}, and the header has {width} name{'s' * (width != 1)}"
                 advice = "add what is missing" if len(record) < width else "put values with a delimiter in quotation marks"
+                if text.lstrip()[:1] in csvhead.COMMENTS:
+                    advice = f"--comment '{text.lstrip()[0]}' skips lines that begin so"
+                elif width == 1:
+                    advice = f"if {first!r} is a title, --comment {first!r} skips its line"
                 raise TableError(f"{self.label}, line {line}: {many}: {shortened(text)!r}; {advice}")
             for name in names:
                 if kinds.get(name) in _TYPES and not self._reads(record[where[name]], kinds[name]):
@@ -362,7 +335,7 @@ class Csv(File):
         return TableError(f"{self.label}, line {line}, column {name}: {not_that(text, wanted, self.decimal)}")
 
     def _not_utf8(self, line: int, text: str) -> TableError:
-        at = next(i for i, character in enumerate(text) if _damaged(character))
+        at = next(i for i, character in enumerate(text) if damaged(character))
         near = text[max(0, at - 20) : at + 20].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         what = f"byte {ord(text[at]) - 0xDC00:02X} in {near!r} is not UTF-8"
         return TableError(f"{self.label}, line {line}: {what}; convert the file, for example with iconv -f latin1 -t utf-8")
@@ -375,34 +348,9 @@ class Csv(File):
             return super().place(row)
 
 
-def not_that(text: str, wanted: str, decimal: str = ".") -> str:
-    """That a value is not what its column has, and what to do."""
-    meant = meant_as_number(text, decimal) if wanted == "a number" else None
-    if meant is None and text.strip() in _LIKE_MISSING:
-        meant = f"--na '{text.strip()}' says that it is a missing value"
-    return f"{shortened(text)!r} is not {wanted}; {meant or MEND}"
-
-
-def _reason(why: str) -> str:
-    if "field larger" in why:
-        return (
-            f"a value longer than {_LONGEST >> 20} MB, perhaps because a quotation mark that opens here is never closed; mend "
-            "the line, or save the table as Parquet"
-        )
-    if "unexpected end" in why:
-        return "a quotation mark that opens here is never closed; close it"
-    if "expected after" in why:
-        return "more text follows a quotation mark that closes; a quotation mark inside of a value is written twice"
-    return f"{why}; mend the line"
-
-
-def _damaged(text: str) -> bool:
-    return any("\udc80" <= character <= "\udcff" for character in text)
-
-
 def _kind_of_text(pa: Any, values: Any) -> str:
     """The kind of values that pyarrow would have found, had they been in the first block."""
-    for type_, kind in ((pa.float64(), "number"), (pa.bool_(), "boolean"), (pa.timestamp("ns"), "date")):
+    for type_, kind in ((pa.float64(), "number"), (pa.bool_(), "boolean"), (pa.timestamp("us"), "date")):
         try:
             values.cast(type_)
         except pa.ArrowInvalid:

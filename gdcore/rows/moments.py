@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from gdcore._types import Array, Floats
 
+MOST_COLUMNS = 8000
+"""Above so many columns d × d numbers are too many: a spectrum is then λmax by Lanczos steps, and nothing else."""
+
 _SAMPLE = 128  # rows whose mean is the first estimate: pieces of tables are multiples of it
 _FAR = 16.0  # squared spreads between the first estimate and the mean, from which on the pass is made again
 _AGAIN = 2  # so many times

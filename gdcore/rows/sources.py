@@ -1,50 +1,29 @@
-"""Where tables come from: one interface in front of files of any kind, several of them or a folder, read in order as batches.
+"""Where tables come from: one interface in front of files of any kind, read in order as batches, and what its readers share.
 
 Decoding is pyarrow's; each kind of file has its own reader: `gdcore.rows.csvfile` for CSV, `gdcore.rows.binary` for Parquet
-and .npy.
+and .npy, `gdcore.rows.feather`. `gdcore.rows.opening` finds that of a path, `gdcore.rows.several` joins files, and
+`gdcore.rows.kept` keeps what has been decoded.
 """
 
 from __future__ import annotations
 
-import contextlib
-import difflib
-import importlib
-import mmap
 import os
-import stat
-import tempfile
-from collections.abc import Mapping
+import types
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gdcore.rows import dates
+from gdcore.rows.arrow import TableError, arrow, from_numpy, from_texts
 from gdcore.rows.written import is_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    Path = str | os.PathLike[str]
 
 ROWS = 1 << 16  # in a batch, at most
 BYTES = 1 << 25  # in a batch, about, at most: of tables with very many columns
-MEMORY = 1 << 27  # tables of so many bytes stay in memory once they have been read
-READERS = {".csv": "csvfile", ".tsv": "csvfile", ".txt": "csvfile", ".parquet": "binary", ".npy": "binary"}
-"""The module that reads files with such an ending."""
-
-
-class TableError(ValueError):
-    """A table cannot be used as it is: the message names the file, the place in it, and what to do.
-
-    Attributes
-    ----------
-    columns : dict
-        Columns that cannot be used, and why, where it is about such.
-    """
-
-    def __init__(self, message: str, columns: dict[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.columns = columns or {}
 
 
 @dataclass(frozen=True)
@@ -57,7 +36,22 @@ class Marks:
     """Texts that mean it in CSV by custom, and here do not."""
 
 
-_NO_MARKS = Marks()
+NO_MARKS = Marks()
+"""Nothing but that."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a CSV file is written, as far as somebody says so; other files say it themselves."""
+
+    delimiter: str | None = None
+    """What is between values; "blanks" for any number of them."""
+    decimal: str | None = None
+    """The decimal point. Of point and comma the other one may then stand between thousands."""
+    comment: str | None = None
+    """What lines begin with that are none of the table."""
+    marks: Marks = NO_MARKS
+    """What stands for a missing value, in any file."""
 
 
 class Source:
@@ -68,8 +62,8 @@ class Source:
     label : str
         Its name in messages.
     kinds : dict
-        Of each column: "number", "integer", "boolean", "text", "date", "empty" (nothing but missing values, as far as is
-        known) or the name of a type that gdcore does not take.
+        Of each column: "number", "integer", "boolean", "text", "date" (with a time or without), "time" (of the day),
+        "duration", "empty" (nothing but missing values, as far as is known) or the name of a type that gdcore does not take.
     rows : int or None
         How many rows, where that is known: beforehand, or after a whole pass.
     size : int
@@ -86,6 +80,8 @@ class Source:
         The columns that are the index of a data frame, or row names, and nothing that was measured.
     remarks : list of str
         What was left out of it, to be told.
+    zeros : dict
+        Columns of integers that are text in the file, and of which one begins with 0, with that one.
     """
 
     label: str
@@ -95,12 +91,14 @@ class Source:
     inferred = False
     decimal = "."
     declared = False
-    marks = _NO_MARKS
+    marks = NO_MARKS
     index: Sequence[str] = ()
     remarks: Sequence[str] = ()
+    zeros: Mapping[str, str] = types.MappingProxyType({})
 
     def batches(self, names: list[str]) -> Iterator[Any]:
-        """All rows in their order, as pyarrow RecordBatches of those columns, dates and categories as text."""
+        """All rows in their order, as pyarrow RecordBatches of those columns: categories as text, dates and times as
+        `gdcore.rows.dates.unit` says."""
         raise NotImplementedError
 
     def place(self, row: int) -> str:
@@ -115,17 +113,22 @@ class Source:
         self.kinds[name] = "as it is"
 
     def read_as(self, name: str, kind: str) -> None:
-        """Has a column read as a model wants it: "number", "integer", "boolean" or "category"; TableError where it is not.
+        """Has a column read as a model wants it: "number", "integer", "boolean", "category" or "date", "time", "duration";
+        TableError where it is not.
 
         Numbers may stand for true and false, as long as they are 1 and 0, which `FileTable` looks at; true and false are no
-        numbers.
+        numbers. Any of the three kinds of dates and times is one where dates are asked for.
         """
         found = self.kinds[name]
         wanted = "text" if kind == "category" else kind
         numbers = {"number", "integer", "empty"}
         if found == wanted or (found in numbers and wanted in {*numbers, "boolean"}):
             return
-        if self.inferred or (wanted == "text" and found in {*numbers, "boolean"}):
+        if (
+            self.inferred
+            or (wanted == "text" and found in {*numbers, "boolean"})
+            or (wanted in dates.KINDS and found in ("text", "empty"))
+        ):
             self.kinds[name] = wanted  # a value that is not of that kind is found with its place
             return
         raise TableError(
@@ -139,11 +142,20 @@ class File(Source):
     Attributes
     ----------
     path : str
+    label : str
     """
 
-    def __init__(self, path: str) -> None:
-        self.path, self.label = path, os.path.basename(path)
+    def __init__(self, path: str, label: str) -> None:
+        self.path, self.label = path, label
         self._stamp = self._stat()
+        self.constants: dict[str, str | None] = {}
+        """Columns that are in no file, with the text of the one value that they have here."""
+
+    def add_constant(self, name: str, kind: str, text: str | None) -> None:
+        """Has a column more, of one value: that of the folder in which the file is."""
+        if name in self.kinds:
+            raise TableError(f"{self.label}: column {name} is in the file and in the name of its folder; rename one of them")
+        self.constants[name], self.kinds[name] = text, kind
 
     def _stat(self) -> tuple[int, int, int]:
         found = os.stat(self.path)
@@ -160,14 +172,36 @@ class File(Source):
 
     def batches(self, names: list[str]) -> Iterator[Any]:
         self.check_unchanged()
+        own = [name for name in names if name not in self.constants]
+        own = own or [name for name in self.kinds if name not in self.constants][:1]  # which tells how many rows there are
         try:
-            yield from (
-                (_without(batch, self.marks.na) for batch in self.decode(names)) if self.marks.na else self.decode(names)
-            )
+            for batch in self.decode(own):
+                if self.constants:
+                    batch = self._with_constants(batch, names)
+                if self.marks.na:
+                    columns = [known(column, self.marks.na) for column in batch.columns]
+                    batch = arrow().RecordBatch.from_arrays(columns, names=batch.schema.names)
+                yield batch
         except (arrow().ArrowException, OSError) as error:
             self.check_unchanged()
             raise self.explain(names, error) from None
         self.check_unchanged()
+
+    def _with_constants(self, batch: Any, names: list[str]) -> Any:
+        pa = arrow()
+        columns = []
+        for name in names:
+            if name not in self.constants:
+                columns.append(batch.column(name))
+                continue
+            text = self.constants[name]
+            value = pa.nulls(1, pa.string()) if text is None else from_texts([text])
+            if self.kinds[name] in ("integer", "number"):
+                value = value.cast(pa.int64() if self.kinds[name] == "integer" else pa.float64())
+            elif self.kinds[name] in dates.KINDS:
+                value = dates.plain(value, self.kinds[name])
+            columns.append(pa.repeat(value[0], batch.num_rows))
+        return pa.RecordBatch.from_arrays(columns, names=names)
 
     def decode(self, names: list[str]) -> Iterator[Any]:
         """`batches`, with the errors of who decodes."""
@@ -179,138 +213,22 @@ class File(Source):
         return TableError(f"{self.label} cannot be read: {why}; copy or make it again")
 
 
-def open_source(
-    paths: Path | Iterable[Path], delimiter: str | None = None, decimal: str | None = None, marks: Marks = _NO_MARKS
-) -> Source:
-    """The table in a file, in all tables of a folder by name, or in several files, whose columns have to be the same.
-
-    Raises
-    ------
-    TableError
-        It is no table that can be read.
-    ValueError
-        The delimiter or the decimal point cannot be one.
-    ImportError
-        pyarrow is missing.
-    """
-    arrow()
-    for name, character in (("delimiter", delimiter or ","), ("decimal", decimal or ".")):
-        if len(character) != 1 or not character.isascii() or character.isalnum() or character in '"\r\n\0+-':
-            raise ValueError(f"{name} must be one ASCII character, no letter, digit, sign or quote, found {character!r}")
-    sources = [_open(file, delimiter, decimal, marks) for file in files_of(paths)]
-    if not sources:
-        raise TableError("no file is given")
-    return sources[0] if len(sources) == 1 else Several(sources)
-
-
-def arrow() -> Any:
-    """pyarrow."""
-    try:
-        import pyarrow
-        import pyarrow.compute
-    except ImportError:
-        raise ImportError("reading tables needs pyarrow, which is not installed: pip install 'gdcore[cli]'") from None
-    return pyarrow
-
-
-def files_of(paths: Path | Iterable[Path]) -> list[str]:
-    """The paths of the files, those in a folder for a folder; whether they are there is not looked at."""
-    given = _given(paths)
-    if given is None:
-        kind = type(paths)
-        package = "" if kind.__module__ == "builtins" else f"{kind.__module__.split('.')[0]}."
-        raise TypeError(
-            f"paths must be the path of a file, or several, found {package}{kind.__name__}; a table in memory is trained with "
-            "as it is: gdcore.fit(frame[columns], frame[target])"
-        )
-    return [file for path in given for file in _files(path)]
-
-
-def _given(paths: Any) -> list[str] | None:
-    """The paths; None where they are none, as of a table in memory, of which a loop may take the names for paths."""
-    if isinstance(paths, (str, os.PathLike)):
-        return [os.fspath(paths)]
-    if isinstance(paths, Mapping) or len(getattr(paths, "shape", ())) > 1:
-        return None
-    try:
-        return [os.fspath(path) for path in paths]
-    except TypeError:
-        return None
-
-
-def _files(path: str) -> list[str]:
-    if not os.path.isdir(path):
-        return [path]
-    try:
-        files = sorted(entry.path for entry in os.scandir(path) if entry.is_file() and _ending(entry.name) in READERS)
-    except OSError as error:
-        raise TableError(f"{path} cannot be read: {error.strerror}") from None
-    files = [file for file in files if not os.path.basename(file).startswith((".", "_"))]  # such are no data, by custom
-    if not files:
-        raise TableError(f"{path} is a folder without a {', '.join(READERS)} file: give a file, or a folder of tables")
-    return files
-
-
-def _ending(path: str) -> str:
-    name = os.path.basename(path).lower()
-    return os.path.splitext(name.removesuffix(".gz"))[1]
-
-
-def _without(batch: Any, na: tuple[str, ...]) -> Any:
-    """The batch with nulls for what means a missing value."""
+def known(column: Any, na: tuple[str, ...]) -> Any:
+    """A column with nulls for what means a missing value."""
     pa = arrow()
-    columns = []
-    for column in batch.columns:
-        if pa.types.is_string(column.type):
-            marks = pa.array(na, pa.string())
-        elif pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
-            numbers = [float(text) for text in na if is_number(text)]
-            if pa.types.is_integer(column.type):
-                low, high = np.iinfo(column.type.to_pandas_dtype()).min, np.iinfo(column.type.to_pandas_dtype()).max
-                numbers = [int(number) for number in numbers if number.is_integer() and low <= number <= high]
-            marks = pa.array(numbers, column.type)
-        else:
-            marks = ()
-        if len(marks):
-            found = pa.compute.is_in(column, value_set=marks, skip_nulls=True)
-            column = pa.compute.if_else(found, pa.scalar(None, column.type), column)
-        columns.append(column)
-    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
-
-
-def _open(path: str, delimiter: str | None, decimal: str | None, marks: Marks) -> Source:
-    label = os.path.basename(path)
-    ending = _ending(path)
-    if path == "-" or path.startswith("/dev/"):
-        raise TableError(f"{path} is no file, and a table is read more than once: write it to a file first, and give that one")
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        raise TableError(f"{path!a}: the file's name is not UTF-8; give the file another name") from None
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            what = "is a pipe or a device, and a table is read more than once"
-            raise TableError(f"{path} {what}: write it to a file first, and give that one")
-        if os.path.getsize(path) == 0:
-            raise TableError(f"{label} is empty: it has no bytes at all; make it again")
-        if ending not in READERS:
-            raise TableError(f"{label}: gdcore reads {', '.join(READERS)} files, by their ending; give it the right one")
-        with open(path, "rb"):  # whether it can be opened at all, in the system's words
-            pass
-        source: Source = importlib.import_module(f"gdcore.rows.{READERS[ending]}").opened(
-            path, ending, delimiter, decimal or ".", marks
-        )  # fmt: skip
-        source.decimal, source.declared, source.marks = decimal or ".", decimal is not None, marks
-    except FileNotFoundError:
-        folder = os.path.dirname(path) or "."
-        near = difflib.get_close_matches(label, os.listdir(folder) if os.path.isdir(folder) else [], 1)
-        raise TableError(f"there is no file {path}" + (f"; did you mean {near[0]}?" if near else "")) from None
-    except OSError as error:
-        raise TableError(f"{path} cannot be read: {error.strerror or 'it is damaged, or cut off; make it again'}") from None
-    return source
-
-
-# What readers share ----------------------------------------------------------------------------------------------------------
+    marks: Any = ()
+    if pa.types.is_string(column.type):
+        marks = from_texts(na)
+    elif pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+        numbers = [float(text) for text in na if is_number(text)]
+        if pa.types.is_integer(column.type):
+            low, high = np.iinfo(column.type.to_pandas_dtype()).min, np.iinfo(column.type.to_pandas_dtype()).max
+            numbers = [int(number) for number in numbers if number.is_integer() and low <= number <= high]
+        marks = from_numpy(np.array(numbers, column.type.to_pandas_dtype()))
+    if not len(marks):
+        return column
+    found = pa.compute.is_in(column, value_set=marks, skip_nulls=True)
+    return pa.compute.if_else(found, pa.nulls(1, column.type)[0], column)
 
 
 def kind_of(type_: Any) -> str:
@@ -323,7 +241,9 @@ def kind_of(type_: Any) -> str:
         ("number", (t.is_floating, t.is_decimal)),
         ("boolean", (t.is_boolean,)),
         ("text", (t.is_string, t.is_large_string, t.is_string_view)),
-        ("date", (t.is_temporal,)),
+        ("date", (t.is_date, t.is_timestamp)),
+        ("time", (t.is_time,)),
+        ("duration", (t.is_duration,)),
         ("empty", (t.is_null,)),
     ):
         if any(test(type_) for test in tests):
@@ -352,162 +272,3 @@ def check_names(names: list[str], where: str) -> None:
 def shortened(text: str) -> str:
     """Of a value or a line, what a message has room for."""
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-# Several files, and one that is decoded once ---------------------------------------------------------------------------------
-
-
-class Several(Source):
-    """Files with the same columns, one after the other."""
-
-    def __init__(self, sources: list[Source]) -> None:
-        self.sources = sources
-        first = sources[0]
-        self.label = f"{first.label} and {len(sources) - 1} more"
-        self._join_indexes()
-        self.kinds = dict(first.kinds)
-        self.size = sum(source.size for source in sources)
-        self.inferred = all(source.inferred for source in sources)
-        self.decimal, self.declared, self.marks = first.decimal, first.declared, first.marks
-        for source in sources[1:]:
-            for name in sorted({*first.kinds} ^ {*source.kinds}):
-                has, lacks = (first, source) if name in first.kinds else (source, first)
-                raise TableError(
-                    f"{lacks.label} has no column {name}, and {has.label} has one; tables that are read as one need the "
-                    "same columns"
-                )
-            for name, kind in source.kinds.items():
-                common = _common(self.kinds[name], kind, self.inferred)
-                if common is None:
-                    raise TableError(
-                        f"{source.label}: column {name} is {kind}, and {self.kinds[name]} in the files before; "
-                        "make it the same in all of them"
-                    )
-                self.kinds[name] = common
-        for source in sources:
-            source.kinds = self.kinds
-
-    def _join_indexes(self) -> None:
-        """An index that only some of the files have is no column."""
-        index = dict.fromkeys(name for source in self.sources for name in source.index)
-        self.index = [name for name in index if all(name in source.kinds for source in self.sources)]
-        self.remarks = [remark for source in self.sources for remark in source.remarks]
-        for name in index.keys() - {*self.index}:
-            self.remarks.append(f"{self.label}: column {name} is the rows' index in some of the files only, and is left out")
-            for source in self.sources:
-                source.kinds = {other: kind for other, kind in source.kinds.items() if other != name}
-
-    @property
-    def rows(self) -> int | None:  # type: ignore[override]
-        counts = [source.rows for source in self.sources]
-        return None if None in counts else sum(count for count in counts if count is not None)
-
-    def look(self, names: list[str]) -> None:
-        for source in self.sources:
-            source.look(names)
-
-    def batches(self, names: list[str]) -> Iterator[Any]:
-        pa = arrow()
-        for source in self.sources:
-            for batch in source.batches(names):
-                for j, name in enumerate(names):  # integers of one file may be wider than those of the next
-                    if self.kinds[name] == "integer" and batch.column(j).type != pa.float64():
-                        batch = batch.set_column(j, name, batch.column(j).cast(pa.float64(), safe=False))
-                yield batch
-
-    def place(self, row: int) -> str:
-        for source in self.sources:
-            if source.rows is None or row < source.rows:  # rows are not known of the file that is being read
-                return source.place(row)
-            row -= source.rows
-        raise IndexError(row)
-
-
-def _common(one: str, other: str, inferred: bool) -> str | None:
-    """The kind of a column that is of one kind in one file and of another in the next; None: there is none."""
-    if one == other:
-        return one
-    for narrow, wides in (("empty", ("number", "integer", "boolean", "text", "date")), ("integer", ("number",))):
-        for wide in wides:
-            if {one, other} == {wide, narrow}:
-                return wide
-    return "text" if inferred else None  # a number among text is found by its place, later
-
-
-class Kept(Source):
-    """A source that is decoded once: its batches stay in memory, or in a file of a folder, from the first whole pass on."""
-
-    def __init__(self, source: Source, names: list[str], folder: Path | None = None) -> None:
-        self.source, self.names = source, names
-        self.label, self.kinds, self.decimal, self.folder = source.label, source.kinds, source.decimal, folder
-        self.index, self.remarks, self.declared = source.index, source.remarks, source.declared
-        self.marks = source.marks
-        self.memory: list[Any] | None = None
-        self.file: Any = None
-        self._large = source.size > MEMORY
-
-    @property
-    def rows(self) -> int | None:  # type: ignore[override]
-        return self.source.rows
-
-    @property
-    def decoded(self) -> bool:
-        """Whether the first pass is over, or will be the last that decodes, as far as is known."""
-        return self.folder is not None or not self._large
-
-    def place(self, row: int) -> str:
-        return self.source.place(row)
-
-    def batches(self, names: list[str]) -> Iterator[Any]:
-        if self.memory is not None:
-            yield from (batch.select(names) for batch in self.memory)
-        elif self.file is not None:
-            with arrow().ipc.open_file(self.file) as reader:
-                for i in range(reader.num_record_batches):
-                    yield reader.get_batch(i).select(names)
-        elif self.folder is not None:
-            yield from self._stored(names)
-        elif self._large:
-            yield from self.source.batches(names)
-        else:
-            yield from self._held(names)
-
-    def _held(self, names: list[str]) -> Iterator[Any]:
-        batches: list[Any] = []
-        size = 0
-        for batch in self.source.batches(self.names):
-            size += batch.nbytes
-            if size > MEMORY:  # more than the file's size let hope
-                self._large = True
-                batches.clear()
-            if not self._large:
-                batches.append(batch)
-            yield batch.select(names)
-        if not self._large:
-            self.memory = batches
-
-    def _stored(self, names: list[str]) -> Iterator[Any]:
-        pa = arrow()
-        writer: Any = None
-        with contextlib.ExitStack() as stack:
-            with self._writing():
-                # It has no name, or has it for a moment: nothing is left when this process is killed.
-                file = stack.enter_context(tempfile.TemporaryFile(dir=self.folder))
-            for batch in self.source.batches(self.names):
-                with self._writing():
-                    if writer is None:
-                        writer = stack.enter_context(pa.ipc.new_file(file, batch.schema))
-                    writer.write_batch(batch)
-                yield batch.select(names)
-            with self._writing():
-                writer.close()
-                file.flush()
-            self.file = pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))  # lives as long as this
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            why = os.strerror(error.errno) if error.errno else "it cannot be written"
-            raise TableError(f"the cache in {os.fspath(self.folder or '')}: {why}; try another --cache FOLDER") from None

@@ -1,28 +1,31 @@
-"""What has to be known of a table before its first pass: categories, the target's labels, the columns' means."""
+"""What has to be known of a table before its first pass: categories, and the target's labels."""
 
 from __future__ import annotations
 
+import functools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gdcore.rows import dates
+from gdcore.rows.arrow import TableError, arrow
 from gdcore.rows.columns import Column, Target
-from gdcore.rows.csvfile import meant_as_number, not_that
-from gdcore.rows.sources import TableError, arrow
+from gdcore.rows.csvtext import meant_as_number, not_that
+from gdcore.rows.missing import NUMBERS
 from gdcore.rows.written import Writing, is_number, writing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from gdcore._types import Array, Floats
     from gdcore.losses import Loss
+    from gdcore.rows.missing import Policy
     from gdcore.rows.sources import Source
 
 CATEGORIES = 100
 """So many values a text column may have, or more where there are `ROWS_EACH` rows for each."""
 ROWS_EACH = 1000
 _COUNTED = 100_000  # past so many values they are not counted on
-_BLOCK = 4096  # rows of a column that are summed at a time, wherever a file is cut
 
 
 class Survey:
@@ -37,44 +40,58 @@ class Survey:
         Whose values are looked at.
     loss : Loss or None
         What was asked for; None: the target decides.
-    drop : bool
-        Rows with a missing value do not count.
-    fill : bool
-        A missing value of text is a category of its own.
-    means : list of str
-        The columns whose means are wanted.
+    policy : Policy
+        What becomes of missing values.
+    drop : list of str
+        The columns that leave a row out, which does not count then, where they have no value.
+    codes : frozenset of str
+        The columns of codes: categories, whatever they look like.
     """
 
     def __init__(
-        self, source: Source, text: list[str], target: str | None, loss: Loss | None, drop: bool, fill: bool, means: list[str]
+        self,
+        source: Source,
+        text: list[str],
+        target: str | None,
+        loss: Loss | None,
+        policy: Policy,
+        drop: list[str],
+        codes: frozenset[str],
     ) -> None:
-        self.source, self.loss, self.drop, self.fill = source, loss, drop, fill
+        self.source, self.loss, self.policy, self.drop, self.codes = source, loss, policy, drop, codes
         self.counts: dict[str, dict[str, int]] = {name: {} for name in text}
-        self.categorical: frozenset[str] = frozenset()
-        """The columns of codes: categories, whatever they look like."""
+        self.others: dict[str, set[str]] = {name: set() for name in text}
+        """Values of rows that do not count."""
         self.nulls = dict.fromkeys(text, 0)
         self.goal = target
         self.labels: dict[Any, None] = {}
-        self.means = {name: Mean(Column(name, "number")) for name in means}
-        self.rows = 0
-        self.gaps: dict[str, int] = {}
-        """Where rows with a missing value do not count: in how many of them each column has none."""
+        self.rows = self.all_rows = 0
+        self.gaps = dict.fromkeys(drop, 0)
+        """In how many rows each column that leaves rows out has no value."""
         self.wrong: dict[str, str] = {}
         """Columns that cannot be used, and why."""
         self.notes: list[str] = []
         """What is odd."""
 
-    def add(self, batch: Any, trains: Array | None = None) -> None:
-        """Takes a batch into account; of rows that do not train, no means."""
-        for name, mean in self.means.items():
-            mean.add(batch.column(name), trains)
+    def add(self, batch: Any) -> None:
+        """Takes a batch into account."""
+        self.all_rows += batch.num_rows
         if self.drop:
-            for name, column in zip(batch.schema.names, batch.columns, strict=True):
-                self.gaps[name] = self.gaps.get(name, 0) + int(
-                    arrow().compute.sum(column.is_null(nan_is_null=True)).as_py() or 0
-                )
-            batch = batch.filter(_all_valid(batch))
-        self.rows += batch.num_rows
+            pc = arrow().compute
+            for name in self.drop:
+                self.gaps[name] += int(pc.sum(batch.column(name).is_null(nan_is_null=True)).as_py() or 0)
+            valid = _all_valid(batch, self.drop)
+            count, every = int(pc.sum(valid).as_py() or 0), batch.num_rows
+            batch = batch.select([*dict.fromkeys([*self.counts, *([] if self.goal is None else [self.goal])])])
+            if count < every and batch.num_columns:
+                gone = pc.invert(valid)
+                for name, values in self.others.items():
+                    if len(values) <= _COUNTED:
+                        values.update(pc.unique(batch.column(name).filter(gone).drop_null()).to_pylist())
+                batch = batch.filter(valid)
+            self.rows += count
+        else:
+            self.rows += batch.num_rows
         for name in self.nulls:
             self.nulls[name] += batch.column(name).null_count
         for name, counts in self.counts.items():
@@ -96,46 +113,38 @@ class Survey:
     @property
     def enough(self) -> bool:
         """Whether nothing more can come of it."""
-        return not self.counts and not self.means and (self.goal is None or self.settled)
+        return not self.counts and (self.goal is None or self.settled)
 
     @property
     def most(self) -> int:
         """So many categories a column may have."""
-        return max(CATEGORIES, self.rows // ROWS_EACH)
+        return max(CATEGORIES, self.all_rows // ROWS_EACH)
 
     # What follows ----------------------------------------------------------------------------------------------------------
 
     def column(self, name: str) -> Column:
-        """A feature, as the model will know it; what is wrong with it is collected."""
+        """A feature that is no date, as the model will know it; what is wrong with it is collected."""
         kind = self.source.kinds[name]
-        if kind in ("text", "date"):
-            return self._category(name, kind)
-        mean = None
-        if name in self.means:
-            mean = self.means[name].value
-            if mean is None:
-                self.wrong[name] = no_mean(name)
-        return Column(name, "number" if kind == "empty" else kind, mean=mean)
+        column = self._category(name) if kind == "text" else Column(name, "number" if kind == "empty" else kind)
+        return with_policy(column, self.policy, self.source.label)
 
-    def _category(self, name: str, kind: str) -> Column:
+    def _category(self, name: str) -> Column:
         counts = self.counts[name]
-        if name not in self.categorical:
-            if kind == "text" and (written := self.writing(counts)):
+        if name not in self.codes:
+            if written := self.writing(counts):
                 return self._written(name, written, counts)
             self.check_meant(name, counts)
-        several, gap = _several(len(counts)), None
-        if counts and self.fill and self.nulls[name]:
+        gap = None
+        if counts and self.nulls[name] and self.policy.of_column(name, text=True) == "category":
             gap = "missing"
             while gap in counts:
                 gap = f"({gap})"
             counts = counts | {gap: self.nulls[name]}
         if not counts:
             self.wrong[name] = f"column {name} has no value at all"
-        elif kind == "date":
-            values = f"{several} value{'s' * (len(counts) != 1)}"
-            self.wrong[name] = f"column {name} holds dates, {values}, of which numbers have to be made first"
-        elif len(counts) > self.most:
-            self.wrong[name] = f"column {name} is text with {several} values, too many for categories (at most {self.most})"
+        elif (many := len({*counts, *self.others[name]})) > self.most:  # of all rows: the same whatever leaves rows out
+            several = f"{_several(many)} values, too many for categories (at most {self.most})"
+            self.wrong[name] = f"column {name} is text with {several}"
         else:
             self._look_alike(name, counts)
         commonest, *others = sorted(counts, key=lambda value: (-counts[value], value)) or [""]
@@ -184,13 +193,13 @@ class Survey:
     def target(self, name: str) -> Target:
         """The target, as numbers or as classes."""
         kind, where, loss = self.source.kinds[name], f"{self.source.label}: the target {name}", self.loss
-        text = kind in ("text", "date")
-        written = self.writing(self.labels) if kind == "text" else None
+        text = kind == "text"
+        written = self.writing(self.labels) if text else None
         if written is not None and (loss.targets == "real" if loss is not None else len(self.labels) > 2):
             return Target(self._written(name, written, self.labels))
         if text and written is None:
             self.check_meant(name, self.labels)
-        if kind == "date":
+        if kind in dates.KINDS:
             raise TableError(f"{where} holds dates; make numbers of them first, days for example")
         if text and loss is not None and loss.targets == "real":
             raise TableError(f"{where} is text, and {loss.name} wants numbers; --loss logistic and --loss softmax take labels")
@@ -202,7 +211,8 @@ class Survey:
         whole = numbers and all(float(label).is_integer() for label in labels)
         if len(labels) < 2:
             if self.rows < 2:
-                rows = ("one row" if self.rows else "no row") + (" without a missing value" if self.drop else "")
+                rows = "one row" if self.rows else "no row"
+                rows += " without a missing value" if self.policy.rest == "drop" else ""
                 raise TableError(f"{self.source.label} has {rows}; a model needs two")
             what = f"one value only, {_as_text(labels[0], whole)}" if labels else "no value at all"
             raise TableError(f"{where} has {what}, so that there is nothing to learn; take another one")
@@ -223,9 +233,19 @@ class Survey:
         return Target(column, tuple(labels))
 
 
-def no_mean(name: str) -> str:
-    """That a column has none."""
-    return f"column {name} has no value in the rows that train, and so no mean"
+def with_policy(column: Column, policy: Policy, where: str) -> Column:
+    """The column with what becomes of its missing values; TableError where that is not for its kind."""
+    text = column.kind == "category"
+    word = policy.of_column(column.name, text)
+    if text and word in NUMBERS:
+        what = f"column {column.name} is text, and has no {word}"
+        raise TableError(f"{where}: {what}; --missing {column.name}=category makes a category of what is missing")
+    if not text and word == "category":
+        kind = "numbers" if column.part is None else "dates"
+        advice = f"take --missing {column.name}=mean, median, indicator or drop"
+        advice += f", or --categorical {column.name}" if column.part is None else ""
+        raise TableError(f"{where}: column {column.name} holds {kind}, and category is for text; {advice}")
+    return replace(column, missing=word)
 
 
 def _several(count: int) -> str:
@@ -236,34 +256,7 @@ def _as_text(label: Any, whole: bool) -> str:
     return str(int(label) if whole else label)
 
 
-class Mean:
-    """The mean of a column's known values, summed in blocks that do not depend on how a file is cut."""
-
-    def __init__(self, column: Column) -> None:
-        self.column = column
-        self.rest: Floats = np.empty(0)
-        self.sum, self.count = 0.0, 0
-
-    def add(self, column: Any, trains: Array | None) -> None:
-        """Takes the next rows, of which those count that train."""
-        numbers = self.column.numbers(column).values
-        known = np.isfinite(numbers) if trains is None else trains & np.isfinite(numbers)
-        self.count += int(known.sum())
-        numbers = np.concatenate([self.rest, np.where(known, numbers, 0.0)])
-        whole = len(numbers) // _BLOCK * _BLOCK
-        for block in numbers[:whole].reshape(-1, _BLOCK):
-            self.sum += float(block.sum())
-        self.rest = numbers[whole:]
-
-    @property
-    def value(self) -> float | None:
-        return (self.sum + float(self.rest.sum())) / self.count if self.count else None
-
-
-def _all_valid(batch: Any) -> Any:
-    """The rows in which nothing is missing."""
-    pa = arrow()
-    valid = pa.array(np.ones(batch.num_rows, bool))
-    for column in batch.columns:
-        valid = pa.compute.and_(valid, pa.compute.invert(column.is_null(nan_is_null=True)))
-    return valid
+def _all_valid(batch: Any, names: list[str]) -> Any:
+    """The rows in which none of these is missing."""
+    pc = arrow().compute
+    return functools.reduce(pc.and_, (pc.invert(batch.column(name).is_null(nan_is_null=True)) for name in names))

@@ -16,7 +16,7 @@ import numpy as np
 
 from gdcore import losses
 from gdcore.backends import BACKENDS, loops
-from gdcore.rows import arrays
+from gdcore.losses.targets import check_targets
 from gdcore.rows.moments import Moments, engine_for, first_means
 
 if TYPE_CHECKING:
@@ -280,6 +280,7 @@ class Piecewise:
     def __init__(self, name: str) -> None:
         self.name, self.backend = name, BACKENDS[name]
         self.gradient_norm = self.backend.gradient_norm
+        self.permutation, self.descend_batches = self.backend.permutation, self.backend.descend_batches  # of arrays
 
     def loss_gradient(
         self,
@@ -336,7 +337,7 @@ class Piecewise:
         """Full-batch epochs: see `gdcore.backends.reference.descend`."""
 
         return loops.descend(
-            lambda: self.loss_gradient(X, Y, weights, bias, None, n_threads, loss, parameter, l1, l2),
+            lambda: self.loss_gradient(X, Y, weights, bias, sample_weight, n_threads, loss, parameter, l1, l2),
             lambda grad, bias_grad: self.gradient_norm(weights, grad, bias_grad, l1),
             lambda *how: loops.advance(self._step, weights, bias, gradient, bias_gradient, how, decimals, l1),
             weights, bias, gradient, bias_gradient, lr, epochs, history, done, tol, optimizer, state, steps, ceiling,
@@ -354,7 +355,7 @@ def loss_sums(piece: Piece, n_threads: int, carried: Floats | None = None, *, ba
     """A part of a `fold`: a backend's ``partial``."""
     weights, bias = how.pop("weights"), how.pop("bias")
     targets = losses.get(how.get("loss", "mse")).targets
-    arrays.labels(piece.Y, targets, weights.shape[1], "in a piece of the table Y")
+    check_targets(piece.Y, targets, weights.shape[1], "in a piece of the table Y")
     sums: Floats = BACKENDS[backend].partial(
         piece.X, piece.Y, weights, bias, piece.sample_weight, n_threads, carried=carried, **how
     )

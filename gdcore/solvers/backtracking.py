@@ -8,71 +8,66 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-RATE = 0
-"""Place in a run's ``scalars`` of the last lr."""
+from gdcore.descent.course import LR, TOLD, Advance
+from gdcore.descent.passes import over_rows
+from gdcore.descent.state import Rate
+from gdcore.solvers.base import Solver
+
+if TYPE_CHECKING:
+    from gdcore._types import Array
+    from gdcore.descent.course import Span
+    from gdcore.descent.objective import Evaluation
+    from gdcore.descent.problem import Problem
+    from gdcore.descent.state import State
 
 _FEWEST = 60  # halvings before it gives up
 
 
-class Backtracking:
-    """Full-batch epochs of a `gdcore.training.loop.Training`."""
+class Backtracking(Solver[Rate]):
+    """Epochs over all rows, each of one step whose learning rate is found by trying."""
 
-    def __init__(self, training: Any) -> None:
-        self.t = training
+    def fresh(self) -> Rate:
+        return Rate()
 
-    def begin(self) -> None:
-        """Loss and gradient at the weights as they are."""
-        t = self.t
-        t.evaluate()
-        t.check_start()
-        if not t.state.scalars[RATE]:
-            t.state.scalars[RATE] = 1.0
+    def begin(self, state: State[Rate], done: int) -> tuple[State[Rate], Evaluation]:
+        self.passes = over_rows(self.problem)
+        state.own.lr = state.own.lr or 1.0
+        return state, self.passes.evaluate(state.weights, None)
 
-    def some_epochs(self, left: int) -> str:
-        """One epoch."""
-        t = self.t
-        columns, counted = t.piece(1)
-        began, gradient = time.perf_counter(), t.gradients()
-        lr = search(t, 2 * t.state.scalars[RATE])
+    def advance(self, state: State[Rate], found: Evaluation, span: Span) -> Advance[Rate]:
+        piece, began = self.plan.piece(span.done, 1), time.perf_counter()
+        lr = search(self.problem, state.weights, found, 2 * state.own.lr)
         if lr is None:
-            return "stalled"
-        state = t.state.copy()
-        state.weights = step(t, lr)
-        state.scalars[RATE] = lr
-        state.done += 1
-        state.judged = None
-        values = t.evaluated(state.weights, None)
-        columns[:3, 0] = values.loss, values.norm, time.perf_counter() - began
-        columns[4, 0] = lr
-        # One assignment makes the epoch a whole one, wherever a signal strikes.
-        t.state = state
-        counted[0] = 1
-        t.take(values)
-        status = "converged" if t.reached(None) else "epochs"
-        stop = t.after_epoch(columns, gradient) if t.each else False
-        return "early_stopped" if stop and status == "epochs" else status
+            return Advance(state, found, piece[:, :0], "stalled")
+        state = state.copy()
+        state.weights = step(self.problem, state.weights, found.gradient, lr)
+        state.own.lr, state.judged = lr, None
+        found = self.passes.evaluate(state.weights, None)
+        piece[TOLD, 0] = found.loss, found.norm, time.perf_counter() - began
+        piece[LR, 0] = lr
+        return Advance(state, found, piece)
 
 
-def search(t: Any, lr: float) -> float | None:
+def search(problem: Problem, weights: Array, found: Evaluation, lr: float) -> float | None:
     """The first of lr, lr/2, lr/4, … whose step lowers the loss by half of what the gradient promises; None: none does."""
     for _ in range(_FEWEST):
-        trial = step(t, lr)
-        moved = float(np.sum((trial.astype(np.float64) - t.state.weights) ** 2))
-        value = t.objective_at(trial)
+        trial = step(problem, weights, found.gradient, lr)
+        moved = float(np.sum((trial.astype(np.float64) - weights) ** 2))
+        value = problem.objective_at(trial)
         if moved == 0:
             return None
-        if value <= t.loss - moved / (2 * lr) + 4 * np.finfo(trial.dtype).eps * abs(t.loss):
+        if value <= found.loss - moved / (2 * lr) + 4 * np.finfo(trial.dtype).eps * abs(found.loss):
             return lr
         lr /= 2
     return None
 
 
-def step(t: Any, lr: float) -> Any:
+def step(problem: Problem, weights: Array, gradient: Array, lr: float) -> Array:
     """The weights after a plain step of that lr."""
-    weights = t.state.weights.copy()
-    t.engine.advance(weights, t.gradient, lr, t.l1)
+    weights = weights.copy()
+    problem.network.advance(weights, gradient, lr, problem.l1)
     return weights

@@ -1,4 +1,4 @@
-"""Epochs over the rows as they lie, in the backend; and those that squared error's second moments stand in for."""
+"""Epochs over all rows as they lie, one update an epoch, in the backend; or over few rows with the same second moments."""
 
 from __future__ import annotations
 
@@ -7,110 +7,95 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gdcore.descent.course import EPOCH, LOSS, LR, NORM, TOLD, Advance
+from gdcore.descent.objective import Engine, Evaluation
+from gdcore.descent.passes import Passes, over_few_rows, over_rows
+from gdcore.descent.state import Rate, State
 from gdcore.solvers.backtracking import search
+from gdcore.solvers.base import Solver
 
 if TYPE_CHECKING:
-    from gdcore.facts.quadratic import Quadratic
-    from gdcore.training.loop import Training
+    from gdcore._types import Array, Floats
+    from gdcore.descent.course import Span
 
 EPOCHS_PER_CALL = 1 << 16
 """Bounds the memory reserved for history ahead of the epochs."""
 
 
-class Solved:
-    """Squared error as its second moments tell it, in the place of a backend."""
+class Stream(Solver[Rate]):
+    """As many epochs as one call of the backend can do: one, where something has to be done after each."""
 
-    def __init__(self, quadratic: Quadratic, backend: Any) -> None:
-        self.loss_gradient, self.gradient_norm = quadratic.loss_gradient, backend.gradient_norm
+    passes: Passes
+    engine: Engine
 
+    def fresh(self) -> Rate:
+        return Rate()
 
-class Stream:
-    """Epochs over the rows as they lie, in the backend: full batches, or mini-batches."""
-
-    def __init__(self, training: Training, searching: bool = False) -> None:
-        self.t, self.searching = training, searching
-
-    def begin(self) -> None:
-        """Loss and gradient at the weights as they are, unless nothing asks for them."""
-        t = self.t
-        if not t.batches or t.tol is not None or self.searching:
-            t.evaluate()
-            t.check_start()
-
-    def some_epochs(self, left: int) -> str:
-        """As many epochs as one call of the backend can do: one, where something has to be done after each."""
-        t, state = self.t, self.t.state
-        self.former = None
-        each = t.each or t.batches or self.searching or self._proves()
-        columns, counted = t.piece(1 if each else min(left, EPOCHS_PER_CALL))
-        gradient = t.gradients() if t.each and not t.batches else None
-        if self.searching:
-            t.evaluate()
-            found = search(t, 2 * (state.scalars[0] or 0.5))
-            if found is None:
-                return "stalled"
-            self.former = float(state.scalars[0])
-            state.scalars[0] = found
-            columns[4] *= found * (1 - t.optimizer.parameters.get("momentum", 0.0))
-        state.judged = None
-        X, Y, s = t.passes
-        common: dict[str, Any] = dict(
-            sample_weight=s, decimals=t.decimals, n_threads=t.n_threads, l1=t.l1, l2=t.l2,
-            optimizer=t.optimizer.rule, **t.objective,
-        )  # fmt: skip
-        before = state.copy() if t.batches and t.stop_above < math.inf else None
-        if t.batches:
-            status = t.engine.descend_batches(
-                X, Y, state.weights, state.bias, float(columns[4, 0]), t.batch_size, columns[:3], counted,
-                order=t.order(int(columns[5, 0]) - 1), state=state.memory, steps=state.steps, **common,
-            )  # fmt: skip
-            if status == "epochs" and before is not None and columns[0, 0] > t.stop_above:
-                t.jump = int(columns[5, 0]), float(columns[0, 0])
-                t.state, counted[0] = before, 0
-                return "diverged"
-            if status == "epochs" and t.tol is not None:
-                t.evaluate()
-                columns[0, 0], columns[1, 0] = t.loss, t.norm
-                status = "converged" if t.norm <= t.tol else status
+    def begin(self, state: State[Rate], done: int) -> tuple[State[Rate], Evaluation]:
+        problem = self.problem
+        if self.plan.method == "gram":
+            self.passes, self.engine = over_few_rows(problem)
         else:
-            tol = -1.0 if t.tol is None or self._proves() else t.tol
-            status = t.engine_now.descend(
-                X, Y, state.weights, state.bias, t.gradient, t.bias_gradient, columns[4], columns.shape[1],
-                columns[:3], counted, tol=tol, ceiling=t.stop_above, state=state.memory, steps=state.steps, **common,
-            )  # fmt: skip
-            if status == "diverged":
-                self._look(columns[:, counted[0]], common)
-            if counted[0]:
-                t.loss, t.norm = (float(v) for v in columns[:2, counted[0] - 1])
-            if status == "epochs" and self._proves() and t.reached(None):
-                status = "converged"
-        if t.each and counted[0]:
-            stop = t.after_epoch(columns, gradient)
-            status = "early_stopped" if stop and status == "epochs" else status
-        result: str = status
-        return result
+            self.passes, self.engine = over_rows(problem), problem.engine
+        return state, self.passes.evaluate(state.weights, state.bias)
 
-    def _look(self, column: Any, common: dict[str, Any]) -> None:
-        """Where the epoch that the backend has undone would have led: its loss, infinite or not."""
-        t, state = self.t, self.t.state.copy()
-        history, done = np.full((3, 1), math.inf), np.zeros(1, np.int64)
-        X, Y, _ = t.passes
-        t.engine_now.descend(
-            X, Y, state.weights, state.bias, *t.gradients(), float(column[4]), 1, history, done, state=state.memory,
-            steps=state.steps, **common,
+    def advance(self, state: State[Rate], found: Evaluation, span: Span) -> Advance[Rate]:
+        plan = self.plan
+        self._underway = None
+        each = plan.watched or plan.searching or plan.proves
+        piece = plan.piece(span.done, 1 if each else min(span.left, EPOCHS_PER_CALL))
+        state = state.copy()
+        if plan.searching:
+            found = self.passes.evaluate(state.weights, state.bias)
+            lr = search(self.problem, state.weights, found, 2 * (state.own.lr or 0.5))
+            if lr is None:
+                return Advance(state, found, piece[:, :0], "stalled")
+            state.own.lr = lr
+            piece[LR] *= lr * (1 - plan.optimizer.parameters.get("momentum", 0.0))
+        state.judged = None
+        counted = np.zeros(1, np.int64)
+        gradient, bias_gradient = copied(found)
+        # The backend changes state, gradients and counter together, epoch by epoch.
+        self._underway = state, found, gradient, bias_gradient, piece, counted
+        tol = -1.0 if plan.tol is None or plan.proves else plan.tol
+        status = self._descend(state, gradient, bias_gradient, piece, counted, tol=tol, ceiling=span.above)
+        jump = None
+        if status == "diverged":
+            jump = self._jump(state, gradient, bias_gradient, piece[:, counted[0] :])
+        made = self.whole()
+        if made is None:
+            made = Advance(state, found, piece[:, :0])
+        return made._replace(status=status, jump=jump)
+
+    _underway: tuple[State[Rate], Evaluation, Array, Array | None, Floats, Array] | None = None
+
+    def whole(self) -> Advance[Rate] | None:
+        if self._underway is None or not self._underway[-1][0]:
+            return None
+        state, _, gradient, bias_gradient, piece, counted = self._underway
+        piece = piece[:, : counted[0]]
+        return Advance(state, Evaluation(float(piece[LOSS, -1]), float(piece[NORM, -1]), gradient, bias_gradient), piece)
+
+    def _descend(
+        self, state: State[Rate], gradient: Array, bias_gradient: Array | None, piece: Floats, counted: Array, **how: Any
+    ) -> str:
+        """Epochs in the backend, which changes all that it is given."""
+        return self.engine.descend(
+            self.passes.X, self.passes.Y, state.weights, state.bias, gradient, bias_gradient, piece[LR], piece.shape[1],
+            piece[TOLD], counted, sample_weight=self.passes.sample_weight, decimals=self.plan.decimals,
+            n_threads=self.problem.n_threads, optimizer=self.plan.optimizer.rule, state=state.memory, steps=state.steps,
+            **self.problem.objective.whole, **how,
         )  # fmt: skip
-        t.jump = int(column[5]), float(history[0, 0])
 
-    def undo(self) -> None:
-        """After a signal: the lr that was found for an epoch that was not done is forgotten."""
-        if self.former is not None and not self.t.pieces[-1][1][0]:
-            self.t.state.scalars[0] = self.former
+    def _jump(self, state: State[Rate], gradient: Array, bias_gradient: Array | None, piece: Floats) -> tuple[int, float]:
+        """Where the epoch that the backend has undone would have led: its number, and its loss, infinite or not."""
+        tried = np.full((6, 1), math.inf)
+        tried[LR] = piece[LR, 0]
+        gradient, bias_gradient = gradient.copy(), None if bias_gradient is None else bias_gradient.copy()
+        self._descend(state.copy(), gradient, bias_gradient, tried, np.zeros(1, np.int64))
+        return int(piece[EPOCH, 0]), float(tried[LOSS, 0])
 
-    former: float | None = None
-    """The lr before the epoch at work, once another is found for it."""
 
-    def _proves(self) -> bool:
-        """Whether tol is about a gap, which the backend does not know."""
-        t = self.t
-        smooth = t.loss_function.curvature is not None
-        return t.tol is not None and t.linear and not t.batches and (t.squared or (t.l2 > 0 and smooth))
+def copied(found: Evaluation) -> tuple[Array, Array | None]:
+    """The gradients, for a backend to change."""
+    return found.gradient.copy(), None if found.bias_gradient is None else found.bias_gradient.copy()

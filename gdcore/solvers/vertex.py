@@ -73,7 +73,7 @@ def corner(
     new[active[active >= len(r)] - len(r)] = 0.0
     if not np.isfinite(new).all():
         return None
-    if loss.curvature is not None:
+    if not loss.kinked:
         return part._replace(weights=new, bias=bias, smoothing=loss.parameter), None
     left = (A @ moved - y)[: len(r)]
     fitting = active[active < len(r)]

@@ -1,4 +1,4 @@
-"""Model files: a model, or an estimator, in one `gdcore.store.container`, whose metadata say what the arrays are.
+"""Model files: a model, or an estimator, in one `gdcore.container`, whose metadata say what the arrays are.
 
 Beside what every container tells stand the kind of model, activation and loss, and, where the model has them, column names,
 a card and how it was trained. `gdcore.store.fitted` says what stands in the file of an estimator.
@@ -12,18 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore import losses, schema
+from gdcore import container, losses, schema
+from gdcore.container import FileError
 from gdcore.models.linear import Linear
 from gdcore.models.mlp import ACTIVATIONS, MLP, Layer
 from gdcore.rows.arrays import check_finite, floating
 from gdcore.run import Run
-from gdcore.store import container
-from gdcore.store.container import FileError
 
 if TYPE_CHECKING:
-    from gdcore._types import Array
+    from gdcore._types import Array, Path
     from gdcore.estimators import GDClassifier, GDRegressor
-    from gdcore.run import Path
 
 ENDING = ".safetensors"
 """Of model files, by custom."""
@@ -38,7 +36,7 @@ _ATTRIBUTES = {
 
 
 def save(model_or_run: Linear | MLP | Run | GDRegressor | GDClassifier, path: Path) -> None:
-    """Saves a model or an estimator in one file: whole or not at all, see `gdcore.store.container.replacing`.
+    """Saves a model or an estimator in one file: whole or not at all, see `gdcore.container.replacing`.
 
     Parameters
     ----------
@@ -142,6 +140,11 @@ def _pack(model: Any, run: Run | None) -> bytes:
         meta |= {"kind": "mlp", "activation": model.activation}
         arrays = {f"layers.{i}.{part}": getattr(layer, part) for i, layer in enumerate(model.layers) for part in _PARTS}
     arrays = {name: container.plain(floating(array, name)) for name, array in arrays.items()}
+    if model.loss is not None and losses.LOSSES.get(model.loss.name) is not type(model.loss):
+        raise ValueError(
+            f"its loss {model.loss!r} is not known by its name to who loads the file: register its class, here and there, "
+            "with gdcore.losses.register, or set the model's loss to None, without which it predicts all the same"
+        )
     meta["loss"] = "" if model.loss is None else model.loss.name
     if model.loss is not None and model.loss.parameter:
         meta["parameter"] = repr(float(model.loss.parameter))

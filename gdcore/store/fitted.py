@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore import losses, optimizers, schema
+from gdcore import container, losses, optimizers, schema
 from gdcore.estimators import GDClassifier, GDRegressor, Learned
 from gdcore.rows.arrays import check_finite
 from gdcore.run import History
-from gdcore.store import container
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +60,7 @@ def pack(estimator: Any) -> bytes:
         "learned": json.dumps(told, ensure_ascii=False, allow_nan=False),
     }
     arrays = learned.arrays | {f"history.{name}": learned.history[name] for name in History.NAMES}
+    arrays["history.start"] = np.array(learned.history.start)
     return container.pack(container.MODEL, {name: container.plain(array) for name, array in arrays.items()}, meta)
 
 
@@ -75,6 +75,9 @@ def unpack(arrays: dict[str, Array], meta: dict[str, str]) -> Any:
     columns = {name: arrays.pop(f"history.{name}") for name in History.NAMES if f"history.{name}" in arrays}
     if [column.dtype.kind for column in columns.values()] != ["i", *"fffff"] or len({c.shape for c in columns.values()}) != 1:
         raise ValueError("its history has a column missing, or one of another form")
+    start = arrays.pop("history.start", np.array(np.nan))  # not in files of earlier versions
+    if start.ndim or start.dtype != np.float64:
+        raise ValueError("its history starts with what is no number")
     names, classes, d = told.get("feature_names_in"), told.get("classes"), told["n_features_in"]
     for name, array in arrays.items():
         if array.dtype not in (np.dtype("f4"), np.dtype("f8")):
@@ -84,7 +87,7 @@ def unpack(arrays: dict[str, Array], meta: dict[str, str]) -> Any:
         raise ValueError(f"it has {len(names)} names for {d} columns")
     estimator.become(
         Learned(
-            arrays, told["n_iter"], told["status"], History(**columns), d,
+            arrays, told["n_iter"], told["status"], History(float(start), **columns), d,
             None if names is None else np.array(names, object), None if classes is None else _labels(**classes),
         )
     )  # fmt: skip

@@ -8,8 +8,8 @@ import numpy as np
 
 from gdcore import losses
 from gdcore.backends import BACKENDS
+from gdcore.descent.start import check_model
 from gdcore.rows import arrays
-from gdcore.training.problem import check_model
 
 if TYPE_CHECKING:
     from gdcore._types import Array
@@ -70,12 +70,12 @@ def check_gradient(
     check_model(model, X, Y, chosen)
     Y = Y.reshape(len(X), -1)
     s = None if sample_weight is None else arrays.weights_of_rows(sample_weight, X)
-    engine = model.engine(BACKENDS[backend], X.dtype)
+    engine = model.engine(BACKENDS[backend if chosen.compiled else "reference"], X.dtype)
     weights, bias = model.parameters(X.dtype)
 
     def objective() -> tuple[float, Array, Array | None]:
         result: tuple[float, Array, Array | None] = engine.loss_gradient(
-            X, Y, weights, bias, s, 1, chosen.name, chosen.parameter, 0.0, l2
+            X, Y, weights, bias, s, 1, **chosen.arguments, l1=0.0, l2=l2
         )
         return result
 

@@ -1,39 +1,49 @@
-"""Checkpoints of `gdcore.fit`: all that a run needs to go on after its process is gone, in one `gdcore.store.container`.
+"""Checkpoints of `gdcore.fit`: all that a run needs to go on after its process is gone, in one `gdcore.container`.
 
 Every so many seconds, between two epochs, the state is copied; a thread packs and writes the copy while training goes on, and
 ends with it.
 What is stored is what `Run.resume` goes on from: parameters, the optimizer's memory, how the learning rate was found, the best
-model so far, the history. `gdcore.store.fingerprints` says whether it belongs to the run that wants to go on from it.
+model so far, the history. `gdcore.training.fingerprints` says whether it belongs to the run that wants to go on from it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import threading
 import time
-import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gdcore import schema
+from gdcore import container, schema
 from gdcore.checks import yes_or_no
-from gdcore.notices import CheckpointWarning
+from gdcore.container import FileError
+from gdcore.descent.course import history_of
+from gdcore.descent.state import like
+from gdcore.notices import CheckpointWarning, warn
 from gdcore.rows.ahead import ending
-from gdcore.rows.arrays import check_finite
 from gdcore.run import MOST_EPOCHS, Checkpoint, History, Method
-from gdcore.store import container, fingerprints
-from gdcore.store.container import FileError
-from gdcore.training.loop import history_of
+from gdcore.training import fingerprints
 
 if TYPE_CHECKING:
-    from gdcore._types import Array, Floats
+    from collections.abc import Iterator
+
+    from gdcore._types import Array
+    from gdcore.descent.course import Course
+    from gdcore.descent.objective import Evaluation
+    from gdcore.descent.options import Options
+    from gdcore.descent.plan import Choice
+    from gdcore.descent.problem import Problem
+    from gdcore.descent.state import OwnT, State
+    from gdcore.training.validation import Validation
 
 FORMAT = container.Format("gdcore-checkpoint", "1", "checkpoint")
 _META = container.COMMON | {"status", "method", "why", "epoch", "configuration", "data", "environment"}
-_NUMBERS = ("loss", "norm", "ceiling", "quick", "best", "waited", "tol", "judged")  # of the array of this name, in order
+_NUMBERS = 8  # loss, gradient norm, ceiling, and those of the state
+_HISTORY = "history."
 _STATUS = ("running", "epochs", "converged", "early_stopped", "interrupted")
 _CONFIGURATION = schema.mapping(schema.text)
 _PAUSE = 0.2  # seconds that a call of a backend takes at most, about, where somebody wants to look between two
@@ -50,29 +60,73 @@ def keeper(checkpoint: Any, resume: Any) -> Keeper | None:
     return Keeper(checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint), resume)
 
 
-class Stored(NamedTuple):
-    """What a checkpoint holds."""
+class Stored:
+    """What a checkpoint of this run holds."""
 
-    history: History
-    state: Any
-    method: Method
-    status: str
-    """Why the run had ended; "running" where it had not."""
-    loss: float
-    norm: float
-    ceiling: float
+    def __init__(self, name: str, arrays: dict[str, Array], meta: dict[str, str]) -> None:
+        self._name = name
+        with self._told():
+            for known, names in (("method", ("stream", "gram", "exact")), ("status", _STATUS)):
+                if meta[known] not in names:
+                    raise ValueError(f"its {known} {meta[known][:20]!a} is unknown")
+            self.method = Method(meta["method"], meta["why"])
+            self.status = meta["status"]
+            """Why the run had ended; "running" where it had not."""
+            self.history = _history(arrays)
+            like(arrays, "numbers", np.empty(_NUMBERS))
+            self.loss, self.norm, self.ceiling, *self._numbers = arrays["numbers"].tolist()
+        self._arrays = {key: array for key, array in arrays.items() if key != "numbers" and not key.startswith(_HISTORY)}
+
+    @property
+    def epoch(self) -> int:
+        """The last one."""
+        return int(self.history.epoch[-1]) if len(self.history) else 0
+
+    def state(self, fresh: State[OwnT]) -> State[OwnT]:
+        """The state, of the kind of ``fresh``."""
+        with self._told():
+            return fresh.from_arrays(self._arrays, self._numbers)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, LookupError) as error:
+            raise FileError(f"{self._name} cannot be gone on from: it holds no state of this run: {error}") from None
 
 
 class _Copy(NamedTuple):
-    """A training between two epochs."""
+    """A run between two epochs."""
 
     epoch: int
+    status: str
+    state: State[Any]
+    found: Evaluation
     pieces: int
-    stored: Stored
+
+
+class Case(NamedTuple):
+    """What of a run its checkpoint is known by."""
+
+    problem: Problem
+    choice: Choice
+    options: Options
+    validation: Validation | None
+
+    @property
+    def configuration(self) -> dict[str, str]:
+        """The options that the result depends on."""
+        weights = None if self.validation is None else self.validation.sample_weight
+        return fingerprints.configuration(self.problem, self.choice, self.options, weights)
+
+    def data(self, method: str) -> dict[str, Any]:
+        """What tells the rows."""
+        validation = None if self.validation is None else (self.validation.X, self.validation.Y)
+        return fingerprints.data(self.problem, method, validation)
 
 
 class Keeper:
-    """Keeps the checkpoint of one `gdcore.training.loop.Training`."""
+    """Keeps the checkpoint of one run."""
 
     def __init__(self, checkpoint: Checkpoint, resume: bool) -> None:
         self.name, self._every, self._resume = checkpoint.path, checkpoint.seconds, resume
@@ -88,10 +142,10 @@ class Keeper:
 
     # Before the first epoch ------------------------------------------------------------------------------------------------
 
-    def open(self, t: Any) -> Stored | None:
+    def open(self, case: Case) -> Stored | None:
         """What the file holds, if it is a checkpoint of this run; None where there is no file."""
         container.library()
-        self._configuration = fingerprints.configuration(t)
+        self._configuration = case.configuration
         self._own = container.Own(self.path)
         if not self._own.there:
             folder = os.path.dirname(self.path)
@@ -111,15 +165,12 @@ class Keeper:
                 f"{self.name} is there: the checkpoint of a run at epoch {meta['epoch'][:20]}, written {meta['saved'][:20]}; "
                 "resume=True goes on from it; for a new run delete it, or give another path"
             )
-        self._check(t, meta, configuration, data)
-        try:
-            stored = _stored(t, arrays, meta)
-        except (ValueError, LookupError) as error:
-            raise FileError(f"{self.name} cannot be gone on from: it holds no state of this run: {error}") from None
-        self._written = len(stored.history) and int(stored.history.epoch[-1])
+        self._check(case, meta, configuration, data)
+        stored = Stored(self.name, arrays, meta)
+        self._written = stored.epoch
         return stored
 
-    def _check(self, t: Any, meta: dict[str, str], configuration: dict[str, str], data: dict[str, Any]) -> None:
+    def _check(self, case: Case, meta: dict[str, str], configuration: dict[str, str], data: dict[str, Any]) -> None:
         """ValueError where the file is of another run."""
         if changed := fingerprints.changes(configuration, self._configuration):
             raise ValueError(
@@ -127,7 +178,7 @@ class Keeper:
                 "had, or give another path"
             )
         here = fingerprints.environment()
-        self._data = fingerprints.data(t, meta["method"])
+        self._data = case.data(meta["method"])
         same = meta["environment"] == here
         if changed := fingerprints.data_changes(data, self._data, same):
             raise ValueError(
@@ -135,52 +186,52 @@ class Keeper:
                 "had, or give another path"
             )
         if not same:
-            warnings.warn(
+            warn(
                 f"{self.name} was written by {meta['environment'][:200]}; this is {here}: the run goes on, but its bits are "
                 "no longer those of one run",
                 CheckpointWarning,
-                stacklevel=5,
             )
 
-    def begin(self, t: Any, stored: Stored | None) -> None:
+    def begin(self, case: Case, course: Course[Any], method: Method, ceiling: float, stored: Stored | None) -> None:
         """Before the first epoch of this call."""
+        self._method, self._ceiling = method, ceiling
         # The history that is joined, and how many pieces of it: one assignment changes both, wherever a signal strikes.
-        self._joined = (stored.history if stored else History.empty(), 0)
+        self._joined = (course.before, 0)
         self._status = stored.status if stored else None
         if self._data is None:
-            self._data = fingerprints.data(t, t.method)
+            self._data = case.data(method)
         self._next = time.monotonic() + self._every
 
     # Between epochs, and after the last ------------------------------------------------------------------------------------
 
-    def look(self, t: Any) -> None:
+    def look(self, course: Course[Any]) -> None:
         """Writes, if it is time to and no writing is still going on."""
-        self._warn(6)
+        self._warn()
         now = time.monotonic()
         if now < self._next or self._busy or self._lost or ending(threading.current_thread()):
             return
         self._next = now + self._every
-        copy = self._copy(t, "running")
+        copy = self._copy(course, "running")
         # Not a daemon: the interpreter waits for what is being written.
-        self._thread = threading.Thread(target=self._try, args=(t, copy), name="gdcore-checkpoint", daemon=False)
+        self._thread = threading.Thread(target=self._try, args=(course, copy), name="gdcore-checkpoint", daemon=False)
         try:
             self._thread.start()
         except RuntimeError as error:
             self._news["alone"] = f"the training waits for each writing of the checkpoint: {error}"
-            self._try(t, copy)
+            self._try(course, copy)
 
-    def finish(self, t: Any, status: str) -> None:
+    def finish(self, course: Course[Any], status: str) -> None:
         """Writes the state that the run ended with."""
-        self.close(t)
-        self._warn(5)
-        if self._status is not None and not t.done and status in (self._status, "epochs"):
+        self.close(course)
+        self._warn()
+        if self._status is not None and not course.done and status in (self._status, "epochs"):
             return  # the file has it already
         self._news.pop("failure", None)
         self._told.discard("failure")
-        self._try(t, self._copy(t, status))
-        self._warn(5)
+        self._try(course, self._copy(course, status))
+        self._warn()
 
-    def close(self, t: Any) -> None:
+    def close(self, course: Course[Any]) -> None:
         """Waits for a writing that is going on."""
         if self._busy and self._thread is not None:
             self._thread.join()
@@ -189,15 +240,15 @@ class Keeper:
     def _busy(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
-    def _copy(self, t: Any, status: str) -> _Copy:
+    def _copy(self, course: Course[Any], status: str) -> _Copy:
         # The pieces of history are not copied: those that are filled do not change.
-        stored = Stored(self._joined[0], t.state.copy(), t.method, status, t.loss, t.norm, t.ceiling)
-        return _Copy(t.first + t.done, len(t.pieces), stored)
+        state, found, pieces, epoch = course.now
+        return _Copy(epoch, status, state.copy(), found, pieces)
 
-    def _try(self, t: Any, copy: _Copy) -> None:
+    def _try(self, course: Course[Any], copy: _Copy) -> None:
         try:
             if copy.epoch >= self._written and not self._lost:
-                container.write(self._own, self._pack(t, copy))
+                container.write(self._own, self._pack(course, copy))
                 self._written = copy.epoch
         except container.TakenError:
             self._lost = True
@@ -210,99 +261,45 @@ class Keeper:
             told = f"the checkpoint was not written ({there}); the training goes on"
             self._news["failure"] = f"{told}. {type(error).__name__}: {error}"
 
-    def _warn(self, level: int) -> None:
+    def _warn(self) -> None:
         for kind, message in list(self._news.items()):
             if kind not in self._told:
                 self._told.add(kind)
-                warnings.warn(message, CheckpointWarning, stacklevel=level)
+                warn(message, CheckpointWarning)
 
-    def _pack(self, t: Any, copy: _Copy) -> bytes:
+    def _pack(self, course: Course[Any], copy: _Copy) -> bytes:
         history, joined = self._joined
         parts = [history]
         while joined < copy.pieces:
             last = min(joined + _JOIN, copy.pieces)
-            parts.append(history_of(t.pieces[joined:last]))
+            parts.append(history_of(course.pieces[joined:last]))
             joined = last
-        self._joined = History.joined(parts), joined
-        stored = copy.stored._replace(history=self._joined[0])
+        history = History.joined(parts)
+        self._joined = history, joined
         meta = {
-            "status": stored.status,
-            "method": stored.method[:],
-            "why": stored.method.why,
+            "status": copy.status,
+            "method": self._method[:],
+            "why": self._method.why,
             "epoch": str(copy.epoch),
             "configuration": json.dumps(self._configuration, ensure_ascii=False),
             "data": json.dumps(self._data, ensure_ascii=False),
             "environment": fingerprints.environment(),
         }
-        return container.pack(FORMAT, _arrays(stored), meta)
+        numbers = [copy.found.loss, copy.found.norm, self._ceiling, *copy.state.numbers()]
+        arrays = copy.state.to_arrays() | {"numbers": np.array(numbers, np.float64)}
+        arrays |= {f"{_HISTORY}{name}": history[name] for name in History.NAMES}
+        arrays[f"{_HISTORY}start"] = np.array(history.start)
+        return container.pack(FORMAT, {name: container.plain(array) for name, array in arrays.items()}, meta)
 
 
-# The state as arrays --------------------------------------------------------------------------------------------------------
-
-
-def _arrays(stored: Stored) -> dict[str, Array]:
-    state = stored.state
-    tol, judged = (math.nan, 0.0) if state.judged is None else state.judged
-    numbers = (stored.loss, stored.norm, stored.ceiling, state.quick, state.best[0], state.waited, tol, judged)
-    arrays = {
-        "weights": state.weights, "bias": state.bias, "memory": state.memory, "steps": state.steps, "scalars": state.scalars,
-        "numbers": np.array(numbers, np.float64),
-    }  # fmt: skip
-    if state.best[0] < math.inf:
-        arrays |= {"best.weights": state.best[1], "best.bias": state.best[2]}
-    if state.origin is not None:
-        facts, first, (delta, u) = state.origin
-        arrays |= {"origin.facts": facts, "origin.first": np.array(first), "origin.delta": delta, "origin.u": u}
-    arrays |= {f"history.{name}": stored.history[name] for name in History.NAMES}
-    return {name: container.plain(array) for name, array in arrays.items() if array is not None}
-
-
-def _stored(t: Any, arrays: dict[str, Array], meta: dict[str, str]) -> Stored:
-    """What `_arrays` made the arrays of; ValueError where they are not those of a run of this training."""
-    method = Method(meta["method"], meta["why"])
-    for name, known_ones in (("method", ("stream", "gram", "exact")), ("status", _STATUS)):
-        if meta[name] not in known_ones:
-            raise ValueError(f"its {name} {meta[name][:20]!a} is unknown")
-    state = t.fresh_state(method)
-    known = {f"history.{name}" for name in History.NAMES} | {"numbers"}
-    epochs = arrays["history.epoch"]
+def _history(arrays: dict[str, Array]) -> History:
+    """The history that a checkpoint holds; ValueError where its epochs do not follow each other."""
+    epochs = arrays[f"{_HISTORY}epoch"]
     for name in History.NAMES:
-        _like(arrays, f"history.{name}", np.empty(len(epochs), np.int64 if name == "epoch" else np.float64))
+        like(arrays, f"{_HISTORY}{name}", np.empty(len(epochs), np.int64 if name == "epoch" else np.float64))
     if len(epochs) and not (epochs[0] >= 1 and (np.diff(epochs) > 0).all() and epochs[-1] <= MOST_EPOCHS):
         raise ValueError("the epochs of its history do not follow each other")
-    _like(arrays, "numbers", np.empty(len(_NUMBERS)))
-    number = dict(zip(_NUMBERS, arrays["numbers"].tolist(), strict=True))
-    if not 0 <= number["waited"] <= MOST_EPOCHS:
-        raise ValueError(f"the epochs that it has waited are {number['waited']}")
-    for name in ("weights", "bias", "memory", "steps", "scalars"):
-        if getattr(state, name) is not None:
-            setattr(state, name, _like(arrays, name, getattr(state, name)))
-            known.add(name)
-    if number["best"] < math.inf:
-        bias = None if state.bias is None else _like(arrays, "best.bias", state.bias)
-        state.best = (number["best"], _like(arrays, "best.weights", state.weights), bias)
-        known |= {"best.weights", "best.bias"} if bias is not None else {"best.weights"}
-    if "origin.facts" in arrays:
-        p = (t.d + t.has_bias, t.outputs)
-        facts = _like(arrays, "origin.facts", np.empty(arrays["origin.facts"].size))
-        first = _like(arrays, "origin.first", np.array(0))
-        delta, u = (_like(arrays, f"origin.{name}", np.empty(p)) for name in ("delta", "u"))
-        state.origin = (facts, int(first), (delta, u))
-        known |= {"origin.facts", "origin.first", "origin.delta", "origin.u"}
-    if set(arrays) != known:
-        raise ValueError(f"its arrays are {sorted(arrays)}, not {sorted(known)}"[:300])
-    for name in ("weights", "bias", "memory", "best.weights", "best.bias"):
-        if name in arrays:
-            check_finite(arrays[name], name)
-    state.quick, state.waited = number["quick"], int(number["waited"])
-    state.judged = None if math.isnan(number["tol"]) else (number["tol"], bool(number["judged"]))
-    history = History(**{name: arrays[f"history.{name}"].copy() for name in History.NAMES})
-    return Stored(history, state, method, meta["status"], number["loss"], number["norm"], number["ceiling"])
-
-
-def _like(arrays: dict[str, Array], name: str, wanted: Array | Floats) -> Array:
-    """The array of that name, if it has the shape and dtype that are wanted."""
-    array = arrays[name]
-    if (array.shape, array.dtype) != (wanted.shape, wanted.dtype):
-        raise ValueError(f"{name} has shape {array.shape} and dtype {array.dtype}, not {wanted.shape} and {wanted.dtype}")
-    return array
+    start = (
+        like(arrays, f"{_HISTORY}start", np.array(0.0)) if f"{_HISTORY}start" in arrays else math.nan
+    )  # of earlier versions
+    return History(float(start), **{name: arrays[f"{_HISTORY}{name}"].copy() for name in History.NAMES})

@@ -20,21 +20,20 @@ The limits of linear models and losses with a curvature bound c:
 from __future__ import annotations
 
 import math
-import warnings
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from gdcore import optimizers
+from gdcore import notices, optimizers
+from gdcore.descent.problem import GRAM_COLUMNS
 from gdcore.facts.spectrum import Spectrum, largest_eigenvalue, of
-from gdcore.notices import DivergenceWarning, LearningRateWarning
 from gdcore.rows import arrays
-from gdcore.training.problem import GRAM_COLUMNS
 
 if TYPE_CHECKING:
     from gdcore._types import Array
+    from gdcore.descent.plan import Plan
+    from gdcore.descent.problem import Problem
     from gdcore.run import Run
-    from gdcore.training.loop import Training
 
 _CARRIED = "The run up to there is .run of this error."
 _SMALL = 100_000  # numbers in X up to which all rows are looked at
@@ -56,41 +55,42 @@ class Limit(NamedTuple):
 # Before the first epoch ------------------------------------------------------------------------------------------------------
 
 
-def warn(t: Training, epochs: int) -> None:
-    """Warns of a learning rate past its limit, where that can be known for less than the epochs cost."""
-    if not t.lr:
-        return
-    if t.preconditioned:
-        t.limit, how = Limit(2.0, ": in the metric H the error shrinks by 1 − lr in every epoch", 1.0), ""
-    elif _has_limit(t):
-        spectrum, how = _spectrum(t, epochs)
-        t.limit = None if spectrum is None else _limit(t, spectrum)
-    if t.limit is None or t.lr <= t.limit.lr:
-        return
-    batches = f" of batches of {t.batch_size}" if t.batches else ""
-    warnings.warn(
-        f"lr = {t.lr:g} is past the limit{batches} {t.limit.lr:.6g}{how}, above which gradient descent diverges"
-        f"{t.limit.cause}; lr='auto' chooses one",
-        LearningRateWarning,
-        stacklevel=t.depth - 1,
+def warn(problem: Problem, plan: Plan, epochs: int) -> Limit | None:
+    """Warns of a learning rate past its limit, where that can be known for less than the epochs cost; the limit."""
+    if not plan.lr:
+        return None
+    limit, how = None, ""
+    if plan.preconditioned:
+        limit = Limit(2.0, ": in the metric H the error shrinks by 1 − lr in every epoch", 1.0)
+    elif _has_limit(problem, plan):
+        spectrum, how = _spectrum(problem, plan, plan.lr, epochs)
+        limit = None if spectrum is None else _limit(problem, plan, spectrum)
+    if limit is None or plan.lr <= limit.lr:
+        return limit
+    batches = f" of batches of {plan.batch_size}" if plan.batches else ""
+    notices.warn(
+        f"lr = {plan.lr:g} is past the limit{batches} {limit.lr:.6g}{how}, above which gradient descent diverges"
+        f"{limit.cause}; lr='auto' chooses one",
+        notices.LearningRateWarning,
     )
+    return limit
 
 
-def _has_limit(t: Training) -> bool:
-    return t.linear and t.loss_function.curvature is not None and isinstance(t.optimizer, optimizers.SGD)
+def _has_limit(problem: Problem, plan: Plan) -> bool:
+    return problem.linear and problem.loss_function.curvature is not None and type(plan.optimizer) is optimizers.SGD
 
 
-def _spectrum(t: Training, epochs: int) -> tuple[Spectrum | None, str]:
+def _spectrum(problem: Problem, plan: Plan, lr: float, epochs: int) -> tuple[Spectrum | None, str]:
     """The spectrum, or that of some rows, and how it was found; None where lr is below the limit, or it costs too much."""
-    n, d = t.n, t.d
-    sample, s = t.X, t.sample_weight
-    far = t.table and t.X.far
+    n, d = problem.n, problem.d
+    sample, s, table = problem.X, problem.sample_weight, problem.table
+    far = table is not None and table.far
     if far and d > GRAM_COLUMNS:
         return None, ""
-    if "moments" in t.__dict__ or "spectrum" in t.__dict__ or far:
-        return t.spectrum, ""
-    if t.table:
-        piece = next(t.X.pieces(1))
+    if problem.spectrum_costs_nothing or far:
+        return problem.spectrum, ""
+    if table is not None:
+        piece = next(iter(table.pieces(1)))
         sample, s = piece.X, piece.sample_weight
         n = len(sample)
     wide = d > GRAM_COLUMNS
@@ -100,22 +100,23 @@ def _spectrum(t: Training, epochs: int) -> tuple[Spectrum | None, str]:
         # The trace is at least λmax: most learning rates are cleared by it. Batches ask for the longest of all rows.
         most = max(1000, 4 * d)
         step = 1 if n * d <= _SMALL else max(1, n // most)
-        every = 1 if t.batches or step == 1 else max(1, n // 1000)
+        every = 1 if plan.batches or step == 1 else max(1, n // 1000)
         mean, longest = _squares(sample[::every], None if s is None else s[::every])
-        assert t.loss_function.curvature is not None
-        assert t.lr is not None
-        trace, row = (t.loss_function.curvature * (square + 1) + t.l2 for square in (mean, longest))
-        if not math.isfinite(trace) or t.lr < _sharpest(t, trace, trace + row):
+        curvature = problem.loss_function.curvature
+        assert curvature is not None
+        trace, row = (curvature * (square + 1) + problem.l2 for square in (mean, longest))
+        if not math.isfinite(trace) or lr < _sharpest(problem, plan, trace, trace + row):
             return None, ""
         if step > 1:
             sample, s = sample[::step], None if s is None else s[::step]
-    how = "" if sample is t.X else f" (estimated from {len(sample):,} rows)"
-    arguments: Any = [sample, s, t.has_bias, t.loss_function, t.l2, t.options.backend, t.n_threads]
+    how = "" if sample is problem.X else f" (estimated from {len(sample):,} rows)"
+    loss, bias, l2 = problem.loss_function, problem.has_bias, problem.l2
     if wide:
-        arguments.append(_STEPS)
-        value, _, direction = largest_eigenvalue(*arguments)
-        return Spectrum(None, t.has_bias, t.loss_function, t.l2, (value, 0.0, direction)), how
-    return (t.spectrum if sample is t.X else of(*arguments)), how
+        value, _, direction = largest_eigenvalue(sample, s, bias, loss, l2, problem.backend_name, problem.n_threads, _STEPS)
+        return Spectrum(None, bias, loss, l2, (value, 0.0, direction)), how
+    if sample is problem.X:
+        return problem.spectrum, how
+    return of(sample, s, bias, loss, l2, problem.backend_name, problem.n_threads), how
 
 
 def _squares(X: Array, s: Array | None) -> tuple[float, float]:
@@ -132,119 +133,128 @@ def _squares(X: Array, s: Array | None) -> tuple[float, float]:
     return total / max(weight, 1e-300), longest
 
 
-def _sharpest(t: Training, top: float, row: float) -> float:
+def _sharpest(problem: Problem, plan: Plan, top: float, row: float) -> float:
     """The limit from λmax and the largest curvature of one row."""
-    even, noise = _terms(t, top, row)
+    even, noise = _terms(problem, plan, top, row)
     return 2 / (even + noise) if even + noise > 0 else math.inf
 
 
-def _terms(t: Training, top: float, row: float) -> tuple[float, float]:
+def _terms(problem: Problem, plan: Plan, top: float, row: float) -> tuple[float, float]:
     """What 2 is divided by: the part of all rows, and that of the batches' noise."""
-    momentum, nesterov = t.optimizer.parameters["momentum"], t.optimizer.parameters["nesterov"]
+    momentum, nesterov = plan.optimizer.parameters["momentum"], plan.optimizer.parameters["nesterov"]
     even, noise = top * (1 + 2 * momentum if nesterov else 1) / (1 + momentum), 0.0
-    if t.batches:
-        n, b = t.n, t.batch_size
+    if plan.batches:
+        n, b = problem.n, plan.batch_size
         noise = (n - b) / (b * (n - 1)) * max(row - top, 0.0)
     return even, noise / (1 - momentum) if momentum < 1 else math.inf
 
 
-def _limit(t: Training, spectrum: Spectrum) -> Limit:
+def _limit(problem: Problem, plan: Plan, spectrum: Spectrum) -> Limit:
     top = spectrum.largest + spectrum.error
     row = top
     if spectrum.moments is not None:
-        row = spectrum.curvature * (spectrum.moments.largest_row + t.has_bias) + t.l2
-    even, noise = _terms(t, top, row)
+        row = spectrum.curvature * (spectrum.moments.largest_row + problem.has_bias) + problem.l2
+    even, noise = _terms(problem, plan, top, row)
     best = spectrum.lr_best if spectrum.lr_best is not None else spectrum.lr_limit / 2
-    if t.batches:
-        best = spectrum.batch_lr(t.batch_size)
-    if t.optimizer.parameters["momentum"] >= 1:
-        return Limit(0.0, f": momentum {t.optimizer.parameters['momentum']:g} never comes to rest, it must be below 1", best)
+    if plan.batches:
+        best = spectrum.batch_lr(plan.batch_size)
+    if plan.optimizer.parameters["momentum"] >= 1:
+        return Limit(
+            0.0, f": momentum {plan.optimizer.parameters['momentum']:g} never comes to rest, it must be below 1", best
+        )
     limit = 2 / (even + noise) if even + noise > 0 else math.inf
     if noise > even and spectrum.moments is not None:
         m = spectrum.moments.of_columns()
         mean = float(np.trace(m.scatter)) / m.total + float(m.mean @ m.mean)
         return Limit(limit, f": the longest row drives it, with ‖x‖² = {m.largest_row:.4g} where the mean is {mean:.4g}", best)
-    return Limit(limit, _driver(t, spectrum), best)
+    return Limit(limit, _driver(problem, spectrum), best)
 
 
-def _driver(t: Training, spectrum: Spectrum) -> str:
+def _driver(problem: Problem, spectrum: Spectrum) -> str:
     """Which column, or the bias, has the largest share of λmax's direction."""
     if not spectrum.largest > 0:
         return ""
     shares = spectrum.shares
-    bias = 1 - float(shares.sum()) if t.has_bias else 0.0
+    bias = 1 - float(shares.sum()) if problem.has_bias else 0.0
     worst = int(np.argmax(shares)) if len(shares) else 0
     if not len(shares) or bias > shares[worst]:
         return f": the bias drives it, with {bias:.0%} of λmax = {spectrum.largest:.4g}"
-    name = f"{t.X.names[worst]}" if t.table else f"{worst} of X"
-    return f": column {name} drives it, with {shares[worst]:.0%} of λmax = {spectrum.largest:.4g}"
+    return f": column {problem.column(worst)} drives it, with {shares[worst]:.0%} of λmax = {spectrum.largest:.4g}"
 
 
 # Afterwards ------------------------------------------------------------------------------------------------------------------
 
 
-def diverged(t: Training) -> str:
+class Jump(NamedTuple):
+    """Where a run has diverged."""
+
+    epoch: int
+    """The one that climbed above the ceiling or left the finite numbers."""
+    loss: float
+    """There; NaN where it is not known."""
+    before: float
+    """After the epoch before."""
+
+
+def diverged(problem: Problem, plan: Plan, limit: Limit | None, ceiling: float, jump: Jump) -> str:
     """What is said when the loss has left the finite numbers, or climbed above that of the all-zero model."""
-    epoch, value = t.jump if t.jump is not None else (t.first + t.done + 1, math.nan)
-    at = "" if t.auto or t.lr is None else f" at lr = {t.lr * (1 if t.schedule is None else t.schedule(epoch - 1)):g}"
+    epoch, value, last = jump
+    at = ""
+    if not plan.auto and plan.lr is not None:
+        at = f" at lr = {plan.lr * (1 if plan.schedule is None else plan.schedule(epoch - 1)):g}"
     if math.isfinite(value):
-        what = f"climbed above that of the all-zero model in epoch {epoch}{at}; it is {value:.6g} there, after {t.loss:.6g}"
-    elif math.isnan(value) and math.isfinite(t.ceiling):
-        what = f"climbed above that of the all-zero model in epoch {epoch}{at}; it was {t.loss:.6g} after epoch {epoch - 1}"
+        what = f"climbed above that of the all-zero model in epoch {epoch}{at}; it is {value:.6g} there, after {last:.6g}"
+    elif math.isnan(value) and math.isfinite(ceiling):
+        what = f"climbed above that of the all-zero model in epoch {epoch}{at}; it was {last:.6g} after epoch {epoch - 1}"
     else:
-        what = f"left the finite numbers in epoch {epoch}{at}; its last finite value was {t.loss:.6g}, after epoch {epoch - 1}"
-    return f"the loss {what}. {_advice(t)}. {_CARRIED}"
+        what = f"left the finite numbers in epoch {epoch}{at}; its last finite value was {last:.6g}, after epoch {epoch - 1}"
+    return f"the loss {what}. {_advice(problem, plan, limit)}. {_CARRIED}"
 
 
-def _advice(t: Training) -> str:
-    if t.auto or t.lr is None:
-        return f"gdcore chose the learning rate: {_sizes(t)}"
-    if t.limit is None and _has_limit(t):
-        t.limit = _limit(t, t.spectrum)
-    if t.limit is None:
+def _advice(problem: Problem, plan: Plan, limit: Limit | None) -> str:
+    if plan.auto or plan.lr is None:
+        return f"gdcore chose the learning rate: {_sizes(problem)}"
+    if limit is None and _has_limit(problem, plan):
+        limit = _limit(problem, plan, problem.spectrum)
+    if limit is None:
         return "Take a smaller lr, or lr='auto'"
-    which = f"lr = {t.limit.best:.4g} is the best for it, and lr='auto' chooses for you"
-    if t.batches:
-        which = f"for batches of {t.batch_size} lr = {t.limit.best:.4g} is right (lr='auto')"
-    return f"The limit is {t.limit.lr:.6g}{t.limit.cause}; {which}"
+    which = f"lr = {limit.best:.4g} is the best for it, and lr='auto' chooses for you"
+    if plan.batches:
+        which = f"for batches of {plan.batch_size} lr = {limit.best:.4g} is right (lr='auto')"
+    return f"The limit is {limit.lr:.6g}{limit.cause}; {which}"
 
 
-def _sizes(t: Training) -> str:
+def _sizes(problem: Problem) -> str:
     """What of the data may be too large or too small for the dtype."""
-    advice = "scale what is far from 1" + (", or give float64" if t.X.dtype == np.float32 else "")
-    if t.table:
-        return f"the table's numbers may be too far apart for {t.X.dtype}; {advice}"
-    sizes = np.zeros(t.d)
-    for block in arrays.blocks(t.X):
+    dtype = problem.dtype
+    advice = "scale what is far from 1" + (", or give float64" if dtype == np.float32 else "")
+    if problem.table is not None:
+        return f"the table's numbers may be too far apart for {dtype}; {advice}"
+    sizes = np.zeros(problem.d)
+    for block in arrays.blocks(problem.X):
         np.maximum(sizes, np.abs(block).max(axis=0), out=sizes)
     least, most = int(np.argmin(np.where(sizes > 0, sizes, np.inf))), int(np.argmax(sizes))
     text = f"X has columns of sizes from {sizes[least]:.3g} (column {least}) to {sizes[most]:.3g} (column {most})"
-    text += f", Y has {float(np.max(np.abs(t.Y))):.3g}"
-    if t.sample_weight is not None:
-        some = t.sample_weight[t.sample_weight > 0]
+    text += f", Y has {float(np.max(np.abs(problem.Y))):.3g}"
+    if problem.sample_weight is not None:
+        some = problem.sample_weight[problem.sample_weight > 0]
         text += f", sample_weight goes from {float(some.min()):.3g} to {float(some.max()):.3g}"
-    return f"{text}, which may be too far apart for {t.X.dtype}; {advice}"
+    return f"{text}, which may be too far apart for {dtype}; {advice}"
 
 
-def ended(t: Training, run: Run) -> None:
-    """Warns of a run that has ended above the loss of the all-zero model, and above that of its start."""
-    margin = _NOISE if t.auto and t.batches else _ABOVE
-    if run.status == "interrupted" or not t.done or run.loss <= margin * t.begun:
+def ended(problem: Problem, plan: Plan, run: Run, begun: float) -> None:
+    """Warns of a run that has ended above the loss of the all-zero model, and above that of its start, ``begun``."""
+    margin = _NOISE if plan.auto and plan.batches else _ABOVE
+    if run.loss <= margin * begun:
         return
-    zeros = t.objective_of_zeros()
-    if run.loss <= margin * zeros or run.loss <= margin * t.objective_at(*t.model.parameters(t.X.dtype)):
+    zeros = problem.objective_of_zeros()
+    if run.loss <= margin * zeros or run.loss <= margin * problem.objective_at(*problem.model.parameters(problem.dtype)):
         return
-    if t.auto:
-        advice = f"gdcore chose the learning rate: {_sizes(t)}"
+    if plan.auto:
+        advice = f"gdcore chose the learning rate: {_sizes(problem)}"
     else:
-        smaller = "lr or momentum" if t.optimizer.parameters.get("momentum") else "lr"
-        advice = (
-            f"lr = {t.lr:g} is too large for {t.optimizer} and these data, unless more epochs bring it down again: take a "
-        )
-        advice += f"smaller {smaller}, or lr='auto'"
+        smaller = "lr or momentum" if plan.optimizer.parameters.get("momentum") else "lr"
+        advice = f"lr = {plan.lr:g} is too large for {plan.optimizer} and these data, unless more epochs bring it down again: "
+        advice += f"take a smaller {smaller}, or lr='auto'"
     above = f"above that of its start and that of a model of zeros, {zeros:.6g}"
-    warnings.warn(
-        f"the run ends at the loss {run.loss:.6g}, {above}: {advice}",
-        DivergenceWarning,
-        stacklevel=t.depth - 1,
-    )
+    notices.warn(f"the run ends at the loss {run.loss:.6g}, {above}: {advice}", notices.DivergenceWarning)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from gdcore.descent.course import LOSS, VALIDATION
+
+if TYPE_CHECKING:
+    from gdcore.descent.course import Course
 
 _EVERY = 0.1  # seconds from one look to the next
 
 
 class Bar:
-    """Shows a `gdcore.training.loop.Training`: epochs, the loss, and the validation loss where there is one.
+    """Shows epochs, the loss, and the validation loss where there is one.
 
     Parameters
     ----------
@@ -27,25 +32,25 @@ class Bar:
         self._bar = (library() if kind is True else kind)(total=epochs, initial=first, unit="epoch", mininterval=0, miniters=1)
         self._shown, self._last = first, time.monotonic()
 
-    def look(self, t: Any) -> None:
+    def look(self, course: Course[Any]) -> None:
         """Shows how far it is, unless it has just done so."""
         now = time.monotonic()
         if now - self._last >= _EVERY:
             self._last = now
-            self._show(t)
+            self._show(course)
 
-    def close(self, t: Any) -> None:
+    def close(self, course: Course[Any]) -> None:
         """Shows the end, whatever the end is."""
         try:
-            self._show(t)
+            self._show(course)
         finally:
             self._bar.close()
 
-    def _show(self, t: Any) -> None:
-        reached = t.first + t.done
-        if reached == self._shown:
+    def _show(self, course: Course[Any]) -> None:
+        reached, last = course.epoch, course.last
+        if reached == self._shown or last is None:
             return
-        loss, validation_loss = t.last()
+        loss, validation_loss = float(last[LOSS]), float(last[VALIDATION])
         told = {"loss": f"{loss:.6g}"} | ({} if math.isnan(validation_loss) else {"validation_loss": f"{validation_loss:.6g}"})
         self._bar.set_postfix(told, refresh=False)
         self._bar.update(reached - self._shown)

@@ -18,6 +18,7 @@ import numpy as np
 
 from gdcore import schema
 from gdcore.backends import BACKENDS
+from gdcore.models.linear import Linear
 from gdcore.rows.moments import engine_for
 from gdcore.rows.tables import PIECE_BYTES, Piece, Table
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from gdcore._types import Array, Floats
+    from gdcore.descent.options import Options
+    from gdcore.descent.plan import Choice
+    from gdcore.descent.problem import Problem
 
 _WHOLE = 1 << 19  # bytes of an array up to which all of them are looked at
 _SAMPLE = 4096  # values that are looked at of a larger one
@@ -39,30 +43,28 @@ def environment() -> str:
     return f"gdcore {__version__}, kernel {BACKENDS['kernel'].variant()} on {os.uname().machine}, NumPy {np.__version__}"
 
 
-def configuration(t: Any) -> dict[str, str]:
-    """The options that the result of a `gdcore.training.loop.Training` depends on, each as text, by their names in `fit`."""
-    o, loss = t.options, t.loss_function
-    drawn = t.batches and bool(o.shuffle)
-    validation = None if t.validation is None else t.validation[2]
+def configuration(problem: Problem, choice: Choice, options: Options, validation_weight: Array | None) -> dict[str, str]:
+    """The options that the result of a run depends on, each as text, by their names in `fit`."""
+    loss, drawn = problem.loss_function, choice.batches and choice.seed is not None
     return {
-        "model": _model(t),
-        "loss": f"{loss.name}({loss.parameter!r})" if loss.parameter else loss.name,
-        "optimizer": repr(t.optimizer),
-        "lr": "'auto'" if t.auto else repr(t.lr),
-        "batch_size": repr(t.batch_size if t.batches else None),
-        "l1": repr(t.l1),
-        "l2": repr(t.l2),
-        "sample_weight": _weights(t.sample_weight),
-        "the weights of the validation data": _weights(validation),
-        "schedule": _schedule(o.schedule),
-        "precondition": repr(t.precondition),
-        "method": repr(o.method),
-        "tol": repr(t.tol),
-        "patience": repr(t.patience),
-        "shuffle": repr(drawn) if t.batches else "None",
-        "seed": repr(t.seed) if drawn else "None",
-        "decimals": repr(t.decimals),
-        "backend": repr(o.backend),
+        "model": _model(problem),
+        "loss": f"{loss.name}({', '.join(map(repr, loss.parameters.values()))})" if loss.parameters else loss.name,
+        "optimizer": repr(choice.optimizer),
+        "lr": "'auto'" if choice.auto else repr(choice.lr),
+        "batch_size": repr(choice.batch_size if choice.batches else None),
+        "l1": repr(problem.l1),
+        "l2": repr(problem.l2),
+        "sample_weight": _weights(problem.sample_weight),
+        "the weights of the validation data": _weights(validation_weight),
+        "schedule": _schedule(options.schedule),
+        "precondition": repr(choice.metric),
+        "method": repr(options.method),
+        "tol": repr(choice.tol),
+        "patience": repr(options.patience),
+        "shuffle": repr(drawn) if choice.batches else "None",
+        "seed": repr(choice.seed) if drawn else "None",
+        "decimals": repr(choice.decimals),
+        "backend": repr(options.backend),
     }
 
 
@@ -70,11 +72,12 @@ def _weights(s: Array | None) -> str:
     return "None" if s is None else f"{len(s)} values {_hash(s)}"
 
 
-def _model(t: Any) -> str:
-    sizes = f" {t.model.sizes}, {t.model.activation}" if hasattr(t.model, "sizes") else f", weights {t.model.weights.shape}"
-    arrays = [array for array in t.model.parameters(t.X.dtype) if array is not None]
-    bias = ", no bias" if not hasattr(t.model, "sizes") and t.model.bias is None else ""
-    return f"{type(t.model).__name__}{sizes}{bias}, values {_hash(*arrays)}"
+def _model(problem: Problem) -> str:
+    model = problem.model
+    sizes = f", weights {model.weights.shape}" if isinstance(model, Linear) else f" {model.sizes}, {model.activation}"
+    arrays = [array for array in model.parameters(problem.dtype) if array is not None]
+    bias = ", no bias" if problem.linear and not problem.has_bias else ""
+    return f"{type(model).__name__}{sizes}{bias}, values {_hash(*arrays)}"
 
 
 def _schedule(schedule: Any) -> str:
@@ -110,21 +113,20 @@ DATA = schema.record({"X and Y": _ROWS, "the validation data": schema.optional(_
 """What `data` gives."""
 
 
-def data(t: Any, method: str) -> dict[str, Any]:
-    """Of the rows that a `gdcore.training.loop.Training` learns from, and of those that validate, as JSON can keep it."""
-    validation = None
-    if t.validation is not None:
-        Xv, Yv, _ = t.validation
-        validation = of_rows(Xv, Yv, t.n_threads)
-    columns = t.d + t.outputs
-    if t.table and method != "stream" and engine_for(columns, t.options.backend) is BACKENDS["kernel"]:
-        m = t.moments  # the one pass over the table that the run takes
+def data(problem: Problem, method: str, validation: tuple[Array | Table, Array | None] | None) -> dict[str, Any]:
+    """Of the rows that a run learns from, and of those that validate, as JSON can keep it."""
+    columns = problem.d + problem.outputs
+    kernel = engine_for(columns, problem.backend_name) is BACKENDS["kernel"]
+    if problem.table is not None and method != "stream" and kernel:
+        m = problem.moments  # the one pass over the table that the run takes
         sums = np.concatenate([[m.total, m.largest_row], m.mean, m.scatter.ravel()])
         size = float(np.trace(m.scatter)) / m.total
-        found = _facts(m.rows, t.d, columns - t.d, t.X.dtype, _hash(sums), [size, float(np.linalg.norm(m.mean)), m.total])
+        numbers = [size, float(np.linalg.norm(m.mean)), m.total]
+        found = _facts(m.rows, problem.d, problem.outputs, problem.dtype, _hash(sums), numbers)
     else:
-        found = of_rows(t.X, t.Y, t.n_threads)
-    return {"X and Y": found, "the validation data": validation}
+        found = of_rows(problem.X, problem.Y, problem.n_threads)
+    validates = None if validation is None else of_rows(*validation, problem.n_threads)
+    return {"X and Y": found, "the validation data": validates}
 
 
 def of_rows(X: Array | Table, Y: Array | None, n_threads: int = 1) -> dict[str, Any]:

@@ -2,26 +2,61 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from gdcore.rows import arrays
 
 if TYPE_CHECKING:
-    from gdcore._types import Floats
-    from gdcore.facts.spectrum import Spectrum
-    from gdcore.models.linear import Linear
-    from gdcore.models.mlp import MLP
-    from gdcore.run import History
+    from gdcore._types import Array, Floats
 
 BLUE, ORANGE, GREY = "#1f5fa8", "#d1622b", "#8a8a8a"  # told apart by the colour-blind too, and in grey
 _BLOWN_UP = 1e3  # an error that has grown so far is not followed any further
 _MISSING = "drawing needs matplotlib, which is not installed: pip install 'gdcore[plot]'"
 
 
-def losses(history: History, ax: Any = None) -> Any:
-    """Loss curves: training, and validation where there is one, against the epochs.
+class Losses(Protocol):
+    """What is drawn of a `gdcore.History`."""
+
+    start: float
+    epoch: Array
+    loss: Floats
+    validation_loss: Floats
+
+    def __len__(self) -> int: ...
+
+
+class Predicts(Protocol):
+    """What is drawn of a `gdcore.Linear` or a `gdcore.MLP`."""
+
+    def predict(self, X: Array) -> Array: ...
+
+
+class Directions(Protocol):
+    """What is drawn of a `gdcore.Spectrum`."""
+
+    @property
+    def eigenvalues(self) -> Floats | None: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def condition(self) -> float | None: ...
+
+    @property
+    def lr_best(self) -> float | None: ...
+
+    @property
+    def lr_limit(self) -> float: ...
+
+    def epochs_to(self, tol: float, lr: float | None = None) -> float | None: ...
+
+
+def losses(history: Losses, ax: Any = None) -> Any:
+    """Loss curves: training, from the start on, and validation where there is one, against the epochs.
 
     Parameters
     ----------
@@ -41,11 +76,15 @@ def losses(history: History, ax: Any = None) -> Any:
         When matplotlib is missing; the message says how to install it.
     """
     ax = axes(ax)
-    curves = [("training", history.loss, BLUE), ("validation", history.validation_loss, ORANGE)]
-    curves = [curve for curve in curves if not np.isnan(curve[1]).all()]
-    for label, values, color in curves:
-        ax.plot(history.epoch, values, color=color, label=label, linewidth=1.8)
-    if curves and all(np.nanmin(values) > 0 for _, values, _ in curves):
+    start = [] if math.isnan(history.start) or not len(history) else [history.start]
+    curves = [
+        ("training", np.append([0] * len(start), history.epoch), np.append(start, history.loss), BLUE),
+        ("validation", history.epoch, history.validation_loss, ORANGE),
+    ]
+    curves = [curve for curve in curves if not np.isnan(curve[2]).all()]
+    for label, epochs, values, color in curves:
+        ax.plot(epochs, values, color=color, label=label, linewidth=1.8)
+    if curves and all(np.nanmin(values) > 0 for *_, values, _ in curves):
         ax.set_yscale("log")
     if len(curves) > 1:
         ax.legend(frameon=False)
@@ -53,9 +92,7 @@ def losses(history: History, ax: Any = None) -> Any:
     return finish(ax)
 
 
-def predictions(
-    X: Any, Y: Any, model: Linear | MLP, before: Linear | MLP | None = None, column: int = 0, ax: Any = None
-) -> Any:
+def predictions(X: Any, Y: Any, model: Predicts, before: Predicts | None = None, column: int = 0, ax: Any = None) -> Any:
     """Data and predictions against one column of X, after training and, where given, before.
 
     Parameters
@@ -100,7 +137,7 @@ def predictions(
     return finish(ax)
 
 
-def spectrum(spectrum: Spectrum, ax: Any = None) -> Any:
+def spectrum(spectrum: Directions, ax: Any = None) -> Any:
     """The error against the epochs, by formula, for three learning rates: too small, the best, and past the limit.
 
     The error starts with equal parts in every direction that can be learned. An epoch multiplies the part along the
@@ -164,18 +201,25 @@ def _sparse(last: float, points: int = 1000) -> Floats:
 
 
 def count(number: float) -> str:
+    """A number of epochs, or a condition."""
     return f"{number:,.0f}" if number < 1e9 else f"{number:.3g}"
 
 
-def figure(columns: int, title: str | None = None, rows: int = 1) -> tuple[Any, Any]:
-    """A figure with that many axes side by side, in so many rows, drawn without a window."""
+def bare(width: float, height: float) -> Any:
+    """An empty figure of so many inches, drawn without a window."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
         raise ImportError(_MISSING) from None
-    made = Figure(figsize=(5.2 * columns, 3.9 * rows), layout="constrained", dpi=120)
+    made = Figure(figsize=(width, height), layout="constrained", dpi=120)
     FigureCanvasAgg(made)
+    return made
+
+
+def figure(columns: int, title: str | None = None, rows: int = 1) -> tuple[Any, Any]:
+    """A figure with that many axes side by side, in so many rows."""
+    made = bare(5.2 * columns, 3.9 * rows)
     if title:
         made.suptitle(title)
     return made, made.subplots(rows, columns, squeeze=False).ravel()

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gdcore import losses, optimizers
 from gdcore.checks import integer, number, one_of, yes_or_no
+from gdcore.notices import SpeedWarning, warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gdcore import losses
     from gdcore.optimizers import Optimizer
     from gdcore.rows.tables import Table
     from gdcore.run import Epoch
@@ -44,6 +45,11 @@ class Options(NamedTuple):
     keep_weights: bool = False
     verbose: bool = False
 
+    @property
+    def watched(self) -> bool:
+        """Whether somebody looks at every epoch."""
+        return self.callback is not None or self.validation is not None or self.keep_weights or self.verbose
+
     def checked(self) -> Options:
         """The same with every argument looked at once; ValueError or TypeError names the first that cannot be."""
         for name, names in _CHOICES.items():
@@ -69,7 +75,20 @@ class Options(NamedTuple):
             shuffle=yes_or_no(self.shuffle, "shuffle"),
             keep_weights=yes_or_no(self.keep_weights, "keep_weights"),
             verbose=yes_or_no(self.verbose, "verbose"),
+            backend=self._backend(),
         )
+
+    def _backend(self) -> str:
+        """The reference where the kernel does not know the loss or the optimizer."""
+        own = [one for one in (losses.get(self.loss), optimizers.get(self.optimizer)) if not one.compiled]
+        if not own or self.backend != "kernel":
+            return self.backend
+        warn(
+            f"the kernel does not know {' and '.join(map(repr, own))}: this runs in NumPy, several times slower; "
+            "backend='reference' says that you know",
+            SpeedWarning,
+        )
+        return "reference"
 
 
 _CHOICES: dict[str, tuple[Any, ...]] = {

@@ -28,8 +28,7 @@ from gdcore import schema
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gdcore._types import Array
-    from gdcore.run import Path
+    from gdcore._types import Array, Path
 
 HEADER = 2 << 20  # bytes that a header may have
 VALUES = 250_000  # commas and brackets in a JSON text: they bound the memory that its values take

@@ -1,0 +1,58 @@
+"""What is proved of loss − best loss at any weights of a problem: `gdcore.facts.gap` says how."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gdcore.facts import gap
+from gdcore.rows.moments import MOST_COLUMNS
+
+if TYPE_CHECKING:
+    from gdcore._types import Array
+    from gdcore.descent.problem import Problem
+    from gdcore.facts.curvature import Part
+
+
+def gap_at(problem: Problem, weights: Array, bias: Array | None, anchors: list[Part] | None = None) -> float | None:
+    """A proved bound on loss − best loss, at the cost of passes; None where nothing is proved.
+
+    ``anchors`` are where Newton's method stood when it ended, whose slopes prove most.
+    """
+    if not problem.linear or problem.d > MOST_COLUMNS:
+        return None
+    if problem.squared and problem.l1 == 0 and problem.clear:
+        loss, gradient, bias_gradient = _at(problem, weights, bias)
+        found = gap.decrement(problem.quadratic.metric, weights, gradient, bias_gradient, 0.0)
+        return gap.rounded_up(problem, found, loss, weights, bias)
+    bounds = [gap.bound(problem, weights, bias, anchors)] if problem.hessian_serves else []
+    if problem.l2 > 0 and bounds in ([], [None]):
+        bounds.append(_by_slopes(problem, weights, bias))
+    return min((bound for bound in bounds if bound is not None), default=None)
+
+
+def _at(problem: Problem, weights: Array, bias: Array | None) -> tuple[float, Array, Array | None]:
+    return problem.engine.loss_gradient(
+        problem.X, problem.Y, weights, bias, problem.sample_weight, problem.n_threads, **problem.objective.whole
+    )
+
+
+def _by_slopes(problem: Problem, weights: Array, bias: Array | None) -> float | None:
+    _, gradient, bias_gradient = _at(problem, weights, bias)
+    bound = gap.duality_gap(
+        problem.X,
+        problem.Y,
+        weights,
+        bias,
+        problem.sample_weight,
+        problem.n_threads,
+        problem.loss_function,
+        problem.l1,
+        problem.l2,
+        bias_gradient,
+    )
+    if bound is not None and bias is None:
+        smallest = gap.subgradient(weights, gradient, problem.l1)
+        bound = min(bound, float(np.sum(smallest**2)) / (2 * problem.l2))
+    return bound

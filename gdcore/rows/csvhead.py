@@ -1,0 +1,87 @@
+"""What the first bytes and the first line of a CSV file tell: that it is none, or how it is to be read."""
+
+from __future__ import annotations
+
+import re
+
+from gdcore.rows.arrow import TableError
+from gdcore.rows.sources import shortened
+from gdcore.rows.written import is_number
+
+COMMENTS = ("#", "%", "!", "*", "@")
+"""What comments begin with, mostly."""
+_LOOKED_AT = 20  # lines
+_UTF_32 = "UTF-32, not UTF-8: convert it, for example with iconv -f utf-32 -t utf-8"
+_UTF_16 = "UTF-16, not UTF-8: convert it, for example with iconv -f utf-16 -t utf-8"
+_OTHERS = (
+    (b"\xff\xfe\0\0", _UTF_32),
+    (b"\0\0\xfe\xff", _UTF_32),
+    (b"\xff\xfe", _UTF_16),
+    (b"\xfe\xff", _UTF_16),
+    (b"PAR1", "a Parquet file, not CSV: give it the ending .parquet"),
+    (b"ARROW1", "a Feather file, not CSV: give it the ending .feather"),
+    (b"PK\x03\x04", "a zip archive or an Excel workbook, not CSV: unpack it, or save it as CSV"),
+    (b"\x1f\x8b", "compressed by gzip: give it the ending .csv.gz"),
+    (b"\x93NUMPY", "a NumPy array, not CSV: give it the ending .npy"),
+)
+
+
+def check_bytes(head: bytes, label: str) -> None:
+    """TableError where these are not the first bytes of text in UTF-8."""
+    for mark, name in _OTHERS:
+        if head.startswith(mark):
+            raise TableError(f"{label} is {name}")
+    if b"\0" in head:
+        line = head[: head.index(b"\0")].count(b"\n") + 1
+        what = "a NUL byte, which text does not have: the file is damaged, or no CSV in UTF-8"
+        raise TableError(f"{label}, line {line}: {what}")
+    if b"\r" in head and b"\n" not in head:
+        how = "convert them, for example with tr '\\r' '\\n'"
+        raise TableError(f"{label}: its lines end in lone CR characters; {how}")
+
+
+def in_blanks(head: bytes, delimiter: str) -> bool:
+    """Whether blanks are between the values, and nothing else can be: the first lines have no other delimiter and no quotation
+    mark, as many values each, two at least, and somewhere more than one blank between two of them.
+
+    >>> in_blanks(b"x   y\\n1.5 2\\n", ","), in_blanks(b"x y\\n1.5 2\\n", ","), in_blanks(b"full  name\\nAda\\n", ",")
+    (True, False, False)
+    """
+    lines = _first_lines(head)
+    if len(lines) < 2 or any(mark in line for line in lines for mark in (delimiter, *',;|"')):
+        return False
+    return _width(lines) > 1 and any(re.search(r"\S[ \t]*  [ \t]*\S|\S[ \t]*\t[ \t]+\S", line) for line in lines)
+
+
+def _first_lines(head: bytes) -> list[str]:
+    text = head.decode("utf-8-sig", "replace")
+    return [line for line in text.split("\n", _LOOKED_AT)[:_LOOKED_AT] if line.strip()]
+
+
+def _width(lines: list[str]) -> int:
+    """How many values with blanks between them each line has; 0 where not all have as many."""
+    widths = {len(line.split()) for line in lines}
+    return widths.pop() if len(widths) == 1 else 0
+
+
+def check_names(names: list[str], second: list[str], delimiter: str, where: str) -> None:
+    """TableError where these are no column names; ``second``: the record behind them, where they begin like a comment."""
+    if not any(name.strip() for name in names):
+        raise TableError(f"{where}: there are no column names; the first line has to name the columns")
+    for other in ";\t|,":
+        if len(names) == 1 and other != delimiter and other in names[0]:
+            found = "a tabulator" if other == "\t" else repr(other)
+            option = "tab" if other == "\t" else repr(other)
+            what = (
+                f"the only column would be {shortened(names[0])!r}; if {found} is between the values, say --delimiter {option}"
+            )
+            raise TableError(f"{where}: {what}")
+    if names[0][:1] in COMMENTS and (len(names) == 1 or len(second) != len(names)):
+        what = f"{shortened(delimiter.join(names))!r} is taken for the column names"
+        raise TableError(f"{where}: {what}; --comment '{names[0][0]}' skips lines that begin so")
+    if len(names) == 1 and "  " in names[0].strip():
+        what = f"the only column would be {shortened(names[0])!r}; if blanks are between the values, say --delimiter blanks"
+        raise TableError(f"{where}: {what}")
+    if all(is_number(name.strip()) for name in names) and names != [str(j) for j in range(len(names))]:
+        what = f"{shortened(', '.join(names))} are numbers; the first line has to name the columns: put one there"
+        raise TableError(f"{where}: {what}")

@@ -1,0 +1,179 @@
+"""Scores of a model on rows: of arrays, of tables in pieces, or of second moments."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gdcore.losses.targets import check_targets
+from gdcore.plain import number
+from gdcore.rows import arrays
+from gdcore.rows.tables import Piece, Table
+from gdcore.scores.named import Baseline, NumberScores, Scores
+from gdcore.scores.sums import ClassSums, NumberSums, Sums
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from gdcore._types import Array
+    from gdcore.losses import Loss
+    from gdcore.models.linear import Linear
+    from gdcore.models.mlp import MLP
+    from gdcore.rows.moments import Moments
+
+
+def score(
+    model: Any, X: Any, Y: Any = None, sample_weight: Any = None, *, train: Any = None, labels: Sequence[Any] | None = None
+) -> Scores:
+    """How good a trained model is on these rows, beside the best constant for its loss.
+
+    Parameters
+    ----------
+    model : Linear or MLP
+        As `gdcore.fit` has trained it: it knows its loss.
+    X : array (n, d), or Table
+        A table brings Y and sample_weight with it.
+    Y : array (n,) or (n, k)
+        As given to `gdcore.fit`; for classifiers (n,) classes 0, 1, ….
+    sample_weight : array (n,), optional
+        Rows count by it.
+    train : array, optional
+        Targets of the rows that trained, as Y: the constant is their mean, median or quantile, or their most frequent class.
+        Default: that of these rows.
+    labels : list, optional
+        What the classes are called. Default: a table's own, or their numbers.
+
+    Returns
+    -------
+    NumberScores or ClassScores
+        Numbers with names; printed, they are a table.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, what was found and what is wanted.
+
+    Examples
+    --------
+    >>> import gdcore
+    >>> X, Y = [[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 4.0, 7.0]
+    >>> found = gdcore.scores.score(gdcore.fit(X, Y).model, X, Y)
+    >>> round(found.rmse, 3), round(found.r2, 3)
+    (0.418, 0.963)
+    >>> print(found)
+                           model      baseline
+      rows                     4             4
+      MSE                  0.175        4.6875
+      RMSE               0.41833       2.16506
+      MAE                   0.35          1.75
+      R²                0.962667             0
+    baseline: always the mean, 3.75
+    """
+    loss = getattr(model, "loss", None)
+    if loss is None or isinstance(loss, str):
+        raise TypeError(f"model must be a Linear or MLP that gdcore.fit has trained, and so knows its loss, found {model!r}")
+    if isinstance(X, Table):
+        if Y is not None or sample_weight is not None:
+            raise ValueError("a table brings Y and sample_weight with it: leave both out")
+        pieces, targets, own = X.pieces(1), (X.target_shape or (1,))[0], X.labels
+    else:
+        piece = _checked(model, X, Y, sample_weight)
+        pieces, targets, own = iter([piece]), piece.Y.shape[1], ()
+    names = [str(label) for label in labels or own]
+    found = summed(pieces, model, loss, names, targets)
+    if train is None:
+        return found.with_baseline(found)
+    trained = arrays.floating(train, "train")
+    if trained.shape not in ((len(trained),), (len(trained), targets)) or not len(trained):
+        raise ValueError(f"train must be targets, (n,) or (n, {targets}), found shape {trained.shape}")
+    return found.with_baseline(_constant(model, loss, names, trained.reshape(-1, targets)))
+
+
+def _constant(model: Linear | MLP, loss: Loss, labels: Sequence[str], Y: Array) -> Sums:
+    """Sums of rows whose targets are these; what is predicted for them does not matter."""
+    arrays.check_finite(Y, "train")
+    k = int(np.prod(model.outputs, dtype=int))
+    check_targets(Y[:, 0], loss.targets, k, "train", f"{loss.name} wants")
+    found = sums(loss, labels or [str(c) for c in range(max(2, k))], Y.shape[1])
+    found.add(np.zeros((len(Y), k)), Y, None)
+    return found
+
+
+def _checked(model: Linear | MLP, X: Any, Y: Any, sample_weight: Any) -> Piece:
+    """The rows, with errors in the words of `gdcore.fit`."""
+    loss, k = model.loss, int(np.prod(model.outputs, dtype=int))
+    assert loss is not None
+    if Y is None:
+        raise TypeError("Y is missing: scores compare predictions with it")
+    X = arrays.table(X)
+    model.check_columns(X)
+    Y = arrays.targets(Y, X).reshape(len(X), -1)
+    wanted = 1 if loss.targets != "real" else k
+    if Y.shape[1] != wanted or (loss.targets == "binary" and k != 1):
+        of = "column" if wanted == 1 else "columns"
+        raise ValueError(f"Y must have {wanted} {of} for a model of {loss.name} with {k} outputs, found {Y.shape[1]}")
+    arrays.check_finite(Y, "Y")
+    check_targets(Y[:, 0], loss.targets, k, "Y", f"{loss.name} wants")
+    return Piece(X, Y, None if sample_weight is None else arrays.weights_of_rows(sample_weight, X))
+
+
+def sums(loss: Loss, labels: Sequence[str], targets: int = 1) -> Sums:
+    """Those that fit the loss; ``labels`` are the classes, where the targets are classes."""
+    return NumberSums(loss, targets) if loss.targets == "real" else ClassSums(loss, labels)
+
+
+def summed(pieces: Iterable[Piece], model: Linear | MLP, loss: Loss, labels: Sequence[str] = (), targets: int = 1) -> Sums:
+    """Of rows that come in pieces: one pass."""
+    k = int(np.prod(model.outputs, dtype=int))
+    if labels and loss.targets != "real" and len(labels) != max(2, k):
+        raise ValueError(f"labels must be {max(2, k)}, one for each class, found {len(labels)}")
+    found = sums(loss, labels or [str(c) for c in range(max(2, k))], targets)
+    for piece in pieces:
+        found.add(predicted(model, piece.X), piece.Y, piece.sample_weight)
+    return found
+
+
+def predicted(model: Linear | MLP, X: Array) -> Array:
+    """The model's predictions (m, k), before they are probabilities; of no rows too."""
+    k = int(np.prod(model.outputs, dtype=int))
+    raw: Array = model.predict(X).reshape(len(X), k) if len(X) else np.empty((0, k))
+    return raw
+
+
+def of_moments(moments: Moments, model: Linear, train: Moments | None = None) -> NumberScores:
+    """Of squared error, from the second moments of rows [x, y]: no pass over them, and no mean absolute error.
+
+    ⟨r²⟩ = ⟨r⟩² + vᵀCv, with r = y − xw − b, v = [−w, 1] and the covariance C of [x, y].
+
+    Parameters
+    ----------
+    moments : Moments
+        Of [X, Y].
+    model : Linear
+    train : Moments, optional
+        Of Y of the rows that trained, whose mean is the baseline.
+    """
+    d = moments.columns
+    v = np.append(-model.weights.ravel(), 1.0)
+    bias = 0.0 if model.bias is None else float(np.ravel(model.bias)[0])
+    mean = float(moments.mean @ v) - bias
+    loss = mean**2 + max(0.0, float(v @ moments.scatter @ v) / moments.total)
+    target = moments._replace(mean=moments.mean[d:], scatter=moments.scatter[d:, d:], columns=1)
+    return of_loss(loss, target, train)
+
+
+def of_loss(loss: float, target: Moments, train: Moments | None = None) -> NumberScores:
+    """Of squared error that is known, and the target's moments; the rest as `of_moments`."""
+    variance = float(target.scatter[0, 0]) / target.total
+
+    def scores(loss: float) -> NumberScores:
+        r2 = 1 - loss / variance if variance > 0 else None
+        return NumberScores("mse", target.rows, loss, rmse=float(np.sqrt(loss)), r2=r2)
+
+    if train is None:
+        return scores(loss)
+    mean = float(train.mean[0])
+    guessed = scores(variance + (float(target.mean[0]) - mean) ** 2)
+    return replace(scores(loss), baseline=Baseline(f"always the mean, {number(mean)}", guessed))
