@@ -156,7 +156,8 @@ def _sums(pieces: Iterable[Piece], n_threads: int) -> tuple[str, Floats]:
         if piece.sample_weight is not None:
             s *= piece.sample_weight
         count += m
-        x, y = (np.asarray(part, np.float64) for part in (piece.X, piece.Y))
+        # In one memory order: columns are added up in another order than rows.
+        x, y = (np.ascontiguousarray(part, np.float64) for part in (piece.X, piece.Y))
         weights = (_spread(0, d * outputs) - 0.5).reshape(d, outputs)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             value, gradient, bias = BACKENDS["kernel"].loss_gradient(x, y, weights, np.full(outputs, 0.25), s, n_threads)
