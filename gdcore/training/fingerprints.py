@@ -1,9 +1,9 @@
 """What a run is a run of, in few bytes: its options, its start, its rows. A checkpoint of another run is known by them.
 
 Rows are known by their loss and gradient: of squared error, at fixed weights, each row weighted by its place, in float64. One
-pass of the kernel over rows in one memory order, whose bits are the same for any number of threads, tells a changed value, a changed
-dtype, another order; not what gets lost in rounding, a change in the 13th digit of one value among thousands of rows. Kernels
-for other CPUs differ in the last bits, so that there the numbers are compared, not the bits.
+pass of the kernel over rows in one memory order, whose bits are the same for any number of threads, tells a changed value, a
+changed dtype, another order; not what gets lost in rounding, a change in the 13th digit of one value among thousands of rows.
+Kernels for other CPUs differ in the last bits, so that there the numbers are compared, not the bits.
 """
 
 from __future__ import annotations
