@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,10 @@ import pytest
 from gdcore.backends import BACKENDS
 
 collect_ignore = ["make_certified.py"]  # it wants statsmodels, which the tests do without
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell lets what it starts with & ignore Ctrl-C, and so would the commands that the tests start: theirs never ended.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=sorted(BACKENDS))

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from equivalence import Array, close, exact, layouts
+from equivalence import Array, close, compare_pass, exact, formula, layouts, problem
 
 EPS = {np.float64: 2.0**-52, np.float32: 2.0**-23}
 # Name, parameter (δ or τ) and smoothing width h.
@@ -244,4 +244,49 @@ def compare_proximal(backend: ModuleType, dtype: Any) -> None:
     close(f"the bias beside it, {np.dtype(dtype)}", b, wanted_b, 16 * EPS[dtype], 1.0)
 
 
-CHECKS = {"losses": check_losses, "moments": check_moments, "optimizers": check_optimizers}
+# ------------------------------------------------------------------------------------------------- batches and columns
+
+
+def check_batches(backend: ModuleType) -> None:
+    """An epoch of small steps is the plain loop, in order and not, weighted, with what is left of a batch."""
+    rules = (("sgd", {"momentum": 0.0, "nesterov": False}), ("sgd", {"momentum": 0.5, "nesterov": False}))
+    for dtype, k, size, (name, p) in itertools.product(EPS, (1, 2), (1, 6), rules):
+        rng = np.random.default_rng(size)
+        n, d, lr, l2 = 27, 11, 0.01, 0.5
+        X, Y = rng.normal(0.5, 1, (n, d)).astype(dtype), rng.normal(1, 1, (n, k)).astype(dtype)
+        s, order = rng.uniform(0.5, 2, n).astype(dtype), rng.permutation(n)
+        w, b = rng.normal(size=(d, k)).astype(dtype), rng.normal(size=k).astype(dtype)
+        W, bias, moving, loss = exact(w), exact(b), np.zeros((d + 1, k), np.longdouble), 0
+        for low in range(0, n, size):
+            rows = order[low : low + size]
+            r, share = exact(X[rows]) @ W + bias - exact(Y[rows]), exact(s[rows])[:, None]
+            loss += (share * r * r).sum()
+            slope = 2 * share * r / share.sum()
+            moving = p["momentum"] * moving + np.vstack([exact(X[rows]).T @ slope + l2 * W, slope.sum(axis=0)])
+            W, bias = W - lr * moving[:-1], bias - lr * moving[-1]
+        loss = loss / exact(s).sum() + l2 / 2 * (W * W).sum()
+        history, done, state = np.zeros((3, 1)), np.zeros(1, np.int64), np.zeros((1, (d + 1) * k), dtype)
+        backend.descend_batches(
+            X, Y, w, b, lr, size, history, done, order=order, sample_weight=s, l2=l2, optimizer=(name, p), state=state
+        )
+        close("batches: weights", w, W, 100 * EPS[dtype])
+        close("batches: bias", b, bias, 100 * EPS[dtype])
+        close("batches: loss", history[0, 0], loss, 100 * EPS[dtype])
+
+
+def check_columns(backend: ModuleType) -> None:
+    """Fortran order: whole groups of columns and what is left, whole blocks of rows and what is left."""
+    for dtype, (n, d, k) in itertools.product(EPS, ((7, 3, 1), (600, 6, 2), (257, 9, 1))):
+        p = problem(n, d, k, dtype)
+        for X in (np.asfortranarray(p.X), np.asfortranarray(p.X[::-1])[::-1]):
+            p.X = X
+            compare_pass(backend, p, formula(*p.arrays()))
+
+
+CHECKS = {
+    "losses": check_losses,
+    "moments": check_moments,
+    "optimizers": check_optimizers,
+    "batches": check_batches,
+    "columns": check_columns,
+}

@@ -152,6 +152,27 @@ KERNEL_MUTANTS = {
         (within("products_of", r"a\[ i \] \* c3\[ i \]"), {"a product": ("c3", "c2")}),
         (within("products_of", r"b\[ i \] \* c1\[ i \]"), {"a product below": (r"b", "a")}),
     ],
+    "batches": [
+        (within("forward1", r"q\[ j \] \* w\[ j \]"), {"one row: a product": (r"\* w\[ j \]", "")}),
+        (
+            within("steps_of_one", r"rate \* x\[ j \] \+ decay \* w\[ j \]"),
+            {"one row: l2": (r"\+ decay", "- decay"), "one row: its step": (r"rate \*", "")},
+        ),
+        (within("steps_of_one", r"< floating > \( e\.lr / s \) \* raw\[ 0 \]"), {"one row: its weight": ("/ s", "* s")}),
+        (within("steps_of_one", r"rate \* x\[ j \](?=\s*\n)"), {"one row: the gradient": (r"rate \*", "2 * rate *")}),
+        (within("step_end", r"rate \* g\[ j \] \+ decay \* w\[ j \]"), {"batches: l2": (r"\+ decay", "- decay")}),
+        (within("step_end", r"rate \* g\[ j \](?=\s*\n)"), {"batches: the bias": (r"rate \*", "2 * rate *")}),
+        (within("step_end", r"g\[ j \] / total \+ e\.l2 \* w\[ j \]"), {"batches: l2 of a rule": ("e.l2", "2 * e.l2")}),
+        (within("backward4", r"r0 \* p0[^\n]*(?=\n\s+else)"), {"batches: more rows": (r"r1 \* p1", "r1 * p0")}),
+        (within("backward4", r"r0 \* p0[^\n]*", r"else:[^=]*= "), {"batches: the first rows": (r"r1 \* p1", "r1 * p0")}),
+    ],
+    "columns": [
+        (within("add_columns", r"w0 \* x0\[ i \](?=\s*\n)"), {"one column: a product": (r"w0 \*", "")}),
+        (within("add_columns", r"w0 \* x0\[ i \] \+ [^\n]*"), {"four columns: a product": ("w3", "w2")}),
+        (within("dot_columns", r"r\[ i \] \* x0\[ i \](?=\s*\n\s+g)"), {"one column: a slope": (r"r\[ i \] \*", "")}),
+        (within("dot_columns", r"r\[ i \] \* x2\[ i \]"), {"four columns: a slope": ("x2", "x1")}),
+        (within("run_of", r"source \+ i \* t\.x_row"), {"columns: rows apart": (r"i \*", "(i + 1) * 0 *")}),
+    ],
     "optimizers": [
         (within("follow", r"a \* s0\[ j \] \+ g if step > 1 else g"), {"momentum: its first step": ("> 1", "> 2")}),
         (within("follow", r"g \+ a \* v if flag else v"), {"Nesterov's momentum": (r"g \+ a \* v", "a * v")}),

@@ -611,7 +611,7 @@ def test_a_killed_worker_costs_recomputation_only(two, tmp_path):
         np.testing.assert_array_equal(run.history.loss, undisturbed.history.loss)
         assert victims == len(killed) - struck  # before the run was over
         assert callback is within or len(list(tmp_path.iterdir())) - before > 6
-        two.wait_for_workers(2, timeout=60)
+        two.wait_for_workers(2, timeout=300)
         # A nanny that has not yet seen its worker start does not start another.
         wait_for(lambda: {nanny.status.name for nanny in two.cluster.workers.values()} == {"running"})
     assert len(killed) == 4

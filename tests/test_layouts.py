@@ -1,4 +1,8 @@
-"""However numbers lie in memory, the kernel gives the bits that it gives for a contiguous copy of them."""
+"""However numbers lie in memory, the kernel gives the bits that it gives for a contiguous copy of them in the same order.
+
+Rows and columns are two orders of visiting, of which the strides decide: what lies by columns has the bits of a copy in
+Fortran order, everything else those of a copy in C order, and the two agree to rounding.
+"""
 
 import equivalence
 import numpy as np
@@ -10,6 +14,8 @@ from gdcore.backends import kernel
 from gdcore.losses import LOSSES
 from gdcore.rows.moments import Moments
 
+BY_COLUMNS = ("F", "transposed", "rows from the end, transposed")
+AGREE = {np.float64: 1e-13, np.float32: 1e-5}  # relative to the scale of a result
 LAYOUTS = (*equivalence.layouts(np.zeros((1, 1))), "one row, broadcast", "one column, broadcast", "read-only")
 cases = pytest.mark.parametrize("d, k", [(3, 1), (20, 1), (40, 1), (3, 2), (40, 2)])
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
@@ -29,7 +35,7 @@ def laid_out(X, name):
 
 
 def results(p, out=None, n_threads=1):
-    """The bytes of everything that a pass and an epoch compute."""
+    """Everything that a pass and an epoch compute."""
     out = np.full(p.Y.shape, np.nan, p.X.dtype) if out is None else out
     kernel.predict(p.X, p.weights, p.bias, out, n_threads)
     value, grad, bias_grad = kernel.loss_gradient(*p.arrays(), n_threads=n_threads)
@@ -39,18 +45,24 @@ def results(p, out=None, n_threads=1):
     status = kernel.descend(p.X, p.Y, W, b, G, gb, lr, 2, history, done, sample_weight=p.sample_weight, n_threads=n_threads)
     assert (status, done[0]) == ("epochs", 2)
     return {
-        "predictions": out.tobytes(),
-        "loss": np.float64([value, alone]).tobytes(),
-        "gradient": grad.tobytes() + bias_grad.tobytes(),
-        "descend": W.tobytes() + b.tobytes(),
-        "descend's gradient": G.tobytes() + gb.tobytes(),
-        "history": history[:2].tobytes(),
+        "predictions": out,
+        "loss": np.float64([value, alone]),
+        "gradient": np.append(grad, bias_grad),
+        "descend": np.append(W, b),
+        "descend's gradient": np.append(G, gb),
+        "history": history[:2],
     }
 
 
 def differences(one, other):
     """The names of what differs in any bit."""
-    return [name for name in one if one[name] != other[name]]
+    return [name for name in one if one[name].tobytes() != other[name].tobytes()]
+
+
+def agree(one, other, tolerance):
+    """Two results but for the last digits, relative to the largest number in each."""
+    for name in one:
+        equivalence.close(name, one[name], other[name], tolerance)
 
 
 @dtypes
@@ -62,10 +74,11 @@ def test_layout_of_the_rows(dtype, d, k, name):
         X = laid_out(p.X, name)
         bytes_before = X.tobytes()
         there = Problem(X, p.Y, p.weights, p.bias, p.sample_weight)
-        here = Problem(np.array(X, order="C"), p.Y, p.weights, p.bias, p.sample_weight)
-        assert here.X.flags.c_contiguous
+        here = Problem(np.array(X, order="F" if name in BY_COLUMNS else "C"), p.Y, p.weights, p.bias, p.sample_weight)
         assert here.X.flags.writeable
         wanted = results(here)
+        assert name not in BY_COLUMNS or n == 1 or here.X.flags.f_contiguous
+        agree(wanted, results(Problem(np.array(X, order="C"), p.Y, p.weights, p.bias, p.sample_weight)), AGREE[dtype])
         assert differences(results(there), wanted) == [], f"{n} rows"
         assert differences(results(there, n_threads=3), wanted) == [], f"{n} rows, three threads"
         assert X.tobytes() == bytes_before
@@ -83,7 +96,36 @@ def test_memory_map(tmp_path, dtype, d, order):
     X = np.memmap(tmp_path / "X", dtype, "r", shape=(n, d), order=order)
     assert not X.flags.writeable
     mapped = results(Problem(X, p.Y, p.weights, p.bias, p.sample_weight), n_threads=2)
-    assert differences(mapped, results(p)) == []
+    wanted = results(Problem(np.array(p.X, order=order), p.Y, p.weights, p.bias, p.sample_weight))
+    assert differences(mapped, wanted) == []
+
+
+@dtypes
+@pytest.mark.parametrize("d, k", [(2, 1), (5, 1), (20, 3), (130, 1), (1000, 2)])
+def test_columns_are_the_formulas(dtype, d, k):
+    """Blocks of 256 rows and what is left of them, four columns at a time and what is left of those, several chunks."""
+    for n, bias, weighted in ((2, True, False), (255, False, True), (257, True, True), (1030, True, False)):
+        p = problem(n, d, k, dtype, bias, weighted)
+        p.X = np.asfortranarray(p.X)
+        equivalence.compare_pass(kernel, p, equivalence.formula(*p.arrays()), n_threads=2)
+
+
+@dtypes
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("d", [3, 20, 700])
+def test_pieces_of_whole_rows_have_the_bits_of_the_whole_in_both_orders(dtype, order, d):
+    step = kernel.whole_rows(np.empty((1, d), dtype), None, 1)
+    n = 2 * step + 300
+    p = problem(n, d, 1, dtype)
+    X = np.array(p.X, order=order)
+    wanted = kernel.partial(X, p.Y, p.weights, p.bias, p.sample_weight, n_threads=3)
+    for rows_of_a_piece in (step, 2 * step):
+        sums = None
+        for low in range(0, n, rows_of_a_piece):
+            rows = slice(low, low + rows_of_a_piece)
+            piece = np.array(X[rows], order=order)
+            sums = kernel.partial(piece, p.Y[rows], p.weights, p.bias, p.sample_weight[rows], carried=sums)
+        assert sums.tobytes() == wanted.tobytes()
 
 
 @dtypes
@@ -130,10 +172,13 @@ def test_default_fit(loss, options):
     X = rng.normal(size=(3000, 20)) @ rng.normal(size=(20, 20))
     Y = (rng.normal(size=3000) > 0).astype(float)
     wanted = gdcore.fit(X, Y, loss=loss, epochs=10, **options)
+    by_columns = gdcore.fit(np.asfortranarray(X), Y, loss=loss, epochs=10, **options)
     for name in equivalence.layouts(X):
         run = gdcore.fit(laid_out(X, name), Y, loss=loss, epochs=10, **options)
-        assert run.model.weights.tobytes() == wanted.model.weights.tobytes(), name
-        assert run.history.loss.tobytes() == wanted.history.loss.tobytes(), name
+        same = by_columns if name in BY_COLUMNS else wanted
+        assert run.model.weights.tobytes() == same.model.weights.tobytes(), name
+        assert run.history.loss.tobytes() == same.history.loss.tobytes(), name
+        np.testing.assert_allclose(run.history.loss, wanted.history.loss, rtol=1e-9)
 
 
 @dtypes

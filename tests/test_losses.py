@@ -174,11 +174,15 @@ def test_the_kernel_is_the_reference_in_any_layout_with_any_threads(name, dtype,
         assert (bias_grad is None) == (b is None)
         assert b is None or np.abs(bias_grad - wanted_bias).max() <= tolerance * scale
         assert kernel.loss(*arrays, **objective) == pytest.approx(wanted, rel=tolerance)
-        for n_threads, order in ((1, "F"), (2, "C"), (3, "F")):
+        by_columns = kernel.loss_gradient(np.array(X, order="F"), Y, W, b, s, **objective)
+        assert by_columns[0] == pytest.approx(value, rel=tolerance)
+        assert np.abs(by_columns[1] - grad).max() <= tolerance * scale
+        assert b is None or np.abs(by_columns[2] - bias_grad).max() <= tolerance * scale
+        for n_threads, order, same in ((2, "C", (value, grad, bias_grad)), (3, "F", by_columns)):
             again = kernel.loss_gradient(np.array(X, order=order), Y, W, b, s, n_threads=n_threads, **objective)
-            assert again[0] == value
-            assert again[1].tobytes() == grad.tobytes()
-            assert b is None or again[2].tobytes() == bias_grad.tobytes()
+            assert again[0] == same[0]
+            assert again[1].tobytes() == same[1].tobytes()
+            assert b is None or again[2].tobytes() == same[2].tobytes()
 
 
 # ---------------------------------------------------------------------------------------------- what fit makes of it

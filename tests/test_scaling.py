@@ -79,11 +79,10 @@ def test_classes_are_not_scaled():
     X, y, _, _ = rows("logistic", False)
     scaling = Scaling(X, y, losses.logistic())
     assert (scaling.targets(y) == y).all()
-    run = SimpleNamespace(
-        model=gdcore.MLP([4, 2, 1]), loss=0.5, history=SimpleNamespace(loss=np.ones(1), validation_loss=np.ones(1))
-    )
+    history = SimpleNamespace(start=2.0, loss=np.ones(1), validation_loss=np.ones(1))
+    run = SimpleNamespace(model=gdcore.MLP([4, 2, 1]), loss=0.5, history=history)
     scaling.undo(run)
-    assert (run.loss, run.history.loss[0], run.history.validation_loss[0]) == (0.5, 1.0, 1.0)
+    assert (run.loss, history.start, history.loss[0], history.validation_loss[0]) == (0.5, 2.0, 1.0, 1.0)
 
 
 @pytest.mark.parametrize("size", [1e-3, 1.0, 1e4])

@@ -407,7 +407,7 @@ class InterruptAtTheEnd:
         code = frame.f_code
         if "gdcore" not in code.co_filename or self.struck is not None:
             return None
-        if code.co_name == "epochs":
+        if code.co_qualname == "Drive.epochs":
             self.running = True
             return self.descending
         return self.line if self.running and guarded(frame) else None
@@ -432,10 +432,10 @@ class InterruptAtTheEnd:
             sys.settrace(before)
 
 
-def guarded(frame, of=("conclude",)):
+def guarded(frame, of=("Conclusion.conclude",)):
     """Whether it belongs to what comes after the last epoch."""
     while frame is not None:
-        if frame.f_code.co_name in of and "gdcore" in frame.f_code.co_filename:
+        if frame.f_code.co_qualname in of:
             return True
         frame = frame.f_back
     return False
@@ -503,7 +503,7 @@ def test_ctrl_c_at_random_times_gives_the_run(monkeypatch, name):
     whole, moments, struck = time.perf_counter() - began, random.Random(3), []
 
     def strike(number, frame):
-        if guarded(frame, ("epochs", "conclude")):
+        if guarded(frame, ("Drive.epochs", "Conclusion.conclude")):
             struck.append(guarded(frame))
             raise KeyboardInterrupt
         signal.setitimer(signal.ITIMER_REAL, 1e-4)  # not yet, or no more

@@ -22,20 +22,23 @@ cdef void look_for_signals(Team* team, int number) noexcept nogil:
 
 
 cdef void cut(Pass* t) noexcept nogil:
-    # How the rows are cut: by d, k and the dtype alone, so that the sums depend neither on the threads nor, where a table
-    # comes in pieces of whole chunks, on the pieces.
+    # How the rows are cut: by d, k, the dtype and the order of visiting alone, so that the sums depend neither on the threads
+    # nor, where a table comes in pieces of whole chunks, on the pieces.
     cdef Py_ssize_t item = 8 if t.wide else 4, unit, p = t.d + t.y_columns, least
     cdef Scratch own
-    t.turned = t.d * item <= LINE
     t.direct = t.x_column == item or t.d == 1
+    t.columns = not t.direct and t.order == NULL and t.job in (PREDICT, LOSS, GRADIENT) and llabs(t.x_row) < llabs(t.x_column)
+    t.turned = t.d * item <= LINE and not t.columns
     t.span = max(1, SPAN // (t.d * item))
-    t.block = PANEL if t.turned else 4 * max(1, min(32, BLOCK // (4 * t.d * item)))
-    t.window = t.block // 4 * max(1, max(LINE // item, WINDOW // (4 * t.d * item)) // (t.block // 4))
-    unit = PANEL if t.turned or t.job == MOMENTS else 4 * t.span
+    t.block = COLUMN_ROWS if t.columns else PANEL if t.turned else 4 * max(1, min(32, BLOCK // (4 * t.d * item)))
+    unit = PANEL if t.d * item <= LINE or t.job == MOMENTS else 4 * t.span
     # A chunk's sums stay small beside its rows: width / (rows · d) under 2 %, for second moments too.
     least = 64 * p if t.job == MOMENTS else CHUNK_ROWS * max(t.k, 1)
     least = max(least, CHUNK // (t.d * item))
     t.chunk_rows = (least + unit - 1) // unit * unit
+    if t.columns:
+        # whole chunks of rows, so that pieces of either order are cut alike
+        t.chunk_rows *= (COLUMN_ROWS + t.chunk_rows - 1) // t.chunk_rows
     t.chunks = (t.n + t.chunk_rows - 1) // t.chunk_rows
     t.width = 1 if t.job == READ else 2 + t.k + (t.k * t.d if t.job == GRADIENT else 0)
     if t.job == MOMENTS:
@@ -72,6 +75,11 @@ cdef void do_chunks(Team* team, int number) noexcept nogil:
                 moments_chunk[double](t, &own, low, high, team, NULL)
             else:
                 moments_chunk[float](t, &own, low, high, team, NULL)
+        elif t.columns:
+            if t.wide:
+                column_chunk[double](t, &own, low, high, team, NULL)
+            else:
+                column_chunk[float](t, &own, low, high, team, NULL)
         elif t.turned:
             if t.wide:
                 turned_chunk[double](t, &own, low, high, team, NULL)

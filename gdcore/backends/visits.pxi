@@ -93,9 +93,11 @@ cdef size_t carve(Pass* t, Scratch* own, char* memory) noexcept nogil:
     own.packed = memory
     if t.turned:
         memory += lines(PANEL_STRIDE * t.d * item)
+    elif t.columns:
+        memory += 0 if t.x_row == <Py_ssize_t>item else lines(4 * t.block * item)
     elif not t.direct:
-        own.packed_behind = memory + lines(4 * t.window * t.d * item)
-        memory += 2 * lines(4 * t.window * t.d * item)
+        own.packed_behind = memory + lines(t.block * t.d * item)
+        memory += 2 * lines(t.block * t.d * item)
     return memory - start
 
 
@@ -103,9 +105,9 @@ cdef inline size_t lines(size_t bytes) noexcept nogil:
     return (bytes + LINE - 1) // LINE * LINE
 
 
-cdef void locate(Pass* t, Scratch* own, Block* block, Py_ssize_t in_window, floating* tag) noexcept nogil:
-    # own.rows: where the block's rows begin, stream after stream, in X or in the packed window that they start
-    # `in_window` rows into; own.soon: what to prefetch meanwhile. Padding points to the last row.
+cdef void locate(Pass* t, Scratch* own, Block* block, floating* tag) noexcept nogil:
+    # own.rows: where the block's rows begin, stream after stream, in X or packed; own.soon: what to prefetch meanwhile.
+    # Padding points to the last row.
     cdef Py_ssize_t row_bytes = t.d * <Py_ssize_t>sizeof(floating), stream, i, count, position, step = t.x_row
     cdef Py_ssize_t ahead = 0 if not t.direct else AHEAD if row_bytes >= AHEAD else (AHEAD // row_bytes + 1) * t.x_row
     cdef void **rows = own.rows
@@ -123,7 +125,7 @@ cdef void locate(Pass* t, Scratch* own, Block* block, Py_ssize_t in_window, floa
             if not t.direct:
                 count = block.rows
                 step = row_bytes
-                source = own.packed + (stream * own.window + in_window) * step
+                source = own.packed + stream * count * step
             for i in range(count):
                 rows[i] = <void*>(source + i * step)
                 soon[i] = <void*>(source + i * step + ahead)
@@ -133,50 +135,31 @@ cdef void locate(Pass* t, Scratch* own, Block* block, Py_ssize_t in_window, floa
         soon += block.rows
 
 
-cdef void pack(Pass* t, Scratch* own, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t span, Py_ssize_t high,
-               floating* tag) noexcept nogil:
-    # The window: `rows` rows of each stream from `start` on, side by side; padding is zeros. Eight columns at a time are
-    # read along the column and written along the row, while those of the next stream are asked for.
-    cdef Py_ssize_t stream, first, i, j, columns, count, position, c = t.x_column, soon
-    cdef Py_ssize_t per_line = LINE // <Py_ssize_t>sizeof(floating)
+cdef void pack(Pass* t, Scratch* own, Block* block, floating* tag) noexcept nogil:
+    # The block's rows, stream after stream, side by side, eight columns at a time; padding is zeros.
+    cdef Py_ssize_t stream, first, i, j, last, start
     cdef const char *source
     cdef floating *to
     own.packed, own.packed_behind = own.packed_behind, own.packed
-    own.window = rows
     for first in range(0, t.d, 8):
-        columns = min(8, t.d - first)
+        last = min(first + 8, t.d)
+        to = <floating*>own.packed
         for stream in range(4):
-            position = start + stream * span
-            count = max(0, min(rows, high - position))
-            soon = span * t.x_row if stream < 3 else 8 * c - 3 * span * t.x_row
-            to = <floating*>own.packed + stream * rows * t.d + first
-            for i in range(count):
-                source = t.x + row_at(t, position + i) * t.x_row + first * c
-                if t.order == NULL and i % per_line == 0:
-                    for j in range(8):
-                        gdcore_prefetch(source + soon + j * c)
-                if columns == 8:
-                    to[0] = (<const floating*>source)[0]
-                    to[1] = (<const floating*>(source + c))[0]
-                    to[2] = (<const floating*>(source + 2 * c))[0]
-                    to[3] = (<const floating*>(source + 3 * c))[0]
-                    to[4] = (<const floating*>(source + 4 * c))[0]
-                    to[5] = (<const floating*>(source + 5 * c))[0]
-                    to[6] = (<const floating*>(source + 6 * c))[0]
-                    to[7] = (<const floating*>(source + 7 * c))[0]
+            start = block.start + stream * block.span
+            for i in range(block.rows):
+                if i < valid(block, stream):
+                    source = t.x + row_at(t, start + i) * t.x_row
+                    for j in range(first, last):
+                        to[j] = (<const floating*>(source + j * t.x_column))[0]
                 else:
-                    for j in range(columns):
-                        to[j] = (<const floating*>(source + j * c))[0]
-                to += t.d
-            for _ in range(count, rows):
-                for j in range(columns):
-                    to[j] = 0
+                    for j in range(first, last):
+                        to[j] = 0
                 to += t.d
 
 
 cdef void stream_chunk(Pass* t, Scratch* own, Py_ssize_t low, Py_ssize_t high, Team* team, floating* tag) noexcept nogil:
     # Rows low … high of X, four streams at a time; see the note at the head of the file.
-    cdef Py_ssize_t d = t.d, k = t.k, start = low, span, i, j, c, m, n, first, behind = 0, window, packed_from = 0
+    cdef Py_ssize_t d = t.d, k = t.k, start = low, span, i, j, c, m, n, first, behind = 0
     cdef bint fused = t.job == GRADIENT and k == 1
     cdef double *g = own.sums + 2 + k
     cdef const floating *w = <floating*>t.w
@@ -188,18 +171,16 @@ cdef void stream_chunk(Pass* t, Scratch* own, Py_ssize_t low, Py_ssize_t high, T
     block.streams, block.high = 4, high
     while start < high:
         span = min(t.span, (high - start + 3) // 4)
-        first = window = 0
+        first = 0
         while first < span:
             n = min(t.block // 4, span - first)
             m = 4 * n
             if abandoned(team, own, m * d * k):
                 return
             block.start, block.rows, block.span = start + first, n, span
-            if not t.direct and first == window:
-                packed_from = first
-                window = min(first + t.window, span)
-                pack(t, own, start + first, window - first, span, high, tag)
-            locate(t, own, &block, first - packed_from, tag)
+            if not t.direct:
+                pack(t, own, &block, tag)
+            locate(t, own, &block, tag)
 
             # forward   Ŷ = XW + b
             q = <const floating**>own.rows

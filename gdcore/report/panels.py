@@ -169,10 +169,8 @@ def calibration(report: Report, ax: Any) -> None:
     found = report.shown.calibration
     some = found.weight > 0
     ax.plot([0, 1], [0, 1], color="black", linewidth=1, linestyle="--", label="as predicted")
-    sizes = 15 + 250 * found.weight[some] / found.weight.sum()
-    ax.scatter(
-        found.predicted[some], found.observed[some], sizes, color=drawing.BLUE, label="a tenth of the scale, by its rows"
-    )
+    sizes, what = 15 + 250 * found.weight[some] / found.weight.sum(), "a tenth of the scale, by its rows"
+    ax.scatter(found.predicted[some], found.observed[some], sizes, color=drawing.BLUE, label=what)
     ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), title=f"Calibration: off by {found.error:.2%} on average")
     two = len(report.outputs) == 2
     yes = shorten(report.outputs[1], 20) if two else ""

@@ -1,9 +1,9 @@
 """What a run is a run of, in few bytes: its options, its start, its rows. A checkpoint of another run is known by them.
 
 Rows are known by their loss and gradient: of squared error, at fixed weights, each row weighted by its place, in float64. One
-pass of the kernel, whose bits are the same for any memory layout and any number of threads, tells a changed value, a changed
-dtype, another order; not what gets lost in rounding, a change in the 13th digit of one value among thousands of rows. Kernels
-for other CPUs differ in the last bits, so that there the numbers are compared, not the bits.
+pass of the kernel over rows in one memory order, whose bits are the same for any number of threads, tells a changed value, a
+changed dtype, another order; not what gets lost in rounding, a change in the 13th digit of one value among thousands of rows.
+Kernels for other CPUs differ in the last bits, so that there the numbers are compared, not the bits.
 """
 
 from __future__ import annotations
@@ -156,7 +156,8 @@ def _sums(pieces: Iterable[Piece], n_threads: int) -> tuple[str, Floats]:
         if piece.sample_weight is not None:
             s *= piece.sample_weight
         count += m
-        x, y = (np.asarray(part, np.float64) for part in (piece.X, piece.Y))
+        # In one memory order: columns are added up in another order than rows.
+        x, y = (np.ascontiguousarray(part, np.float64) for part in (piece.X, piece.Y))
         weights = (_spread(0, d * outputs) - 0.5).reshape(d, outputs)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             value, gradient, bias = BACKENDS["kernel"].loss_gradient(x, y, weights, np.full(outputs, 0.25), s, n_threads)
