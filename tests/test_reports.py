@@ -1,6 +1,7 @@
 """The picture and the page of a training: what is shown is what was learned, whatever the names and the numbers are."""
 
 import base64
+import dataclasses
 import html
 import os
 import platform
@@ -21,6 +22,7 @@ from gdcore.report import page as pages
 from gdcore.report import panels
 from gdcore.report.page import Report
 from gdcore.scores import Baseline, ClassScores, NumberScores, measures
+from gdcore.scores.named import cell
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
@@ -743,7 +745,7 @@ def test_the_page_of_every_loss_has_its_numbers(loss):
     assert ["tailnum", "left out"] in page.rows
     base = made.shown.baseline
     for name, title in made.shown.titles().items():
-        assert [title, number(made.shown.named()[name]), number(base.scores.named()[name])] in page.rows
+        assert [title, *(cell(name, of.named()[name]) for of in (made.shown, base.scores))] in page.rows
     assert f"The baseline is {base.what}." in page.text["p"]
     deviations = X[:40].std(axis=0)
     by_size = np.argsort(-np.abs(np.reshape(made.weights, (3, -1)) * deviations[:, None]).max(axis=1))
@@ -780,6 +782,12 @@ def test_the_spectrum_stands_there_where_somebody_wants_it():
     row = ["epochs for 3 digits at the one used", "never"]
     assert row in Page(pages.page(by_hand(lr=2 * s.lr_limit))).rows
     assert row[:1] not in [row[:1] for row in Page(pages.page(report(spectrum=s))).rows]
+
+
+def test_a_share_that_is_nothing_but_rounding_is_0():
+    of = report("logistic").shown
+    made = report("logistic", scores={"test": dataclasses.replace(of, auc=1.11e-16)})
+    assert ["AUC", "0", "0.5"] in Page(pages.page(made)).rows
 
 
 def test_a_cross_validation_stands_below_the_scores():

@@ -14,6 +14,7 @@ from gdcore.cli import parser
 from gdcore.models.scaling import Scaling
 from gdcore.plain import number
 from gdcore.rows.split import Fold, Order, held_out
+from gdcore.scores.named import cell
 
 for module in ("pyarrow", "safetensors"):
     pytest.importorskip(module)
@@ -282,7 +283,7 @@ def test_the_page_and_the_model_keep_the_folds_scores_and_what_the_training_warn
     assert [html.unescape(re.sub("<.*?>", "", line)) for line in re.findall("<li>.*</li>", page)] == [warned]
     folds = gdcore.load("halves.safetensors").card["cross-validation"]["accuracy"]
     below = re.sub("(<[^>]*>|\\n)+", "|", page.partition(">Cross-validation<")[2])  # cells alone
-    assert "|".join(["|accuracy", *(number(folds[name]) for name in ("mean", "error", "baseline")), ""]) in below
+    assert "|".join(["|accuracy", *(cell("accuracy", folds[name]) for name in ("mean", "error", "baseline")), ""]) in below
 
 
 def test_a_cross_validation_is_printed(folder, gd):

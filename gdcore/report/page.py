@@ -23,6 +23,7 @@ from gdcore.report import panels
 from gdcore.report.labels import UNKNOWN, shorten
 from gdcore.report.report import Report, ranked
 from gdcore.scores import spread
+from gdcore.scores.named import cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -233,7 +234,7 @@ def _scores(report: Report) -> str:
     columns = {name.capitalize(): report.scores[name] for name in ("training", "test") if name in report.scores}
     columns |= {} if base is None else {"Baseline": base.scores}
     named = [scores.named() for scores in columns.values()]
-    rows = [(_name(title), *(number(cells.get(name)) for cells in named)) for name, title in report.shown.titles().items()]
+    rows = [(_name(title), *(cell(name, cells.get(name)) for cells in named)) for name, title in report.shown.titles().items()]
     what = "" if base is None else f"<p>The baseline is {_name(base.what)}.</p>\n"
     return _table("Scores", ("Score", *columns), rows) + what
 
@@ -244,7 +245,7 @@ def _folds(report: Report) -> str:
         return ""
     found, titles = spread(report.folds), report.folds[0].titles()
     rows = [
-        (_name(title), *(number(cell) for cell in (found[name].mean, found[name].error, found[name].baseline)))
+        (_name(title), *(cell(name, value) for value in (found[name].mean, found[name].error, found[name].baseline)))
         for name, title in titles.items()
     ]
     return _table("Cross-validation", ("Cross-validation", "Mean", "Standard error", "Baseline"), rows)

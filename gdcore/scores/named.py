@@ -163,7 +163,7 @@ def table(columns: Mapping[str, Scores | None]) -> list[str]:
     counts = "".join(f"  {0 if scores is None else scores.rows:12,}" for scores in columns.values())
     lines.append(f"  {'rows':{width}}{counts}")
     for name, title in titles.items():
-        lines.append(f"  {title:{width}}" + "".join(f"  {_cell(name, cells.get(name)):>12}" for cells in named))
+        lines.append(f"  {title:{width}}" + "".join(f"  {cell(name, cells.get(name)):>12}" for cells in named))
     return lines
 
 
@@ -217,11 +217,11 @@ def spread_table(tests: Sequence[Scores]) -> list[str]:
     lines = [f"  {'':{width}}" + "".join(f"  {head:>14}" for head in ("mean", "standard error", "baseline"))]
     for name, title in titles.items():
         cells = found[name].mean, found[name].error, found[name].baseline
-        lines.append(f"  {title:{width}}" + "".join(f"  {_cell(name, cell):>14}" for cell in cells))
+        lines.append(f"  {title:{width}}" + "".join(f"  {cell(name, value):>14}" for value in cells))
     return lines
 
 
-def _cell(name: str, value: float | None) -> str:
+def cell(name: str, value: float | None) -> str:
     """Shares in six decimals; what has the target's unit in six digits."""
     return number(value if value is None or name in _SIZES else round(value, 6))
 
