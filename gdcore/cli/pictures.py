@@ -12,6 +12,7 @@ from gdcore.container import write
 from gdcore.models.linear import Linear
 from gdcore.plain import number
 from gdcore.report import page
+from gdcore.report.labels import with_parameters
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 DRAWN = 2000
 """Rows in a picture."""
-_LETTERS = {"delta": "δ", "tau": "τ"}
 _MISSING = {
     "error": "there may be none", "drop": "their rows are left out",
     "mean": "the column's mean; of text a category of its own", "median": "the column's median; of text a category of its own",
@@ -76,14 +76,12 @@ def _rows(table: FileTable, rows: dict[str, int]) -> list[tuple[str, str]]:
 
 def _settings(table: FileTable, options: Namespace, result: Result) -> list[tuple[str, str]]:
     """How the model was trained: what was asked for, and what was chosen where nothing was."""
-    run, loss = result.run, table.loss
+    run = result.run
     chosen, model = run.settings, run.model
     layers = None if isinstance(model, Linear) else " → ".join(map(str, model.sizes))
     told = {
         "model": "linear" if layers is None else f"network, {layers}, {model.activation}",
-        "loss": ", ".join(
-            [loss.name, *(f"{_LETTERS.get(name, name)} = {number(value)}" for name, value in loss.parameters.items())]
-        ),
+        "loss": with_parameters(table.loss),
         "penalty": ", ".join(f"{name} {number(p)}" for name, p in (("l1", options.l1), ("l2", options.l2)) if p) or "none",
         "class weights": options.class_weight,
         "optimizer": chosen.optimizer,

@@ -111,18 +111,19 @@ def get(loss: Any, **parameters: float | None) -> Loss:
 def _read(spelling: Any) -> tuple[str, float | None]:
     """Name and parameter of a text, None where it has none."""
     name, colon, text = spelling.partition(":") if isinstance(spelling, str) else (None, "", "")
-    with_one = [LOSSES[each]().spelling for each in PARAMETERS]
     if name not in LOSSES:
         named = ", ".join(map(repr, LOSSES))
-        told = " and ".join(map(repr, with_one))
-        raise ValueError(f"loss {spelling!r} is unknown; there is {named}, with a parameter {told}")
+        raise ValueError(f"loss {spelling!r} is unknown; there is {named}, with a parameter {_with_parameters()}")
     if not colon:
         return name, None
     if name not in PARAMETERS:
-        told = " and ".join(map(repr, with_one))
-        raise ValueError(f"loss {spelling!r}: {name} has no parameter; what has one is written as {told}")
+        raise ValueError(f"loss {spelling!r}: {name} has no parameter; what has one is written as {_with_parameters()}")
     try:
         return name, float(text)
     except ValueError:
         example = LOSSES[name]().spelling
         raise ValueError(f"loss {spelling!r}: after the colon a number is wanted, as in {example!r}") from None
+
+
+def _with_parameters() -> str:
+    return " and ".join(repr(LOSSES[name]().spelling) for name in PARAMETERS)

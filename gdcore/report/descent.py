@@ -186,15 +186,14 @@ def _objective(run: Run, X: Any, Y: Any, sample_weight: Any, l1: float, l2: floa
     target = Y.reshape(len(Y), -1).astype(X.dtype, copy=False)
     s = None if sample_weight is None else arrays.weights_of_rows(sample_weight, X)
     d, loss = X.shape[1], model.loss
+    engine = BACKENDS["kernel" if loss.compiled else "reference"]
 
     def values(pairs: Floats) -> Floats:
         found = np.empty(len(pairs))
         with np.errstate(over="ignore", invalid="ignore"):
             for i, pair in enumerate(pairs.astype(X.dtype)):
-                found[i] = BACKENDS["kernel"].loss(
-                    X, target, pair[:d, None].copy(), pair[d:].copy() if d == 1 else None, s, 1, loss=loss.name,
-                    parameter=loss.parameter, l1=l1, l2=l2,
-                )  # fmt: skip
+                bias = pair[d:].copy() if d == 1 else None
+                found[i] = engine.loss(X, target, pair[:d, None].copy(), bias, s, 1, l1=l1, l2=l2, **loss.arguments)
         return found
 
     found, of_zeros = values(np.array([_pair(model), [0.0, 0.0]])).tolist()

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import functools
 import unicodedata
+from typing import TYPE_CHECKING
+
+from gdcore.plain import number
+
+if TYPE_CHECKING:
+    from gdcore.losses import Loss
+
+_LETTERS = {"delta": "δ", "tau": "τ"}
 
 UNKNOWN = "□"
 """Stands for a character that the picture's font lacks."""
@@ -32,6 +40,17 @@ def unique(short: list[str], names: list[str]) -> list[str]:
     for text, name in zip(short, names, strict=True):
         meant.setdefault(text, {}).setdefault(name, len(meant[text]) + 1)
     return [f"{text} ({meant[text][name]})" if len(meant[text]) > 1 else text for text, name in zip(short, names, strict=True)]
+
+
+def with_parameters(loss: Loss, digits: int = 6) -> str:
+    """A loss with its parameters, by the letters of its formula.
+
+    >>> from gdcore.losses import huber, mse
+    >>> with_parameters(huber(delta=2.0)), with_parameters(mse())
+    ('huber, δ = 2', 'mse')
+    """
+    own = (f"{_LETTERS.get(name, name)} = {number(value, digits)}" for name, value in loss.parameters.items())
+    return ", ".join([loss.name, *own])
 
 
 def drawable(text: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from gdcore import drawing
 from gdcore.plain import number
-from gdcore.report.labels import shorten, unique
+from gdcore.report.labels import shorten, unique, with_parameters
 from gdcore.report.report import ranked
 from gdcore.scores import measures
 
@@ -37,7 +37,7 @@ def chosen(report: Report) -> list[Panel]:
     panels: list[Panel] = [line] if alone else [largest] if report.weights is not None else []
     if rows and kind == "real":
         panels += [] if alone else [predicted]
-        panels.append(coverage if report.loss.name == "quantile" else residuals)
+        panels.append(coverage if report.loss.level is not None else residuals)
     elif rows:
         panels += [roc, calibration, confusion]
     panels.append(loss)
@@ -117,10 +117,11 @@ def residuals(report: Report, ax: Any) -> None:
     p = p.reshape(y.shape)
     _clouds(report, ax, p, y - p)
     ax.axhline(0, color="black", linewidth=1)
-    if report.loss.name == "huber" and not beside:
+    delta = report.loss.parameters.get("delta")
+    if delta is not None and not beside:
         for side in (-1, 1):
-            ax.axhline(side * report.loss.parameter, color=drawing.ORANGE, linewidth=1, linestyle="--",
-                       label=f"±δ = {number(report.loss.parameter, 4)}" if side > 0 else None)  # fmt: skip
+            ax.axhline(side * delta, color=drawing.ORANGE, linewidth=1, linestyle="--",
+                       label=f"±δ = {number(delta, 4)}" if side > 0 else None)  # fmt: skip
     ax.set_title(f"Residuals: {_score(report, 'RMSE')}, {report.drawn}")
     _label(ax, f"prediction{beside}", f"{shorten(report.target, 24)} − prediction{beside}")
     if ax.get_legend_handles_labels()[1]:
@@ -236,8 +237,7 @@ def loss(report: Report, ax: Any) -> None:
     ends = {name: report.scores[name].loss for name in ("training", "test") if name in report.scores}
     named = {"before" if base is None else "baseline": first[0]} | ends
     named = {name: value for name, value in named.items() if math.isfinite(value)}
-    letter = {"huber": "δ", "quantile": "τ"}.get(report.loss.name)
-    of = f"loss ({report.loss.name}{f', {letter} = {number(report.loss.parameter, 4)}' if letter else ''})"
+    of = f"loss ({with_parameters(report.loss, 4)})"
     if len(history) > _FEW:
         return _curves(report, ax, of, named, first[1])
     if not named:
