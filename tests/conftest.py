@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gdcore.backends import BACKENDS
+from gdcore.cli import parser
 
 collect_ignore = ["make_certified.py"]  # it wants statsmodels, which the tests do without
 
@@ -19,6 +20,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def backend(request):
     """Each of the two backends in turn."""
     return BACKENDS[request.param]
+
+
+@pytest.fixture
+def gd(capsys):
+    """A command in this process: its status, stdout and stderr."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        try:
+            status = parser.main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            status = end.code
+        return (status, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture

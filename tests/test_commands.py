@@ -58,21 +58,6 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def gd(capsys):
-    """A command in this process: its status, stdout and stderr."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        try:
-            status = parser.main([str(argument) for argument in arguments])
-        except SystemExit as end:
-            status = end.code
-        return (status, *capsys.readouterr())
-
-    return run
-
-
 def process(*arguments, **options):
     return subprocess.run([sys.executable, "-m", "gdcore", *arguments], capture_output=True, text=True, timeout=120, **options)
 

@@ -110,6 +110,22 @@ def test_a_path_of_every_loss(ax, loss):
     assert len(height_lines(ax)) > 5
 
 
+class Quartic(gdcore.losses.Loss):
+    """(ŷ − y)⁴, of which the kernel knows nothing."""
+
+    def value_slope(self, raw, Y):
+        r = raw - Y
+        return r**4, 4 * r**3
+
+
+def test_a_path_over_a_loss_of_ones_own(ax):
+    run = fit(X, Y, loss=Quartic(), lr=1e-4, epochs=8, keep_weights=True, backend="reference")
+    plots.path(run, X, Y, ax=ax)
+    start = np.mean(Y**4)
+    assert legend(ax) == ["8 epochs", f"start: loss {start:.4g}", f"end: loss {run.loss:.4g}"]
+    assert run.loss < start
+
+
 def test_a_run_of_no_epochs_and_a_loss_that_is_flat_are_drawn(ax):
     plots.path(fit(X, Y, lr=0.1, epochs=0, keep_weights=True), X, Y, ax=ax)
     assert legend(ax)[0] == "0 epochs"

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore.cli import parser
 from gdcore.rows import fills, sources
 from gdcore.rows.columns import Column, Encoding
 from gdcore.rows.fills import Mean, Median
@@ -240,14 +239,9 @@ def test_fills_do_not_depend_on_how_a_file_is_cut_nor_on_what_is_kept(tmp_path, 
 
 
 @pytest.fixture
-def gd(tmp_path, monkeypatch, capsys):
+def gd(gd, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        capsys.readouterr()
-        return (parser.main([str(argument) for argument in arguments]), *capsys.readouterr())
-
-    return run
+    return gd
 
 
 @pytest.mark.parametrize(("asked", "lacks", "where"), [("mean", "the target", ["y"]), ("drop", "a value", [*"y", "age"])])

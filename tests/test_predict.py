@@ -51,17 +51,6 @@ def folder(tmp_path, monkeypatch, models):
     return tmp_path
 
 
-@pytest.fixture
-def gd(capsys):
-    """A command in this process: its status, stdout and stderr."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        return (parser.main([str(argument) for argument in arguments]), *capsys.readouterr())
-
-    return run
-
-
 def expected(folder):
     """The predictions, by the model's formula."""
     model = gdcore.load("m.safetensors")

@@ -48,19 +48,6 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def gd(capsys):
-    def run(*arguments):
-        capsys.readouterr()
-        try:
-            status = parser.main([str(argument) for argument in arguments])
-        except SystemExit as end:
-            status = end.code
-        return (status, *capsys.readouterr())
-
-    return run
-
-
-@pytest.fixture
 def told(gd):
     """What a training says as JSON."""
 
