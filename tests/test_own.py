@@ -278,6 +278,9 @@ def test_what_cannot_be_registered(registered):
         registered(Two)
     with pytest.raises(ValueError, match="gdcore has a loss 'mse'"):
         registered(type("Mse", (Tight,), {}))
+    for other in (3, dict, Tight()):
+        with pytest.raises(TypeError, match=r"kind must be a subclass of gdcore\.losses\.Loss, found "):
+            registered(other)
 
 
 def test_a_checkpoint(tmp_path):

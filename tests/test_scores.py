@@ -235,7 +235,9 @@ def test_float32_rows_score_as_float64_ones_do():
 
 def test_mistakes_are_told():
     X, y, _, model = rows("logistic", False)
-    for other, found in ((gdcore.Linear([1.0], 0.0), "Linear"), (GDRegressor(), "GDRegressor"), (GDClassifier(), "GDCl")):
+    run = gdcore.fit(X, y, loss="logistic", l2=0.1)
+    others = [(gdcore.Linear([1.0], 0.0), "Linear"), (GDRegressor(), "GDRegressor"), (GDClassifier(), "GDCl"), (run, "Run")]
+    for other, found in others:
         with pytest.raises(TypeError, match=f"model must be a Linear or MLP that gdcore.fit has trained, .* found {found}"):
             scores.score(other, X, y)
     model.loss = losses.logistic()

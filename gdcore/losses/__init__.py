@@ -45,9 +45,13 @@ def register(kind: type[L]) -> type[L]:
 
     Raises
     ------
+    TypeError
+        It is no subclass of `Loss`.
     ValueError
         gdcore itself has a loss of that name, or the class takes more than one parameter, which a name has no room for.
     """
+    if not isinstance(kind, type) or not issubclass(kind, Loss):
+        raise TypeError(f"kind must be a subclass of gdcore.losses.Loss, found {kind!r}")
     own = [name for name, told in inspect.signature(kind).parameters.items() if told.kind is not told.VAR_KEYWORD]
     if kind.name in COMPILED:
         raise ValueError(f"gdcore has a loss {kind.name!r}: give yours another name")

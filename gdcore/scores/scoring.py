@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore.losses.targets import check_targets
+from gdcore.models.linear import Linear
+from gdcore.models.mlp import MLP
 from gdcore.plain import number
 from gdcore.rows import arrays
 from gdcore.rows.tables import Piece, Table
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 
     from gdcore._types import Array
     from gdcore.losses import Loss
-    from gdcore.models.linear import Linear
-    from gdcore.models.mlp import MLP
     from gdcore.rows.moments import Moments
 
 
@@ -71,8 +71,8 @@ def score(
       R²                0.962667             0
     baseline: always the mean, 3.75
     """
-    loss = getattr(model, "loss", None)
-    if loss is None or isinstance(loss, str):
+    loss = model.loss if isinstance(model, (Linear, MLP)) else None
+    if loss is None:
         raise TypeError(f"model must be a Linear or MLP that gdcore.fit has trained, and so knows its loss, found {model!r}")
     if isinstance(X, Table):
         if Y is not None or sample_weight is not None:
