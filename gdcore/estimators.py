@@ -1,7 +1,8 @@
 """scikit-learn estimators: `gdcore.fit` for people who have pipelines, cross-validation and grid search.
 
-Nothing is computed here: X, y and weights are checked in scikit-learn's words and handed to `gdcore.fit` without a copy; what
-it returns is kept under scikit-learn's names. ``import gdcore`` does not import this module, which alone needs scikit-learn.
+`fit` hands X, y and weights, checked in scikit-learn's words, to `gdcore.fit`, without a copy but for early stopping; what it
+returns is kept under scikit-learn's names. `partial_fit` solves mse from moments that are added up, and else makes steps in
+the columns' spreads. ``import gdcore`` does not import this module, which alone needs scikit-learn.
 """
 
 from __future__ import annotations

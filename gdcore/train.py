@@ -62,8 +62,8 @@ def fit(
     ----------
     X : array (n, d), float32 or float64
         One row a sample, in any memory layout; never copied. Integers and booleans become float64. Or a
-        `gdcore.tables.Table`, which comes in pieces and brings Y and sample_weight with it. Or Dask's: see
-        `gdcore.distributed`.
+        `gdcore.rows.tables.Table`, as `gdcore.open_table` gives, which comes in pieces and brings Y and sample_weight with
+        it. Or Dask's: see `gdcore.distributed`.
     Y : array (n,) or (n, k)
         Targets; for softmax (n,) classes 0 … k − 1.
     model : Linear or MLP, optional
@@ -72,9 +72,9 @@ def fit(
         A name in `gdcore.losses.LOSSES`; with a parameter "huber:2.0" and "quantile:0.9", or what `gdcore.losses` makes,
         ``gdcore.losses.huber(delta=2.0)``, or a name and ``delta`` or ``tau``.
     optimizer : str or Optimizer, optional
-        A name in `gdcore.optimizers.OPTIMIZERS` or, with parameters, for example ``gdcore.Adam(betas=(0.9, 0.99))``.
-        Default: with a number for lr plain gradient descent, W ← W − lr·∇W; with "auto" `Newton` where it can be,
-        else `Nesterov` or plain gradient descent.
+        A name in `gdcore.optimizers.OPTIMIZERS`, "nesterov" or "newton"; or, with parameters, for example
+        ``gdcore.Adam(betas=(0.9, 0.99))``. Default: with a number for lr plain gradient descent, W ← W − lr·∇W; with "auto"
+        for mse without l1 `Nesterov` in its own metric, else `Newton` where it can be, `Nesterov` or plain gradient descent.
     lr : float or "auto"
         A number: the textbook's learning rate, and every step is the textbook's. "auto": gdcore chooses. For a linear model
         and all rows at once, Newton's method, which needs no scaling and no tuning, and ends in few epochs with a proof
@@ -91,8 +91,9 @@ def fit(
         Penalties l1·‖W‖₁, by its proximal step, and (l2/2)·‖W‖²; never on a bias.
     sample_weight : array (n,), optional
         Weights s ≥ 0 of the rows; the loss is then Σ sᵢℓᵢ / Σ sᵢ.
-    validation : (Xv, Yv) or (Xv, Yv, sv), optional
-        Rows that do not train, with weights sv where they have some; their loss, without penalties, after each epoch is in
+    validation : (Xv, Yv), (Xv, Yv, sv) or Table, optional
+        Rows that do not train, with weights sv where they have some; beside a table another one with the same columns, as
+        ``table.held_out``; their loss, without penalties, after each epoch is in
         ``history.validation_loss``.
     schedule : callable, optional
         The factor on lr in epoch 0, 1, … since the first start (a resumed run goes on counting): see `gdcore.schedules`.
@@ -101,8 +102,8 @@ def fit(
         The metric H of the steps W ← W − lr·H⁻¹∇ (`gdcore.facts.metric`): "gram" the data's second moments, times the bound of
         the loss's curvature, "diagonal" only the columns' spreads. "auto": with lr="auto", all rows and a linear model "gram"
         up to 2,048 columns, else "diagonal"; in all other cases None, plain gradients. With lr="auto", and no optimizer named,
-        "auto" and "gram" are Newton's method, whose H is the Hessian where the weights are. Weights, bias and penalties stay
-        in the units of the data.
+        "auto" and "gram" are Newton's method but for mse without l1; its H is the Hessian where the weights are. Weights,
+        bias and penalties stay in the units of the data.
     method : {"auto", "stream", "gram", "exact"}
         "stream": every epoch goes over the rows. "gram", for mse and all rows: over their second moments, so that an epoch
         costs d² whatever n is. "exact", for plain or momentum SGD at constant lr: any number of epochs by formula; the
@@ -260,7 +261,8 @@ def train(
         its last bit, so this runs on the NumPy backend, whose operations are the textbook's own.
     verbose : bool
         Print every epoch, one labelled line each: epoch; prediction, target and difference of the first five samples;
-        loss; gradients; weights after the update; new prediction; new loss.
+        loss; gradients; weights after the update; new prediction; new loss. This too runs on the NumPy backend, so that
+        the last bits may be others than without it.
     loss, delta, tau
         Another loss than mse, as for `fit`: the gradients are its own.
 

@@ -27,8 +27,9 @@ Trains a model on a table, and tests it on rows that it has not seen. Each score
 stands beside the baseline's, who knows no column: it always says the mean, or
 the most frequent class.
 
-Text columns become categories (up to 100 values), booleans 0 and 1; dates want
---dates. Text that is numbers, as $1,200 or 70 kg, becomes numbers, and is told.
+Text columns become categories (up to 100 values, or one for each 1,000 rows),
+booleans 0 and 1; dates want --dates. Text that is numbers, as $1,200 or 70 kg,
+becomes numbers, and is told.
 Without --loss the target decides: text or two values are classes, anything else
 is a number. Nothing needs scaling, and no learning rate has to be found. A
 model, a picture or a page that is there is replaced, and that is told; a file
@@ -280,7 +281,10 @@ def _train(train: argparse.ArgumentParser) -> None:
     add("--lr", type=_rate, default="auto", metavar="RATE", help="the textbook's learning rate (default: gdcore chooses)")
     add("--epochs", type=_COUNT, metavar="N", help="at most (default 1000; networks 100)")
     add("--batch-size", type=_COUNT, metavar="N", help="rows in a step (default: all; networks 128)")
-    add("--optimizer", metavar="NAME", help="sgd, adagrad, rmsprop, adam, adamw (default: chosen; networks adam)")
+    add(
+        "--optimizer", metavar="NAME",
+        help="sgd, adagrad, rmsprop, adam, adamw, nesterov, newton (default: chosen; networks adam)",
+    )  # fmt: skip
     add(
         "--precondition", choices=("auto", "none", "diagonal", "gram"), default="auto",
         help="the metric of the steps (default: chosen)",
@@ -292,7 +296,8 @@ def _train(train: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add(
         "--patience", type=_COUNT, metavar="N",
-        help="stop when the loss of a tenth of the rows that train, which are spared for it, has not fallen for N epochs",
+        help="stop when the loss of a tenth of the rows that train, which are spared for it, has not fallen for N epochs; of "
+        "networks, batches, or with --optimizer or --lr",
     )  # fmt: skip
     add("--seed", type=_SEED, default=0, metavar="N", help="of all that is drawn (default 0)")
     add("--threads", type=_COUNT, metavar="N", help="default: the CPUs that this process may use; the result is the same")

@@ -24,7 +24,7 @@ _MARKERS = "os^Dvp"  # for the next six classes
 _GRID = 80  # losses along each side: each is a pass over the rows
 _FINE = 240  # predictions along each side
 _LOOKED_AT = 400  # steps whose loss is found out
-_FOLLOWED = 25  # times the loss of the start, up to which a path is followed
+_FOLLOWED = 25  # times the larger loss of the start and the first epoch, up to which a path is followed
 _DOTS = 200  # steps that are drawn as points beside the line
 _LEVELS = np.linspace(0, 1, 14)[1:] ** 2  # of the loss above the least: even steps outward where it is squared
 _NEAR = 1e-3  # relative, between the loss of the run and that of the rows that are given
@@ -47,7 +47,8 @@ def path(run: Run, X: Any, Y: Any, *, sample_weight: Any = None, l1: float = 0.0
     Returns
     -------
     matplotlib Axes
-        With the steps up to the first whose loss is 25 times that of the start, and past the picture.
+        With the steps up to the first whose loss is 25 times the larger of the start's and the first epoch's, and past the
+        picture.
 
     Raises
     ------

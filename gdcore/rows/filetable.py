@@ -71,8 +71,9 @@ def open_table(
 ) -> FileTable:
     """A table in CSV, Parquet, Feather or .npy files, for `fit`, `spectrum` and ``predict``; it may be larger than memory.
 
-    Numbers stay as they are, booleans become 0 and 1, text becomes categories: a column of X for each value but the
-    commonest. Text that is numbers in one writing only, as $1,200 or 70 kg or (12), becomes numbers, with a warning.
+    Numbers stay as they are, booleans become 0 and 1, text becomes categories, of up to 100 values or one for each
+    1,000 rows: a column of X for each but the commonest. Text that is numbers in one writing only, as $1,200 or 70 kg or
+    (12), becomes numbers, with a warning.
 
     Parameters
     ----------

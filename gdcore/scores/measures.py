@@ -47,6 +47,22 @@ def roc(targets: Any, scores: Any, sample_weight: Any = None) -> tuple[Floats, F
 def auc(targets: Any, scores: Any, sample_weight: Any = None) -> float:
     """The area under the ROC curve: how often a one has a higher score than a zero, equal scores counted half.
 
+    Parameters
+    ----------
+    targets : array (n,)
+        0 and 1.
+    scores : array (n,)
+        Any numbers that are higher where a one is more probable.
+    sample_weight : array (n,), optional
+        Rows count by it.
+
+    Raises
+    ------
+    ValueError
+        There are not rows of both classes.
+
+    Examples
+    --------
     >>> auc([0, 0, 1, 1], [0.1, 0.4, 0.4, 0.8])
     0.875
     """
@@ -66,6 +82,20 @@ def area(zeros: Array, ones: Array) -> float:
 def confusion(targets: Any, classes: Any, k: int, sample_weight: Any = None) -> Array:
     """How many rows of each class (k rows) were taken for each class (k columns); their weights, where they have some.
 
+    Parameters
+    ----------
+    targets, classes : arrays (n,) of 0 … k − 1
+        What the rows are, and what they were taken for.
+    k : int
+    sample_weight : array (n,), optional
+
+    Returns
+    -------
+    array (k, k)
+        Of int64, with weights of float64.
+
+    Examples
+    --------
     >>> confusion([0, 0, 1, 2], [0, 1, 1, 2], 3)
     array([[1, 1, 0],
            [0, 1, 0],
@@ -77,7 +107,8 @@ def confusion(targets: Any, classes: Any, k: int, sample_weight: Any = None) -> 
 
 def f1(matrix: Any) -> Floats:
     """F1 of each class, from a confusion matrix: twice the rows that were rightly taken for it, of all that were taken for it
-    and all that are it. It is the harmonic mean of precision and recall; NaN for a class that no row is and none is taken for.
+    and all that are it. It is the harmonic mean of precision and recall; NaN for a class that no row is and none is taken
+    for. ``matrix`` is (k, k) as `confusion` gives it; F1 is (k,) float64.
 
     >>> f1([[1, 1, 0], [0, 1, 0], [0, 0, 1]]).round(3)
     array([0.667, 0.667, 1.   ])
@@ -168,8 +199,21 @@ class Coverage(NamedTuple):
 
 
 def coverage(targets: Any, predictions: Any, sample_weight: Any = None) -> Coverage:
-    """Which share of the targets lies at or below the predictions.
+    """Which share of the targets lies at or below the predictions: of τ-quantiles it should be τ.
 
+    Parameters
+    ----------
+    targets, predictions : arrays (n,)
+    sample_weight : array (n,), optional
+        Rows count by it; without any that does, the share is NaN.
+
+    Returns
+    -------
+    Coverage
+        The share of all rows, and of each tenth of them, by their predictions.
+
+    Examples
+    --------
     >>> coverage([1.0, 2.0, 3.0, 4.0], [2.0, 2.5, 2.75, 3.0])
     Coverage(share=0.5, predicted=array([2.  , 2.5 , 2.75, 3.  ]), observed=array([1., 1., 0., 0.]))
     """
