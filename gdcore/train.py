@@ -113,9 +113,10 @@ def fit(
         ``callback`` or ``tol`` want every epoch as it is. ``run.method`` says which and why. A resumed run keeps it, however
         many epochs it goes on for. A method that is asked for and cannot be is an error.
     tol : float, optional
-        Stop, with status "converged", when loss − best loss is proved to be at most tol·loss (``run.gap``): by Newton's method
-        for every loss, else for mse and with l2. Where nothing is proved, when ½·∇ᵀH⁻¹∇ ≤ tol·loss in the metric of
-        ``precondition``; without a metric when the gradient's norm (with l1 that of the smallest subgradient) is at most tol.
+        Stop, with status "converged", when loss − best loss is proved to be at most tol·loss (``run.gap``). Where nothing can
+        be proved, with more than 2,048 columns or a loss without a conjugate, when ½·∇ᵀH⁻¹∇ ≤ tol·loss in the metric of
+        ``precondition``, without one in that of the data; of networks when the gradient's norm is at most tol. mae and
+        quantile without a metric go on: a slope that jumps does not become small.
         Default: with lr="auto" 1e-10 (float32 1e-6), of mae and quantile 1e-8 by Newton's method and 1e-4 else, and then on
         while an epoch makes what is left to gain more than 100 times smaller, for mse until rounding ends progress; with a
         number for lr never. With batches this costs one more pass an epoch.

@@ -551,13 +551,50 @@ def test_converged_is_said_only_of_a_gap_within_tol(name, tol):
 
 
 @pytest.mark.parametrize("name", SMOOTH)
-def test_at_a_given_lr_without_l2_converged_is_of_the_gradient(name):
+def test_at_a_given_lr_without_l2_converged_is_a_proof(name):
     X, Y = problem(name)
     Z = X / np.geomspace(1, 100, 3)
     run = fit(Z, Y, loss=name, lr=gdcore.spectrum(Z, loss=name).lr_best, tol=1e-4, epochs=20_000, method="stream")
     assert run.status == "converged"
     assert run.gap >= run.loss - best(name) - 1e-13 * run.loss
-    assert run.gap <= 1e-4 * run.loss if name == "mse" else run.gradient_norm <= 1e-4
+    assert run.gap <= 1e-4 * run.loss
+
+
+UNITS = [(1.0, 1.0, 1.0), (1.0, 1e-11, 1e4), (1e-9, 1e-9, 1e-9), (1e8, 1e8, 1e8)]
+"""Of columns of size 1: a gradient of 1e-11 is none of a column of size 1, and a large one of a column of size 1e-11."""
+PLAIN = {
+    "sgd": {"optimizer": "sgd", "tol": 1e-4, "epochs": 2000},
+    "adam": {"optimizer": "adam", "tol": 1e-4, "epochs": 300},
+    "nesterov": {"optimizer": "nesterov", "precondition": None, "epochs": 300},
+    "batches": {"batch_size": 30, "tol": 1e-3, "epochs": 60},
+}
+
+
+@pytest.mark.filterwarnings("ignore::gdcore.ConvergenceWarning", "ignore::gdcore.DivergenceWarning")
+@pytest.mark.parametrize("how", PLAIN)
+@pytest.mark.parametrize("name", LOSSES)
+def test_plain_gradients_say_converged_only_where_they_are_in_any_units(name, how):
+    X, Y = problem(name)
+    Z = (X - X.mean(axis=0)) / X.std(axis=0)
+    wanted = fit(Z, Y, loss=name)
+    assert wanted.gap <= 1e-8 * wanted.loss
+    seen = set()
+    for units in UNITS if how != "nesterov" or name not in KINKED else []:
+        run = fit(Z * units, Y, loss=name, **PLAIN[how])
+        seen.add(run.status)
+        if run.status == "converged":
+            assert run.loss - wanted.loss <= (PLAIN[how].get("tol", 1e-10) + 1e-11) * run.loss
+            assert run.gap <= (PLAIN[how].get("tol", 1e-10) + 1e-11) * run.loss
+    assert "converged" in seen or how != "sgd" or name in KINKED
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_the_unit_of_all_columns_has_no_say_in_when_plain_gradients_stop(name):
+    X, Y = problem(name)
+    Z, weights = (X - X.mean(axis=0)) / X.std(axis=0), np.zeros((3, 3) if name == "softmax" else 3)
+    runs = [fit(Z * 2.0**power, Y, Linear(weights, None), name, "sgd", tol=1e-4) for power in (-30, 0, 20)]
+    assert {run.status for run in runs} == {"converged"}
+    assert len({run.epochs for run in runs}) == 1
 
 
 @pytest.mark.parametrize("name", ["logistic", "softmax"])

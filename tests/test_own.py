@@ -143,7 +143,7 @@ def test_a_loss_that_tells_its_slope_wants_a_learning_rate():
     with pytest.raises(ValueError, match="counts has no curvature bound, which optimizer 'nesterov'"):
         fit(X, np.abs(y), loss=Counts(), optimizer="nesterov", **REFERENCE)
     best = fit(X, y, loss=Whole(), **REFERENCE)
-    run = fit(X, y, loss=Tight(), lr=0.2, epochs=2000, tol=1e-9, **REFERENCE)
+    run = fit(X, y, loss=Tight(), lr=0.2, epochs=2000, tol=1e-13, **REFERENCE)
     assert run.loss == pytest.approx(best.loss, rel=1e-12)
     np.testing.assert_allclose(run.model.weights, best.model.weights, rtol=1e-6)
 

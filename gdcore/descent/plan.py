@@ -118,7 +118,7 @@ class Plan(Choice):
     searching: bool
     """Whether the learning rate of each epoch is found by trying."""
     proves: bool
-    """Of epochs over the rows: whether tol is about a proved gap, which the backend does not know."""
+    """Of epochs over the rows: whether tol is about more than the gradient's norm, which is all that the backend knows."""
     asked: tuple[int, ...] | None
     """The epochs of this call that the formula shall tell."""
 
@@ -245,15 +245,13 @@ def plan(
         lr = _rate(problem, choice)
         if choice.optimizer.lr is None and problem.loss_function.curvature is None and schedule is None:
             schedule = cast("Callable[[int], float]", schedules.root())
-    smooth = problem.loss_function.curvature is not None and problem.loss_function.has_conjugate
-    over_rows = solver == "stream" and problem.linear and choice.tol is not None
     return Plan(
         **vars(choice) | {"lr": lr},
         solver=solver,
         method=method,
         schedule=schedule,
         searching=searching,
-        proves=over_rows and (problem.squared or (problem.l2 > 0 and smooth)),
+        proves=solver == "stream" and problem.linear and choice.tol is not None,
         asked=asked,
     )
 

@@ -20,7 +20,7 @@ from gdcore.models.linear import Linear
 from gdcore.models.mlp import MLP, Network
 from gdcore.rows import arrays, cluster
 from gdcore.rows.moments import MOST_COLUMNS, Moments, check
-from gdcore.rows.tables import Piecewise, Table, fold, moments_of
+from gdcore.rows.tables import Piecewise, Table, columns_of, fold, moments_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -202,6 +202,17 @@ class Problem:
         moments = moments_of(self.X, Y, self.sample_weight, self.n_threads, self.backend_name, target=real)
         if not moments.finite and self.table is None:
             self.check_finite()
+        check(moments, self.X if self.table is None else None)
+        return moments
+
+    @functools.cached_property
+    def columns(self) -> Moments:
+        """Second moments of X; of more than `GRAM_COLUMNS` columns their variances alone."""
+        if self.d <= GRAM_COLUMNS:
+            return self.moments.of_columns()
+        moments = columns_of(self.X, self.sample_weight, self.n_threads)
+        if not moments.finite and self.table is None:
+            arrays.check_finite(self.X, "X")
         check(moments, self.X if self.table is None else None)
         return moments
 

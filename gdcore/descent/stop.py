@@ -1,8 +1,9 @@
 """When a descent has converged: tol, and what it is about.
 
-By the proved gap where there is one; else by the gradient in the metric of the steps; else by the gradient's norm. A proof
-costs passes: it is tried once the gradient says that it may succeed, and again only when that has halved. Newton's method,
-whose parts end one by one, judges itself (`gdcore.solvers.ends`).
+Of a linear model by the proved gap; where none can be proved, by the gradient in the metric of the steps, or, where these
+have none, of the data: no unit of a column or of Y has a say. Of a network by the gradient's norm. A proof costs passes: it is
+tried once the gradient says that it may succeed, and again only when that has halved. Newton's method, whose parts end one by
+one, judges itself (`gdcore.solvers.ends`).
 """
 
 from __future__ import annotations
@@ -75,19 +76,22 @@ class Stop:
 
     def _judge(self, tol: float, state: State[Any], found: Evaluation, metric: Metric | None, smoothing: float) -> Verdict:
         problem = self.problem
-        whole = problem.linear and not self.plan.batches
-        if problem.squared and whole and problem.d <= GRAM_COLUMNS:
+        if not problem.linear:
+            return Verdict("converged" if found.norm <= tol else "epochs")
+        if problem.squared and problem.d <= GRAM_COLUMNS:
             return self._of_squares(tol, state, found, metric)
-        if whole and found.norm == 0 and not smoothing:
+        if found.norm == 0 and not smoothing:
             return Verdict("converged")
-        if metric is not None:
-            return self._in_metric(tol, state, found, metric, smoothing)
-        loss = problem.loss_function
-        if whole and problem.l2 > 0 and loss.curvature is not None and loss.has_conjugate:
-            if found.norm**2 / (2 * problem.l2) > tol * found.loss:
-                return _ON
-            return self._certified(tol, state, found, None)
-        return Verdict("converged" if found.norm <= tol else "epochs")
+        if problem.loss_function.kinked and not smoothing:
+            return _ON  # slopes that jump do not become small
+        return self._in_metric(tol, state, found, metric or self._data_metric, smoothing)
+
+    @functools.cached_property
+    def _data_metric(self) -> Metric:
+        """H as the data and the bound of the loss's curvature make it."""
+        problem = self.problem
+        kind, curvature = "gram" if problem.d <= GRAM_COLUMNS else "diagonal", problem.loss_function.bound()
+        return Metric([problem.columns], [curvature], problem.l2, problem.has_bias, kind)
 
     def _of_squares(self, tol: float, state: State[Any], found: Evaluation, metric: Metric | None) -> Verdict:
         problem, plan = self.problem, self.plan
@@ -122,7 +126,7 @@ class Stop:
             # The metric bounds a curvature that few rows have: only the proof says how much is left.
             near = estimate <= tol * found.loss / 2 + self.rounding and estimate <= state.quick / 2
             return self._proved(tol, state, found, estimate) if near and self.smooth_enough(smoothing, found.loss) else _ON
-        if estimate > tol * found.loss:
+        if estimate > tol * abs(found.loss):  # a loss of one's own may be below 0
             return _ON
         if problem.l2 > 0 and problem.loss_function.has_conjugate:
             return self._certified(tol, state, found, metric)
@@ -131,11 +135,11 @@ class Stop:
         # A metric that bounds the Hessian from above tells too little of what is left.
         return self._proved(tol, state, found, estimate) if estimate <= state.quick / 2 else _ON
 
-    def _certified(self, tol: float, state: State[Any], found: Evaluation, metric: Metric | None) -> Verdict:
+    def _certified(self, tol: float, state: State[Any], found: Evaluation, metric: Metric) -> Verdict:
         # The proof costs passes: it is tried once the part of it that the gradient tells is small enough, and again only
         # when the gradient has halved. The proof moves the bias until ∇b is 0, which leaves ∇w − μ·∇b of columns with means μ.
         problem, gradient = self.problem, found.gradient
-        if metric is not None and found.bias_gradient is not None:
+        if found.bias_gradient is not None:
             gradient = gradient - metric.means.T * found.bias_gradient
         slope = float(np.linalg.norm(gap.subgradient(state.weights, gradient, problem.l1)))
         if slope**2 / (2 * problem.l2) > tol * found.loss or slope > state.quick / 2:

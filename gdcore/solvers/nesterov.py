@@ -26,9 +26,7 @@ from gdcore.descent.state import State, packed, unpacked
 from gdcore.facts import gap
 from gdcore.facts.metric import Identity, Metric, covariance
 from gdcore.facts.spectrum import hessian_times, lanczos
-from gdcore.rows import arrays
-from gdcore.rows.moments import Moments, check
-from gdcore.rows.tables import columns_of
+from gdcore.rows.moments import Moments
 from gdcore.solvers.base import Solver
 
 if TYPE_CHECKING:
@@ -177,14 +175,7 @@ class Nesterov(Solver[Momentum]):
         problem = self.problem
         if self.kind is None:
             return None
-        if self.kind == "diagonal" and problem.d > GRAM_COLUMNS:
-            rows = problem.X if problem.table is None else None
-            moments = columns_of(problem.X, problem.sample_weight, problem.n_threads)
-            if not moments.finite and rows is not None:
-                arrays.check_finite(rows, "X")
-            check(moments, rows)
-            return moments
-        return problem.moments.of_columns()
+        return problem.columns if self.kind == "diagonal" else problem.moments.of_columns()
 
     def _bound(self, smoothing: float) -> Metric:
         problem = self.problem
