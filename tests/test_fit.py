@@ -1023,6 +1023,23 @@ def test_control_c_at_any_line_leaves_whole_epochs(backend, look, how):
     assert broken == []
 
 
+def test_a_second_control_c_while_the_first_is_answered_loses_no_epoch(monkeypatch):
+    X, Y = problem(n=12)
+    options = {"lr": 0.01, "epochs": 3, "batch_size": 5, "tol": 0.0}
+    wanted, evaluate, calls = fit(X, Y, **options), passes.Passes.evaluate, []
+
+    def struck(self, *arguments):
+        calls.append(arguments)
+        if len(calls) > 3:  # at the start and after two epochs; from then on a signal strikes every pass
+            raise KeyboardInterrupt
+        return evaluate(self, *arguments)
+
+    monkeypatch.setattr(passes.Passes, "evaluate", struck)
+    run = fit(X, Y, **options)
+    assert (run.status, run.epochs, len(run.history)) == ("interrupted", 3, 3)
+    assert parameters(run.model) == parameters(wanted.model)
+
+
 # -------------------------------------------------------------------------------------------------- weights in validation
 
 

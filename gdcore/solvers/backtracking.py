@@ -2,7 +2,8 @@
 
     lr ← 2·lr;  while loss(W − lr·∇) > loss(W) − ½·lr·‖∇‖²:  lr ← lr/2
 
-(Armijo 1966). Each try is a pass forward, and the one that is taken a pass back.
+(Armijo 1966). Each try is a pass forward, and the one that is taken a pass back. Optimizers with a memory, and epochs in
+batches, look for their learning rate likewise (`find_rate`).
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from gdcore.descent.state import Rate
 from gdcore.solvers.base import Solver
 
 if TYPE_CHECKING:
-    from gdcore._types import Array
+    from gdcore._types import Array, Floats
     from gdcore.descent.course import Span
     from gdcore.descent.objective import Evaluation
+    from gdcore.descent.plan import Plan
     from gdcore.descent.problem import Problem
     from gdcore.descent.state import State
 
 _FEWEST = 60  # halvings before it gives up
+_FIRST = 0.5  # the half of the first learning rate that is tried
 
 
 class Backtracking(Solver[Rate]):
@@ -50,6 +53,18 @@ class Backtracking(Solver[Rate]):
         piece[TOLD, 0] = found.loss, found.norm, time.perf_counter() - began
         piece[LR, 0] = lr
         return Advance(state, found, piece)
+
+
+def find_rate(problem: Problem, plan: Plan, state: State[Rate], found: Evaluation, piece: Floats) -> bool:
+    """Whether an epoch has a learning rate; where the plan has it found by trying, state and history are told of it."""
+    if not plan.searching:
+        return True
+    lr = search(problem, state.weights, found, 2 * (state.own.lr or _FIRST))
+    if lr is None:
+        return False
+    state.own.lr = lr
+    piece[LR] *= lr * (1 - plan.optimizer.parameters.get("momentum", 0.0))
+    return True
 
 
 def search(problem: Problem, weights: Array, found: Evaluation, lr: float) -> float | None:

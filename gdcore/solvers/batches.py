@@ -10,7 +10,7 @@ from gdcore.descent.course import EPOCH, LOSS, LR, NORM, TOLD, Advance
 from gdcore.descent.objective import Evaluation
 from gdcore.descent.passes import over_rows
 from gdcore.descent.state import Rate, State
-from gdcore.solvers.backtracking import search
+from gdcore.solvers.backtracking import find_rate
 from gdcore.solvers.base import Solver
 
 if TYPE_CHECKING:
@@ -26,22 +26,21 @@ class Batches(Solver[Rate]):
 
     def begin(self, state: State[Rate], done: int) -> tuple[State[Rate], Evaluation]:
         self.passes = over_rows(self.problem)
+        return state, self._told(state, Evaluation.unknown())
+
+    def _told(self, state: State[Rate], before: Evaluation) -> Evaluation:
+        """What a pass over all rows tells; what was told before, where nothing asks for it."""
         if self.plan.tol is None and not self.plan.searching:
-            return state, Evaluation.unknown()  # nothing asks for it
-        return state, self.passes.evaluate(state.weights, state.bias)
+            return before
+        return self.passes.evaluate(state.weights, state.bias)
 
     def advance(self, state: State[Rate], found: Evaluation, span: Span) -> Advance[Rate]:
         plan, problem = self.plan, self.problem
         self._underway = None
         piece, before = plan.piece(span.done, 1), state
         state = state.copy()
-        if plan.searching:
-            found = self.passes.evaluate(state.weights, state.bias)
-            lr = search(problem, state.weights, found, 2 * (state.own.lr or 0.5))
-            if lr is None:
-                return Advance(before, found, piece[:, :0], "stalled")
-            state.own.lr = lr
-            piece[LR] *= lr * (1 - plan.optimizer.parameters.get("momentum", 0.0))
+        if not find_rate(problem, plan, state, found, piece):
+            return Advance(before, found, piece[:, :0], "stalled")
         state.judged = None
         counted = np.zeros(1, np.int64)
         self._underway = state, found, piece, counted
@@ -55,8 +54,8 @@ class Batches(Solver[Rate]):
         if piece[LOSS, 0] > span.above:
             self._underway = None
             return Advance(before, found, piece[:, :0], "diverged", (int(piece[EPOCH, 0]), float(piece[LOSS, 0])))
+        found = self._told(state, found)
         if plan.tol is not None:
-            found = self.passes.evaluate(state.weights, state.bias)
             piece[[LOSS, NORM], 0] = found.loss, found.norm
         return Advance(state, found, piece)
 
@@ -66,10 +65,7 @@ class Batches(Solver[Rate]):
         if self._underway is None or not self._underway[-1][0]:
             return None
         state, found, piece, _ = self._underway
-        if self.plan.tol is not None:
-            found = self.passes.evaluate(state.weights, state.bias)
-            piece[[LOSS, NORM], 0] = found.loss, found.norm
-        return Advance(state, found, piece)
+        return Advance(state, found, piece)  # what else is told of an epoch waits: another signal may be on its way
 
     def _order(self, epoch: int) -> Array | None:
         """The order in which an epoch's batches take the rows."""

@@ -11,7 +11,7 @@ from gdcore.descent.course import EPOCH, LOSS, LR, NORM, TOLD, Advance
 from gdcore.descent.objective import Engine, Evaluation
 from gdcore.descent.passes import Passes, over_few_rows, over_rows
 from gdcore.descent.state import Rate, State
-from gdcore.solvers.backtracking import search
+from gdcore.solvers.backtracking import find_rate
 from gdcore.solvers.base import Solver
 
 if TYPE_CHECKING:
@@ -45,13 +45,8 @@ class Stream(Solver[Rate]):
         each = plan.watched or plan.searching or plan.proves
         piece = plan.piece(span.done, 1 if each else min(span.left, EPOCHS_PER_CALL))
         state = state.copy()
-        if plan.searching:
-            found = self.passes.evaluate(state.weights, state.bias)
-            lr = search(self.problem, state.weights, found, 2 * (state.own.lr or 0.5))
-            if lr is None:
-                return Advance(state, found, piece[:, :0], "stalled")
-            state.own.lr = lr
-            piece[LR] *= lr * (1 - plan.optimizer.parameters.get("momentum", 0.0))
+        if not find_rate(self.problem, plan, state, found, piece):
+            return Advance(state, found, piece[:, :0], "stalled")
         state.judged = None
         counted = np.zeros(1, np.int64)
         gradient, bias_gradient = copied(found)
