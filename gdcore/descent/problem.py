@@ -352,12 +352,21 @@ class Problem:
         if self.table is not None or other.table is not None:
             return (self.table is None) == (other.table is None)
         pairs = [(self.X, other.X), (self.Y, other.Y), (self.sample_weight, other.sample_weight)]
-        return all(a is b or (a is not None and b is not None and np.array_equal(a, b)) for a, b in pairs)
+        return all(a is b or (a is not None and b is not None and _equal(a, b)) for a, b in pairs)
 
     def free(self) -> None:
         """No more passes will follow soon."""
         if self.table is not None:
             self.table.free()
+
+
+def _equal(a: Array, b: Array) -> bool:
+    """Whether arrays hold the same numbers; two views of the same memory are not read."""
+    one, other = a.__array_interface__, b.__array_interface__
+    if (a.shape, a.dtype, a.strides, one["data"][0]) == (b.shape, b.dtype, b.strides, other["data"][0]):
+        return True
+    blocks = zip(arrays.blocks(a), arrays.blocks(b), strict=True)
+    return a.shape == b.shape and all(np.array_equal(one, other) for one, other in blocks)
 
 
 def _longest(piece: Piece, n_threads: int, *, weights: Floats, bias: Floats | None) -> float:

@@ -77,7 +77,7 @@ def resumed(task: Task, state: State[Any], run: Run, X: Any, Y: Any, epochs: int
             f"the run that shall go on is of {dtype}, but X is {problem.dtype}: give X.astype('{dtype}'), "
             "or begin anew with fit(X, Y, run.model)"
         )
-    if model is not None or not task.problem.same_as(problem):
+    if state.judged is not None and (model is not None or not task.problem.same_as(problem)):
         state.judged = None
     if model is not None:
         weights, bias = model.parameters(dtype)
