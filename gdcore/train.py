@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gdcore import losses
 from gdcore.descent.options import Options
-from gdcore.descent.start import check_model
 from gdcore.models.linear import Linear
-from gdcore.rows import arrays
 from gdcore.run import Run
 from gdcore.training.run import run
 
@@ -294,15 +292,10 @@ def train(
     new prediction: [1.867 3.734 5.601]
     new loss: 0.082548666666666...
     """
-    X = arrays.table(X)
-    Y = arrays.targets(Y, X)
-    model = Linear(weights, None)
-    chosen = losses.get(loss, delta=delta, tau=tau)
-    check_model(model, X, Y, chosen)
     backend = "kernel" if decimals is None and not verbose else "reference"
     run = fit(
-        X, Y, model, chosen, "sgd", lr, epochs, decimals=decimals, verbose=verbose, backend=backend, method="stream",
-        tol=0.0 if isinstance(lr, str) else None,
+        X, Y, Linear(weights, None), loss, "sgd", lr, epochs, decimals=decimals, verbose=verbose, backend=backend,
+        method="stream", tol=0.0 if isinstance(lr, str) else None, delta=delta, tau=tau,
     )  # fmt: skip
     if run.status == "interrupted":
         raise KeyboardInterrupt

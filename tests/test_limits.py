@@ -47,6 +47,23 @@ def test_batches_past_their_limit_are_ended_before_they_return_garbage():
     assert not caught.value.run.model.weights.any()
 
 
+def test_the_loss_of_the_start_is_found_once(monkeypatch):
+    X, Y = gaussian()
+    found, at = [], gdcore.descent.problem.Problem.objective_at
+
+    def objective_at(self, weights, bias=None):
+        found.append(float(np.abs(weights).sum()))
+        return at(self, weights, bias)
+
+    monkeypatch.setattr(gdcore.descent.problem.Problem, "objective_at", objective_at)
+    limit = 2 / expected_smoothness(X, 8)
+    with pytest.warns(LearningRateWarning):
+        run = fit(X, Y, lr=1.01 * limit, batch_size=8, epochs=1)
+    assert run.history.start == pytest.approx(np.mean(Y**2), rel=1e-12)
+    assert [size for size in found if size == 0] == [0.0]
+    assert len(found) == 2  # the other one is that of the end
+
+
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
 def test_the_limit_of_batches_with_momentum_is_that_of_one_column(momentum):
     # E‖error‖² of one column whose rows are drawn anew in every step: a recursion of three numbers.

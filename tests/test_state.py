@@ -174,7 +174,7 @@ def test_a_verdict_has_a_proof_that_holds(how):
     run = gdcore.fit(problem.X, problem.Y[:, 0], **how)
     passes = problem.engine.loss_gradient
     stop, statuses = Stop(problem, planned), set()
-    metric = Metric([problem.moments.of_columns()], [problem.loss_function.curvature], problem.l2, True, "gram")
+    metric = Metric(problem.moments.of_columns(), problem.loss_function.curvature, problem.l2, True, "gram")
     for share in (0.0, 0.5, 0.9999, 1.0):
         state.weights, state.bias = share * run.model.weights[:, None], share * np.atleast_1d(run.model.bias)
         loss, *slopes = passes(problem.X, problem.Y, state.weights, state.bias, None, 1, **problem.objective.whole)

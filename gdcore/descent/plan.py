@@ -326,25 +326,23 @@ def _method(problem: Facts, options: Options, choice: Choice, epochs: int) -> Me
 
 def _reasons(problem: Facts, options: Options, choice: Choice) -> tuple[str | None, str | None]:
     """Why epochs cannot go over second moments, and why they cannot go by formula; None where they can."""
-    reasons = {
+    no_gram = {
         "it is a network": not problem.linear,
         "the loss is not mse": not problem.squared,
         "it goes in batches": choice.batches,
         f"X has more than {GRAM_COLUMNS:,} columns": problem.d > GRAM_COLUMNS,
     }
-    closed = {
+    no_closed = no_gram | {
         "gradients are rounded": choice.decimals is not None,
         "there is an l1 penalty": problem.l1 > 0,
         "the optimizer is not SGD": type(choice.optimizer) is not optimizers.SGD,
         "the learning rate changes": options.schedule is not None,
         "it is preconditioned": choice.preconditioned,
-    }
-    watched = {
         "tol is watched": choice.tol is not None and not choice.auto,
         "every epoch is watched": choice.watched,
     }
-    no_gram = next((reason for reason, holds in reasons.items() if holds), None)
-    return no_gram, no_gram or next((reason for reason, holds in (closed | watched).items() if holds), None)
+    first, other = (next((reason for reason, holds in all_.items() if holds), None) for all_ in (no_gram, no_closed))
+    return first, other
 
 
 def _wanted(problem: Facts, wish: str, no_gram: str | None, no_closed: str | None, epochs: int) -> Method:

@@ -14,6 +14,7 @@ from gdcore import losses, threads
 from gdcore.backends import BACKENDS
 from gdcore.descent.objective import Engine, Evaluation, Objective
 from gdcore.descent.start import model_of_table, starting_model
+from gdcore.facts.curvature import Frame
 from gdcore.facts.quadratic import Quadratic
 from gdcore.facts.spectrum import Spectrum, of
 from gdcore.models.linear import Linear
@@ -248,10 +249,15 @@ class Problem:
         if not metric.clear or metric.null.shape[1] == 0:
             return metric.clear
         null = metric.null / np.abs(metric.null).sum(axis=0)
-        mean = metric.means[0]
-        size = float(np.sqrt(np.max(np.diag(metric.hessians[0]) / 2 + mean**2)))
+        mean = metric.mean
+        size = float(np.sqrt(np.max(np.diag(metric.hessian) / 2 + mean**2)))
         longest = self.fold(functools.partial(_longest, weights=null, bias=-(mean @ null) if self.has_bias else None), max)
         return longest <= 64 * self.d * float(np.finfo(np.float64).eps) * max(size, float(np.sqrt(self.moments.largest_row)))
+
+    @functools.cached_property
+    def frame(self) -> Frame:
+        """The coordinates that Hessians and proofs are made in."""
+        return Frame(self.moments.of_columns(), self.has_bias, self.l1, self.l2)
 
     @property
     def condition(self) -> float:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gdcore.descent.passes import over_rows
 from gdcore.facts import gap
 from gdcore.rows.moments import MOST_COLUMNS
 
@@ -23,7 +24,7 @@ def gap_at(problem: Problem, weights: Array, bias: Array | None, anchors: list[P
     if not problem.linear or problem.d > MOST_COLUMNS:
         return None
     if problem.squared and problem.l1 == 0 and problem.clear:
-        loss, gradient, bias_gradient = _at(problem, weights, bias)
+        loss, _, gradient, bias_gradient = over_rows(problem).evaluate(weights, bias)
         found = gap.decrement(problem.quadratic.metric, weights, gradient, bias_gradient, 0.0)
         return gap.rounded_up(problem, found, loss, weights, bias)
     bounds = [gap.bound(problem, weights, bias, anchors)] if problem.hessian_serves else []
@@ -32,26 +33,9 @@ def gap_at(problem: Problem, weights: Array, bias: Array | None, anchors: list[P
     return min((bound for bound in bounds if bound is not None), default=None)
 
 
-def _at(problem: Problem, weights: Array, bias: Array | None) -> tuple[float, Array, Array | None]:
-    return problem.engine.loss_gradient(
-        problem.X, problem.Y, weights, bias, problem.sample_weight, problem.n_threads, **problem.objective.whole
-    )
-
-
 def _by_slopes(problem: Problem, weights: Array, bias: Array | None) -> float | None:
-    _, gradient, bias_gradient = _at(problem, weights, bias)
-    bound = gap.duality_gap(
-        problem.X,
-        problem.Y,
-        weights,
-        bias,
-        problem.sample_weight,
-        problem.n_threads,
-        problem.loss_function,
-        problem.l1,
-        problem.l2,
-        bias_gradient,
-    )
+    _, _, gradient, bias_gradient = over_rows(problem).evaluate(weights, bias)
+    bound = gap.duality_gap(problem, weights, bias, bias_gradient)
     if bound is not None and bias is None:
         smallest = gap.subgradient(weights, gradient, problem.l1)
         bound = min(bound, float(np.sum(smallest**2)) / (2 * problem.l2))

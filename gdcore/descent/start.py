@@ -47,7 +47,7 @@ def model_of_table(model: Linear | MLP | None, X: Table, loss: Loss) -> Linear:
 def starting_model(model: Linear | MLP | None, X: Array, Y: Array, loss: Loss) -> Linear | MLP:
     """The model that is given, or zeros, for arrays."""
     if model is None:
-        model = Linear.zeros(X, _outputs(Y, loss))
+        return Linear.zeros(X, _outputs(Y, loss))
     if not isinstance(model, (Linear, MLP)):
         raise TypeError(f"model must be a gdcore.Linear, a gdcore.MLP or None, found {type(model).__name__}")
     check_model(model, X, Y, loss)
@@ -57,8 +57,9 @@ def starting_model(model: Linear | MLP | None, X: Array, Y: Array, loss: Loss) -
 def _outputs(Y: Array, loss: Loss) -> tuple[int, ...]:
     """What a model has to predict for each row; classes are counted, and those between them that no row has are told of."""
     check_targets(Y, loss.targets, None)
-    if loss.targets != "classes" or Y.ndim != 1:
+    if loss.targets != "classes":
         return Y.shape[1:]
+    _check_one_column(Y)
     k = count_classes(Y)
     counts = np.bincount(Y.astype(np.intp))
     absent = np.flatnonzero(counts == 0)
@@ -76,13 +77,18 @@ def check_model(model: Linear | MLP, X: Array, Y: Array, loss: Loss) -> None:
     """ValueError where a model, checked rows and a loss do not go together."""
     model.check_columns(X)
     if loss.targets == "classes":
-        if Y.ndim != 1:
-            raise ValueError(f"softmax wants Y of shape (n,), classes, found shape {Y.shape}")
+        _check_one_column(Y)
         if not model.outputs or model.outputs[0] < 2:
             raise ValueError(f"softmax wants a model with at least 2 outputs, found outputs of shape {model.outputs}")
     else:
-        check_outputs(model, X, Y)
+        _check_outputs(model, X, Y)
     check_targets(Y, loss.targets, classes_of(model, loss))
+
+
+def _check_one_column(Y: Array) -> None:
+    """ValueError where classes are not one number a row."""
+    if Y.ndim != 1:
+        raise ValueError(f"softmax wants Y of shape (n,), classes, found shape {Y.shape}")
 
 
 def classes_of(model: Linear | MLP, loss: Loss) -> int | None:
@@ -90,9 +96,8 @@ def classes_of(model: Linear | MLP, loss: Loss) -> int | None:
     return model.outputs[0] if loss.targets == "classes" else None
 
 
-def check_outputs(model: Linear | MLP, X: Array, Y: Array) -> None:
+def _check_outputs(model: Linear | MLP, X: Array, Y: Array) -> None:
     """ValueError where the model's outputs are not of the targets' shape."""
-    model.check_columns(X)
     if model.outputs != Y.shape[1:] and not (isinstance(model, MLP) and Y.ndim == 1 and model.outputs == (1,)):
         predicts = (len(X), *model.outputs)
         whose = f"weights of shape {model.weights.shape}" if isinstance(model, Linear) else f"the outputs of {model!r}"

@@ -133,6 +133,18 @@ class State(Generic[OwnT]):
         return found
 
 
+def flat(weights: Array, bias: Array | None) -> Floats:
+    """All parameters in a row, as the backends order them; 0 where there is no bias."""
+    rest = np.zeros(weights.shape[1]) if bias is None else bias
+    return np.concatenate([weights.T.ravel(), rest]).astype(np.float64)
+
+
+def unflat(row: Floats, weights: Array, bias: Array | None) -> tuple[Floats, Floats | None]:
+    """Parameters from such a row, in the shapes of these."""
+    d, k = weights.shape
+    return row[: d * k].reshape(k, d).T.copy(), None if bias is None else row[d * k :].copy()
+
+
 def like(arrays: Mapping[str, Array], name: str, wanted: Array) -> Array:
     """The array of that name, if it has the shape and dtype of ``wanted``."""
     array = arrays[name]

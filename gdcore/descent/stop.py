@@ -91,7 +91,7 @@ class Stop:
         """H as the data and the bound of the loss's curvature make it."""
         problem = self.problem
         kind, curvature = "gram" if problem.d <= GRAM_COLUMNS else "diagonal", problem.loss_function.bound()
-        return Metric([problem.columns], [curvature], problem.l2, problem.has_bias, kind)
+        return Metric(problem.columns, curvature, problem.l2, problem.has_bias, kind)
 
     def _of_squares(self, tol: float, state: State[Any], found: Evaluation, metric: Metric | None) -> Verdict:
         problem, plan = self.problem, self.plan
@@ -140,7 +140,7 @@ class Stop:
         # when the gradient has halved. The proof moves the bias until ∇b is 0, which leaves ∇w − μ·∇b of columns with means μ.
         problem, gradient = self.problem, found.gradient
         if found.bias_gradient is not None:
-            gradient = gradient - metric.means.T * found.bias_gradient
+            gradient = metric.about_means(gradient, found.bias_gradient)
         slope = float(np.linalg.norm(gap.subgradient(state.weights, gradient, problem.l1)))
         if slope**2 / (2 * problem.l2) > tol * found.loss or slope > state.quick / 2:
             return _ON

@@ -213,7 +213,7 @@ def _summed(
 ) -> _Sums:  # fmt: skip
     own = list(part.outputs) if loss.targets != "classes" else [0]
     y = np.ascontiguousarray(piece.Y[:, own], np.float64)
-    s = np.ones(len(y)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
+    s = piece.weights
     z = np.subtract(piece.X, mean, order="C", dtype=np.float64)  # in one memory order, for the same bits
     used = s > 0
     if not used.all():

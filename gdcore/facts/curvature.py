@@ -80,7 +80,7 @@ def measured(
     X: Any, Y: Any, sample_weight: Any, n_threads: int, backend: str, loss: Loss, parts: list[Part], frame: Frame
 ) -> list[Local]:
     """One pass over all rows, for every part."""
-    pass_part = functools.partial(_sums, backend=backend, loss=loss, parts=parts, shift=frame.shift)
+    pass_part = functools.partial(_sums, backend=backend, loss=loss, parts=parts, shift=frame.mean)
     flat = fold(X, Y, sample_weight, pass_part, n_threads)
     result, at = [], 0
     for part in parts:
@@ -98,7 +98,6 @@ class Frame:
         C, mean = moments.gram(bias)
         self.mean: Floats = mean
         """μ, which the weights' coordinates are about; zeros without a bias."""
-        self.shift: Floats = mean
         self.spread = np.maximum(np.diag(C), 0.0)
         self.constant = constant_columns(self.spread, mean)
         d = len(mean)

@@ -15,7 +15,7 @@ import numpy as np
 
 from gdcore.backends import BACKENDS
 from gdcore.facts import certificate
-from gdcore.facts.curvature import Frame, Part, measured
+from gdcore.facts.curvature import Part, measured
 from gdcore.losses.duals import Mix
 from gdcore.rows import sizes
 from gdcore.rows.tables import fold
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from gdcore._types import Array, Floats
+    from gdcore.facts.curvature import Frame
     from gdcore.facts.metric import Metric
     from gdcore.losses import Loss
-    from gdcore.rows.moments import Moments
-    from gdcore.rows.tables import Piece, Table
+    from gdcore.rows.tables import Piece
 
 
 class Measured(Protocol):
@@ -52,7 +52,7 @@ class Measured(Protocol):
     @property
     def l2(self) -> float: ...
     @property
-    def moments(self) -> Moments: ...
+    def frame(self) -> Frame: ...
 
 
 _NEAR = 1e-8
@@ -76,8 +76,7 @@ def bound(problem: Measured, weights: Array, bias: Array | None, anchors: list[P
     loss = problem.loss_function
     if not loss.has_conjugate:
         return None
-    frame = Frame(problem.moments.of_columns(), bias is not None, problem.l1, problem.l2)
-    rows = (problem.X, problem.Y, problem.sample_weight, problem.n_threads)
+    frame, rows = problem.frame, (problem.X, problem.Y, problem.sample_weight, problem.n_threads)
     W, b = weights.astype(np.float64), None if bias is None else bias.astype(np.float64)
     everything = [tuple(range(W.shape[1]))] if loss.targets == "classes" else [(c,) for c in range(W.shape[1])]
     total = 0.0
@@ -117,8 +116,7 @@ def rounded_up(problem: Measured, found: float, loss: float, weights: Array, bia
 
     It is at most the loss, for no loss is below 0.
     """
-    frame = Frame(problem.moments.of_columns(), bias is not None, problem.l1, problem.l2)
-    terms = frame.terms(weights.astype(np.float64), None if bias is None else bias.astype(np.float64))
+    terms = problem.frame.terms(weights.astype(np.float64), None if bias is None else bias.astype(np.float64))
     room = _ROOM * _EPS * terms
     return min(float((np.sqrt(found) + room) ** 2), max(loss, found))
 
@@ -133,23 +131,13 @@ def decrement(metric: Metric, weights: Array, gradient: Array, bias_gradient: Ar
     return max(total, 0.0) / 2
 
 
-def duality_gap(
-    X: Array | Table,
-    Y: Array,
-    weights: Array,
-    bias: Array | None,
-    sample_weight: Array | None,
-    n_threads: int,
-    loss: Loss,
-    l1: float,
-    l2: float,
-    bias_gradient: Array | None,
-) -> float | None:
+def duality_gap(problem: Measured, weights: Array, bias: Array | None, bias_gradient: Array | None) -> float | None:
     """The bound for losses that mix slopes, with l2 > 0, by a pass or some; None where it proves nothing."""
+    loss, l1, l2 = problem.loss_function, problem.l1, problem.l2
     if l2 <= 0 or not loss.mixes:
         return None
     mean = None if bias_gradient is None else bias_gradient.astype(np.float64)
-    rows = functools.partial(fold, X, Y, sample_weight, n_threads=n_threads)
+    rows = functools.partial(fold, problem.X, problem.Y, problem.sample_weight, n_threads=problem.n_threads)
     at = functools.partial(functools.partial, weights=weights, bias=bias, loss=loss)
     mix = Mix()
     if mean is not None and mean.any():
@@ -179,7 +167,7 @@ def _predicted(piece: Piece, n_threads: int, weights: Array, bias: Array | None)
     """Ŷ of a piece's rows, and their weights."""
     raw = np.empty((len(piece.X), weights.shape[1]), weights.dtype)
     BACKENDS["kernel"].predict(piece.X, weights, bias, raw, n_threads)
-    return raw, np.ones(len(raw)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
+    return raw, piece.weights
 
 
 def _conjugates(piece: Piece, n_threads: int, *, weights: Array, bias: Array | None, loss: Loss, mix: Mix) -> Floats:
@@ -206,7 +194,7 @@ def _balancing(sums: Floats, mean: Floats) -> Floats:
 
 def _labels(piece: Piece, n_threads: int, *, classes: int, loss: Loss) -> Floats:
     """Σ s, and for each class, or each output, Σ s of the rows that have it."""
-    s = np.ones(len(piece.Y)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
+    s = piece.weights
     if loss.targets == "classes":
         labels: Array = np.bincount(piece.Y[:, 0].astype(np.intp), weights=s, minlength=classes)
     else:

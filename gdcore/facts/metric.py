@@ -5,8 +5,7 @@ rows' covariance, and c for b'. The step of both, in the user's own w and b, is
 
     Δw = A⁻¹(∇w − μ·∇b),   Δb = ∇b/c − μ·Δw.
 
-"gram" inverts A, "diagonal" its diagonal alone. c is the loss's curvature bound (Böhning and Lindsay 1988), or, measured at
-some weights, the curvature of each row there, which weighs the rows of C.
+"gram" inverts A, "diagonal" its diagonal alone. c is the loss's curvature bound (Böhning and Lindsay 1988).
 """
 
 from __future__ import annotations
@@ -91,14 +90,14 @@ def covariance(moments: Moments, bias: bool) -> tuple[Floats, Floats]:
 
 
 class Metric:
-    """H⁻¹ for one output, or for each output its own.
+    """H⁻¹, the same for all outputs.
 
     Parameters
     ----------
-    moments : list of Moments
-        One for all outputs, or one for each.
-    curvatures : list of float
-        c beside each.
+    moments : Moments
+        Of the columns.
+    curvature : float
+        c.
     l2 : float
     bias : bool
     kind : {"gram", "diagonal"}
@@ -106,34 +105,17 @@ class Metric:
         Of a diagonal one: so many times the diagonal bounds H, the largest eigenvalue of the columns' correlations.
     """
 
-    def __init__(
-        self, moments: list[Moments], curvatures: list[float], l2: float, bias: bool, kind: str, scale: float = 1.0
-    ) -> None:
-        self.bias, self.kind, self.curvatures = bias, kind, np.array(curvatures)
-        self.hessians, self.inverses, means = [], [], []
-        self.condition, self.within, self.rank, self.clear = 1.0, 1.0, moments[0].columns, True
-        self.null = np.empty((self.rank, 0))
-        for m, c in zip(moments, curvatures, strict=True):
-            C, mean = covariance(m, bias)
-            A = c * C + (l2 if C.ndim == 1 else l2 * np.eye(len(C)))
-            means.append(mean)
-            self.hessians.append(A)
-            if kind == "gram":
-                found = inverse(A)
-                self.inverses.append(found.matrix)
-                self.condition, self.within = max(self.condition, found.condition), max(self.within, found.within)
-                self.rank, self.clear = min(self.rank, found.rank), self.clear and found.clear
-                self.null = found.null
-            else:
-                diagonal = scale * (A if A.ndim == 1 else np.diag(A))
-                self.hessians[-1] = diagonal
-                self.inverses.append(np.divide(1, diagonal, out=np.zeros_like(diagonal), where=diagonal > 0))
-        self.means = np.array(means)
-
-    @property
-    def shared(self) -> bool:
-        """Whether all outputs have the same metric."""
-        return len(self.inverses) == 1
+    def __init__(self, moments: Moments, curvature: float, l2: float, bias: bool, kind: str, scale: float = 1.0) -> None:
+        self.bias, self.kind, self.curvature = bias, kind, curvature
+        C, self.mean = covariance(moments, bias)
+        A = curvature * C + (l2 if C.ndim == 1 else l2 * np.eye(len(C)))
+        self.condition, self.within, self.clear, self.null = 1.0, 1.0, True, np.empty((moments.columns, 0))
+        if kind == "gram":
+            self.hessian = A
+            self.inverse, self.condition, self.within, _, self.clear, self.null = inverse(A)
+        else:
+            self.hessian = scale * (A if A.ndim == 1 else np.diag(A))
+            self.inverse = np.divide(1, self.hessian, out=np.zeros_like(self.hessian), where=self.hessian > 0)
 
     def step(self, gradient: Array, bias_gradient: Array | None) -> tuple[Floats, Floats | None]:
         """H⁻¹∇: ∇w (d, k) and ∇b (k,) or None → Δw and Δb, float64."""
@@ -141,32 +123,25 @@ class Metric:
         if bias_gradient is None:
             return self._times(g), None
         gb = bias_gradient.astype(np.float64)
-        along = self._times(g - self.means.T * gb)
-        return along, gb / self.curvatures - (self.means.T * along).sum(axis=0)
+        along = self._times(self.about_means(g, gb))
+        return along, gb / self.curvature - (self.mean[:, None] * along).sum(axis=0)
+
+    def about_means(self, gradient: Floats, bias_gradient: Array) -> Floats:
+        """∇w − μ·∇b (d, k), the gradient of the weights where the bias is taken at the rows' means."""
+        return gradient - self.mean[:, None] * bias_gradient
 
     def _times(self, g: Floats) -> Floats:
-        if self.kind == "diagonal":
-            return np.stack(self.inverses, axis=1) * g
-        if self.shared:
-            product: Floats = self.inverses[0] @ g
-            return product
-        return np.stack([matrix @ g[:, c] for c, matrix in enumerate(self.inverses)], axis=1)
-
-    def _weigh(self, i: int, w: Floats) -> Floats:
-        A = self.hessians[i]
-        product: Floats = A * w if A.ndim == 1 else A @ w
+        product: Floats = self.inverse[:, None] * g if self.kind == "diagonal" else self.inverse @ g
         return product
 
     def prox(self, at: Floats, bias: Floats | None, lr: float, l1: float, backend: ModuleType) -> tuple[Floats, Floats | None]:
         """The proximal step of lr·l1·‖W‖₁ in this metric: min ½·‖W − at‖² + lr·l1·‖W‖₁, the bias following."""
         if l1 <= 0:
             return at, bias
-        new = at.copy()
+        A, new = self.hessian, at.copy()
         for c in range(at.shape[1]):
-            i = 0 if self.shared else c
-            A = self.hessians[i]
             if self.kind == "diagonal":
-                threshold = lr * l1 * self.inverses[i]
+                threshold = lr * l1 * self.inverse
                 new[:, c] = np.where(A > 0, np.sign(at[:, c]) * np.maximum(np.abs(at[:, c]) - threshold, 0), 0)
             else:
                 w = at[:, c].copy()
@@ -174,25 +149,22 @@ class Metric:
                 new[:, c] = w
         if bias is not None:
             # b' = b + μ·w is not penalised and stays
-            bias = bias - (self.means.T * (new - at)).sum(axis=0)
+            bias = bias - (self.mean[:, None] * (new - at)).sum(axis=0)
         return new, bias
 
     def length(self, weights: Floats, bias: Floats | None) -> float:
         """‖(w, b)‖² = wᵀAw + c·(b + μ·w)²."""
         total = 0.0
         for c in range(weights.shape[1]):
-            i = 0 if self.shared else c
             w = weights[:, c]
-            total += float(w @ self._weigh(i, w))
+            total += float(w @ (self.hessian * w if self.kind == "diagonal" else self.hessian @ w))
             if bias is not None:
-                total += float(self.curvatures[i] * (bias[c] + self.means[i] @ w) ** 2)
+                total += float(self.curvature * (bias[c] + self.mean @ w) ** 2)
         return total
 
 
 class Identity:
     """The metric of plain gradient descent."""
-
-    kind, condition, clear, shared = "none", 1.0, True, True
 
     def prox(self, at: Floats, bias: Floats | None, lr: float, l1: float, backend: ModuleType) -> tuple[Floats, Floats | None]:
         """Every weight moves lr·l1 towards 0 and stops there."""

@@ -40,9 +40,9 @@ class Quadratic:
     def __init__(self, moments: Moments, bias: bool, l2: float) -> None:
         d = moments.columns
         G, mean = moments.gram(bias)
-        self.metric = Metric([moments], [2.0], l2, bias, "gram")
+        self.metric = Metric(moments, 2.0, l2, bias, "gram")
         self.columns = d
-        inverse = 2 * self.metric.inverses[0]
+        inverse = 2 * self.metric.inverse
         self.weights: Floats = inverse @ G[:d, d:]
         # One step of refinement brings back digits that a large condition number cost.
         C, _ = covariance(moments, bias)
@@ -60,14 +60,14 @@ class Quadratic:
 
         ``fold`` adds up what a function gives for each piece of the rows.
         """
-        mean = self.metric.means[0]
+        mean = self.metric.mean
         level = np.zeros(self.weights.shape[1]) if self.bias is None else self.bias + mean @ self.weights
         sums = fold(functools.partial(_residuals, mean=mean, level=level, weights=self.weights))
         k = len(level)
         total, squares, rest = float(sums[0]), sums[1 : 1 + k], sums[1 + k : 1 + 2 * k]
         slope = sums[1 + 2 * k :].reshape(self.weights.shape)
         self.bests = squares / total + l2 / 2 * np.sum(self.weights**2, axis=0)
-        self.weights = self.weights + self.metric.inverses[0] @ (2 * slope / total - l2 * self.weights)
+        self.weights = self.weights + self.metric.inverse @ (2 * slope / total - l2 * self.weights)
         if self.bias is not None:
             self.bias = level + rest / total - mean @ self.weights
 
@@ -81,12 +81,12 @@ class Quadratic:
         away = weights - self.weights[:, outputs]
         bias_away = None if bias is None or self.bias is None else bias - self.bias[outputs]
         metric = self.metric
-        gradient = metric.hessians[0] @ away
+        gradient = metric.hessian @ away
         loss = float(self.bests[outputs].sum()) + metric.length(away, bias_away) / 2
         if bias_away is None:
             return loss, gradient, None
-        along = metric.curvatures[0] * (bias_away + metric.means[0] @ away)
-        return loss, gradient + np.outer(metric.means[0], along), along
+        along = metric.curvature * (bias_away + metric.mean @ away)
+        return loss, gradient + np.outer(metric.mean, along), along
 
     def missing(self, weights: Array, bias: Array | None) -> tuple[Floats, Floats | None]:
         """(W, b) − (W*, b*)."""
@@ -110,7 +110,7 @@ def _residuals(piece: Piece, n_threads: int, *, mean: Floats, level: Floats, wei
     """Σ s, Σ s·r² (k,), Σ s·r (k,), Σ s·(x − μ)ᵀr (d, k)."""
     x = piece.X.astype(np.float64, order="C") - mean  # in one memory order, for the same bits
     r = piece.Y.astype(np.float64, order="C") - level - x @ weights
-    s = np.ones(len(r)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
+    s = piece.weights
     weighted = s[:, None] * r
     sums = [[s.sum()], np.sum(weighted * r, axis=0), weighted.sum(axis=0), (x.T @ weighted).ravel()]
     return np.concatenate(sums)

@@ -51,8 +51,6 @@ class Loss:
     """A bound on ∂²ℓ/∂ŷ², or None where there is none."""
     kinked: ClassVar[bool] = False
     """Whether ∂ℓ/∂ŷ jumps: then there is no curvature bound either, but for other reasons than where ∂²ℓ/∂ŷ² only grows."""
-    third: ClassVar[float | None] = None
-    """M with |∂³ℓ/∂ŷ³| ≤ M·∂²ℓ/∂ŷ², by which a Newton step tells how far the best is; None where there is none."""
     nonnegative: ClassVar[bool] = False
     """Whether ℓ is never below 0: then the loss itself bounds what is left to gain."""
     flat: ClassVar[bool] = False

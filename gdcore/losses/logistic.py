@@ -22,8 +22,8 @@ class Logistic(Loss, compiled=True):
     """Log loss, for y in {0, 1}: ℓ = Σ log(1 + e^ŷ) − yŷ, which is −log of the probability σ(ŷ) = 1/(1 + e^−ŷ) given to y.
 
     Derivation: d log(1 + e^ŷ)/dŷ = e^ŷ/(1 + e^ŷ) = σ(ŷ), so ∂ℓ/∂ŷ = σ(ŷ) − y. The curvature is σ(1 − σ) ≤ ¼. Computed
-    from e^−|ŷ|, which cannot overflow. The third derivative is σ(1 − σ)(1 − 2σ), at most the second. The conjugate: with
-    v = u + y, u·ŷ − ℓ is v·ŷ − log(1 + e^ŷ), largest where σ(ŷ) = v: v·log v + (1 − v)·log(1 − v) for 0 ≤ v ≤ 1.
+    from e^−|ŷ|, which cannot overflow. The conjugate: with v = u + y, u·ŷ − ℓ is v·ŷ − log(1 + e^ŷ), largest where σ(ŷ) = v:
+    v·log v + (1 − v)·log(1 − v) for 0 ≤ v ≤ 1.
 
     >>> value, slope = Logistic().at(0.0, y=1.0)
     >>> round(value, 6), slope
@@ -37,7 +37,6 @@ class Logistic(Loss, compiled=True):
     formula = "Σ log(1 + e^ŷ) − yŷ"
     derivative = "σ(ŷ) − y"
     curvature = 0.25
-    third = 1.0
     nonnegative = True
     undecided = float(np.log(2))
     mixes = True

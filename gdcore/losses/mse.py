@@ -27,7 +27,6 @@ class Mse(Loss, compiled=True):
     formula = "Σ r²"
     derivative = "2r"
     curvature = 2.0
-    third = 0.0
     nonnegative = True
     power = 2
 

@@ -26,10 +26,8 @@ class Softmax(Loss, compiled=True):
     Derivation: ∂logsumexp(ŷ)/∂ŷ_c = e^ŷ_c / Σ e^ŷ = softmax(ŷ)_c, and ∂ŷ_y/∂ŷ_c is 1 for c = y and 0 else, so
     ∂ℓ/∂ŷ = softmax(ŷ) − onehot(y). The curvature is at most ½. Computed from ŷ − max ŷ, which cannot overflow.
 
-    With p = softmax(ŷ) the second derivative is diag(p) − ppᵀ: along a direction a it is the variance of a_c under p, and the
-    third derivative along a, a, b is the mean of (a_c − ā)²·(b_c − b̄), at most (max b − min b) times that variance. So `third`
-    is 1 where a step is measured by the spread of its outputs, of which two classes make logistic's |Δŷ|. The conjugate is
-    Σ v·log v, v = u + onehot(y), for v ≥ 0 that sum to 1.
+    With p = softmax(ŷ) the second derivative is diag(p) − ppᵀ. The conjugate is Σ v·log v, v = u + onehot(y), for v ≥ 0 that
+    sum to 1.
 
     >>> value, slope = Softmax().at([0.0, 0.0], y=1)
     >>> round(value, 6), slope
@@ -41,7 +39,6 @@ class Softmax(Loss, compiled=True):
     formula = "logsumexp(ŷ) − ŷ_y"
     derivative = "softmax(ŷ) − onehot(y)"
     curvature = 0.5
-    third = 1.0
     nonnegative = True
     undecided = float(np.log(2))
     mixes = True

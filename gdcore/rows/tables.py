@@ -38,6 +38,11 @@ class Piece(NamedTuple):
     """(m, k), (m, 1) classes for softmax, or (m, 0) where the table has no target."""
     sample_weight: Array | None
 
+    @property
+    def weights(self) -> Floats:
+        """(m,) how much each row counts, float64: 1 where rows have no weights."""
+        return np.ones(len(self.X)) if self.sample_weight is None else self.sample_weight.astype(np.float64)
+
 
 class Table:
     """Rows that come in pieces.

@@ -115,7 +115,7 @@ def _guesses(parts: Parts) -> tuple[Floats, Array]:
 
 def _shares(piece: Piece, n_threads: int, *, classes: int) -> Floats:
     """Σ s, and for each class, or of each output, Σ s of the rows that have it."""
-    s = np.ones(len(piece.Y)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
+    s = piece.weights
     check_targets(piece.Y, "classes" if classes else "binary", classes or None, "in a piece of the table Y")
     if classes:
         sums: Array = np.bincount(piece.Y[:, 0].astype(np.intp), weights=s, minlength=classes)

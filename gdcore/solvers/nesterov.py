@@ -22,7 +22,7 @@ import numpy as np
 from gdcore.descent.course import LR, TOLD, Advance
 from gdcore.descent.passes import over_moments, over_rows
 from gdcore.descent.problem import GRAM_COLUMNS
-from gdcore.descent.state import State, packed, unpacked
+from gdcore.descent.state import State, flat, packed, unflat, unpacked
 from gdcore.facts import gap
 from gdcore.facts.metric import Identity, Metric, covariance
 from gdcore.facts.spectrum import hessian_times, lanczos
@@ -79,7 +79,7 @@ class Nesterov(Solver[Momentum]):
         self.passes = over_moments(problem) if plan.method == "gram" else over_rows(problem)
         if own.k == 0 and own.h == 0:
             assert state.memory is not None
-            state.memory[0] = _flat(state.weights, state.bias)
+            state.memory[0] = flat(state.weights, state.bias)
             if problem.loss_function.kinked:
                 own.h = _spread(problem)
         self.moments = self._moments()
@@ -115,7 +115,7 @@ class Nesterov(Solver[Momentum]):
         own, memory = state.own, state.memory
         assert memory is not None
         w, b = state.weights.astype(np.float64), None if state.bias is None else state.bias.astype(np.float64)
-        x, xb = _unflat(memory[0], w, b)
+        x, xb = unflat(memory[0], w, b)
         if isinstance(metric, Metric) and self._solved(metric, w, now, own):
             own.h /= _RATIO
             now = self.passes.evaluate(state.weights, state.bias, own.h)
@@ -135,7 +135,7 @@ class Nesterov(Solver[Momentum]):
         state.weights = (new + momentum * (new - x)).astype(state.weights.dtype)
         if new_bias is not None and xb is not None:
             state.bias = (new_bias + momentum * (new_bias - xb)).astype(state.weights.dtype)
-        memory[0] = _flat(new, new_bias)
+        memory[0] = flat(new, new_bias)
         found = self.passes.evaluate(state.weights, state.bias, own.h)
         finite = bool(np.isfinite(found.loss) and np.isfinite(found.norm))
         return (state, found, metric) if finite else None
@@ -182,7 +182,7 @@ class Nesterov(Solver[Momentum]):
         assert self.moments is not None
         assert self.kind is not None
         curvature = problem.loss_function.bound(smoothing)
-        return Metric([self.moments], [curvature], problem.l2, problem.has_bias, self.kind, self.scale)
+        return Metric(self.moments, curvature, problem.l2, problem.has_bias, self.kind, self.scale)
 
     def _largest(self) -> float:
         """λmax of the columns' correlations: so many times its diagonal bounds H, whatever c and l2 are."""
@@ -229,14 +229,3 @@ def _targets(piece: Piece, n_threads: int) -> Moments:
     if piece.sample_weight is not None and not piece.sample_weight.any():
         return Moments.of_nothing(piece.Y.shape[1], piece.Y.shape[1], len(piece.Y))
     return Moments.of(piece.Y, None, piece.sample_weight, n_threads)
-
-
-def _flat(weights: Array, bias: Array | None) -> Floats:
-    """All parameters in a row, as the backends order them."""
-    rest = np.zeros(weights.shape[1]) if bias is None else bias
-    return np.concatenate([weights.T.ravel(), rest])
-
-
-def _unflat(flat: Floats, weights: Array, bias: Array | None) -> tuple[Floats, Floats | None]:
-    d, k = weights.shape
-    return flat[: d * k].reshape(k, d).T.copy(), None if bias is None else flat[d * k :].copy()

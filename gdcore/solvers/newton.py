@@ -29,13 +29,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gdcore.descent.course import TOLD, Advance
-from gdcore.descent.state import State
+from gdcore.descent.state import State, flat
 from gdcore.descent.stop import Verdict
 from gdcore.facts.metric import Metric
 from gdcore.solvers.base import Solver
 from gdcore.solvers.ends import LEAST_DAMPING, Judge
 from gdcore.solvers.narrowing import first_width
-from gdcore.solvers.parts import OPEN, PROVED, Numbers, Parts, flat
+from gdcore.solvers.parts import OPEN, PROVED, Numbers, Parts
 
 if TYPE_CHECKING:
     from gdcore._types import Floats
@@ -66,9 +66,8 @@ class Newton(Solver[Numbers]):
     def begin(self, state: State[Numbers], done: int) -> tuple[State[Numbers], Evaluation]:
         """The moments, and loss, gradient and Hessian at the weights as they are."""
         problem, parts = self.problem, self.parts
-        parts.measure_columns()
         columns = problem.moments.of_columns()
-        self.metric = Metric([columns], [self.loss.curvature or 1.0], problem.l2, problem.has_bias, "gram")
+        self.metric = Metric(columns, self.loss.curvature or 1.0, problem.l2, problem.has_bias, "gram")
         self.judges = Judge(parts)
         if self._elsewhere(state):
             state.own, state.judged = self.fresh(), None

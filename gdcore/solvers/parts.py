@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gdcore.descent.objective import Evaluation
-from gdcore.descent.state import State, like
+from gdcore.descent.state import State, flat, like, unflat
 from gdcore.facts import certificate
-from gdcore.facts.curvature import Frame, Local, Part, Step, measured
+from gdcore.facts.curvature import Local, Part, Step, measured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gdcore._types import Array, Floats
     from gdcore.descent.plan import Plan
     from gdcore.descent.problem import Problem
+    from gdcore.facts.curvature import Frame
 
 _EPS = float(np.finfo(np.float64).eps)
 OPEN, PROVED, STUCK = 0.0, 1.0, 2.0
@@ -78,10 +79,10 @@ class Parts:
         self.separating: dict[int, Floats] = {}
         """Of parts whose classes are separated: the step that goes on for ever."""
 
-    def measure_columns(self) -> None:
-        """Makes the second moments, of which the coordinates of all steps follow."""
-        problem = self.problem
-        self.frame = Frame(problem.moments.of_columns(), problem.has_bias, problem.l1, problem.l2)
+    @property
+    def frame(self) -> Frame:
+        """The coordinates of all steps, which follow from the second moments."""
+        return self.problem.frame
 
     def __len__(self) -> int:
         return len(self.outputs)
@@ -90,7 +91,7 @@ class Parts:
 
     def at(self, state: State[Numbers], i: int) -> Part:
         """Where a part's descent stands."""
-        w, b = _unflat(state)
+        w, b = self._from(state)
         own = list(self.outputs[i])
         bias = None if b is None else b[own]
         return Part(self.outputs[i], w[:, own], bias, float(state.own.smoothing[i]), int(state.own.stride[i]))
@@ -101,12 +102,18 @@ class Parts:
 
     def put(self, state: State[Numbers], part: Part) -> None:
         """The part's weights become those that the descent goes on from."""
-        w, b = _unflat(state)
+        w, b = self._from(state)
         w[:, list(part.outputs)] = part.weights
         if b is not None:
             b[list(part.outputs)] = part.bias
         assert state.memory is not None
         state.memory[0] = flat(w, b)
+
+    @staticmethod
+    def _from(state: State[Numbers]) -> tuple[Floats, Floats | None]:
+        """The weights and bias that the descent goes on from."""
+        assert state.memory is not None
+        return unflat(state.memory[0], state.weights, state.bias)
 
     def model(self, state: State[Numbers], i: int) -> tuple[Floats, Floats | None]:
         """The model's weights and bias of a part: the best that were met."""
@@ -184,20 +191,6 @@ class Parts:
             gradient[:, list(own)] = local.gradient
             if bias_gradient is not None:
                 bias_gradient[list(own)] = local.bias_gradient
-        w, _ = _unflat(state)
+        w, _ = self._from(state)
         norm = float(self.problem.backend.gradient_norm(np.ascontiguousarray(w), gradient, bias_gradient, self.problem.l1))
         return Evaluation(float(np.sum(state.own.met)), norm, gradient, bias_gradient)
-
-
-def flat(weights: Array, bias: Array | None) -> Floats:
-    """All parameters in a row, as the backends order them."""
-    rest = np.zeros(weights.shape[1]) if bias is None else bias
-    return np.concatenate([weights.T.ravel(), rest]).astype(np.float64)
-
-
-def _unflat(state: State[Numbers]) -> tuple[Floats, Floats | None]:
-    """The weights and bias that the descent goes on from."""
-    assert state.memory is not None
-    d, k = state.weights.shape
-    row = state.memory[0]
-    return row[: d * k].reshape(k, d).T.copy(), None if state.bias is None else row[d * k :].copy()

@@ -34,7 +34,7 @@ def near(piece: Piece, n_threads: int, *, part: Part, mean: Floats, width: float
     """For a `fold`: [x − μ, 1], r and s of the rows within a width of their target; of all others Σ s·ℓ'·[x − μ, 1]."""
     x = np.ascontiguousarray(piece.X, np.float64)
     y = np.ascontiguousarray(piece.Y[:, list(part.outputs)], np.float64)
-    s = np.ones(len(x)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
+    s = piece.weights
     r = (x @ part.weights + (0.0 if part.bias is None else part.bias) - y)[:, 0]
     near = (np.abs(r) <= width) & (s > 0)
     z = np.column_stack([x - mean, np.ones(len(x))])

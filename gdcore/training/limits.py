@@ -243,12 +243,15 @@ def _sizes(problem: Problem) -> str:
 
 
 def ended(problem: Problem, plan: Plan, run: Run, begun: float) -> None:
-    """Warns of a run that has ended above the loss of the all-zero model, and above that of its start, ``begun``."""
+    """Warns of a run that ends above the loss of the all-zero model and above that of its start; ``begun`` is this call's."""
     margin = _NOISE if plan.auto and plan.batches else _ABOVE
-    if run.loss <= margin * begun:
+    first = run.history.start
+    if run.loss <= margin * begun or run.loss <= margin * first:
         return
     zeros = problem.objective_of_zeros()
-    if run.loss <= margin * zeros or run.loss <= margin * problem.objective_at(*problem.model.parameters(problem.dtype)):
+    if run.loss <= margin * zeros:
+        return
+    if math.isnan(first) and run.loss <= margin * problem.objective_at(*problem.model.parameters(problem.dtype)):
         return
     if plan.auto:
         advice = f"gdcore chose the learning rate: {_sizes(problem)}"

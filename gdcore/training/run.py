@@ -123,13 +123,17 @@ def _run(
     if not problem.linear and not len(before.history):
         scales.warn_network(problem.X, problem.Y if problem.loss_function.targets == "real" else None)
     begun, ceiling, history = found.loss, math.inf, before.history
-    if not len(history) and math.isnan(history.start):
+    first = not len(history) and math.isnan(history.start)
+    past = stored is None and limit is not None and planned.lr is not None and planned.lr > limit.lr
+    if (first or past) and math.isnan(begun):
         # Of batches nothing else asks for it; the pass is as the one after their last epoch.
-        history = History.empty(_known(begun, problem, state))
+        begun = problem.objective_at(state.weights, state.bias)
+    if first:
+        history = History.empty(begun)
     if stored is not None:
         found, ceiling = found._replace(loss=stored.loss, norm=stored.norm), stored.ceiling
-    elif limit is not None and planned.lr is not None and planned.lr > limit.lr:
-        ceiling = max(problem.objective_of_zeros(), _known(begun, problem, state))
+    elif past:
+        ceiling = max(problem.objective_of_zeros(), begun)
     state, status = _status(solver, state, found, stored, options.patience)
     course = Course(history, state, found)
     if keeper is not None and case is not None:
@@ -208,11 +212,6 @@ def _first(problem: Problem, plan: Plan, solver: Solver[Any], before: Before, st
     if type(state.own) is not type(fresh.own):
         state.own = fresh.own  # another solver goes on
     return state
-
-
-def _known(begun: float, problem: Problem, state: State[Any]) -> float:
-    """The loss at the start, at the cost of a pass where none has told it."""
-    return problem.objective_at(state.weights, state.bias) if math.isnan(begun) else begun
 
 
 def _status(
