@@ -75,7 +75,20 @@ def losses(history: Losses, ax: Any = None) -> Any:
     ------
     ImportError
         When matplotlib is missing; the message says how to install it.
+    TypeError
+        It is no history.
+
+    Examples
+    --------
+    >>> import gdcore
+    >>> import matplotlib.pyplot as plt
+    >>> run = gdcore.fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.5], lr=0.1, epochs=20)
+    >>> ax = gdcore.plots.losses(run.history)
+    >>> ax.get_title(), [len(curve.get_xdata()) for curve in ax.get_lines()]
+    ('Loss', [21])
+    >>> plt.close(ax.figure)
     """
+    _check(history, "history", ("epoch", "validation_loss"), "a History, as run.history is")
     ax = axes(ax)
     start = [] if math.isnan(history.start) or not len(history) else [history.start]
     curves = [
@@ -117,22 +130,43 @@ def predictions(X: Any, Y: Any, model: Predicts, before: Predicts | None = None,
     ImportError
         When matplotlib is missing.
     ValueError
-        When Y has several outputs (draw them one by one) or X has no such column.
+        When Y or the model has several outputs (draw them one by one) or X has no such column.
+    TypeError
+        A model is none.
+
+    Examples
+    --------
+    >>> import gdcore
+    >>> import matplotlib.pyplot as plt
+    >>> X, Y = [[0.0], [1.0], [2.0]], [1.0, 3.0, 5.5]
+    >>> ax = gdcore.plots.predictions(X, Y, gdcore.fit(X, Y).model)
+    >>> [curve.get_label() for curve in ax.get_lines()]
+    ['data', 'after training']
+    >>> plt.close(ax.figure)
     """
+    for name, given in (("model", model), ("before", before)):
+        if given is not None or name == "model":
+            _check(given, name, ("predict",), "a trained model, as run.model is")
     X = arrays.table(X)
     Y = arrays.targets(Y, X)
     if Y.ndim == 2 and Y.shape[1] > 1:
         raise ValueError(f"Y has {Y.shape[1]} outputs: draw them one by one")
     if isinstance(column, bool) or not isinstance(column, (int, np.integer)) or not -X.shape[1] <= column < X.shape[1]:
         raise ValueError(f"column must be an integer below {X.shape[1]}, the columns of X, found {column!r}")
-    ax = axes(ax)
     order = np.argsort(X[:, column], kind="stable")
+    curves = []
+    for label, fitted, color in (("before training", before, GREY), ("after training", model, BLUE)):
+        if fitted is not None:
+            values = fitted.predict(X)[order]
+            if values.size != len(X):
+                raise ValueError(f"the model {label} has {values.shape[1]} outputs: draw them one by one")
+            curves.append((label, values.ravel(), color))
+    ax = axes(ax)
     x = X[order, column]
     style = {"linewidth": 1.8} if X.shape[1] == 1 else {"linestyle": "", "marker": "."}
     ax.plot(x, Y[order].ravel(), linestyle="", marker="o", color="black", markersize=4, alpha=0.6, label="data")
-    for label, fitted, color in (("before training", before, GREY), ("after training", model, BLUE)):
-        if fitted is not None:
-            ax.plot(x, fitted.predict(X)[order].ravel(), color=color, label=label, **style)
+    for label, values, color in curves:
+        ax.plot(x, values, color=color, label=label, **style)
     ax.legend(**LEGEND)
     ax.set(xlabel="x" if X.shape[1] == 1 else f"column {column}", ylabel="y", title="Predictions")
     return finish(ax)
@@ -162,7 +196,19 @@ def spectrum(spectrum: Directions, ax: Any = None) -> Any:
         When matplotlib is missing.
     ValueError
         When only the largest eigenvalue is known, or all are zero.
+    TypeError
+        It is no spectrum.
+
+    Examples
+    --------
+    >>> import gdcore
+    >>> import matplotlib.pyplot as plt
+    >>> ax = gdcore.plots.spectrum(gdcore.spectrum([[0.0], [1.0], [2.0], [3.0]]))
+    >>> ax.get_title()
+    'Learning rates: condition 14'
+    >>> plt.close(ax.figure)
     """
+    _check(spectrum, "spectrum", ("eigenvalues", "lr_best"), "a Spectrum, as gdcore.spectrum gives it and run.spectrum is")
     best = spectrum.lr_best
     if spectrum.eigenvalues is None or best is None:
         raise ValueError(f"drawing needs all {spectrum.size:,} eigenvalues, and of so many only the largest is known")
@@ -185,6 +231,12 @@ def spectrum(spectrum: Directions, ax: Any = None) -> Any:
     ax.set_title(f"Learning rates: condition {count(spectrum.condition or 1)}")
     ax.legend(**LEGEND, loc="upper left")
     return finish(ax)
+
+
+def _check(value: object, name: str, attributes: tuple[str, ...], wanted: str) -> None:
+    """TypeError where a value has not what is drawn of it."""
+    if not all(hasattr(value, attribute) for attribute in attributes):
+        raise TypeError(f"{name} must be {wanted}, found {type(value).__name__}")
 
 
 def _errors(values: Floats, lr: float, epochs: Floats) -> Floats:

@@ -272,6 +272,21 @@ def test_predictions_refuse_what_they_cannot_draw(ax, run, arguments, options, k
         plots.predictions(*arguments, run.model, ax=ax, **options)
 
 
+def test_what_is_no_run_history_or_spectrum_is_told(run):
+    for draw, wanted in (
+        (lambda: plots.losses(run), "history must be a History, as run.history is, found Run"),
+        (lambda: plots.spectrum(run), "spectrum must be a Spectrum, as gdcore.spectrum gives it .*, found Run"),
+        (lambda: plots.path(run.model, X, Y), r"run must be what fit\(..., keep_weights=True\) gives, found Linear"),
+        (lambda: plots.predictions(X, Y, 3.0), "model must be a trained model, as run.model is, found float"),
+        (lambda: plots.predictions(X, Y, run.model, 3.0), "before must be a trained model"),
+    ):
+        with pytest.raises(TypeError, match=wanted):
+            draw()
+    two = fit(X, np.column_stack([Y, -Y])).model
+    with pytest.raises(ValueError, match="the model after training has 2 outputs: draw them one by one"):
+        plots.predictions(X, Y, two)
+
+
 def test_figure_is_drawn_without_a_window():
     before = pyplot.get_fignums()
     figure, axes = plots.figure(3, "A title")

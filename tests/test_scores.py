@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore import losses, scores
+from gdcore import fit, losses, scores
 from gdcore.rows.moments import Moments
-from gdcore.rows.tables import Piece
+from gdcore.rows.tables import Piece, Table
 
 metrics = pytest.importorskip("sklearn.metrics")
 from gdcore.estimators import GDClassifier, GDRegressor  # noqa: E402
@@ -298,3 +298,54 @@ def test_labels_that_begin_alike_are_told_apart():
     found = scores.ClassScores("logistic", 9, 1.0, f1=dict.fromkeys(long, 0.5))
     assert sum("F1 of aaaa" in line for line in found.lines()) == 2
     assert max(map(len, found.lines())) < 80
+
+
+# ------------------------------------------------------------------------------------------------------------ what cannot be
+
+
+class Kept(Table):
+    """Rows in memory, with a target of whatever kind."""
+
+    names = ("a", "b")
+
+    def __init__(self, X, Y, target_shape, labels=()):
+        self.X, self.Y, self.target_shape, self.labels = X, Y, target_shape, labels
+
+    def blocks(self):
+        yield Piece(self.X, self.Y, None)
+
+
+def trained():
+    X = np.arange(12.0).reshape(6, 2)
+    y = np.array([0.0, 1.0, 0.0, 1.0, 1.0, 0.0])
+    classifier, numbers = fit(X, y, loss="logistic", l2=0.1).model, fit(X, np.column_stack([y, 2 - y]), l2=1.0).model
+    return X, y, classifier, numbers
+
+
+def test_what_cannot_be_scored_is_told_in_sentences():
+    X, y, classifier, numbers = trained()
+    two = np.column_stack([y, y])
+    for model, rows, how, error, told in (
+        (classifier, (X, y), {"labels": 5}, TypeError, "labels must be a list of names, found 5"),
+        (classifier, (X, y), {"labels": "ab"}, TypeError, "labels must be a list of names, found 'ab'"),
+        (classifier, (X, y), {"train": 3.0}, ValueError, r"train must be targets, \(n,\) or \(n, 1\), found shape \(\)"),
+        (classifier, (X, y), {"train": []}, ValueError, r"found shape \(0,\)"),
+        (numbers, (X, two), {"train": y}, ValueError, r"train must be targets, \(n, 2\), found shape \(6,\)"),
+        (classifier, (Kept(X, np.empty((6, 0)), (0,)),), {}, ValueError, "the table has no target"),
+        (classifier, (Kept(X, 3.5 * y[:, None], ()),), {}, ValueError, r"Y\[1\] is 3.5: logistic wants 0 or 1"),
+        (numbers, (Kept(X, y[:, None], ()),), {}, ValueError, "Y must have 2 columns for a model of mse with 2 outputs"),
+        (numbers, (Kept(X, y[:, None], (), ("no", "yes")),), {}, ValueError, "target is 2 classes, and the model predicts"),
+    ):
+        with pytest.raises(error, match=told):
+            scores.score(model, *rows, **how)
+    with pytest.raises(ValueError, match="tests must be one or more scores, found none"):
+        scores.spread([])
+
+
+def test_labels_may_be_an_array_and_train_a_column():
+    X, y, classifier, numbers = trained()
+    assert list(scores.score(classifier, X, y, labels=np.array(["no", "yes"])).f1) == ["no", "yes"]
+    assert str(scores.score(classifier, X, y, train=y[:, None])) == str(scores.score(classifier, X, y, train=y))
+    two = np.column_stack([y, 2 - y])
+    assert scores.score(numbers, X, two, train=two).baseline.scores.r2 == pytest.approx(0)
+    assert str(scores.score(classifier, Kept(X, y[:, None], ()))) == str(scores.score(classifier, X, y))

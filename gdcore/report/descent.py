@@ -11,13 +11,13 @@ from gdcore.descent.start import check_model
 from gdcore.drawing import BLUE, GREY, LEGEND, ORANGE, axes, finish
 from gdcore.models.linear import Linear
 from gdcore.rows import arrays
+from gdcore.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gdcore._types import Array, Floats
     from gdcore.models.mlp import MLP
-    from gdcore.run import Run
 
 _COLORS = (BLUE, ORANGE, "#3a8f6b", "#8c5aa8", "#b59410", GREY)
 _MARKERS = "os^Dvp"  # for the next six classes
@@ -54,9 +54,23 @@ def path(run: Run, X: Any, Y: Any, *, sample_weight: Any = None, l1: float = 0.0
     ------
     ValueError
         The run has not kept its weights, the model has other than two numbers, or the rows are not those of the run.
+    TypeError
+        It is no run.
     ImportError
         When matplotlib is missing; the message says how to install it.
+
+    Examples
+    --------
+    >>> import gdcore
+    >>> import matplotlib.pyplot as plt
+    >>> X, Y = [[0.0], [1.0], [2.0]], [1.0, 3.0, 5.5]
+    >>> ax = gdcore.plots.path(gdcore.fit(X, Y, lr=0.1, epochs=20, keep_weights=True), X, Y)
+    >>> ax.get_xlabel(), ax.get_ylabel(), ax.get_title()
+    ('weight', 'bias', 'The path over the loss (mse)')
+    >>> plt.close(ax.figure)
     """
+    if not isinstance(run, Run):
+        raise TypeError(f"run must be what fit(..., keep_weights=True) gives, found {type(run).__name__}")
     if not run.models:
         raise ValueError("the run has not kept its weights: fit(..., keep_weights=True) keeps them")
     steps, names = np.array([_pair(model) for model in run.models]), _names(run.model)
@@ -111,6 +125,16 @@ def boundary(model: Any, X: Any, Y: Any, *, ax: Any = None) -> Any:
         X has not two columns, Y a label that the model does not know, or the model is no classifier.
     ImportError
         When matplotlib is missing; the message says how to install it.
+
+    Examples
+    --------
+    >>> import gdcore
+    >>> import matplotlib.pyplot as plt
+    >>> X, Y = [[0.0, 1.0], [1.0, 0.0], [2.0, 2.0], [3.0, 1.0]], [0.0, 0.0, 1.0, 1.0]
+    >>> ax = gdcore.plots.boundary(gdcore.fit(X, Y, loss="logistic", l2=0.1).model, X, Y)
+    >>> ax.get_xlabel(), ax.get_title()
+    ('column 0', 'Classes:\\n4 of 4 rows get their own class')
+    >>> plt.close(ax.figure)
     """
     if not hasattr(model, "predict_proba"):
         raise ValueError(f"a boundary is drawn of classifiers, which have predict_proba; found {type(model).__name__}")

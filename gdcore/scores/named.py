@@ -190,10 +190,24 @@ class Spread(NamedTuple):
 def spread(tests: Sequence[Scores]) -> dict[str, Spread]:
     """For each of the named numbers its mean over the tests, and the standard error of that.
 
+    Parameters
+    ----------
+    tests : list of Scores
+        One or more, all of one kind.
+
+    Raises
+    ------
+    ValueError
+        There are none.
+
+    Examples
+    --------
     >>> found = spread([NumberScores("mae", 10, 1.0, rmse=2.0), NumberScores("mae", 10, 2.0, rmse=6.0)])["RMSE"]
     >>> found.mean, found.error, found.values
     (4.0, 2.0, (2.0, 6.0))
     """
+    if not len(tests):
+        raise ValueError("tests must be one or more scores, found none")
     several = [test.named() for test in tests]
     bases = [test.baseline.scores.named() for test in tests if test.baseline is not None]
     found = {}

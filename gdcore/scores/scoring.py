@@ -17,7 +17,7 @@ from gdcore.scores.named import Baseline, NumberScores, Scores
 from gdcore.scores.sums import ClassSums, NumberSums, Sums
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gdcore._types import Array
     from gdcore.losses import Loss
@@ -77,17 +77,20 @@ def score(
     if isinstance(X, Table):
         if Y is not None or sample_weight is not None:
             raise ValueError("a table brings Y and sample_weight with it: leave both out")
-        pieces, targets, own = X.pieces(1), (X.target_shape or (1,))[0], X.labels
+        pieces, targets, own = _of_table(model, loss, X), (X.target_shape or (1,))[0], X.labels
     else:
         piece = _checked(model, X, Y, sample_weight)
         pieces, targets, own = iter([piece]), piece.Y.shape[1], ()
-    names = [str(label) for label in labels or own]
+    if isinstance(labels, str) or not (labels is None or hasattr(labels, "__iter__")):
+        raise TypeError(f"labels must be a list of names, found {labels!r}")
+    names = [str(label) for label in (own if labels is None else labels)]
     found = summed(pieces, model, loss, names, targets)
     if train is None:
         return found.with_baseline(found)
     trained = arrays.floating(train, "train")
-    if trained.shape not in ((len(trained),), (len(trained), targets)) or not len(trained):
-        raise ValueError(f"train must be targets, (n,) or (n, {targets}), found shape {trained.shape}")
+    wanted = "(n,) or (n, 1)" if targets == 1 else f"(n, {targets})"
+    if not trained.size or trained.ndim > 2 or (trained.shape[1:] != (targets,) and (targets > 1 or trained.ndim != 1)):
+        raise ValueError(f"train must be targets, {wanted}, found shape {trained.shape}")
     return found.with_baseline(_constant(model, loss, names, trained.reshape(-1, targets)))
 
 
@@ -110,22 +113,81 @@ def _checked(model: Linear | MLP, X: Any, Y: Any, sample_weight: Any) -> Piece:
     X = arrays.table(X)
     model.check_columns(X)
     Y = arrays.targets(Y, X).reshape(len(X), -1)
-    wanted = 1 if loss.targets != "real" else k
-    if Y.shape[1] != wanted or (loss.targets == "binary" and k != 1):
-        of = "column" if wanted == 1 else "columns"
-        raise ValueError(f"Y must have {wanted} {of} for a model of {loss.name} with {k} outputs, found {Y.shape[1]}")
+    _check_width(loss, k, Y.shape[1])
     arrays.check_finite(Y, "Y")
     check_targets(Y[:, 0], loss.targets, k, "Y", f"{loss.name} wants")
     return Piece(X, Y, None if sample_weight is None else arrays.weights_of_rows(sample_weight, X))
 
 
+def _check_width(loss: Loss, k: int, found: int) -> None:
+    """ValueError where a model with k outputs has no use for so many columns of targets."""
+    wanted = 1 if loss.targets != "real" else k
+    if found != wanted or (loss.targets == "binary" and k != 1):
+        of = "column" if wanted == 1 else "columns"
+        raise ValueError(f"Y must have {wanted} {of} for a model of {loss.name} with {k} outputs, found {found}")
+
+
+def _of_table(model: Linear | MLP, loss: Loss, X: Table) -> Iterator[Piece]:
+    """The rows of a table, whose target has to be one that the model predicts."""
+    k = int(np.prod(model.outputs, dtype=int))
+    if X.target_shape == (0,):
+        raise ValueError("the table has no target: open it with the name of one")
+    if X.labels and loss.targets == "real":
+        raise ValueError(f"the table's target is {len(X.labels)} classes, and the model predicts numbers ({loss.name})")
+    _check_width(loss, k, (X.target_shape or (1,))[0])
+    for piece in X.pieces(1):
+        check_targets(piece.Y[:, 0], loss.targets, k, "in a piece of the table Y", f"{loss.name} wants")
+        yield piece
+
+
 def sums(loss: Loss, labels: Sequence[str], targets: int = 1) -> Sums:
-    """Those that fit the loss; ``labels`` are the classes, where the targets are classes."""
+    """Sums of no rows yet, of the kind that fits the loss: `Sums.add` takes rows, `Sums.scores` tells what they come to.
+
+    Parameters
+    ----------
+    loss : Loss
+    labels : list of str
+        What the classes are called, where the targets are classes.
+    targets : int
+        How many columns of numbers there are to predict.
+
+    Examples
+    --------
+    >>> from gdcore.losses import mae
+    >>> found = sums(mae(), ())
+    >>> found.add(np.array([[1.0], [2.0]]), np.array([[1.5], [4.0]]), None)
+    >>> found.scores().mae
+    1.25
+    """
     return NumberSums(loss, targets) if loss.targets == "real" else ClassSums(loss, labels)
 
 
 def summed(pieces: Iterable[Piece], model: Linear | MLP, loss: Loss, labels: Sequence[str] = (), targets: int = 1) -> Sums:
-    """Of rows that come in pieces: one pass."""
+    """What `sums` are of the predictions of a model, of rows that come in pieces: one pass.
+
+    Parameters
+    ----------
+    pieces : iterable of Piece
+        As ``table.pieces(1)`` gives them.
+    model : Linear or MLP
+    loss : Loss
+    labels : list of str
+        What the classes are called. Default: their numbers.
+    targets : int
+        Columns of Y.
+
+    Raises
+    ------
+    ValueError
+        There is not one label for each class.
+
+    Examples
+    --------
+    >>> from gdcore.losses import mse
+    >>> piece = Piece(np.array([[0.0], [1.0]]), np.array([[1.0], [2.0]]), None)
+    >>> summed([piece], Linear([1.0], 0.5), mse()).scores().rmse
+    0.5
+    """
     k = int(np.prod(model.outputs, dtype=int))
     if labels and loss.targets != "real" and len(labels) != max(2, k):
         raise ValueError(f"labels must be {max(2, k)}, one for each class, found {len(labels)}")
@@ -154,6 +216,13 @@ def of_moments(moments: Moments, model: Linear, train: Moments | None = None) ->
     model : Linear
     train : Moments, optional
         Of Y of the rows that trained, whose mean is the baseline.
+
+    Examples
+    --------
+    >>> from gdcore.rows.moments import Moments
+    >>> X, Y = np.array([[0.0], [1.0]]), np.array([[1.0], [2.0]])
+    >>> of_moments(Moments.of(X, Y), Linear([1.0], 0.5)).rmse
+    0.5
     """
     d = moments.columns
     v = np.append(-model.weights.ravel(), 1.0)
@@ -165,7 +234,22 @@ def of_moments(moments: Moments, model: Linear, train: Moments | None = None) ->
 
 
 def of_loss(loss: float, target: Moments, train: Moments | None = None) -> NumberScores:
-    """Of squared error that is known, and the target's moments; the rest as `of_moments`."""
+    """Scores of a squared error that is known.
+
+    Parameters
+    ----------
+    loss : float
+        ⟨r²⟩.
+    target, train : Moments
+        Of Y, of these rows and of those that trained, whose mean is the baseline.
+
+    Examples
+    --------
+    >>> from gdcore.rows.moments import Moments
+    >>> found = of_loss(0.25, Moments.of(np.array([[1.0], [2.0], [3.0]])))
+    >>> found.rmse, found.r2
+    (0.5, 0.625)
+    """
     variance = float(target.scatter[0, 0]) / target.total
 
     def scores(loss: float) -> NumberScores:
