@@ -391,6 +391,13 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, _Descent):  # type: ignore[m
         X_val, y_val : optional
             Rows that do not train; ``history_.validation_loss`` is theirs.
 
+        Raises
+        ------
+        ValueError, TypeError
+            Of the data in scikit-learn's words, of a parameter in those of `gdcore.fit`.
+        DivergenceError
+            As `gdcore.fit`.
+
         Warns
         -----
         ConvergenceWarning
@@ -410,6 +417,16 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, _Descent):  # type: ignore[m
         that are kept. With other losses it is one epoch of mini-batches, of 32 rows by default, over the chunk, on columns of
         any scale: their means and spreads so far are kept, too, and the steps are made in those units. That is with lr="auto"
         and no penalties, which are in X's units.
+
+        Raises
+        ------
+        ValueError, TypeError, DivergenceError
+            As `fit`; X has other columns than before.
+
+        Warns
+        -----
+        ConditionWarning
+            With "mse": columns are so nearly dependent that moments cannot tell their weights apart.
         """
         first, loss = not hasattr(self, "coef_"), self._loss()
         X, Y, s = self._checked(X, y, sample_weight, reset=first)
@@ -515,7 +532,13 @@ class GDClassifier(ClassifierMixin, _Descent):  # type: ignore[misc]
 
     @with_callbacks  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None) -> Self:
-        """Trains: as `GDRegressor.fit`, with labels y (n,)."""
+        """Trains: as `GDRegressor.fit`, with labels y (n,).
+
+        Raises
+        ------
+        ValueError, TypeError, DivergenceError
+            As `GDRegressor.fit`; y has fewer than two classes, or y_val one that y has not.
+        """
         if lazy(X):
             return self._fit_far(X, y, sample_weight, X_val, y_val)
         X, labels = self._table(X, y, reset=True)
@@ -560,6 +583,11 @@ class GDClassifier(ClassifierMixin, _Descent):  # type: ignore[misc]
         """Trains with one more chunk of rows: one epoch of mini-batches, of 32 rows by default, as `GDRegressor.partial_fit`.
 
         The first call must be told all ``classes`` that will come.
+
+        Raises
+        ------
+        ValueError, TypeError, DivergenceError
+            As `fit`; the first call is not told the classes, a later one is told others, or class_weight is "balanced".
         """
         first = not hasattr(self, "classes_")
         if isinstance(self.class_weight, str):

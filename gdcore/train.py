@@ -186,6 +186,14 @@ def fit(
     ConvergenceWarning
         With a tol, its default included: the epochs ended, or no step lowered the loss any more, before the loss was proved to
         be within tol of the best one.
+    LabelWarning
+        For softmax, without a model: between 0 and the largest class of Y there is one that no row has.
+    ScaleWarning
+        Of networks: columns of X, or Y, are far from size 1.
+    PrecisionWarning
+        X or Y has integers that float64 does not hold.
+    SpeedWarning
+        The kernel does not know a loss or an optimizer of your own, so that NumPy runs.
     CheckpointWarning
         The checkpoint could not be written; training goes on without. Or it comes from another CPU or another version, whose
         last bits differ.
