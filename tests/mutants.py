@@ -249,8 +249,8 @@ LIBRARY_MUTANTS = [
     Wrong(
         "spectrum: the limit",
         "facts/spectrum.py",
-        r"return 2 / top if",
-        "return 1 / top if",
+        r"return 2 / self\.most if",
+        "return 1 / self.most if",
         ("test_spectrum.py", "-k", "limit"),
     ),
     Wrong(

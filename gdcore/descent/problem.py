@@ -279,7 +279,7 @@ class Problem:
     @property
     def steepest(self) -> float:
         """An upper bound on λmax."""
-        return self.spectrum.largest + self.spectrum.error
+        return self.spectrum.most
 
     def batch_lr(self, batch_size: int) -> float:
         """1/L_b, the learning rate for batches of so many rows."""

@@ -168,7 +168,7 @@ class Epochs:
         self.quadratic, self.lr, self.momentum, self.nesterov = quadratic, lr, momentum, nesterov
         values = spectrum.eigenvalues
         assert values is not None
-        self.values, self.vectors = values, spectrum._eigen[1]
+        self.values, self.vectors = values, spectrum.decomposition[1]
 
     def start(self, weights: Array, bias: Array | None, buffer: Floats | None) -> tuple[Floats, Floats]:
         """δ₀ and u₀ in H's eigenvectors, (p, k); ``buffer`` as the optimizer's state keeps it."""

@@ -16,20 +16,16 @@ import numpy as np
 from gdcore import losses, threads
 from gdcore.backends import BACKENDS
 from gdcore.checks import number, one_of, yes_or_no
-from gdcore.facts import metric
+from gdcore.facts import graded, metric
+from gdcore.facts.lanczos import Top, largest_eigenvalue
 from gdcore.rows import arrays, cluster
 from gdcore.rows.moments import MOST_COLUMNS, Moments, check
-from gdcore.rows.tables import Table, fold, loss_sums, moments_of
+from gdcore.rows.tables import Table, moments_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gdcore._types import Array, Floats
-    from gdcore.rows.tables import Piece
 
-_EPS = float(np.finfo(np.float64).eps)
 _INSIDE, _OUTSIDE = 1e-12, 1e-9  # shares of the means that certainly are rounding, and certainly are not
-_STEPS = 40  # of Lanczos, at most
 
 
 class Spectrum:
@@ -58,21 +54,21 @@ class Spectrum:
         The columns with the largest shares, largest first, up to five: those that keep the learning rate small.
     """
 
-    def __init__(self, moments: Moments | None, bias: bool, loss: losses.Loss, l2: float, found: Any = None) -> None:
+    def __init__(self, moments: Moments | None, bias: bool, loss: losses.Loss, l2: float, found: Top | None = None) -> None:
         self.moments, self.bias, self.loss, self.l2 = moments, bias, loss, l2
         self.curvature = _bound_of(loss)
-        self._found = found  # (λmax, error, direction) by Lanczos, where moments is None
+        self._found = found  # by Lanczos, where moments is None
 
     @functools.cached_property
-    def _top(self) -> tuple[float, float, Floats]:
+    def _top(self) -> Top:
         if self._found is not None:
-            top: tuple[float, float, Floats] = self._found
-            return top
-        values, vectors = self._eigen
-        return float(values[-1]), 0.0, vectors[:, -1]
+            return self._found
+        values, vectors = self.decomposition
+        return Top(float(values[-1]), 0.0, vectors[:, -1])
 
     @functools.cached_property
-    def _eigen(self) -> tuple[Floats, Floats]:
+    def decomposition(self) -> tuple[Floats, Floats]:
+        """Eigenvalues of H, the smallest first, and eigenvectors, as rounding of the largest one leaves them."""
         return np.linalg.eigh(self.matrix)
 
     @property
@@ -92,18 +88,13 @@ class Spectrum:
     def eigenvalues(self) -> Floats | None:
         """All eigenvalues of H, the smallest first, those that are zero as 0; None where H is not known or not `clear`.
 
-        Squares of the singular values of a factor of H whose rows are sorted by their length: each has nearly all its digits,
-        however small it is beside the largest one.
+        Each has nearly all its digits, however small it is beside the largest one: `gdcore.facts.graded`.
         """
         if not self.clear:
             return None
-        rank, factor = self._rank, self._factor
-        values = np.zeros(len(factor))
-        if rank:
-            graded = factor[np.argsort(-np.linalg.norm(factor, axis=1), kind="stable")]
-            found = np.linalg.svd(np.linalg.qr(graded.T, mode="r"), compute_uv=False)
-            values[len(values) - rank :] = found[:rank][::-1] ** 2
-            values[-1] = self.largest
+        A, mean, found = self._split
+        values = graded.eigenvalues(A, found.rank, mean, self.curvature, self.bias, self._rank or 0)
+        values[-1] = self.largest if self._rank else 0.0
         return values
 
     @functools.cached_property
@@ -131,30 +122,6 @@ class Spectrum:
         return None if _INSIDE < share < _OUTSIDE else found.rank + (share >= _OUTSIDE)
 
     @property
-    def _factor(self) -> Floats:
-        """F such that FFᵀ has H's eigenvalues.
-
-        With A = RRᵀ, H = F₀F₀ᵀ for F₀ = [R, √c·μ], and with the bias [[R, √c·μ], [0, √c]]. Large means would drown the rest,
-        but that their direction can be turned into one coordinate, and this one and the bias so that only one of both has it.
-        """
-        A, mean, found = self._split
-        R = _root(A, found.rank)
-        d, size = len(A), float(np.linalg.norm(mean))
-        if size > 0:
-            # Householder's reflection that leaves of μ its last coordinate alone
-            v = mean / size
-            v[-1] += math.copysign(1, v[-1])
-            R = R - np.outer(v, (2 / (v @ v)) * (v @ R))
-        F = np.zeros((d + self.bias, R.shape[1] + 1))
-        F[:d, :-1] = R
-        whole = math.hypot(size, self.bias)
-        F[d - 1, -1] = math.sqrt(self.curvature) * whole
-        if self.bias:
-            F[d, :-1] = R[d - 1] / whole
-            F[d - 1, :-1] *= size / whole
-        return F
-
-    @property
     def clear(self) -> bool:
         """Whether float64 can tell which eigenvalues are zero."""
         return self.moments is not None and self._rank is not None
@@ -162,15 +129,20 @@ class Spectrum:
     @property
     def size(self) -> int:
         """How many eigenvalues there are: d, and one for the bias."""
-        return len(self._top[2])
+        return len(self._top.direction)
 
     @property
     def largest(self) -> float:
-        return self._top[0]
+        return self._top.value
 
     @property
     def error(self) -> float:
-        return self._top[1]
+        return self._top.error
+
+    @property
+    def most(self) -> float:
+        """λmax at most."""
+        return self.largest + self.error
 
     @property
     def smallest(self) -> float | None:
@@ -192,8 +164,7 @@ class Spectrum:
 
     @property
     def lr_limit(self) -> float:
-        top = self.largest + self.error
-        return 2 / top if top > 0 else math.inf
+        return 2 / self.most if self.most > 0 else math.inf
 
     @property
     def lr_best(self) -> float | None:
@@ -204,7 +175,7 @@ class Spectrum:
 
     @property
     def shares(self) -> Floats:
-        vector = self._top[2]
+        vector = self._top.direction
         squares: Floats = vector * vector
         return squares[: len(squares) - self.bias]
 
@@ -257,7 +228,7 @@ class Spectrum:
         L_b = n(b − 1)/(b(n − 1))·λmax + (n − b)/(b(n − 1))·(c·max‖x̃‖² + l2): Gower, Loizou, Qian, Sailanbayev, Shulgin and
         Richtárik 2019, "SGD: General Analysis and Improved Rates".
         """
-        top = self.largest + self.error
+        top = self.most
         if self.moments is None:
             return 1 / top
         n, b = self.moments.rows, batch_size
@@ -301,20 +272,6 @@ class Spectrum:
         from gdcore import drawing
 
         return drawing.spectrum(self, ax=ax)
-
-
-def _root(A: Floats, rank: int) -> Floats:
-    """R (d, rank) with RRᵀ = A, whose rows are as long as A's diagonal says: small ones lose nothing beside large ones."""
-    scale = np.sqrt(np.diag(A))
-    scale = np.where(scale > 0, scale, 1.0)
-    S = A / scale / scale[:, None]
-    if rank == len(S):
-        root = np.linalg.cholesky(S)
-    else:
-        values, vectors = np.linalg.eigh(S)
-        root = vectors[:, len(S) - rank :] * np.sqrt(values[len(S) - rank :])
-    rows: Floats = scale[:, None] * root
-    return rows
 
 
 def _bound_of(loss: losses.Loss) -> float:
@@ -411,78 +368,3 @@ def of(
         return Spectrum(moments, bias, loss, l2)
     found = largest_eigenvalue(X, sample_weight, bias, loss, l2, backend, n_threads)
     return Spectrum(None, bias, loss, l2, found)
-
-
-def largest_eigenvalue(
-    X: Array | Table, sample_weight: Array | None, bias: bool, loss: losses.Loss, l2: float, backend: str, n_threads: int,
-    steps: int = _STEPS,
-) -> tuple[float, float, Floats]:  # fmt: skip
-    """λmax of H, a bound on its error, and its direction, by Lanczos steps of one pass each.
-
-    H·v is the gradient of mse with targets 0 at weights v, times c/2. The bound is that of the residual, ‖Hv − θv‖, plus
-    rounding: an eigenvalue lies so near θ (Parlett 1980, "The Symmetric Eigenvalue Problem"); that it is the largest one is
-    certain but for a start that stands at right angles to its direction.
-    """
-    d = len(X.names) if isinstance(X, Table) else X.shape[1]
-    times = hessian_times(X, sample_weight, bias, backend, n_threads)
-    half = (loss.curvature or 0.0) / 2
-
-    def product(v: Floats) -> Floats:
-        gradient, bias_gradient = times(v[:d], float(v[d]) if bias else None)
-        result = half * np.concatenate([gradient, bias_gradient])
-        result[:d] += l2 * v[:d]
-        return result
-
-    return lanczos(product, d + bias, float(np.finfo(X.dtype).eps), steps)
-
-
-def hessian_times(
-    X: Array | Table, sample_weight: Array | None, bias: bool, backend: str, n_threads: int
-) -> Callable[[Floats, float | None], tuple[Floats, Floats]]:
-    """mse's Hessian times (w, b), in one pass: the gradient there of mse with targets 0."""
-
-    def times(w: Floats, b: float | None) -> tuple[Floats, Floats]:
-        weights, bias_array = w[:, None].astype(X.dtype), None if b is None else np.array([b], X.dtype)
-        part = functools.partial(_without_targets, backend=backend, weights=weights, bias=bias_array)
-        multiple = BACKENDS[backend].whole_rows(np.empty((1, len(w)), X.dtype), None, 1)
-        sums = fold(X, None, sample_weight, part, n_threads, multiple=multiple)
-        _, gradient, bias_gradient = BACKENDS[backend].settled(sums, weights, bias_array)
-        both = gradient[:, 0].astype(np.float64), np.zeros(0) if b is None else bias_gradient.astype(np.float64)
-        if not (np.isfinite(both[0]).all() and np.isfinite(both[1]).all()):
-            if not isinstance(X, Table):
-                arrays.check_finite(X, "X")
-            raise ValueError(f"the squares of X overflow {X.dtype}: scale its columns")
-        return both
-
-    return times
-
-
-def _without_targets(piece: Piece, n_threads: int, carried: Floats | None = None, **how: Any) -> Floats:
-    zeros = np.broadcast_to(np.zeros((), piece.X.dtype), (len(piece.X), 1))
-    return loss_sums(piece._replace(Y=zeros), n_threads, carried, **how)
-
-
-def lanczos(times: Callable[[Floats], Floats], size: int, eps: float, steps: int = _STEPS) -> tuple[float, float, Floats]:
-    """The largest eigenvalue of a symmetric matrix given by its products, a bound on its error, and its direction."""
-    v = np.random.default_rng(0).normal(size=size)
-    v /= np.linalg.norm(v)
-    basis: list[Floats] = [v]
-    alphas: list[float] = []
-    betas: list[float] = []
-    theta = residual = math.inf
-    vector = v
-    for step in range(min(steps, size)):
-        product = times(basis[-1])
-        alphas.append(float(product @ basis[-1]))
-        for _ in range(2):  # against all: rounding brings back what was taken off once
-            for q in basis:
-                product = product - (product @ q) * q
-        betas.append(float(np.linalg.norm(product)))
-        values, vectors = np.linalg.eigh(np.diag(alphas) + np.diag(betas[:-1], 1) + np.diag(betas[:-1], -1))
-        theta, coordinates = float(values[-1]), vectors[:, -1]
-        residual = abs(betas[-1] * float(coordinates[-1]))
-        vector = np.stack(basis, axis=1) @ coordinates
-        if residual <= 1e-6 * theta or step + 1 == size or betas[-1] <= 1e-12 * theta:
-            break
-        basis.append(product / betas[-1])
-    return theta, residual + 4 * eps * theta, vector / np.linalg.norm(vector)

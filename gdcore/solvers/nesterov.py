@@ -24,8 +24,8 @@ from gdcore.descent.passes import over_moments, over_rows
 from gdcore.descent.problem import GRAM_COLUMNS
 from gdcore.descent.state import State, flat, packed, unflat, unpacked
 from gdcore.facts import gap
+from gdcore.facts.lanczos import hessian_times, lanczos
 from gdcore.facts.metric import Identity, Metric, covariance
-from gdcore.facts.spectrum import hessian_times, lanczos
 from gdcore.rows.moments import Moments
 from gdcore.solvers.base import Solver
 

@@ -26,7 +26,8 @@ import numpy as np
 
 from gdcore import notices, optimizers
 from gdcore.descent.problem import GRAM_COLUMNS
-from gdcore.facts.spectrum import Spectrum, largest_eigenvalue, of
+from gdcore.facts.lanczos import largest_eigenvalue
+from gdcore.facts.spectrum import Spectrum, of
 from gdcore.rows import arrays
 
 if TYPE_CHECKING:
@@ -112,8 +113,8 @@ def _spectrum(problem: Problem, plan: Plan, lr: float, epochs: int) -> tuple[Spe
     how = "" if sample is problem.X else f" (estimated from {len(sample):,} rows)"
     loss, bias, l2 = problem.loss_function, problem.has_bias, problem.l2
     if wide:
-        value, _, direction = largest_eigenvalue(sample, s, bias, loss, l2, problem.backend_name, problem.n_threads, _STEPS)
-        return Spectrum(None, bias, loss, l2, (value, 0.0, direction)), how
+        top = largest_eigenvalue(sample, s, bias, loss, l2, problem.backend_name, problem.n_threads, _STEPS)
+        return Spectrum(None, bias, loss, l2, top._replace(error=0.0)), how
     if sample is problem.X:
         return problem.spectrum, how
     return of(sample, s, bias, loss, l2, problem.backend_name, problem.n_threads), how
@@ -150,7 +151,7 @@ def _terms(problem: Problem, plan: Plan, top: float, row: float) -> tuple[float,
 
 
 def _limit(problem: Problem, plan: Plan, spectrum: Spectrum) -> Limit:
-    top = spectrum.largest + spectrum.error
+    top = spectrum.most
     row = top
     if spectrum.moments is not None:
         row = spectrum.curvature * (spectrum.moments.largest_row + problem.has_bias) + problem.l2
