@@ -4,8 +4,12 @@ import os
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike as ArrayLike
+from numpy.typing import DTypeLike as DTypeLike
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
 Path = str | os.PathLike[str]
+JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
+"""What a file's metadata can hold."""

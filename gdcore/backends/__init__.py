@@ -11,8 +11,12 @@ import sys
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, cast
 
 from gdcore.backends import reference
+
+if TYPE_CHECKING:
+    from gdcore.backends.backend import Backend
 
 __all__ = ["BACKENDS", "kernel", "reference"]
 
@@ -50,4 +54,4 @@ def _best() -> ModuleType:
 kernel = _best()
 sys.modules["gdcore.backends.kernel"] = kernel
 
-BACKENDS = {"kernel": kernel, "reference": reference}
+BACKENDS: dict[str, "Backend"] = {"kernel": cast("Backend", kernel), "reference": reference}

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gdcore._types import Array
     from gdcore.descent.objective import Engine
     from gdcore.descent.problem import Problem
+    from gdcore.rows.tables import Table
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class Passes:
 
     problem: Problem
     engine: Engine | Solved
-    X: Any
-    Y: Any
+    X: Array | Table
+    Y: Array | None
     sample_weight: Array | None
 
     def evaluate(self, weights: Array, bias: Array | None, smoothing: float = 0.0) -> Evaluation:
@@ -60,5 +61,4 @@ def over_moments(problem: Problem) -> Passes:
 def over_few_rows(problem: Problem) -> tuple[Passes, Engine]:
     """Passes over d + k + 1 rows that have the same second moments, and the engine of their epochs."""
     X, Y = rows_like(problem.moments, problem.has_bias)
-    engine: Any = problem.backend
-    return Passes(problem, engine, X, Y, None), engine
+    return Passes(problem, problem.backend, X, Y, None), problem.backend

@@ -25,9 +25,9 @@ from gdcore.rows.tables import Piecewise, Table, columns_of, fold, moments_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import ModuleType
 
-    from gdcore._types import Array, Floats
+    from gdcore._types import Array, ArrayLike, Floats
+    from gdcore.backends.backend import Backend
     from gdcore.descent.options import Options
     from gdcore.rows.tables import Piece
 
@@ -44,9 +44,9 @@ _SMALL = 1 << 16  # numbers in X up to which looking at the rows again costs not
 class Problem:
     """An objective over rows, and where to start. What passes tell of them is found when it is first asked for."""
 
-    X: Any
-    """An array (n, d), or a `Table`."""
-    Y: Any
+    X: Array | Table
+    """(n, d)."""
+    Y: Array | None
     """(n, k); None of a table, which has its targets."""
     sample_weight: Array | None
     target_shape: tuple[int, ...]
@@ -60,7 +60,7 @@ class Problem:
     """None: as many as there are."""
 
     @classmethod
-    def of(cls, X: Any, Y: Any, model: Linear | MLP | None, options: Options) -> Problem:
+    def of(cls, X: ArrayLike | Table, Y: ArrayLike | None, model: Linear | MLP | None, options: Options) -> Problem:
         """From the arguments of `fit`: arrays, a table that comes in pieces, or Dask's, which are such a table."""
         loss = losses.get(options.loss)
         n_threads = threads.resolve(options.n_threads)
@@ -105,6 +105,13 @@ class Problem:
         """The table whose rows come in pieces; None where they are an array."""
         return self.X if isinstance(self.X, Table) else None
 
+    @functools.cached_property
+    def in_memory(self) -> tuple[Array, Array]:
+        """X and Y, where the rows are arrays."""
+        assert not isinstance(self.X, Table)
+        assert self.Y is not None
+        return self.X, self.Y
+
     @property
     def in_pieces(self) -> bool:
         """Whether the rows are a table's."""
@@ -118,13 +125,12 @@ class Problem:
     @functools.cached_property
     def d(self) -> int:
         """How many columns there are."""
-        return len(self.X.names) if self.table is not None else int(self.X.shape[1])
+        return self.X.shape[1] if self.table is None else len(self.table.names)
 
     @functools.cached_property
     def dtype(self) -> np.dtype[Any]:
         """Of X, Y and the model."""
-        dtype: np.dtype[Any] = np.dtype(self.X.dtype)
-        return dtype
+        return np.dtype(self.X.dtype)
 
     @functools.cached_property
     def outputs(self) -> int:
@@ -132,7 +138,7 @@ class Problem:
         return math.prod(self.model.outputs)
 
     @property
-    def backend(self) -> ModuleType:
+    def backend(self) -> Backend:
         """The kernel, or the reference."""
         return BACKENDS[self.backend_name]
 
@@ -145,9 +151,7 @@ class Problem:
     @property
     def in_batches(self) -> Callable[..., str]:
         """The engine's epoch in batches, which tables have none of."""
-        engine: Any = self.engine
-        epoch: Callable[..., str] = engine.descend_batches
-        return epoch
+        return self.engine.descend_batches
 
     @property
     def loss_function(self) -> losses.Loss:
@@ -191,7 +195,7 @@ class Problem:
 
     def column(self, index: int) -> str:
         """A column, as a message calls it."""
-        return str(self.X.names[index]) if self.table is not None else f"{index} of X"
+        return f"{index} of X" if self.table is None else str(self.table.names[index])
 
     # What one pass over the data tells ------------------------------------------------------------------------------------
 
@@ -203,7 +207,7 @@ class Problem:
         moments = moments_of(self.X, Y, self.sample_weight, self.n_threads, self.backend_name, target=real)
         if not moments.finite and self.table is None:
             self.check_finite()
-        check(moments, self.X if self.table is None else None)
+        check(moments, None if self.table is not None else self.in_memory[0])
         return moments
 
     @functools.cached_property
@@ -212,9 +216,10 @@ class Problem:
         if self.d <= GRAM_COLUMNS:
             return self.moments.of_columns()
         moments = columns_of(self.X, self.sample_weight, self.n_threads)
-        if not moments.finite and self.table is None:
-            arrays.check_finite(self.X, "X")
-        check(moments, self.X if self.table is None else None)
+        X = None if self.table is not None else self.in_memory[0]
+        if not moments.finite and X is not None:
+            arrays.check_finite(X, "X")
+        check(moments, X)
         return moments
 
     @functools.cached_property
@@ -311,11 +316,8 @@ class Problem:
             weights, bias = self.model.parameters(self.dtype)
             return self.objective_at(np.zeros_like(weights), None if bias is None else np.zeros_like(bias))
         nothing = np.broadcast_to(np.zeros((), self.dtype), (self.n, 1))
-        weights = np.zeros((1, self.outputs), self.dtype)
-        value: float = self.backend.loss(
-            nothing, self.Y, weights, None, self.sample_weight, self.n_threads, **self.objective.formula
-        )
-        return value
+        weights, (_, Y) = np.zeros((1, self.outputs), self.dtype), self.in_memory
+        return self.backend.loss(nothing, Y, weights, None, self.sample_weight, self.n_threads, **self.objective.formula)
 
     def final(self, weights: Array, bias: Array | None) -> tuple[Array, Array | None]:
         """Parameters in X's dtype; ValueError where it does not hold one."""
@@ -332,8 +334,9 @@ class Problem:
 
     def check_finite(self) -> None:
         """ValueError with the place of a NaN or an infinity in the arrays, if there is one."""
-        arrays.check_finite(self.X, "X")
-        arrays.check_finite(self.Y.reshape(self.n, *self.target_shape), "Y")
+        X, Y = self.in_memory
+        arrays.check_finite(X, "X")
+        arrays.check_finite(Y.reshape(self.n, *self.target_shape), "Y")
 
     def check_start(self, weights: Array, bias: Array | None, found: Evaluation) -> None:
         """NaN and infinity show in the first loss and gradient: find where they come from."""
@@ -344,10 +347,11 @@ class Problem:
         self.check_finite()
         if math.isnan(found.loss) and math.isfinite(self.objective_at(weights, bias)):
             return
-        largest = max(float(np.max(np.abs(block))) for block in arrays.blocks(self.X))
+        X, Y = self.in_memory
+        largest = max(float(np.max(np.abs(block))) for block in arrays.blocks(X))
         raise ValueError(
             f"the loss overflows {self.dtype} before the first epoch: X has values up to {largest:.3g}, Y up to "
-            f"{float(np.max(np.abs(self.Y))):.3g}, the weights up to {float(np.max(np.abs(weights))):.3g}; "
+            f"{float(np.max(np.abs(Y))):.3g}, the weights up to {float(np.max(np.abs(weights))):.3g}; "
             "scale the columns of X, or Y"
         )
 
@@ -357,8 +361,10 @@ class Problem:
             return False
         if self.table is not None or other.table is not None:
             return (self.table is None) == (other.table is None)
-        pairs = [(self.X, other.X), (self.Y, other.Y), (self.sample_weight, other.sample_weight)]
-        return all(a is b or (a is not None and b is not None and _equal(a, b)) for a, b in pairs)
+        s, its = self.sample_weight, other.sample_weight
+        if (s is None) != (its is None) or (s is not None and its is not None and not _equal(s, its)):
+            return False
+        return all(_equal(a, b) for a, b in zip(self.in_memory, other.in_memory, strict=True))
 
     def free(self) -> None:
         """No more passes will follow soon."""

@@ -24,9 +24,8 @@ from gdcore.rows.moments import engine_for
 from gdcore.rows.tables import fold
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from gdcore._types import Array, Floats
+    from gdcore.backends.backend import Backend
     from gdcore.losses import Loss
     from gdcore.rows.moments import Moments
     from gdcore.rows.tables import Piece
@@ -152,7 +151,7 @@ class Frame:
         w = delta[:, :-1].T
         return w, delta[:, -1] - self.mean @ w
 
-    def step(self, local: Local, weights: Floats, curvature: float, damping: float, backend: ModuleType) -> Step:
+    def step(self, local: Local, weights: Floats, curvature: float, damping: float, backend: Backend) -> Step:
         """The step that minimises the model.
 
         Where the Hessian is 0 in a direction in which the gradient is not, the model has no minimum: the step then is one with
@@ -163,7 +162,7 @@ class Frame:
         ):  # far from the best weights: such a step is not taken
             return self._step(local, weights, curvature, damping, backend)
 
-    def _step(self, local: Local, weights: Floats, curvature: float, damping: float, backend: ModuleType) -> Step:
+    def _step(self, local: Local, weights: Floats, curvature: float, damping: float, backend: Backend) -> Step:
         k = weights.shape[1]
         g = self.slope(local.gradient, local.bias_gradient).ravel()
         H = local.hessian + damping * self.bound(k, curvature) if damping else local.hessian
@@ -190,7 +189,7 @@ class Frame:
         moves = np.diag(self.bound(k, 1.0)) > 0
         return bool(np.any(np.abs(left[moves]) > _LEFT * size[moves]))
 
-    def _shrinking(self, H: Floats, g: Floats, weights: Floats, backend: ModuleType) -> tuple[Floats, float]:
+    def _shrinking(self, H: Floats, g: Floats, weights: Floats, backend: Backend) -> tuple[Floats, float]:
         # The biases are not penalised: they follow the weights, δb = −H_bb⁻¹(g_b + H_bw·δw), and the rest is a lasso.
         d, k = weights.shape
         penalised = np.tile(np.arange(d + self.bias) < d, k)

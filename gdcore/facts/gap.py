@@ -21,9 +21,8 @@ from gdcore.rows import sizes
 from gdcore.rows.tables import fold
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from gdcore._types import Array, Floats
+    from gdcore.backends.backend import Backend
     from gdcore.facts.curvature import Frame
     from gdcore.facts.metric import Metric
     from gdcore.losses import Loss
@@ -44,7 +43,7 @@ class Measured(Protocol):
     @property
     def backend_name(self) -> str: ...
     @property
-    def backend(self) -> ModuleType: ...
+    def backend(self) -> Backend: ...
     @property
     def loss_function(self) -> Loss: ...
     @property

@@ -65,7 +65,7 @@ def hessian_times(
         multiple = BACKENDS[backend].whole_rows(np.empty((1, len(w)), X.dtype), None, 1)
         sums = fold(X, None, sample_weight, part, n_threads, multiple=multiple)
         _, gradient, bias_gradient = BACKENDS[backend].settled(sums, weights, bias_array)
-        both = gradient[:, 0].astype(np.float64), np.zeros(0) if b is None else bias_gradient.astype(np.float64)
+        both = gradient[:, 0].astype(np.float64), np.zeros(0) if bias_gradient is None else bias_gradient.astype(np.float64)
         if not (np.isfinite(both[0]).all() and np.isfinite(both[1]).all()):
             if not isinstance(X, Table):
                 arrays.check_finite(X, "X")

@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from gdcore._types import Array, Floats
+    from gdcore.backends.backend import Backend
 
 _EPS = float(np.finfo(np.float64).eps)
 _SWEEPS = 10  # of coordinate descent between two solutions of the support: few, so that Ctrl-C is answered between them
 _ROUNDS = 200
 
 
-def lasso(A: Floats, q: Floats, w: Floats, l1: float, backend: ModuleType) -> bool:
+def lasso(A: Floats, q: Floats, w: Floats, l1: float, backend: Backend) -> bool:
     """Minimises from w (d,) on, in place; whether the conditions of the minimum hold up to rounding."""
     for _ in range(_ROUNDS):
         backend.lasso(A, q, w, l1, _SWEEPS)

@@ -17,9 +17,8 @@ import numpy as np
 from gdcore.facts.lasso import lasso
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from gdcore._types import Array, Floats
+    from gdcore.backends.backend import Backend
     from gdcore.rows.moments import Moments
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -134,7 +133,7 @@ class Metric:
         product: Floats = self.inverse[:, None] * g if self.kind == "diagonal" else self.inverse @ g
         return product
 
-    def prox(self, at: Floats, bias: Floats | None, lr: float, l1: float, backend: ModuleType) -> tuple[Floats, Floats | None]:
+    def prox(self, at: Floats, bias: Floats | None, lr: float, l1: float, backend: Backend) -> tuple[Floats, Floats | None]:
         """The proximal step of lr·l1·‖W‖₁ in this metric: min ½·‖W − at‖² + lr·l1·‖W‖₁, the bias following."""
         if l1 <= 0:
             return at, bias
@@ -166,7 +165,7 @@ class Metric:
 class Identity:
     """The metric of plain gradient descent."""
 
-    def prox(self, at: Floats, bias: Floats | None, lr: float, l1: float, backend: ModuleType) -> tuple[Floats, Floats | None]:
+    def prox(self, at: Floats, bias: Floats | None, lr: float, l1: float, backend: Backend) -> tuple[Floats, Floats | None]:
         """Every weight moves lr·l1 towards 0 and stops there."""
         return (np.sign(at) * np.maximum(np.abs(at) - lr * l1, 0) if l1 > 0 else at), bias
 

@@ -220,7 +220,7 @@ def _spread(problem: Problem) -> float:
         targets = problem.table.fold(_targets, problem.n_threads)
         return 2 * float(np.sqrt(np.mean(np.diag(targets.scatter)) / targets.total)) or 1.0
     if problem.d > GRAM_COLUMNS:
-        return 2 * float(np.sqrt(np.mean(np.var(problem.Y.astype(np.float64), axis=0)))) or 1.0
+        return 2 * float(np.sqrt(np.mean(np.var(problem.in_memory[1].astype(np.float64), axis=0)))) or 1.0
     d, moments = problem.d, problem.moments
     return 2 * float(np.sqrt(np.mean(np.diag(moments.scatter)[d:]) / moments.total)) or 1.0
 

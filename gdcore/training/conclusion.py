@@ -213,7 +213,8 @@ def _marks(problem: Problem) -> dict[str, tuple[Any, ...]]:
     """By what it is noticed that the caller has changed the data; files have stamps of their own, Dask's do not change."""
     if problem.table is not None:
         return {}
-    return fingerprints.marks({"X": problem.X, "Y": problem.Y, "sample_weight": problem.sample_weight})
+    X, Y = problem.in_memory
+    return fingerprints.marks({"X": X, "Y": Y, "sample_weight": problem.sample_weight})
 
 
 def _check_unchanged(problem: Problem, marks: dict[str, tuple[Any, ...]]) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore import schema
-from gdcore.backends import BACKENDS
+from gdcore.backends import BACKENDS, kernel
 from gdcore.models.linear import Linear
 from gdcore.rows.moments import engine_for
 from gdcore.rows.tables import PIECE_BYTES, Piece, Table
@@ -40,7 +40,7 @@ def environment() -> str:
     """What the bits of a run depend on beside its options and its rows."""
     from gdcore import __version__
 
-    return f"gdcore {__version__}, kernel {BACKENDS['kernel'].variant()} on {os.uname().machine}, NumPy {np.__version__}"
+    return f"gdcore {__version__}, kernel {kernel.variant()} on {os.uname().machine}, NumPy {np.__version__}"
 
 
 def configuration(problem: Problem, choice: Choice, options: Options, validation_weight: Array | None) -> dict[str, str]:
@@ -116,8 +116,8 @@ DATA = schema.record({"X and Y": _ROWS, "the validation data": schema.optional(_
 def data(problem: Problem, method: str, validation: tuple[Array | Table, Array | None] | None) -> dict[str, Any]:
     """Of the rows that a run learns from, and of those that validate, as JSON can keep it."""
     columns = problem.d + problem.outputs
-    kernel = engine_for(columns, problem.backend_name) is BACKENDS["kernel"]
-    if problem.table is not None and method != "stream" and kernel:
+    by_kernel = engine_for(columns, problem.backend_name) is BACKENDS["kernel"]
+    if problem.table is not None and method != "stream" and by_kernel:
         m = problem.moments  # the one pass over the table that the run takes
         sums = np.concatenate([[m.total, m.largest_row], m.mean, m.scatter.ravel()])
         size = float(np.trace(m.scatter)) / m.total

@@ -84,16 +84,17 @@ def _has_limit(problem: Problem, plan: Plan) -> bool:
 def _spectrum(problem: Problem, plan: Plan, lr: float, epochs: int) -> tuple[Spectrum | None, str]:
     """The spectrum, or that of some rows, and how it was found; None where lr is below the limit, or it costs too much."""
     n, d = problem.n, problem.d
-    sample, s, table = problem.X, problem.sample_weight, problem.table
+    table = problem.table
     far = table is not None and table.far
     if far and d > GRAM_COLUMNS:
         return None, ""
     if problem.spectrum_costs_nothing or far:
         return problem.spectrum, ""
     if table is not None:
-        piece = next(iter(table.pieces(1)))
-        sample, s = piece.X, piece.sample_weight
+        sample, _, s = next(iter(table.pieces(1)))
         n = len(sample)
+    else:
+        sample, s = problem.in_memory[0], problem.sample_weight
     wide = d > GRAM_COLUMNS
     passes = 4 * _STEPS if wide else d / 16
     affordable = 4 * passes <= max(epochs, 1)
@@ -232,11 +233,12 @@ def _sizes(problem: Problem) -> str:
     if problem.table is not None:
         return f"the table's numbers may be too far apart for {dtype}; {advice}"
     sizes = np.zeros(problem.d)
-    for block in arrays.blocks(problem.X):
+    X, Y = problem.in_memory
+    for block in arrays.blocks(X):
         np.maximum(sizes, np.abs(block).max(axis=0), out=sizes)
     least, most = int(np.argmin(np.where(sizes > 0, sizes, np.inf))), int(np.argmax(sizes))
     text = f"X has columns of sizes from {sizes[least]:.3g} (column {least}) to {sizes[most]:.3g} (column {most})"
-    text += f", Y has {float(np.max(np.abs(problem.Y))):.3g}"
+    text += f", Y has {float(np.max(np.abs(Y))):.3g}"
     if problem.sample_weight is not None:
         some = problem.sample_weight[problem.sample_weight > 0]
         text += f", sample_weight goes from {float(some.min()):.3g} to {float(some.max()):.3g}"

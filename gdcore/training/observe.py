@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from gdcore.models.linear import probabilities
+from gdcore.models.linear import Linear, probabilities
 from gdcore.run import Epoch
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from gdcore.descent.objective import Evaluation
     from gdcore.descent.options import Options
     from gdcore.descent.problem import Problem
-    from gdcore.models.linear import Linear
     from gdcore.models.mlp import MLP
 
 _ROWS = 5  # that a trace shows
@@ -110,8 +109,9 @@ class Trace:
     def __init__(self, problem: Problem, decimals: int | None, start: Linear | MLP) -> None:
         self.problem, self.decimals = problem, decimals
         self.loss = problem.objective_at(*start.parameters(problem.dtype))
-        array = problem.table is None
-        self.target = problem.Y.reshape(problem.n, *problem.target_shape)[:_ROWS] if array else None
+        self.target: Array | None = None
+        if problem.table is None:
+            self.target = problem.in_memory[1].reshape(problem.n, *problem.target_shape)[:_ROWS]
         self.prediction = self._predict(start)
 
     def __call__(self, epoch: Epoch) -> None:
@@ -132,17 +132,18 @@ class Trace:
             print("validation loss:", epoch.validation_loss)
         self.loss = epoch.loss
 
-    def _predict(self, model: Any) -> Array | None:
+    def _predict(self, model: Linear | MLP) -> Array | None:
         """Of the first rows, in the shape of their targets; of classes the probabilities."""
         problem = self.problem
         if self.target is None:
             return None
+        X, _ = problem.in_memory
         with np.errstate(over="ignore", invalid="ignore"):
-            if problem.linear:
+            if isinstance(model, Linear):
                 # Of all rows, then the first five: a product of five rows alone may differ in its last bit.
-                raw = (problem.X @ model.weights.astype(problem.dtype))[:_ROWS] + (0 if model.bias is None else model.bias)
+                raw = (X @ model.weights.astype(problem.dtype))[:_ROWS] + (0 if model.bias is None else model.bias)
             else:
-                raw = model.predict(problem.X[:_ROWS])
+                raw = model.predict(X[:_ROWS])
         kind = problem.loss_function.targets
         raw = raw if kind == "classes" else raw.reshape(self.target.shape)
         return probabilities(raw, problem.loss_function) if problem.loss_function.has_probabilities else raw

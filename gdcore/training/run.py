@@ -121,7 +121,8 @@ def _run(
         problem.check_start(state.weights, state.bias, found)
     limit = None if planned.auto else limits.warn(problem, planned, in_all)
     if not problem.linear and not len(before.history):
-        scales.warn_network(problem.X, problem.Y if problem.loss_function.targets == "real" else None)
+        X, Y = problem.in_memory
+        scales.warn_network(X, Y if problem.loss_function.targets == "real" else None)
     begun, ceiling, history = found.loss, math.inf, before.history
     first = not len(history) and math.isnan(history.start)
     past = stored is None and limit is not None and planned.lr is not None and planned.lr > limit.lr
