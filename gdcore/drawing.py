@@ -10,7 +10,10 @@ import numpy as np
 from gdcore.rows import arrays
 
 if TYPE_CHECKING:
-    from gdcore._types import Array, Floats
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from gdcore._types import Array, ArrayLike, Floats
 
 BLUE, ORANGE, GREY = "#1f5fa8", "#d1622b", "#8a8a8a"  # told apart by the colour-blind too, and in grey
 LEGEND: dict[str, Any] = {"framealpha": 0.85, "edgecolor": "none"}  # points and lines behind it do not cross its words
@@ -56,7 +59,7 @@ class Directions(Protocol):
     def epochs_to(self, tol: float, lr: float | None = None) -> float | None: ...
 
 
-def losses(history: Losses, ax: Any = None) -> Any:
+def losses(history: Losses, ax: Axes | None = None) -> Axes:
     """Loss curves: training, from the start on, and validation where there is one, against the epochs.
 
     Parameters
@@ -106,7 +109,9 @@ def losses(history: Losses, ax: Any = None) -> Any:
     return finish(ax)
 
 
-def predictions(X: Any, Y: Any, model: Predicts, before: Predicts | None = None, column: int = 0, ax: Any = None) -> Any:
+def predictions(
+    X: ArrayLike, Y: ArrayLike, model: Predicts, before: Predicts | None = None, column: int = 0, ax: Axes | None = None
+) -> Axes:
     """Data and predictions against one column of X, after training and, where given, before.
 
     Parameters
@@ -172,7 +177,7 @@ def predictions(X: Any, Y: Any, model: Predicts, before: Predicts | None = None,
     return finish(ax)
 
 
-def spectrum(spectrum: Directions, ax: Any = None) -> Any:
+def spectrum(spectrum: Directions, ax: Axes | None = None) -> Axes:
     """The error against the epochs, by formula, for three learning rates: too small, the best, and past the limit.
 
     The error starts with equal parts in every direction that can be learned. An epoch multiplies the part along the
@@ -258,7 +263,7 @@ def count(number: float) -> str:
     return f"{number:,.0f}" if number < 1e9 else f"{number:.3g}"
 
 
-def bare(width: float, height: float) -> Any:
+def bare(width: float, height: float) -> Figure:
     """An empty figure of so many inches, drawn without a window."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -270,7 +275,7 @@ def bare(width: float, height: float) -> Any:
     return made
 
 
-def figure(columns: int, title: str | None = None, rows: int = 1) -> tuple[Any, Any]:
+def figure(columns: int, title: str | None = None, rows: int = 1) -> tuple[Figure, Array]:
     """A figure with that many axes side by side, in so many rows."""
     made = bare(5.2 * columns, 3.9 * rows)
     if title:
@@ -278,7 +283,7 @@ def figure(columns: int, title: str | None = None, rows: int = 1) -> tuple[Any, 
     return made, made.subplots(rows, columns, squeeze=False).ravel()
 
 
-def axes(ax: Any) -> Any:
+def axes(ax: Axes | None) -> Axes:
     """The Axes that are given, or those of a new figure."""
     if ax is not None:
         return ax
@@ -289,7 +294,7 @@ def axes(ax: Any) -> Any:
     return plt.subplots(layout="constrained")[1]
 
 
-def finish(ax: Any) -> Any:
+def finish(ax: Axes) -> Axes:
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(color="#e6e6e6", linewidth=0.8)
     ax.set_axisbelow(True)

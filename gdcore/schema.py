@@ -11,10 +11,12 @@ ValueError: the point: 'at' must be a list of 2 numbers, found [0.0]
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+
+    from gdcore._types import JSON
 
 _SHOWN = 40  # characters of a value that is told
 _LARGEST = 1 << 63  # integers are smaller: larger ones are no numbers to NumPy
@@ -25,16 +27,16 @@ class Check(Protocol):
 
     noun: str
 
-    def __call__(self, value: Any, what: str) -> None: ...
+    def __call__(self, value: JSON, what: str) -> None: ...
 
 
 class _Kind:
     """A check of one value by itself."""
 
-    def __init__(self, one: str, noun: str, holds: Callable[[Any], bool]) -> None:
+    def __init__(self, one: str, noun: str, holds: Callable[[JSON], bool]) -> None:
         self.one, self.noun, self.holds = one, noun, holds
 
-    def __call__(self, value: Any, what: str) -> None:
+    def __call__(self, value: JSON, what: str) -> None:
         if not self.holds(value):
             raise wrong(what, self.one, value)
 
@@ -51,7 +53,7 @@ scalar = _Kind(
 )
 
 
-def one_of(*values: Any) -> Check:
+def one_of(*values: JSON) -> Check:
     """One of these."""
     named = f"one of {', '.join(map(repr, values))}"
     return _Kind(named, named, lambda value: type(value) is str and value in values)
@@ -63,7 +65,7 @@ class _Listed:
         self.noun = "lists"
         self.one = f"a list of {'' if size is None else f'{size} '}{each.noun}"
 
-    def __call__(self, value: Any, what: str) -> None:
+    def __call__(self, value: JSON, what: str) -> None:
         if type(value) is not list or self.size not in (None, len(value)):
             raise wrong(what, self.one, value)
         for i, item in enumerate(value):
@@ -84,7 +86,7 @@ class _Record:
     def __init__(self, fields: dict[str, Check], may: dict[str, Check], more: bool) -> None:
         self.fields, self.may, self.more = fields, may, more
 
-    def __call__(self, value: Any, what: str) -> None:
+    def __call__(self, value: JSON, what: str) -> None:
         if type(value) is not dict:
             raise wrong(what, "a dict", value)
         lacks = [name for name in self.fields if name not in value]
@@ -107,7 +109,7 @@ class _Mapping:
     def __init__(self, each: Check) -> None:
         self.each = each
 
-    def __call__(self, value: Any, what: str) -> None:
+    def __call__(self, value: JSON, what: str) -> None:
         if type(value) is not dict:
             raise wrong(what, "a dict", value)
         for name, item in value.items():
@@ -123,7 +125,7 @@ class _Optional:
     def __init__(self, check: Check) -> None:
         self.check, self.noun = check, check.noun
 
-    def __call__(self, value: Any, what: str) -> None:
+    def __call__(self, value: JSON, what: str) -> None:
         if value is not None:
             self.check(value, what)
 
@@ -133,28 +135,28 @@ def optional(check: Check) -> Check:
     return _Optional(check)
 
 
-def depth(value: Any) -> int:
+def depth(value: JSON) -> int:
     """How many lists and dicts are within each other.
 
     >>> depth(1), depth([]), depth({"a": [1, {}]})
     (0, 1, 3)
     """
     level, found = [value], 0
-    while level := [item for item in level if type(item) in (list, dict)]:
+    while level := [item for item in level if isinstance(item, (list, dict))]:
         found += 1
         level = [inner for item in level for inner in _inside(item)]
     return found
 
 
-def _inside(value: Any) -> Collection[Any]:
-    return value.values() if type(value) is dict else value
+def _inside(value: JSON) -> Collection[JSON]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
-def wrong(what: str, wanted: str, value: Any) -> ValueError:
+def wrong(what: str, wanted: str, value: JSON) -> ValueError:
     """What a check raises."""
     return ValueError(f"{what} must be {wanted}, found {_shown(value)}")
 
 
-def _shown(value: Any) -> str:
+def _shown(value: JSON) -> str:
     told = ascii(value)
     return told if len(told) <= _SHOWN else f"{told[:_SHOWN]}…"

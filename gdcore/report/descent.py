@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -16,7 +16,9 @@ from gdcore.run import Run
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gdcore._types import Array, Floats
+    from matplotlib.axes import Axes
+
+    from gdcore._types import Array, ArrayLike, Floats
     from gdcore.models.mlp import MLP
 
 _COLORS = (BLUE, ORANGE, "#3a8f6b", "#8c5aa8", "#b59410", GREY)
@@ -30,7 +32,16 @@ _LEVELS = np.linspace(0, 1, 14)[1:] ** 2  # of the loss above the least: even st
 _NEAR = 1e-3  # relative, between the loss of the run and that of the rows that are given
 
 
-def path(run: Run, X: Any, Y: Any, *, sample_weight: Any = None, l1: float = 0.0, l2: float = 0.0, ax: Any = None) -> Any:
+class Classifies(Protocol):
+    """What is drawn of a classifier."""
+
+    def predict_proba(self, X: ArrayLike) -> Array: ...
+
+
+def path(
+    run: Run, X: ArrayLike, Y: ArrayLike, *, sample_weight: ArrayLike | None = None, l1: float = 0.0, l2: float = 0.0,
+    ax: Axes | None = None,
+) -> Axes:  # fmt: skip
     """The steps of a run over the loss, for models of two numbers: a weight and a bias, or two weights.
 
     Parameters
@@ -84,9 +95,9 @@ def path(run: Run, X: Any, Y: Any, *, sample_weight: Any = None, l1: float = 0.0
     ax = axes(ax)
     _bowl(ax, sides, surface)
     shown = steps[: done + 1 if far is None else far + 1]
-    dots = {"marker": "."} if len(shown) <= _DOTS else {}
+    marker = "." if len(shown) <= _DOTS else ""
     of = "" if far is None else f"{far:,} of "
-    ax.plot(*shown.T, color=ORANGE, linewidth=1.4, label=f"{of}{done:,} epoch{'s' * (done != 1)}", **dots)
+    ax.plot(*shown.T, color=ORANGE, linewidth=1.4, label=f"{of}{done:,} epoch{'s' * (done != 1)}", marker=marker)
     ax.plot(*steps[0], "o", color=ORANGE, markerfacecolor="white", markersize=8, label=f"start: loss {first:.4g}")
     title = f"The path over the loss ({run.model.loss.spelling})"
     if far is None:
@@ -100,7 +111,7 @@ def path(run: Run, X: Any, Y: Any, *, sample_weight: Any = None, l1: float = 0.0
     return ax
 
 
-def boundary(model: Any, X: Any, Y: Any, *, ax: Any = None) -> Any:
+def boundary(model: Classifies, X: ArrayLike, Y: ArrayLike, *, ax: Axes | None = None) -> Axes:
     """Where a classifier of two columns decides for which class, and how surely, with the rows and their own classes.
 
     Parameters
@@ -143,10 +154,11 @@ def boundary(model: Any, X: Any, Y: Any, *, ax: Any = None) -> Any:
         raise ValueError(f"a boundary is drawn over two columns, and X has {table.shape[1]}")
     columns = list(getattr(X, "columns", [])) or None
     names = [str(name) for name in columns] if columns else ["column 0", "column 1"]
+    made: Callable[[dict[str, Array]], ArrayLike] = type(X)  # a frame is made of columns
 
     def probabilities(points: Array) -> Floats:
         """Of all classes (n, k), for points as the model was trained with them: a frame's columns have names."""
-        given = type(X)(dict(zip(columns, points.T, strict=True))) if columns else points
+        given = made(dict(zip(columns, points.T, strict=True))) if columns else points
         found = np.asarray(model.predict_proba(given), np.float64).reshape(len(points), -1)
         return np.column_stack([1 - found, found]) if found.shape[1] == 1 else found
 
@@ -161,11 +173,11 @@ def boundary(model: Any, X: Any, Y: Any, *, ax: Any = None) -> Any:
     _regions(ax, sides, shares)
     wrong = fitted.argmax(axis=1) != own
     for c, label in enumerate(classes):
-        style = {"linestyle": "", "marker": _MARKERS[c // len(_COLORS) % len(_MARKERS)], "color": _COLORS[c % len(_COLORS)]}
+        marker, color = _MARKERS[c // len(_COLORS) % len(_MARKERS)], _COLORS[c % len(_COLORS)]
         for which, rim, size in ((~wrong, "white", 5.5), (wrong, "black", 7)):
             rows = table[which & (own == c)]
             name = str(label) if rim == "white" else None
-            ax.plot(*rows.T, markeredgecolor=rim, markersize=size, label=name, **style)
+            ax.plot(*rows.T, marker, color=color, markeredgecolor=rim, markersize=size, label=name)
     right = int(np.count_nonzero(~wrong))
     ax.set(
         xlim=(low[0], high[0]),
@@ -195,14 +207,16 @@ def _pair(model: Linear | MLP) -> Floats:
     return numbers
 
 
-def _names(model: Any) -> list[str]:
+def _names(model: Linear) -> list[str]:
     """What the two numbers are."""
     if model.bias is not None:
         return ["weight", "bias"]
     return ["weight of column 0", "weight of column 1"]
 
 
-def _objective(run: Run, X: Any, Y: Any, sample_weight: Any, l1: float, l2: float) -> Callable[[Floats], Floats]:
+def _objective(
+    run: Run, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None, l1: float, l2: float
+) -> Callable[[Floats], Floats]:
     """The loss of pairs of numbers (m, 2); ValueError where that of the run's model is another than the run tells."""
     model = run.model
     X = arrays.table(X)
@@ -249,7 +263,7 @@ def _window(points: Floats) -> tuple[Floats, Floats]:
     return low - room, high + room
 
 
-def _bowl(ax: Any, sides: list[Floats], surface: Floats) -> None:
+def _bowl(ax: Axes, sides: list[Floats], surface: Floats) -> None:
     """The loss as lines of equal height, with their values, on a ground that darkens upward."""
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -260,10 +274,10 @@ def _bowl(ax: Any, sides: list[Floats], surface: Floats) -> None:
     shades = LinearSegmentedColormap.from_list("loss", ["white", "#a9c4e2"])
     ax.contourf(*sides, surface, levels=[least, *levels], cmap=shades, extend="max")
     lines = ax.contour(*sides, surface, levels=levels[:-1], colors=GREY, linewidths=0.6)
-    ax.clabel(lines, lines.levels[1::3], fmt="%.3g", fontsize=7)
+    ax.clabel(lines, list(lines.levels)[1::3], fmt="%.3g", fontsize=7)
 
 
-def _regions(ax: Any, sides: list[Floats], shares: Floats) -> None:
+def _regions(ax: Axes, sides: list[Floats], shares: Floats) -> None:
     """A tint for each class, as strong as the class is probable, and lines between the classes."""
     from matplotlib.colors import to_rgb
 
@@ -277,7 +291,7 @@ def _regions(ax: Any, sides: list[Floats], shares: Floats) -> None:
             ax.contour(*sides, margin, levels=[0.0], colors="black", linewidths=1.2)
 
 
-def _codes(Y: Any, classes: Array, n: int) -> Array:
+def _codes(Y: ArrayLike, classes: Array, n: int) -> Array:
     """The labels' places among the classes."""
     labels = np.asarray(Y).reshape(-1)
     if len(labels) != n:

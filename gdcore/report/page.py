@@ -12,7 +12,7 @@ import platform
 import re
 import string
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from gdcore.scores.named import cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from matplotlib.figure import Figure
+    from matplotlib.typing import RcKeyType
 
 __all__ = ["ENDINGS", "Report", "draw", "page", "save_plot"]
 
@@ -46,7 +49,7 @@ _WIDTH, _HEIGHT = 6.0, 4.5  # inches, of a panel
 # The picture ----------------------------------------------------------------------------------------------------------------
 
 
-def draw(report: Report) -> Any:
+def draw(report: Report) -> Figure:
     """The picture: the panels of `gdcore.report.panels.chosen`, up to three in a row.
 
     Returns
@@ -60,6 +63,8 @@ def draw(report: Report) -> Any:
         When matplotlib is missing; the message says how to install it.
     """
     with _style():
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
+
         chosen = panels.chosen(report)
         across = 2 if len(chosen) in (2, 4) else min(3, len(chosen))
         down = -(-len(chosen) // across)
@@ -74,6 +79,7 @@ def draw(report: Report) -> Any:
             figure.supxlabel(f"{UNKNOWN} is a character that this picture's font does not have.", fontsize=9)
         # Once: a picture that is laid out whenever it is drawn, and it is drawn twice to be saved, takes twice as long.
         engine = figure.get_layout_engine()
+        assert isinstance(engine, ConstrainedLayoutEngine)
         engine.set(w_pad=0.12, h_pad=0.12, wspace=0.02, hspace=0.02)
         engine.execute(figure)
         figure.set_layout_engine("none")
@@ -89,8 +95,10 @@ def _summary(report: Report, room: int) -> str:
     return f"{said}    ({shown.rows:,} {'test' if 'test' in report.scores else 'training'} rows)".strip()
 
 
-def _lacks(figure: Any) -> bool:
-    return any(UNKNOWN in text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")))
+def _lacks(figure: Figure) -> bool:
+    from matplotlib.text import Text
+
+    return any(isinstance(text, Text) and UNKNOWN in text.get_text() for text in figure.findobj(Text))
 
 
 def save_plot(report: Report, path: str | os.PathLike[str]) -> None:
@@ -117,7 +125,7 @@ def save_plot(report: Report, path: str | os.PathLike[str]) -> None:
     write(path, _image(draw(report), ending[1:]))
 
 
-def _image(figure: Any, kind: str) -> bytes:
+def _image(figure: Figure, kind: str) -> bytes:
     # Without dates and versions, and with ids that are no random numbers.
     metadata = {
         "png": {"Software": None},
@@ -139,7 +147,9 @@ def _style() -> Iterator[None]:
     except ImportError:
         raise ImportError(_MISSING) from None
     # No name is a formula, whatever dollar signs it has.
-    own: Any = {"svg.hashsalt": "gdcore", "axes.titlesize": 11, "axes.titlelocation": "left", "text.parse_math": False}
+    own: dict[RcKeyType, object] = {
+        "svg.hashsalt": "gdcore", "axes.titlesize": 11, "axes.titlelocation": "left", "text.parse_math": False,
+    }  # fmt: skip
     with matplotlib.style.context("default"), matplotlib.rc_context(own):
         yield
 

@@ -14,12 +14,14 @@ from gdcore.report.report import ranked
 from gdcore.scores import measures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from matplotlib.axes import Axes
 
     from gdcore._types import Array, Floats
     from gdcore.report.report import Report
 
-    Panel = Callable[[Report, object], None]
+    Panel = Callable[[Report, Axes], None]
 
 BARS = 12
 """Weights, or classes, that a panel has room for."""
@@ -49,11 +51,12 @@ def chosen(report: Report) -> list[Panel]:
 # What was learned -----------------------------------------------------------------------------------------------------------
 
 
-def line(report: Report, ax: Any) -> None:
+def line(report: Report, ax: Axes) -> None:
     """The only column against the target: the rows, and the line that was learned; of two classes the probability."""
     binary, (name,) = report.loss.targets == "binary", report.names
-    x, y, p = report.x, report.targets, report.predictions
-    (x,), beside_x = _within(x)
+    assert report.x is not None
+    y, p = report.targets, report.predictions
+    (x,), beside_x = _within(report.x)
     (y, p), beside_y = _within(y, 1 / (1 + np.exp(-np.clip(p, -700, 700))) if binary else p)
     ax.plot(x, y, **_points(len(x), drawing.GREY), label=report.drawn)
     order = np.argsort(x, kind="stable")
@@ -69,11 +72,12 @@ def line(report: Report, ax: Any) -> None:
     ax.legend(**drawing.LEGEND)
 
 
-def largest(report: Report, ax: Any) -> None:
+def largest(report: Report, ax: Axes) -> None:
     """The largest weights by name, times the columns' standard deviations where these are known."""
     values = report.effects
     if not values.any():
-        zero = "All weights are zero." if not report.weights.any() else "All columns with a weight are constant."
+        some = report.weights is not None and report.weights.any()
+        zero = "All columns with a weight are constant." if some else "All weights are zero."
         return words(ax, "Largest weights", zero)
     (d, k), order = values.shape, ranked(values)[:BARS]
     names = [report.names[i // k] for i in order]
@@ -99,7 +103,7 @@ def largest(report: Report, ax: Any) -> None:
 # How good it is -------------------------------------------------------------------------------------------------------------
 
 
-def predicted(report: Report, ax: Any) -> None:
+def predicted(report: Report, ax: Axes) -> None:
     """Predictions against targets."""
     (y, p), beside = _within(report.targets.reshape(len(report.targets), -1), report.predictions)
     p = p.reshape(y.shape)
@@ -111,7 +115,7 @@ def predicted(report: Report, ax: Any) -> None:
     ax.legend(**drawing.LEGEND, loc="upper left")
 
 
-def residuals(report: Report, ax: Any) -> None:
+def residuals(report: Report, ax: Axes) -> None:
     """What is left of the targets, against the predictions; of huber with the width within which it is squared."""
     (y, p), beside = _within(report.targets.reshape(len(report.targets), -1), report.predictions)
     p = p.reshape(y.shape)
@@ -128,21 +132,21 @@ def residuals(report: Report, ax: Any) -> None:
         ax.legend(**drawing.LEGEND, loc="upper left")
 
 
-def coverage(report: Report, ax: Any) -> None:
+def coverage(report: Report, ax: Axes) -> None:
     """Of a quantile: the share of the targets at or below the prediction, along the predictions."""
     found = measures.coverage(report.targets.ravel(), report.predictions.ravel())
     tau = report.loss.parameter
     (p,), beside = _within(found.predicted)
     ax.axhline(tau, color="black", linewidth=1, linestyle="--", label=f"τ = {number(tau, 4)}")
     ax.plot(p, found.observed, "o-", color=drawing.BLUE, linewidth=1.2, label="a tenth of the rows each")
-    share = found.share if report.shown.coverage is None else report.shown.coverage
+    share = found.share if report.of_numbers.coverage is None else report.of_numbers.coverage
     low, high = min(tau, *found.observed), max(tau, *found.observed)
     ax.set(ylim=(max(-0.03, low - 0.1), min(1.03, high + 0.1)), title=f"Coverage: {share:.1%} at or below, {tau:.1%} wanted")
     _label(ax, f"prediction{beside}", f"share of {shorten(report.target, 20)} at or below")
     ax.legend(**drawing.LEGEND, loc="best")
 
 
-def roc(report: Report, ax: Any) -> None:
+def roc(report: Report, ax: Axes) -> None:
     """The ROC curve; of several classes one for each against all others."""
     labels, y, raw = report.outputs, report.targets, report.predictions
     binary, sides = raw.ndim == 1, np.unique(report.targets)
@@ -154,7 +158,7 @@ def roc(report: Report, ax: Any) -> None:
     for c, color in zip(sorted(c for c in often if c in sides or binary), _COLORS, strict=False):
         score = raw if shares is None else shares[:, c] / shares.sum(axis=1)
         false, true = measures.roc(y == c, score)
-        area = report.shown.auc if binary and report.shown.auc is not None else measures.auc(y == c, score)
+        area = report.of_classes.auc if binary and report.of_classes.auc is not None else measures.auc(y == c, score)
         said = f"area {area:.3f}" if binary else f"{shorten(labels[c], 16)}: area {area:.3f}"
         ax.plot(false, true, color=color, linewidth=1.8, label=said)
     ax.plot([0, 1], [0, 1], color=drawing.GREY, linewidth=1, linestyle="--", label="by chance: 0.5")
@@ -165,9 +169,9 @@ def roc(report: Report, ax: Any) -> None:
     ax.legend(**drawing.LEGEND, loc="lower right", fontsize=9)
 
 
-def calibration(report: Report, ax: Any) -> None:
+def calibration(report: Report, ax: Axes) -> None:
     """What was predicted as so probable, and how often it came true."""
-    found = report.shown.calibration
+    found = report.of_classes.calibration
     some = found.weight > 0
     ax.plot([0, 1], [0, 1], color="black", linewidth=1, linestyle="--", label="as predicted")
     sizes, what = 15 + 250 * found.weight[some] / found.weight.sum(), "a tenth of the scale, by its rows"
@@ -182,13 +186,13 @@ def calibration(report: Report, ax: Any) -> None:
     ax.legend(**drawing.LEGEND, loc="upper left", fontsize=9)
 
 
-def confusion(report: Report, ax: Any) -> None:
+def confusion(report: Report, ax: Axes) -> None:
     """How many rows of each class were taken for each; of many classes, what share of theirs was found."""
-    counts = report.shown.confusion
+    counts = report.of_classes.confusion
     (_matrix if len(counts) <= BARS else _recall)(report, counts, ax)
 
 
-def _matrix(report: Report, counts: Array, ax: Any) -> None:
+def _matrix(report: Report, counts: Array, ax: Axes) -> None:
     from matplotlib.colors import LinearSegmentedColormap
 
     k = len(counts)
@@ -202,15 +206,17 @@ def _matrix(report: Report, counts: Array, ax: Any) -> None:
         ax.text(column, row, number(float(count), 4), ha="center", va="center", color=color, fontsize=size)
     short = unique([shorten(label, 14) for label in report.outputs], report.outputs)
     ax.set_yticks(range(k), short, fontsize=size)
-    turn = {} if sum(map(len, short)) <= 36 else {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
-    ax.set_xticks(range(k), short, fontsize=size, **turn)
+    ax.set_xticks(range(k), short, fontsize=size)
+    if sum(map(len, short)) > 36:
+        for text in ax.get_xticklabels():
+            text.set(rotation=40, ha="right", rotation_mode="anchor")
     ax.set(xlim=(-0.5, k - 0.5), ylim=(k - 0.5, -0.5), xlabel="predicted class", ylabel="class")
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ax.set_title(f"Confusion matrix: {_score(report, 'accuracy')}, {report.shown.rows:,} rows")
 
 
-def _recall(report: Report, counts: Array, ax: Any) -> None:
+def _recall(report: Report, counts: Array, ax: Axes) -> None:
     totals = counts.sum(axis=1)
     there = np.flatnonzero(totals)
     recall = counts.diagonal()[there] / totals[there]
@@ -220,7 +226,7 @@ def _recall(report: Report, counts: Array, ax: Any) -> None:
         ax, [f"{short[i]}, {number(float(totals[i]), 4)} row{'' if totals[i] == 1 else 's'}" for i in there[low]],
         recall[low], [f"{recall[i]:.0%}" for i in low], drawing.BLUE,
     )  # fmt: skip
-    ax.axvline(report.shown.accuracy, color="black", linewidth=1, linestyle="--")
+    ax.axvline(report.of_classes.accuracy, color="black", linewidth=1, linestyle="--")
     ax.set(xlim=(0, 1.12), xticks=[0, 0.25, 0.5, 0.75, 1])
     _label(ax, "share of the class's rows that was found", "")
     which = f"the {BARS} lowest of {len(there):,}" if len(there) > BARS else f"{len(there)}"
@@ -230,7 +236,7 @@ def _recall(report: Report, counts: Array, ax: Any) -> None:
 # How it was learned -------------------------------------------------------------------------------------------------------
 
 
-def loss(report: Report, ax: Any) -> None:
+def loss(report: Report, ax: Axes) -> None:
     """The loss: of few epochs beside that of the best constant, of more along them, from the start on."""
     history, base = report.history, report.shown.baseline
     first = (history.start, "before training") if base is None else (base.scores.loss, f"baseline: {base.what}")
@@ -251,7 +257,7 @@ def loss(report: Report, ax: Any) -> None:
     _label(ax, f"{of}{beside}" + (f"\n{shorten(first[1], 50)}" if "baseline" in named else ""), "")
 
 
-def _curves(report: Report, ax: Any, of: str, named: dict[str, float], first: str) -> None:
+def _curves(report: Report, ax: Axes, of: str, named: dict[str, float], first: str) -> None:
     from matplotlib.ticker import LogLocator, MaxNLocator
 
     history = report.history
@@ -285,7 +291,7 @@ def _curves(report: Report, ax: Any, of: str, named: dict[str, float], first: st
     ax.legend(**drawing.LEGEND, fontsize=9)
 
 
-def limit(report: Report, ax: Any) -> None:
+def limit(report: Report, ax: Axes) -> None:
     """Epochs for three digits against the learning rate of plain gradient descent; its limit, the best, the one used."""
     spectrum, used = report.spectrum, report.lr
     assert spectrum is not None
@@ -315,14 +321,14 @@ def limit(report: Report, ax: Any) -> None:
 # What they have in common ---------------------------------------------------------------------------------------------------
 
 
-def words(ax: Any, title: str, text: str) -> None:
+def words(ax: Axes, title: str, text: str) -> None:
     """A panel that says why it is empty."""
     ax.set_axis_off()
     ax.set_title(title)
     ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", fontsize=11)
 
 
-def _label(ax: Any, x: str, y: str) -> None:
+def _label(ax: Axes, x: str, y: str) -> None:
     """What the axes are, with numbers as people write them."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
@@ -343,14 +349,16 @@ def _label(ax: Any, x: str, y: str) -> None:
         ax.grid(visible=False, axis="y")
 
 
-def _bars(ax: Any, names: list[str], values: Floats, texts: list[str], colors: Any) -> None:
+def _bars(ax: Axes, names: list[str], values: Floats, texts: list[str], colors: Sequence[str]) -> None:
     """Horizontal bars, the first on top, with their names and their numbers."""
     places = np.arange(len(names))
     ax.barh(places, values, color=colors, height=0.7)
     for place, value, text in zip(places, values, texts, strict=True):
-        side = {"xytext": (3 if value >= 0 else -3, 0), "ha": "left" if value >= 0 else "right"}
-        text = text.replace("-", "−")
-        ax.annotate(text, (value, place), textcoords="offset points", va="center", fontsize=8.5, bbox=_GROUND, **side)
+        apart, side = (3, "left") if value >= 0 else (-3, "right")
+        ax.annotate(
+            text.replace("-", "−"), (value, place), (apart, 0), textcoords="offset points", ha=side, va="center", fontsize=8.5,
+            bbox=_GROUND,
+        )  # fmt: skip
     ax.set_yticks(places, names, fontsize=9)
     ax.set_ylim(max(len(names), 3) - 0.5, -0.5)
     low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
@@ -359,7 +367,7 @@ def _bars(ax: Any, names: list[str], values: Floats, texts: list[str], colors: A
     ax.axvline(0, color="black", linewidth=0.8)
 
 
-def _clouds(report: Report, ax: Any, x: Floats, y: Floats) -> None:
+def _clouds(report: Report, ax: Axes, x: Floats, y: Floats) -> None:
     """Points of each output, in colours where these are few."""
     several = 1 < x.shape[1] <= len(_COLORS)
     for c in range(x.shape[1]):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gdcore import losses, scores
+from gdcore.scores import ClassScores, NumberScores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gdcore._types import Array, Floats
+    from gdcore._types import Array, ArrayLike, Floats
     from gdcore.facts.spectrum import Spectrum
+    from gdcore.losses import Loss
     from gdcore.run import History
     from gdcore.scores import Scores
 
@@ -80,18 +82,18 @@ class Report:
     """
 
     title: str
-    loss: Any
+    loss: Loss
     history: History
     names: Sequence[str]
-    weights: Any
-    bias: Any
-    targets: Any
-    predictions: Any
+    weights: Floats | None
+    bias: Floats | None
+    targets: Array
+    predictions: Floats
     labels: Sequence[str] | None = None
     held_out: bool = False
     target: str = "target"
-    x: Any = None
-    spread: Any = None
+    x: Floats | None = None
+    spread: Floats | None = None
     lr: float | None = None
     spectrum: Spectrum | None = None
     scores: Mapping[str, Scores] = field(default_factory=dict)
@@ -108,8 +110,8 @@ class Report:
         self.predictions, self.targets = _finite(self.predictions, "predictions"), _finite(self.targets, "targets")
         shape, more = self.predictions.shape, self.predictions.ndim - 1
         if more not in {"binary": (0,), "classes": (1,), "real": (0, 1)}[kind]:
-            wanted = {"binary": "(m,)", "classes": "(m, k)", "real": "(m,) or (m, k)"}[kind]
-            raise ValueError(f"predictions for {self.loss.name} must have shape {wanted}, found {shape}")
+            told = {"binary": "(m,)", "classes": "(m, k)", "real": "(m,) or (m, k)"}[kind]
+            raise ValueError(f"predictions for {self.loss.name} must have shape {told}, found {shape}")
         wanted = shape[:1] if kind == "classes" else shape
         if self.targets.shape != wanted:
             raise ValueError(f"targets must have shape {wanted} beside predictions {shape}, found {self.targets.shape}")
@@ -158,14 +160,27 @@ class Report:
         return f"{m:,} {'test' if self.held_out else 'training'} row{'' if m == 1 else 's'}"
 
     @property
-    def shown(self) -> Any:
+    def shown(self) -> Scores:
         """The scores of the rows that test, or, where there are none, of those that trained."""
         return self.scores.get("test") or self.scores["training"]
 
     @property
+    def of_classes(self) -> ClassScores:
+        """The same, of a target that is classes."""
+        assert isinstance(self.shown, ClassScores)
+        return self.shown
+
+    @property
+    def of_numbers(self) -> NumberScores:
+        """The same, of a target that is numbers."""
+        assert isinstance(self.shown, NumberScores)
+        return self.shown
+
+    @property
     def effects(self) -> Floats:
         """(d, k) weights times the columns' standard deviations, or the weights where these are not known."""
-        weights: Floats = np.reshape(self.weights, (len(self.names), -1))
+        assert self.weights is not None
+        weights = self.weights.reshape(len(self.names), -1)
         return weights if self.spread is None else weights * self.spread[:, None]
 
 
@@ -174,7 +189,7 @@ def ranked(values: Floats) -> Array:
     return np.argsort(-np.abs(values).ravel(), kind="stable")
 
 
-def _finite(values: Any, name: str) -> Floats:
+def _finite(values: ArrayLike, name: str) -> Floats:
     array = np.asarray(values, np.float64)
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite, found {array[~np.isfinite(array)][0]}")
