@@ -1,7 +1,7 @@
 """Names for the types in signatures; imported by type checkers only."""
 
 import os
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike as ArrayLike
@@ -13,3 +13,11 @@ Floats = NDArray[np.float64]
 Path = str | os.PathLike[str]
 JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
 """What a file's metadata can hold."""
+
+
+class ProgressBar(Protocol):
+    """What is asked of a bar like tqdm's."""
+
+    def set_postfix(self, ordered_dict: dict[str, str], refresh: bool) -> None: ...
+    def update(self, n: int) -> object: ...
+    def close(self) -> None: ...

@@ -28,6 +28,8 @@ from gdcore import schema
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from _typeshed import ReadableBuffer
+
     from gdcore._types import Array, Path
 
 HEADER = 2 << 20  # bytes that a header may have
@@ -220,7 +222,7 @@ class _Temporary(io.RawIOBase):
     def fileno(self) -> int:
         return self._file
 
-    def write(self, data: Any) -> int:
+    def write(self, data: ReadableBuffer) -> int:
         rest = memoryview(data).cast("B")
         size = len(rest)
         with self._noted():
@@ -392,6 +394,6 @@ def library() -> Any:
     return safetensors
 
 
-def plain(array: Any) -> Array:
+def plain(array: Array) -> Array:
     """The array as containers keep it: its rows one after the other."""
     return np.asarray(array, order="C")

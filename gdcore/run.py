@@ -41,8 +41,13 @@ from gdcore.notices import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gdcore._types import Array, Floats, Path
+    from matplotlib.axes import Axes
 
+    from gdcore._types import Array, ArrayLike, Floats, Path
+
+
+Parameters = tuple["Array", "Array | None"] | list[tuple["Array", "Array"]]
+"""Weights and biases, or their gradients: of a linear model, or of a network layer by layer."""
 
 MOST_EPOCHS = 1 << 53
 """Of a run since its first start: their numbers are whole ones in float64 up to there."""
@@ -118,7 +123,7 @@ class Epoch(NamedTuple):
     gradient_norm: float
     model: Any
     """A copy, of the kind that was given to fit: it can be kept."""
-    gradient: tuple[Array, Array | None] | list[tuple[Array, Array]] | None
+    gradient: Parameters | None
     """What the epoch's update went along, not rounded: ∇W (d, k) and ∇b (k,) or None; of a network a list with one such pair
     a layer, ∇W (inputs, outputs) and ∇b (outputs,). None where the epoch went in batches."""
 
@@ -283,12 +288,12 @@ class Run:
         """Epochs done since the first start."""
         return int(self.history.epoch[-1]) if len(self.history) else 0
 
-    def predict(self, X: Any, n_threads: int | None = None) -> Array:
+    def predict(self, X: ArrayLike, n_threads: int | None = None) -> Array:
         """``run.model.predict(X)``: see `gdcore.Linear.predict`."""
         predictions: Array = self.model.predict(X, n_threads)
         return predictions
 
-    def resume(self, X: Any, Y: Any, epochs: int = 1000, **options: Any) -> Run:
+    def resume(self, X: ArrayLike, Y: ArrayLike | None, epochs: int = 1000, **options: Any) -> Run:
         """Goes on where this run stopped, by the same method.
 
         ``fit(a)`` and then ``resume(b)`` equals ``fit(a + b)`` bit for bit, where that goes by the same method. With
@@ -313,7 +318,7 @@ class Run:
         """
         return self._resume(self, X, Y, epochs, options)
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, ax: Axes | None = None) -> Axes:
         """Loss curves, training and validation: see `gdcore.plots.losses`. Returns the matplotlib Axes."""
         from gdcore import drawing
 
@@ -326,7 +331,7 @@ class Run:
 def _without_data(what: str) -> Callable[..., Any]:
     """What a run does that has come out of a pickle, where data are needed."""
 
-    def refuse(*arguments: Any) -> Any:
+    def refuse(*arguments: object) -> Any:
         raise RuntimeError(f"this run has come out of a pickle or a deep copy, and has no data: it cannot {what}")
 
     return refuse

@@ -13,6 +13,7 @@ from gdcore.notices import SpeedWarning, warn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gdcore._types import ArrayLike, ProgressBar
     from gdcore.optimizers import Optimizer
     from gdcore.rows.tables import Table
     from gdcore.run import Epoch
@@ -27,8 +28,8 @@ class Options(NamedTuple):
     batch_size: int | None
     l1: float
     l2: float
-    sample_weight: Any
-    validation: tuple[Any, ...] | Table | None
+    sample_weight: ArrayLike | None
+    validation: tuple[ArrayLike, ...] | Table | None
     schedule: Callable[[int], float] | None
     precondition: str | None
     method: str
@@ -40,7 +41,7 @@ class Options(NamedTuple):
     decimals: int | None
     backend: str
     n_threads: int | None
-    progress: Any
+    progress: bool | Callable[..., ProgressBar]
     on_divergence: str = "raise"
     keep_weights: bool = False
     verbose: bool = False

@@ -22,7 +22,7 @@ that of w − w*, which is not known.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -30,10 +30,10 @@ from gdcore.facts.lasso import solution
 from gdcore.rows.tables import fold
 
 if TYPE_CHECKING:
-    from gdcore._types import Floats
+    from gdcore._types import Array, Floats
     from gdcore.facts.curvature import Frame, Part
     from gdcore.losses import Loss
-    from gdcore.rows.tables import Piece
+    from gdcore.rows.tables import Piece, Table
 
 _EPS = float(np.finfo(np.float64).eps)
 _PASSES = 4
@@ -85,8 +85,8 @@ class _Sums(NamedTuple):
 
 
 def prove(
-    X: Any, Y: Any, sample_weight: Any, n_threads: int, loss: Loss, point: tuple[Floats, Floats | None], part: Part,
-    delta: Floats, hessian: Floats, damping: float, frame: Frame,
+    X: Array | Table, Y: Array | None, sample_weight: Array | None, n_threads: int, loss: Loss,
+    point: tuple[Floats, Floats | None], part: Part, delta: Floats, hessian: Floats, damping: float, frame: Frame,
 ) -> Proof:  # fmt: skip
     """The bound at ``point``, from the step ``delta`` (k, p) in (w, b') that Newton's method takes from ``part``.
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gdcore.backends.backend import Backend
     from gdcore.losses import Loss
     from gdcore.rows.moments import Moments
-    from gdcore.rows.tables import Piece
+    from gdcore.rows.tables import Piece, Table
 
 _FEW = 0.25  # of the rows: fewer are copied together before their moments are made
 _LITTLE = 1e-4  # damping
@@ -76,8 +76,9 @@ class Step(NamedTuple):
 
 
 def measured(
-    X: Any, Y: Any, sample_weight: Any, n_threads: int, backend: str, loss: Loss, parts: list[Part], frame: Frame
-) -> list[Local]:
+    X: Array | Table, Y: Array | None, sample_weight: Array | None, n_threads: int, backend: str, loss: Loss,
+    parts: list[Part], frame: Frame,
+) -> list[Local]:  # fmt: skip
     """One pass over all rows, for every part."""
     pass_part = functools.partial(_sums, backend=backend, loss=loss, parts=parts, shift=frame.mean)
     flat = fold(X, Y, sample_weight, pass_part, n_threads)
@@ -268,13 +269,11 @@ def _sums(piece: Piece, n_threads: int, *, backend: str, loss: Loss, parts: list
     return np.concatenate(whole)
 
 
-def _first_sums(X: Array, Y: Array, s: Any, n_threads: int, kernel: Any, loss: Loss, part: Part) -> Floats:
+def _first_sums(X: Array, Y: Array, s: Array | None, n_threads: int, kernel: Backend, loss: Loss, part: Part) -> Floats:
     """Σ s·ℓ, Σ s, Σ s·ℓ', Σ s·ℓ'·x of the smoothed slopes."""
     d, k = part.weights.shape
     inner, factor, smoothing = loss.smoothed(part.smoothing)
-    sums: Floats = kernel.partial(X, Y, part.weights, part.bias, s, n_threads, **inner.arguments, smoothing=smoothing)[
-        : 2 + k + k * d
-    ]
+    sums = kernel.partial(X, Y, part.weights, part.bias, s, n_threads, **inner.arguments, smoothing=smoothing)[: 2 + k + k * d]
     return sums if factor == 1 else sums * np.where(np.arange(len(sums)) == 1, 1.0, factor)
 
 

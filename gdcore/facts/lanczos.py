@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -75,9 +75,11 @@ def hessian_times(
     return times
 
 
-def _without_targets(piece: Piece, n_threads: int, carried: Floats | None = None, **how: Any) -> Floats:
+def _without_targets(
+    piece: Piece, n_threads: int, carried: Floats | None = None, *, backend: str, weights: Array, bias: Array | None
+) -> Floats:
     zeros = np.broadcast_to(np.zeros((), piece.X.dtype), (len(piece.X), 1))
-    return loss_sums(piece._replace(Y=zeros), n_threads, carried, **how)
+    return loss_sums(piece._replace(Y=zeros), n_threads, carried, backend=backend, weights=weights, bias=bias)
 
 
 def lanczos(times: Callable[[Floats], Floats], size: int, eps: float, steps: int = _STEPS) -> Top:

@@ -94,7 +94,7 @@ class Quadratic:
         return away, None if bias is None or self.bias is None else bias.astype(np.float64) - self.bias
 
     def loss_gradient(
-        self, X: Any, Y: Any, weights: Array, bias: Array | None, *rest: Any, l1: float = 0.0, **more: Any
+        self, X: object, Y: object, weights: Array, bias: Array | None, *rest: object, l1: float = 0.0, **more: object
     ) -> tuple[float, Array, Array | None]:
         """Objective and gradient H·((W, b) − (W*, b*)), as the backends give them, without X and Y."""
         outputs, b = list(range(self.weights.shape[1])), None if bias is None else bias.astype(np.float64)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,7 +23,9 @@ from gdcore.rows.moments import MOST_COLUMNS, Moments, check
 from gdcore.rows.tables import Table, moments_of
 
 if TYPE_CHECKING:
-    from gdcore._types import Array, Floats
+    from matplotlib.axes import Axes
+
+    from gdcore._types import Array, ArrayLike, Floats
 
 _INSIDE, _OUTSIDE = 1e-12, 1e-9  # shares of the means that certainly are rounding, and certainly are not
 
@@ -267,7 +269,7 @@ class Spectrum:
             f"worst columns {self.column_names()})"
         )
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, ax: Axes | None = None) -> Axes:
         """The error against epochs for an lr too small, the best one, and one past the limit: `gdcore.plots.spectrum`."""
         from gdcore import drawing
 
@@ -283,11 +285,11 @@ def _bound_of(loss: losses.Loss) -> float:
 
 
 def spectrum(
-    X: Any,
+    X: ArrayLike | Table,
     bias: bool = True,
     loss: str | losses.Loss = "mse",
     l2: float = 0.0,
-    sample_weight: Any = None,
+    sample_weight: ArrayLike | None = None,
     *,
     backend: str = "kernel",
     n_threads: int | None = None,

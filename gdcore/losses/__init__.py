@@ -11,7 +11,7 @@ rows, models or how they are trained.
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from gdcore.losses.base import Loss
 from gdcore.losses.huber import Huber
@@ -69,7 +69,7 @@ COMPILED = frozenset(LOSSES)
 """The names of those that the kernel knows."""
 
 
-def get(loss: Any, **parameters: float | None) -> Loss:
+def get(loss: str | Loss, **parameters: float | None) -> Loss:
     """A loss from any of its spellings: ``"quantile:0.9"``, ``quantile(tau=0.9)``, or ``"quantile"`` and tau=0.9 beside it.
 
     Every function that takes a loss reads it here. A name alone stands for the loss with its default parameter.
@@ -112,7 +112,7 @@ def get(loss: Any, **parameters: float | None) -> Loss:
         raise ValueError(f"loss {shown!r}: {error}") from None
 
 
-def _read(spelling: Any) -> tuple[str, float | None]:
+def _read(spelling: str) -> tuple[str, float | None]:
     """Name and parameter of a text, None where it has none."""
     name, colon, text = spelling.partition(":") if isinstance(spelling, str) else (None, "", "")
     if name not in LOSSES:

@@ -12,7 +12,7 @@ from gdcore.losses.targets import check_targets
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gdcore._types import Array, Floats
+    from gdcore._types import Array, ArrayLike, Floats
 
 _EPS = float(np.finfo(np.float64).eps)
 _ROOM = 8  # times ε of the terms of an excess: what their sum is rounded by
@@ -65,7 +65,7 @@ class Loss:
     compiled: ClassVar[bool] = False
     """Whether the kernel has the formula, under this name; a class says so for itself: ``class Mse(Loss, compiled=True)``."""
 
-    def __init_subclass__(cls, compiled: bool = False, **options: Any) -> None:
+    def __init_subclass__(cls, compiled: bool = False, **options: object) -> None:
         super().__init_subclass__(**options)
         cls.compiled = compiled  # not inherited: another formula is not the kernel's
         if "name" not in vars(cls):
@@ -76,7 +76,7 @@ class Loss:
             raise TypeError(f"{self.name} has no parameters, found {', '.join(parameters)}")
         vars(self).update(parameters)
 
-    def __setattr__(self, attribute: str, value: Any) -> None:
+    def __setattr__(self, attribute: str, value: object) -> None:
         raise AttributeError(f"{self!r} cannot be changed: make another one")
 
     def __delattr__(self, attribute: str) -> None:
@@ -165,7 +165,7 @@ class Loss:
         """Whether predictions mean probabilities of classes."""
         return type(self).probabilities is not Loss.probabilities
 
-    def at(self, raw: Any, y: float) -> tuple[float, Any]:
+    def at(self, raw: ArrayLike, y: float) -> tuple[float, float | Array]:
         """ℓ and ∂ℓ/∂ŷ of one row: a number ŷ, or for softmax the k numbers of ``raw``.
 
         >>> from gdcore.losses import softmax

@@ -23,7 +23,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {kind.__name__.lower(): kind for kind i
 """Those that go with everything; `Nesterov` and `Newton`, for linear models and all rows at once, are found by ``get`` too."""
 
 
-def get(optimizer: Any) -> Optimizer:
+def get(optimizer: str | Optimizer | None) -> Optimizer:
     """The optimizer of that name, with default parameters, or the optimizer itself; None is plain `SGD`.
 
     >>> get("adam")
@@ -37,7 +37,7 @@ def get(optimizer: Any) -> Optimizer:
     return optimizer if isinstance(optimizer, Optimizer) else made(optimizer, {})
 
 
-def made(name: Any, parameters: dict[str, Any]) -> Optimizer:
+def made(name: str, parameters: dict[str, Any]) -> Optimizer:
     """The optimizer of that `Optimizer.rule`.
 
     >>> made("sgd", {"momentum": 0.9}) == SGD(momentum=0.9)

@@ -33,7 +33,7 @@ class Optimizer:
     compiled: ClassVar[bool] = False
     """Whether the kernel has the formula under this name, or a solver makes the steps; every class says so for itself."""
 
-    def __init_subclass__(cls, compiled: bool = False, **options: Any) -> None:
+    def __init_subclass__(cls, compiled: bool = False, **options: object) -> None:
         super().__init_subclass__(**options)
         cls.compiled = compiled  # not inherited: another formula is not the kernel's
 

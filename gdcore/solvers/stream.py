@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -72,14 +72,15 @@ class Stream(Solver[Rate]):
         return Advance(state, Evaluation(float(piece[LOSS, -1]), float(piece[NORM, -1]), gradient, bias_gradient), piece)
 
     def _descend(
-        self, state: State[Rate], gradient: Array, bias_gradient: Array | None, piece: Floats, counted: Array, **how: Any
-    ) -> str:
+        self, state: State[Rate], gradient: Array, bias_gradient: Array | None, piece: Floats, counted: Array,
+        tol: float = -1.0, ceiling: float = math.inf,
+    ) -> str:  # fmt: skip
         """Epochs in the backend, which changes all that it is given."""
         return self.engine.descend(
             self.passes.X, self.passes.Y, state.weights, state.bias, gradient, bias_gradient, piece[LR], piece.shape[1],
             piece[TOLD], counted, sample_weight=self.passes.sample_weight, decimals=self.plan.decimals,
             n_threads=self.problem.n_threads, optimizer=self.plan.optimizer.rule, state=state.memory, steps=state.steps,
-            **self.problem.objective.whole, **how,
+            tol=tol, ceiling=ceiling, **self.problem.objective.whole,
         )  # fmt: skip
 
     def _jump(self, state: State[Rate], gradient: Array, bias_gradient: Array | None, piece: Floats) -> tuple[int, float]:

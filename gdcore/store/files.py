@@ -128,12 +128,12 @@ def _restored(arrays: dict[str, Array], meta: dict[str, str]) -> Any:
         raise FileError(f"it holds no estimator that works: {str(error)[:300]}") from None
 
 
-def _pack(model: Any, run: Run | None) -> bytes:
+def _pack(model: Linear | MLP, run: Run | None) -> bytes:
     """A model file's bytes."""
     from gdcore import __version__
 
     meta = {}
-    if type(model) is Linear:
+    if isinstance(model, Linear):
         meta["kind"] = "linear"
         arrays = {"weights": model.weights} | ({} if model.bias is None else {"bias": model.bias})
     else:

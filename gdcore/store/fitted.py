@@ -19,7 +19,7 @@ from gdcore.run import History
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gdcore._types import Array
+    from gdcore._types import JSON, Array
 
 KINDS = {kind.__name__: kind for kind in (GDRegressor, GDClassifier)}
 _META = container.COMMON | {"kind", "parameters", "learned"}
@@ -44,7 +44,7 @@ _TAGGED: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] = {
 """Parameters that JSON has no word for: by their tag the type, how it is written, and how it is read."""
 
 
-def pack(estimator: Any) -> bytes:
+def pack(estimator: GDRegressor | GDClassifier) -> bytes:
     """The bytes of the file of a `KINDS` estimator; ValueError where it would not come back as it is."""
     kind = type(estimator)
     parameters = {name: _parameter(name, value) for name, value in estimator.get_params(deep=False).items()}
@@ -94,15 +94,15 @@ def unpack(arrays: dict[str, Array], meta: dict[str, str]) -> Any:
     return estimator
 
 
-def _written(value: Any) -> Any:
+def _written(value: object) -> JSON:
     """A number, a text, a boolean or None as JSON has it; NumPy's become Python's, which are equal to them."""
     value = value.item() if isinstance(value, np.generic) else value
-    if value is not None and type(value) not in _PLAIN:
-        raise TypeError(f"{value!r} is neither a number nor a text")
-    return value
+    if value is None or (isinstance(value, _PLAIN) and type(value) in _PLAIN):
+        return value
+    raise TypeError(f"{value!r} is neither a number nor a text")
 
 
-def _parameter(name: str, value: Any) -> Any:
+def _parameter(name: str, value: object) -> JSON:
     """A parameter as JSON has it; it comes back equal."""
     try:
         for tag, (kind, write, read) in _TAGGED.items():
@@ -117,7 +117,7 @@ def _parameter(name: str, value: Any) -> Any:
         raise ValueError(f"its parameter {name} does not go into a file, {error}: {advice}") from None
 
 
-def _read(value: Any) -> Any:
+def _read(value: JSON) -> Any:
     """A parameter from what JSON has."""
     if type(value) is dict:
         ((tag, written),) = value.items()

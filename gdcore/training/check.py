@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,18 +12,18 @@ from gdcore.descent.start import check_model
 from gdcore.rows import arrays
 
 if TYPE_CHECKING:
-    from gdcore._types import Array
+    from gdcore._types import Array, ArrayLike
     from gdcore.models.linear import Linear
     from gdcore.models.mlp import MLP
 
 
 def check_gradient(
     model: Linear | MLP,
-    X: Any,
-    Y: Any,
-    loss: Any = "mse",
+    X: ArrayLike,
+    Y: ArrayLike,
+    loss: str | losses.Loss = "mse",
     *,
-    sample_weight: Any = None,
+    sample_weight: ArrayLike | None = None,
     l2: float = 0.0,
     step: float = 1e-6,
     backend: str = "kernel",

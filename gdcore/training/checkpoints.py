@@ -31,7 +31,7 @@ from gdcore.training import fingerprints
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gdcore._types import Array
+    from gdcore._types import Array, Path
     from gdcore.descent.course import Course
     from gdcore.descent.objective import Evaluation
     from gdcore.descent.options import Options
@@ -50,7 +50,7 @@ _PAUSE = 0.2  # seconds that a call of a backend takes at most, about, where som
 _JOIN = 512  # pieces of history that are joined at once: for so long other threads wait
 
 
-def keeper(checkpoint: Any, resume: Any) -> Keeper | None:
+def keeper(checkpoint: Path | Checkpoint | None, resume: bool) -> Keeper | None:
     """Who keeps a run's checkpoint, from the arguments of `fit`."""
     resume = yes_or_no(resume, "resume")
     if checkpoint is None:

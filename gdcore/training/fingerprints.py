@@ -23,9 +23,9 @@ from gdcore.rows.moments import engine_for
 from gdcore.rows.tables import PIECE_BYTES, Piece, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from gdcore._types import Array, Floats
+    from gdcore._types import Array, DTypeLike, Floats
     from gdcore.descent.options import Options
     from gdcore.descent.plan import Choice
     from gdcore.descent.problem import Problem
@@ -80,7 +80,7 @@ def _model(problem: Problem) -> str:
     return f"{type(model).__name__}{sizes}{bias}, values {_hash(*arrays)}"
 
 
-def _schedule(schedule: Any) -> str:
+def _schedule(schedule: Callable[[int], float] | None) -> str:
     """One of gdcore's with its parameters, another's name: what it holds inside is not looked at."""
     if schedule is None or type(schedule).__module__ == "gdcore.optimizers.schedules":
         return repr(schedule)
@@ -181,7 +181,7 @@ def _both(a: tuple[list[str], Floats], b: tuple[list[str], Floats]) -> tuple[lis
     return a[0] + b[0], sums
 
 
-def _facts(n: int, d: int, k: int, dtype: Any, bits: str, numbers: list[float]) -> dict[str, Any]:
+def _facts(n: int, d: int, k: int, dtype: DTypeLike, bits: str, numbers: list[float]) -> dict[str, Any]:
     return {"rows": f"{n} × {d} of {np.dtype(dtype).name} with {k} target{'s' * (k != 1)}", "bits": bits, "numbers": numbers}
 
 

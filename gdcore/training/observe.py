@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from gdcore.models.linear import Linear, probabilities
-from gdcore.run import Epoch
+from gdcore.run import Epoch, Parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,12 +157,13 @@ class Trace:
     def _rounded(self, gradient: Array) -> Array:
         return gradient if self.decimals is None else np.round(gradient, self.decimals)
 
-    def _print(self, names: tuple[str, str], parts: Any, change: Callable[[Array], Array] = np.asarray) -> None:
+    def _print(self, names: tuple[str, str], parts: Parameters, change: Callable[[Array], Array] = np.asarray) -> None:
         """Weights and biases, or their gradients: those of a linear model, or layer by layer."""
-        for i, pair in enumerate([parts] if self.problem.linear else parts):
+        layers = parts if isinstance(parts, list) else [parts]
+        for i, pair in enumerate(layers):
             for name, values in zip(names, pair, strict=True):
                 if values is not None:
-                    print(f"{name}{'' if self.problem.linear else f' of layer {i + 1}'}:", _line(change(values)))
+                    print(f"{name}{f' of layer {i + 1}' if layers is parts else ''}:", _line(change(values)))
 
 
 def _line(values: Array) -> str:

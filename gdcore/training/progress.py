@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 from gdcore.descent.course import LOSS, VALIDATION
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gdcore._types import ProgressBar
     from gdcore.descent.course import Course
 
 _EVERY = 0.1  # seconds from one look to the next
@@ -28,8 +31,9 @@ class Bar:
     seconds = _EVERY
     """So often it wants to look."""
 
-    def __init__(self, kind: Any, first: int, epochs: int) -> None:
-        self._bar = (library() if kind is True else kind)(total=epochs, initial=first, unit="epoch", mininterval=0, miniters=1)
+    def __init__(self, kind: bool | Callable[..., ProgressBar], first: int, epochs: int) -> None:
+        made = kind if callable(kind) else library()
+        self._bar = made(total=epochs, initial=first, unit="epoch", mininterval=0, miniters=1)
         self._shown, self._last = first, time.monotonic()
 
     def look(self, course: Course[Any]) -> None:
@@ -57,7 +61,7 @@ class Bar:
         self._shown = reached
 
 
-def library() -> Any:
+def library() -> Callable[..., ProgressBar]:
     """tqdm's class."""
     try:
         from tqdm import tqdm

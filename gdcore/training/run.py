@@ -28,11 +28,13 @@ from gdcore.training.validation import Validation
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gdcore._types import ArrayLike
     from gdcore.descent.objective import Evaluation
     from gdcore.descent.options import Options
     from gdcore.descent.plan import Plan
     from gdcore.models.linear import Linear
     from gdcore.models.mlp import MLP
+    from gdcore.rows.tables import Table
     from gdcore.run import Method, Run
     from gdcore.solvers.base import Solver
     from gdcore.training.checkpoints import Keeper, Stored
@@ -55,14 +57,17 @@ class Before:
 
 
 def run(
-    X: Any, Y: Any, model: Linear | MLP | None, options: Options, epochs: int | Sequence[int], keeper: Keeper | None = None
-) -> Run:
+    X: ArrayLike | Table, Y: ArrayLike | None, model: Linear | MLP | None, options: Options, epochs: int | Sequence[int],
+    keeper: Keeper | None = None,
+) -> Run:  # fmt: skip
     """What `gdcore.fit` does: ``epochs`` epochs; with a keeper so many in all, after those that it has stored."""
     options = options.checked()
     return _run(Problem.of(X, Y, model, options), options, epochs, Before(History.empty()), keeper)
 
 
-def resumed(task: Task, state: State[Any], run: Run, X: Any, Y: Any, epochs: int, changes: dict[str, Any]) -> Run:
+def resumed(
+    task: Task, state: State[Any], run: Run, X: ArrayLike | Table, Y: ArrayLike | None, epochs: int, changes: dict[str, Any]
+) -> Run:
     """What `Run.resume` does: a run that goes on from a task's."""
     model = changes.pop("model", None)
     unknown = set(changes) - set(type(task.options)._fields)
@@ -181,10 +186,10 @@ def _descend(
     return end.run
 
 
-def _counted(epochs: Any, done: int, method: str) -> tuple[tuple[int, ...] | None, int]:
+def _counted(epochs: int | Sequence[int], done: int, method: str) -> tuple[tuple[int, ...] | None, int]:
     """The epochs that the formula shall tell, where they are named, and how many epochs there are to be."""
     asked = None
-    if method == "exact" and np.ndim(epochs) == 1:
+    if method == "exact" and not isinstance(epochs, int) and np.ndim(epochs) == 1:
         asked = tuple(integer(epoch, "epochs", 1) for epoch in epochs)
         if not asked or any(a >= b for a, b in itertools.pairwise(asked)):
             raise ValueError(f"epochs must be a number, or increasing numbers for method 'exact', found {epochs!r}")

@@ -12,7 +12,7 @@ from gdcore.rows import arrays, cluster
 from gdcore.rows.tables import Table
 
 if TYPE_CHECKING:
-    from gdcore._types import Array
+    from gdcore._types import Array, ArrayLike
     from gdcore.descent.course import Course
     from gdcore.descent.objective import Evaluation
     from gdcore.descent.problem import Problem
@@ -23,19 +23,19 @@ class Validation:
     """Rows whose loss is told after each epoch."""
 
     problem: Problem
-    X: Any
-    """An array, or a `Table`."""
-    Y: Any
+    X: Array | Table
+    Y: Array | None
+    """None of a table, which has its targets."""
     sample_weight: Array | None
     patience: int | None
 
     @classmethod
-    def of(cls, given: Any, problem: Problem, patience: int | None) -> Validation:
+    def of(cls, given: tuple[ArrayLike, ...] | Table, problem: Problem, patience: int | None) -> Validation:
         """From the argument of `fit`."""
         if isinstance(given, Table):
             if problem.table is None or given.names != problem.table.names:
                 raise ValueError("a validation table goes with a table of the same columns")
-            return cls(problem, given, given, None, patience)
+            return cls(problem, given, None, None, patience)
         try:
             X, Y, *rest = given
             (s,) = rest or (None,)
@@ -43,7 +43,7 @@ class Validation:
             raise TypeError("validation must be a pair (Xv, Yv), or three with the rows' weights, (Xv, Yv, sv)") from None
         if cluster.lazy(X):
             far = _far(X, Y, s, problem)
-            return cls(problem, far, far, None, patience)
+            return cls(problem, far, None, None, patience)
         return cls(problem, *_near(X, Y, s, problem), patience)
 
     def after(self, course: Course[Any], before: Evaluation) -> bool:
@@ -67,7 +67,7 @@ class Validation:
             self.X.free()
 
 
-def _near(Xv: Any, Yv: Any, sv: Any, problem: Problem) -> tuple[Array, Array, Array | None]:
+def _near(Xv: ArrayLike, Yv: ArrayLike, sv: ArrayLike | None, problem: Problem) -> tuple[Array, Array, Array | None]:
     """Arrays, checked."""
     Xv = arrays.table(Xv, "validation X")
     Yv = arrays.targets(Yv, Xv, "validation Y", "validation X")
@@ -84,7 +84,7 @@ def _near(Xv: Any, Yv: Any, sv: Any, problem: Problem) -> tuple[Array, Array, Ar
     return Xv, Yv, None if sv is None else arrays.weights_of_rows(sv, Xv, "validation ")
 
 
-def _far(Xv: Any, Yv: Any, sv: Any, problem: Problem) -> cluster.Cluster:
+def _far(Xv: ArrayLike, Yv: ArrayLike, sv: ArrayLike | None, problem: Problem) -> cluster.Cluster:
     """Dask's, checked."""
     table, loss = problem.table, problem.loss_function
     if table is None or not table.far:
