@@ -30,6 +30,8 @@ def problem(name, n=40, d=3, k=1, dtype=np.float64, seed=0, bias=True, weighted=
         Y = rng.integers(0, 2, (n, k))
     elif kind == "classes":
         Y = rng.integers(0, k, (n, 1))
+    elif kind != "real":
+        Y = np.exp(Y / 2)
     s = rng.uniform(0.1, 3, n)
     X, Y, W, b, s = (a.astype(dtype) for a in (X, Y, W, b, s))
     return X, Y, W, b if bias else None, s if weighted else None
