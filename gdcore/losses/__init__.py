@@ -91,8 +91,8 @@ def get(loss: Any, **parameters: float | None) -> Loss:
     True
     >>> get("rmse")
     Traceback (most recent call last):
-    ValueError: loss 'rmse' is unknown; there is 'mse', 'mae', 'huber', 'quantile', 'poisson', 'gamma', 'tweedie', 'logistic', \
-'softmax', with a parameter 'huber:1.0', 'quantile:0.5' and 'tweedie:1.5'
+    ValueError: loss 'rmse' is unknown; there is 'mse', 'mae', 'huber', 'quantile', 'poisson', 'gamma', 'tweedie', \
+'logistic', 'softmax', with a parameter 'huber:1.0', 'quantile:0.5' and 'tweedie:1.5'
     """
     if isinstance(loss, Loss):
         name, shown = loss.name, loss.spelling
