@@ -28,7 +28,7 @@ class Mse(Loss, compiled=True):
     derivative = "2r"
     curvature = 2.0
     nonnegative = True
-    power = 2
+    degree = 2
 
     @property
     def squared(self) -> bool:

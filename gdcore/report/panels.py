@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gdcore import drawing
 from gdcore.plain import number
+from gdcore.report.axes import around, bars, label, points, within, words
 from gdcore.report.labels import shorten, unique, with_parameters
 from gdcore.report.report import ranked
 from gdcore.scores import measures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from matplotlib.axes import Axes
 
@@ -27,8 +28,6 @@ BARS = 12
 """Weights, or classes, that a panel has room for."""
 _FEW = 3  # epochs that make no curve
 _MANY = 1000  # epochs from which on their axis is logarithmic
-_POINTS = 500  # more are drawn as one image, for a vector file that opens
-_GROUND = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # behind numbers that a line may cross
 _COLORS = (drawing.BLUE, drawing.ORANGE, "#3a8f6b", "#8c5aa8", "#b59410", drawing.GREY)
 
 
@@ -37,7 +36,7 @@ def chosen(report: Report) -> list[Panel]:
     kind, rows = report.loss.targets, len(report.targets) > 0
     alone = report.x is not None and rows and report.targets.ndim == 1 and kind != "classes"
     panels: list[Panel] = [line] if alone else [largest] if report.weights is not None else []
-    if rows and kind == "real":
+    if rows and report.loss.numeric:
         panels += [] if alone else [predicted]
         panels.append(coverage if report.loss.level is not None else residuals)
     elif rows:
@@ -56,19 +55,19 @@ def line(report: Report, ax: Axes) -> None:
     binary, (name,) = report.loss.targets == "binary", report.names
     assert report.x is not None
     y, p = report.targets, report.predictions
-    (x,), beside_x = _within(report.x)
-    (y, p), beside_y = _within(y, 1 / (1 + np.exp(-np.clip(p, -700, 700))) if binary else p)
-    ax.plot(x, y, **_points(len(x), drawing.GREY), label=report.drawn)
+    (x,), beside_x = within(report.x)
+    (y, p), beside_y = within(y, 1 / (1 + np.exp(-np.clip(p, -700, 700))) if binary else p)
+    ax.plot(x, y, **points(len(x), drawing.GREY), label=report.drawn)
     order = np.argsort(x, kind="stable")
     ax.plot(x[order], p[order], color=drawing.BLUE, linewidth=2, label="model")
     what = f"probability of {shorten(report.outputs[1], 24)}" if binary else shorten(report.target, 30)
     ax.set_title(f"{what} by {shorten(name, 24)}")
-    if report.weights is not None and not binary:
+    if report.weights is not None and not binary and not report.loss.has_link:
         bias = 0.0 if report.bias is None else float(report.bias.reshape(-1)[0])
         sign = "−" if bias < 0 else "+"
         slope = number(float(report.weights.ravel()[0]), 4)
         ax.set_title(f"{what} = {slope} · {shorten(name, 24)} {sign} {number(abs(bias), 4)}")
-    _label(ax, f"{shorten(name, 40)}{beside_x}", f"{what}{beside_y}")
+    label(ax, f"{shorten(name, 40)}{beside_x}", f"{what}{beside_y}")
     ax.legend(**drawing.LEGEND)
 
 
@@ -86,18 +85,19 @@ def largest(report: Report, ax: Axes) -> None:
         ends = unique([shorten(output, 14) for output in report.outputs], report.outputs)
         short = [f"{name} → {ends[i % k]}" for name, i in zip(short, order, strict=True)]
     shown = values.ravel()[order]
-    (scaled,), beside = _within(shown)
+    (scaled,), beside = within(shown)
     colors = [drawing.BLUE if value > 0 else drawing.ORANGE for value in shown]
-    _bars(ax, short, scaled, [number(float(value), 3) for value in shown], colors)
+    bars(ax, short, scaled, [number(float(value), 3) for value in shown], colors)
     which = f"The {len(order)} largest of {d * k:,} weights" if d * k > len(order) else "Weights"
     spread = report.spread is not None
     ax.set_title(which)
-    what = shorten(report.target, 24) if report.loss.targets == "real" else "the score"
+    what = shorten(report.target, 24) if report.loss.numeric else "the score"
+    what = f"log {what}" if report.loss.has_link else what
     per = f"change of {what} per {'standard deviation' if spread else 'unit'}"
     if report.loss.targets == "binary":
         no, yes = (shorten(output, 16) for output in report.outputs)
         per += f"\nnegative: for {no}, positive: for {yes}"
-    _label(ax, f"{per}{beside}", "")
+    label(ax, f"{per}{beside}", "")
 
 
 # How good it is -------------------------------------------------------------------------------------------------------------
@@ -105,19 +105,19 @@ def largest(report: Report, ax: Axes) -> None:
 
 def predicted(report: Report, ax: Axes) -> None:
     """Predictions against targets."""
-    (y, p), beside = _within(report.targets.reshape(len(report.targets), -1), report.predictions)
+    (y, p), beside = within(report.targets.reshape(len(report.targets), -1), report.predictions)
     p = p.reshape(y.shape)
     _clouds(report, ax, y, p)
-    low, high = _around(float(min(y.min(), p.min())), float(max(y.max(), p.max())))
+    low, high = around(float(min(y.min(), p.min())), float(max(y.max(), p.max())))
     ax.plot([low, high], [low, high], color="black", linewidth=1, linestyle="--", label="prediction = target")
     ax.set(xlim=(low, high), ylim=(low, high), title=f"Predictions against targets, {report.drawn}")
-    _label(ax, f"{shorten(report.target, 30)}{beside}", f"prediction{beside}")
+    label(ax, f"{shorten(report.target, 30)}{beside}", f"prediction{beside}")
     ax.legend(**drawing.LEGEND, loc="upper left")
 
 
 def residuals(report: Report, ax: Axes) -> None:
     """What is left of the targets, against the predictions; of huber with the width within which it is squared."""
-    (y, p), beside = _within(report.targets.reshape(len(report.targets), -1), report.predictions)
+    (y, p), beside = within(report.targets.reshape(len(report.targets), -1), report.predictions)
     p = p.reshape(y.shape)
     _clouds(report, ax, p, y - p)
     ax.axhline(0, color="black", linewidth=1)
@@ -127,7 +127,7 @@ def residuals(report: Report, ax: Axes) -> None:
             ax.axhline(side * delta, color=drawing.ORANGE, linewidth=1, linestyle="--",
                        label=f"±δ = {number(delta, 4)}" if side > 0 else None)  # fmt: skip
     ax.set_title(f"Residuals: {_score(report, 'RMSE')}, {report.drawn}")
-    _label(ax, f"prediction{beside}", f"{shorten(report.target, 24)} − prediction{beside}")
+    label(ax, f"prediction{beside}", f"{shorten(report.target, 24)} − prediction{beside}")
     if ax.get_legend_handles_labels()[1]:
         ax.legend(**drawing.LEGEND, loc="upper left")
 
@@ -136,13 +136,13 @@ def coverage(report: Report, ax: Axes) -> None:
     """Of a quantile: the share of the targets at or below the prediction, along the predictions."""
     found = measures.coverage(report.targets.ravel(), report.predictions.ravel())
     tau = report.loss.parameter
-    (p,), beside = _within(found.predicted)
+    (p,), beside = within(found.predicted)
     ax.axhline(tau, color="black", linewidth=1, linestyle="--", label=f"τ = {number(tau, 4)}")
     ax.plot(p, found.observed, "o-", color=drawing.BLUE, linewidth=1.2, label="a tenth of the rows each")
     share = found.share if report.of_numbers.coverage is None else report.of_numbers.coverage
     low, high = min(tau, *found.observed), max(tau, *found.observed)
     ax.set(ylim=(max(-0.03, low - 0.1), min(1.03, high + 0.1)), title=f"Coverage: {share:.1%} at or below, {tau:.1%} wanted")
-    _label(ax, f"prediction{beside}", f"share of {shorten(report.target, 20)} at or below")
+    label(ax, f"prediction{beside}", f"share of {shorten(report.target, 20)} at or below")
     ax.legend(**drawing.LEGEND, loc="best")
 
 
@@ -165,7 +165,7 @@ def roc(report: Report, ax: Axes) -> None:
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     ax.set_title(f"ROC curve, {report.drawn}" if binary else f"ROC curves, each class against the others, {report.drawn}")
     no, yes = (shorten(label, 16) for label in labels[:2]) if binary else ("the others", "the class")
-    _label(ax, f"share of {no} taken for {yes}", f"share of {yes} found")
+    label(ax, f"share of {no} taken for {yes}", f"share of {yes} found")
     ax.legend(**drawing.LEGEND, loc="lower right", fontsize=9)
 
 
@@ -179,7 +179,7 @@ def calibration(report: Report, ax: Axes) -> None:
     ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), title=f"Calibration: off by {found.error:.2%} on average")
     two = len(report.outputs) == 2
     yes = shorten(report.outputs[1], 20) if two else ""
-    _label(
+    label(
         ax, f"predicted probability of {yes}" if two else "probability of the predicted class",
         f"share of rows that are {yes}" if two else "share of rows that are it",
     )  # fmt: skip
@@ -222,13 +222,13 @@ def _recall(report: Report, counts: Array, ax: Axes) -> None:
     recall = counts.diagonal()[there] / totals[there]
     low = np.argsort(recall, kind="stable")[:BARS]
     short = unique([shorten(label, 16) for label in report.outputs], report.outputs)
-    _bars(
+    bars(
         ax, [f"{short[i]}, {number(float(totals[i]), 4)} row{'' if totals[i] == 1 else 's'}" for i in there[low]],
         recall[low], [f"{recall[i]:.0%}" for i in low], drawing.BLUE,
     )  # fmt: skip
     ax.axvline(report.of_classes.accuracy, color="black", linewidth=1, linestyle="--")
     ax.set(xlim=(0, 1.12), xticks=[0, 0.25, 0.5, 0.75, 1])
-    _label(ax, "share of the class's rows that was found", "")
+    label(ax, "share of the class's rows that was found", "")
     which = f"the {BARS} lowest of {len(there):,}" if len(there) > BARS else f"{len(there)}"
     ax.set_title(f"Recall of {which} classes; {_score(report, 'accuracy')} (dashed)")
 
@@ -248,13 +248,13 @@ def loss(report: Report, ax: Axes) -> None:
         return _curves(report, ax, of, named, first[1])
     if not named:
         return words(ax, "Loss", "The run has no epoch, and there are no rows.")
-    (values,), beside = _within(np.array(list(named.values())))
+    (values,), beside = within(np.array(list(named.values())))
     texts = [number(value, 4) for value in named.values()]
     colors = {"training": drawing.BLUE, "test": drawing.ORANGE}
-    _bars(ax, list(named), values, texts, [colors.get(name, drawing.GREY) for name in named])
+    bars(ax, list(named), values, texts, [colors.get(name, drawing.GREY) for name in named])
     epochs = f"{int(history.epoch[-1]):,} epoch{'' if history.epoch[-1] == 1 else 's'}" if len(history) else "no epoch"
     ax.set_title(f"Loss: {' → '.join([texts[0], texts[-1]][: len(texts)])} after {epochs}")
-    _label(ax, f"{of}{beside}" + (f"\n{shorten(first[1], 50)}" if "baseline" in named else ""), "")
+    label(ax, f"{of}{beside}" + (f"\n{shorten(first[1], 50)}" if "baseline" in named else ""), "")
 
 
 def _curves(report: Report, ax: Axes, of: str, named: dict[str, float], first: str) -> None:
@@ -284,10 +284,10 @@ def _curves(report: Report, ax: Axes, of: str, named: dict[str, float], first: s
         if high / low < 1000:
             ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     elif not high - low > 1e-9 * max(abs(low), abs(high)):  # one value: an axis of its rounding would say nothing
-        ax.set_ylim(_around(low, high))
+        ax.set_ylim(around(low, high))
     start = history.start if math.isfinite(history.start) else float(history.loss[0])
     ax.set_title(f"Loss: {number(start, 4)} → {number(float(history.loss[-1]), 4)} in {last:,} epochs")
-    _label(ax, "epoch", of)
+    label(ax, "epoch", of)
     ax.legend(**drawing.LEGEND, fontsize=9)
 
 
@@ -314,57 +314,8 @@ def limit(report: Report, ax: Axes) -> None:
     ax.axvline(used, color="black", linewidth=1.8, linestyle=":", label=f"used {number(used, 3)}: {told}")
     ax.set(xscale="log", yscale="log", xlim=(low, high), ylim=(0.1 * least, 3 * epochs[0]))
     ax.set_title(f"{title}, condition {drawing.count(condition)}")
-    _label(ax, "learning rate of plain gradient descent", "epochs for 3 digits")
+    label(ax, "learning rate of plain gradient descent", "epochs for 3 digits")
     ax.legend(**drawing.LEGEND, loc="lower left", fontsize=9)
-
-
-# What they have in common ---------------------------------------------------------------------------------------------------
-
-
-def words(ax: Axes, title: str, text: str) -> None:
-    """A panel that says why it is empty."""
-    ax.set_axis_off()
-    ax.set_title(title)
-    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", fontsize=11)
-
-
-def _label(ax: Axes, x: str, y: str) -> None:
-    """What the axes are, with numbers as people write them."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    ax.set_xlabel(x)
-    ax.set_ylabel(y)
-    for axis in (ax.xaxis, ax.yaxis) if y else (ax.xaxis,):
-        low, high = axis.get_view_interval()
-        logarithmic, most = axis.get_scale() == "log", max(abs(low), abs(high))
-        digits = 3 if logarithmic else 10
-        if axis is ax.xaxis and axis.get_scale() == "linear":
-            ax.locator_params(axis="x", nbins=6 if most < 1e5 else 4)
-        if logarithmic or (1e-3 < most < 1e10 and high - low > 1e-6 * most):
-            axis.set_major_formatter(FuncFormatter(lambda value, _, digits=digits: number(value, digits).replace("-", "−")))
-        if logarithmic:
-            axis.set_minor_formatter(NullFormatter())
-    drawing.finish(ax)
-    if not y:
-        ax.grid(visible=False, axis="y")
-
-
-def _bars(ax: Axes, names: list[str], values: Floats, texts: list[str], colors: Sequence[str]) -> None:
-    """Horizontal bars, the first on top, with their names and their numbers."""
-    places = np.arange(len(names))
-    ax.barh(places, values, color=colors, height=0.7)
-    for place, value, text in zip(places, values, texts, strict=True):
-        apart, side = (3, "left") if value >= 0 else (-3, "right")
-        ax.annotate(
-            text.replace("-", "−"), (value, place), (apart, 0), textcoords="offset points", ha=side, va="center", fontsize=8.5,
-            bbox=_GROUND,
-        )  # fmt: skip
-    ax.set_yticks(places, names, fontsize=9)
-    ax.set_ylim(max(len(names), 3) - 0.5, -0.5)
-    low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
-    room = 0.22 * (high - low) or 1.0  # for the numbers
-    ax.set_xlim(low - (room if low < 0 else 0), high + (room if high > 0 or low == 0 else 0))
-    ax.axvline(0, color="black", linewidth=0.8)
 
 
 def _clouds(report: Report, ax: Axes, x: Floats, y: Floats) -> None:
@@ -372,15 +323,7 @@ def _clouds(report: Report, ax: Axes, x: Floats, y: Floats) -> None:
     several = 1 < x.shape[1] <= len(_COLORS)
     for c in range(x.shape[1]):
         label = shorten(report.outputs[c], 20) if several else None
-        ax.plot(x[:, c], y[:, c], **_points(x.size, _COLORS[c] if several else drawing.BLUE), label=label)
-
-
-def _points(m: int, color: str) -> dict[str, Any]:
-    few = m <= 200
-    return {
-        "linestyle": "", "marker": "o", "markeredgewidth": 0, "color": color, "rasterized": m > _POINTS,
-        "markersize": 5 if few else 3, "alpha": 0.7 if few else 0.4,
-    }  # fmt: skip
+        ax.plot(x[:, c], y[:, c], **points(x.size, _COLORS[c] if several else drawing.BLUE), label=label)
 
 
 def _score(report: Report, name: str) -> str:
@@ -390,18 +333,3 @@ def _score(report: Report, name: str) -> str:
 
 def _epochs(count: float) -> str:
     return f"{drawing.count(count)} epoch{'' if count == 1 else 's'}"
-
-
-def _around(low: float, high: float) -> tuple[float, float]:
-    """An axis from low to high with a margin; around one value, or around 0, it is wide enough to be read."""
-    room = 0.05 * (high - low) or 0.1 * abs(low) or 1.0
-    return low - room, high + room
-
-
-def _within(*values: Floats) -> tuple[list[Floats], str]:
-    """Numbers that axes can hold, divided by a power of ten where they are past it, and the words that say so."""
-    most = max(float(np.abs(part).max(initial=0.0)) for part in values)
-    if most == 0 or 1e-100 < most < 1e100:
-        return list(values), ""
-    exponent = max(-307, math.floor(math.log10(most)))
-    return [part / 10.0**exponent for part in values], f", in units of 1e{exponent}"

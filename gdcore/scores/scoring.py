@@ -121,7 +121,7 @@ def _checked(model: Linear | MLP, X: Any, Y: Any, sample_weight: Any) -> Piece:
 
 def _check_width(loss: Loss, k: int, found: int) -> None:
     """ValueError where a model with k outputs has no use for so many columns of targets."""
-    wanted = 1 if loss.targets != "real" else k
+    wanted = k if loss.numeric else 1
     if found != wanted or (loss.targets == "binary" and k != 1):
         of = "column" if wanted == 1 else "columns"
         raise ValueError(f"Y must have {wanted} {of} for a model of {loss.name} with {k} outputs, found {found}")
@@ -132,7 +132,7 @@ def _of_table(model: Linear | MLP, loss: Loss, X: Table) -> Iterator[Piece]:
     k = int(np.prod(model.outputs, dtype=int))
     if X.target_shape == (0,):
         raise ValueError("the table has no target: open it with the name of one")
-    if X.labels and loss.targets == "real":
+    if X.labels and loss.numeric:
         raise ValueError(f"the table's target is {len(X.labels)} classes, and the model predicts numbers ({loss.name})")
     _check_width(loss, k, (X.target_shape or (1,))[0])
     for piece in X.pieces(1):
@@ -159,7 +159,7 @@ def sums(loss: Loss, labels: Sequence[str], targets: int = 1) -> Sums:
     >>> found.scores().mae
     1.25
     """
-    return NumberSums(loss, targets) if loss.targets == "real" else ClassSums(loss, labels)
+    return NumberSums(loss, targets) if loss.numeric else ClassSums(loss, labels)
 
 
 def summed(pieces: Iterable[Piece], model: Linear | MLP, loss: Loss, labels: Sequence[str] = (), targets: int = 1) -> Sums:
@@ -189,7 +189,7 @@ def summed(pieces: Iterable[Piece], model: Linear | MLP, loss: Loss, labels: Seq
     0.5
     """
     k = int(np.prod(model.outputs, dtype=int))
-    if labels and loss.targets != "real" and len(labels) != max(2, k):
+    if labels and not loss.numeric and len(labels) != max(2, k):
         raise ValueError(f"labels must be {max(2, k)}, one for each class, found {len(labels)}")
     found = sums(loss, labels or [str(c) for c in range(max(2, k))], targets)
     for piece in pieces:
@@ -200,7 +200,7 @@ def summed(pieces: Iterable[Piece], model: Linear | MLP, loss: Loss, labels: Seq
 def predicted(model: Linear | MLP, X: Array) -> Array:
     """The model's predictions (m, k), before they are probabilities; of no rows too."""
     k = int(np.prod(model.outputs, dtype=int))
-    raw: Array = model.predict(X).reshape(len(X), k) if len(X) else np.empty((0, k))
+    raw: Array = model.linear_predictor(X).reshape(len(X), k) if len(X) else np.empty((0, k))
     return raw
 
 

@@ -5,6 +5,7 @@ Where they stand is kept in the state; here it is read and written, and passes a
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from gdcore.descent.objective import Evaluation
 from gdcore.descent.state import State, flat, like, unflat
 from gdcore.facts import certificate
 from gdcore.facts.curvature import Local, Part, Step, measured
+from gdcore.solvers.amounts import amounts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from gdcore.descent.plan import Plan
     from gdcore.descent.problem import Problem
     from gdcore.facts.curvature import Frame
+    from gdcore.solvers.amounts import Amounts
 
 _EPS = float(np.finfo(np.float64).eps)
 OPEN, PROVED, STUCK = 0.0, 1.0, 2.0
@@ -84,6 +87,11 @@ class Parts:
         """The coordinates of all steps, which follow from the second moments."""
         return self.problem.frame
 
+    @functools.cached_property
+    def amounts(self) -> Amounts | None:
+        """What is known of targets that are amounts."""
+        return amounts(self.problem) if self.loss.has_link else None
+
     def __len__(self) -> int:
         return len(self.outputs)
 
@@ -139,8 +147,16 @@ class Parts:
             weights = np.where(np.abs(weights) <= 2 * _EPS * np.abs(w), 0.0, weights)
         return part._replace(weights=weights, bias=None if part.bias is None or b is None else part.bias + b)
 
-    def least_squares(self, part: Part) -> Part:
-        """Where squared error would end."""
+    def first(self, part: Part) -> Part | None:
+        """Where to look first: where squared error would end, or of amounts at the best constant, where there is one."""
+        if self.amounts is None:
+            return self._least_squares(part)
+        constants = self.amounts.constants[list(part.outputs)]
+        if part.bias is None or not np.isfinite(constants).all():
+            return None
+        return part._replace(weights=np.zeros_like(part.weights), bias=constants)
+
+    def _least_squares(self, part: Part) -> Part:
         quadratic, own = self.problem.quadratic, list(part.outputs)
         bias = None if quadratic.bias is None else quadratic.bias[own]
         return part._replace(weights=quadratic.weights[:, own].copy(), bias=bias)
@@ -174,7 +190,10 @@ class Parts:
     def noise(self, local: Local, part: Part) -> float:
         """What of an objective is rounding: of its terms, and of the predictions, which are sums of larger terms."""
         terms = self.frame.terms(part.weights, part.bias)
-        steep, bend = self.loss.steepness(local.objective)
+        if self.amounts is None:
+            steep, bend = self.loss.steepness(local.objective)
+        else:
+            steep = bend = float(np.sum(self.amounts.curvature[list(part.outputs)]))
         return 8 * _EPS * (abs(local.smoothed) + steep * terms) + bend * (8 * _EPS * terms) ** 2
 
     def prove(self, point: tuple[Floats, Floats | None], part: Part, delta: Floats, hessian: Floats) -> certificate.Proof:
