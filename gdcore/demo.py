@@ -7,13 +7,20 @@ import math
 import os
 from importlib.resources import files
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 import gdcore
 from gdcore import drawing, threads
 from gdcore.backends import kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+
+    from gdcore._types import Floats
 
 CELSIUS = np.arange(0.0, 101.0, 20.0)[:, None]
 FAHRENHEIT = 1.8 * CELSIUS[:, 0] + 32.0
@@ -37,21 +44,20 @@ def run(plot: str | None = None) -> None:
     if plot is not None:
         drawing.predictions(x, y, line, gdcore.Linear([0.0], 0.0), ax=axes[0])
         axes[0].set(title="Norris: ozone monitor against reference")
-        _draw_celsius(lessons, axes[1:])
+        _draw_celsius(lessons, list(axes[1:]))
         there = " (replaced)" if os.path.exists(plot) else ""
         figure.savefig(plot)
         print(f"\nPicture: {plot}{there}")
 
 
-def _fit(*arguments: Any, **options: Any) -> gdcore.Run:
-    """`gdcore.fit`; Ctrl-C, which ends a fit, ends the demo too."""
-    run = gdcore.fit(*arguments, **options)
+def _whole(run: gdcore.Run) -> gdcore.Run:
+    """The run; Ctrl-C, which ends a fit, ends the demo too."""
     if run.status == "interrupted":
         raise KeyboardInterrupt
     return run
 
 
-def _norris(x: Any, y: Any, certified: list[float]) -> gdcore.Linear:
+def _norris(x: Floats, y: Floats, certified: list[float]) -> gdcore.Linear:
     spectrum = gdcore.spectrum(x)
     lr = 1 / spectrum.largest
     print("1. A line through real data")
@@ -60,17 +66,17 @@ def _norris(x: Any, y: Any, certified: list[float]) -> gdcore.Linear:
     print('   (by formula, method="exact", they cost nothing). The default call, gdcore.fit(x, y), sees the data as round.\n')
     print(f"   {'':12}  {'epoch':>11}  {'loss':>14}  {'gradient norm':>13}  {'weight':>12}  {'bias':>12}")
 
-    def trace(epoch: Any, name: str = "") -> None:
+    def trace(epoch: gdcore.Epoch, name: str = "") -> None:
         weight, bias = epoch.model.weights[0], float(epoch.model.bias)
         print(
             f"   {name:12}  {epoch.epoch:11,d}  {epoch.loss:14.8g}  {epoch.gradient_norm:13.3g}  {weight:12.6f}  {bias:12.6f}"
         )
 
     for epochs in (1, 10, 1_000, 100_000, 10_000_000, 100_000_000):
-        run = _fit(x, y, lr=lr, epochs=[epochs], method="exact")
+        run = _whole(gdcore.fit(x, y, lr=lr, epochs=[epochs], method="exact"))
         trace(gdcore.Epoch(epochs, run.loss, math.nan, run.gradient_norm, run.model, None), "textbook")
     began = perf_counter()
-    run = _fit(x, y, callback=lambda epoch: trace(epoch, "default call"))
+    run = _whole(gdcore.fit(x, y, callback=lambda epoch: trace(epoch, "default call")))
     seconds = perf_counter() - began
     print(f"\n   {'':12}  {'learned':>22}  {'certified by NIST':>22}  digits that agree")
     for name, learned, wanted in (
@@ -104,7 +110,7 @@ def _throughput(rows: int = 500_000, columns: int = 50) -> None:
     seconds = {}
     for backend, epochs in (("reference", 10), ("kernel", 30)):
         # As the user waits for them; "stream", for else gdcore would find a cheaper way to the same epochs.
-        run = _fit(X, Y, lr=0.01, epochs=epochs, method="stream", backend=backend)
+        run = _whole(gdcore.fit(X, Y, lr=0.01, epochs=epochs, method="stream", backend=backend))
         seconds[backend] = float(np.median(run.history.seconds))
     for backend, per_epoch in seconds.items():
         name = "NumPy" if backend == "reference" else f"kernel ({kernel.variant()})"
@@ -129,11 +135,13 @@ def _celsius() -> dict[str, gdcore.Run]:
     print(f"   Past lr = 2/λmax = {limit:.6f} training diverges. b must go 32 far; to bring it to 0.001, the slow direction")
     print(f"   needs about {round(slow, -3):,} epochs at lr = 0.0001, and {needed:,} at the best lr, just below the limit.\n")
     print("   What training gives:\n")
-    default = _fit(CELSIUS, FAHRENHEIT, LESSON)
+    default = _whole(gdcore.fit(CELSIUS, FAHRENHEIT, LESSON))
     runs = {
-        "lr = 0.0001": _fit(CELSIUS, FAHRENHEIT, LESSON, lr=1e-4, epochs=1000),
-        'lr = 0.0001, method="exact"': _fit(CELSIUS, FAHRENHEIT, LESSON, lr=1e-4, epochs=200_000, method="exact"),
-        "lr = spectrum.lr_best": _fit(CELSIUS, FAHRENHEIT, LESSON, lr=best, epochs=needed),
+        "lr = 0.0001": _whole(gdcore.fit(CELSIUS, FAHRENHEIT, LESSON, lr=1e-4, epochs=1000)),
+        'lr = 0.0001, method="exact"': _whole(
+            gdcore.fit(CELSIUS, FAHRENHEIT, LESSON, lr=1e-4, epochs=200_000, method="exact")
+        ),
+        "lr = spectrum.lr_best": _whole(gdcore.fit(CELSIUS, FAHRENHEIT, LESSON, lr=best, epochs=needed)),
         'lr = "auto", the default': default,
     }
     for name, run in runs.items():
@@ -143,7 +151,7 @@ def _celsius() -> dict[str, gdcore.Run]:
     return runs
 
 
-def _draw_celsius(runs: dict[str, gdcore.Run], axes: Any) -> None:
+def _draw_celsius(runs: dict[str, gdcore.Run], axes: Sequence[Axes]) -> None:
     """Data and lines, loss curves, and the spectrum's prediction."""
     lesson, exact, best, default = runs.values()
     drawing.predictions(CELSIUS, FAHRENHEIT, default.model, lesson.model, ax=axes[0])

@@ -13,7 +13,7 @@ from gdcore.training.run import run
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gdcore._types import Array, Path
+    from gdcore._types import Array, ArrayLike, Path, ProgressBar
     from gdcore.models.mlp import MLP
     from gdcore.optimizers import Optimizer
     from gdcore.rows.tables import Table
@@ -21,8 +21,8 @@ from gdcore.run import Checkpoint, Epoch
 
 
 def fit(
-    X: Any,
-    Y: Any = None,
+    X: ArrayLike | Table,
+    Y: ArrayLike | None = None,
     model: Linear | MLP | None = None,
     loss: str | losses.Loss = "mse",
     optimizer: str | Optimizer | None = None,
@@ -32,8 +32,8 @@ def fit(
     batch_size: int | None = None,
     l1: float = 0.0,
     l2: float = 0.0,
-    sample_weight: Any = None,
-    validation: tuple[Any, ...] | Table | None = None,
+    sample_weight: ArrayLike | None = None,
+    validation: tuple[ArrayLike, ...] | Table | None = None,
     schedule: Callable[[int], float] | None = None,
     precondition: str | None = "auto",
     method: str = "auto",
@@ -47,7 +47,7 @@ def fit(
     n_threads: int | None = None,
     checkpoint: Path | Checkpoint | None = None,
     resume: bool = False,
-    progress: Any = False,
+    progress: bool | Callable[..., ProgressBar] = False,
     on_divergence: str = "raise",
     keep_weights: bool = False,
     verbose: bool = False,
@@ -237,9 +237,9 @@ def fit(
 
 
 def train(
-    X: Any,
-    Y: Any,
-    weights: Any,
+    X: ArrayLike,
+    Y: ArrayLike,
+    weights: ArrayLike,
     lr: float | str,
     epochs: int,
     decimals: int | None = None,

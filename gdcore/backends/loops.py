@@ -116,9 +116,9 @@ def descend_batches(
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             for low in range(0, n, batch_size):
-                rows: Any = slice(low, min(low + batch_size, n))
-                total = float(rows.stop - low)
-                rows = rows if order is None else order[rows]
+                high = min(low + batch_size, n)
+                total = float(high - low)
+                rows: Array | slice = slice(low, high) if order is None else order[low:high]
                 s = None if sample_weight is None else sample_weight[rows]
                 if s is not None:
                     total = float(np.sum(s, dtype=np.float64))

@@ -319,6 +319,7 @@ def spectrum_lines(s: Spectrum, names: list[str]) -> list[str]:
 def _show_weights(model: Linear, table: FileTable, spread: Floats | None) -> None:
     """The largest, by how much they move a prediction, and the bias."""
     names, labels = table.names, [str(label) for label in table.labels]
+    assert model.bias is not None
     weights, bias = model.weights.reshape(len(names), -1), np.ravel(model.bias)
     effects = np.abs(weights).max(axis=1) * (1.0 if spread is None else spread)
     order = np.argsort(-effects, kind="stable")[:_SHOWN]

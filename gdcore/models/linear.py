@@ -13,7 +13,8 @@ from gdcore.rows import arrays
 from gdcore.rows.tables import Table
 
 if TYPE_CHECKING:
-    from gdcore._types import Array
+    from gdcore._types import JSON, Array, ArrayLike, DTypeLike
+    from gdcore.backends.backend import Backend
     from gdcore.losses import Loss
 
 
@@ -39,9 +40,13 @@ class Linear:
     """
 
     weights: Array
-    bias: Any
+    bias: Array | np.floating[Any] | None
+    columns: list[str]
+    """What the columns of the table are called that it was trained on; there where it was one."""
+    card: dict[str, JSON]
+    """What such a table was made of."""
 
-    def __init__(self, weights: Any, bias: Any = None) -> None:
+    def __init__(self, weights: ArrayLike, bias: ArrayLike | None = None) -> None:
         self.loss: Loss | None = None
         self.weights = np.array(arrays.floating(weights, "weights"))
         if self.weights.ndim not in (1, 2) or self.weights.size == 0:
@@ -64,7 +69,7 @@ class Linear:
         """The model that training starts from by default: zeros of X's dtype, with a bias; outputs () or (k,)."""
         return cls(np.zeros((X.shape[1], *outputs), X.dtype), np.zeros(outputs, X.dtype))
 
-    def predict(self, X: Any, n_threads: int | None = None) -> Array:
+    def predict(self, X: ArrayLike | Table, n_threads: int | None = None) -> Array:
         """Ŷ = XW + b: shape (n,) for weights (d,), (n, k) for weights (d, k); X an array, or a table that comes in pieces.
 
         After training with poisson, gamma or tweedie, whose Ŷ is the logarithm of the mean, this is the mean, e^Ŷ;
@@ -77,7 +82,7 @@ class Linear:
         """
         return mean(self.linear_predictor(X, n_threads), self.loss)
 
-    def linear_predictor(self, X: Any, n_threads: int | None = None) -> Array:
+    def linear_predictor(self, X: ArrayLike | Table, n_threads: int | None = None) -> Array:
         """XW + b, as `predict` gives it for losses without a link."""
         if isinstance(X, Table):
             return np.concatenate([self.linear_predictor(piece.X, n_threads) for piece in X.pieces(1)])
@@ -92,7 +97,7 @@ class Linear:
             raise ValueError(f"the prediction for row {row} of X overflows {X.dtype}")
         return out.reshape(len(X), *self.outputs)
 
-    def predict_proba(self, X: Any) -> Array:
+    def predict_proba(self, X: ArrayLike | Table) -> Array:
         """Probabilities, after training with a classifier's loss.
 
         Returns
@@ -119,14 +124,14 @@ class Linear:
         """How many numbers a row of an optimizer's state has: one for each weight and each output's bias."""
         return self.weights.size + math.prod(self.outputs)
 
-    def parameters(self, dtype: Any) -> tuple[Array, Array | None]:
+    def parameters(self, dtype: DTypeLike) -> tuple[Array, Array | None]:
         """Copies of the weights as (d, k) and the bias as (k,), in ``dtype``: what the backends work on."""
         weights = np.array(arrays.cast(self.weights, np.dtype(dtype), "weights")).reshape(len(self.weights), -1)
         if self.bias is None:
             return weights, None
         return weights, np.array(arrays.cast(np.asarray(self.bias), np.dtype(dtype), "bias")).reshape(-1)
 
-    def with_parameters(self, weights: Array, bias: Any) -> Linear:
+    def with_parameters(self, weights: Array, bias: Array | None) -> Linear:
         """A model of this one's shape with other, finite parameters, given as (d, k) and (k,) and copied."""
         model = Linear.__new__(Linear)
         model.loss = self.loss
@@ -134,11 +139,11 @@ class Linear:
         model.bias = None if bias is None else bias.copy() if self.weights.ndim == 2 else bias[0]
         return model
 
-    def by_layer(self, weights: Array, bias: Any) -> tuple[Array, Any]:
+    def by_layer(self, weights: Array, bias: Array | None) -> tuple[Array, Array | None]:
         """Parameters, or their gradients, as `parameters` gives them, in the form that an `Epoch` has: as they are."""
         return weights, bias
 
-    def engine(self, backend: Any, dtype: Any) -> Any:
+    def engine(self, backend: Backend, dtype: DTypeLike) -> Backend:
         """What runs its epochs."""
         return backend
 

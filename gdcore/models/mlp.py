@@ -26,8 +26,10 @@ from gdcore.rows.tables import Table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gdcore._types import Array, Floats
+    from gdcore._types import Array, ArrayLike, DTypeLike, Floats
+    from gdcore.backends.backend import Backend
     from gdcore.losses import Loss
+    from gdcore.optimizers.base import Rule
 
 ACTIVATIONS = ("identity", "relu", "tanh", "sigmoid")
 _APART = 32  # numbers: more than a vector register holds
@@ -36,7 +38,7 @@ _APART = 32  # numbers: more than a vector register holds
 class Layer:
     """A layer's parameters, as plain arrays: ``weights`` (inputs, outputs) and ``bias`` (outputs,)."""
 
-    def __init__(self, weights: Any, bias: Any) -> None:
+    def __init__(self, weights: ArrayLike, bias: ArrayLike) -> None:
         self.weights = np.array(arrays.floating(weights, "weights"))
         self.bias = np.array(arrays.floating(bias, "bias")).astype(self.weights.dtype)
         if self.weights.ndim != 2 or self.bias.shape != self.weights.shape[1:]:
@@ -74,7 +76,7 @@ class MLP:
     (2, 1)
     """
 
-    def __init__(self, sizes: Sequence[int], activation: str = "relu", seed: int = 0, dtype: Any = np.float64) -> None:
+    def __init__(self, sizes: Sequence[int], activation: str = "relu", seed: int = 0, dtype: DTypeLike = np.float64) -> None:
         if len(sizes) < 2 or any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1 for n in sizes):
             raise ValueError(f"sizes must be at least two positive integers, found {list(sizes)!r}")
         if activation not in ACTIVATIONS:
@@ -93,14 +95,14 @@ class MLP:
         """Inputs, hidden layers, outputs."""
         return [len(self.layers[0].weights)] + [layer.weights.shape[1] for layer in self.layers]
 
-    def predict(self, X: Any, n_threads: int | None = None) -> Array:
+    def predict(self, X: ArrayLike | Table, n_threads: int | None = None) -> Array:
         """Ŷ (n, k), also for k = 1, or with a link the mean: see `Linear.predict`.
 
         ``n_threads`` is there because `Linear` has it; NumPy's BLAS decides for itself.
         """
         return mean(self.linear_predictor(X), self.loss)
 
-    def linear_predictor(self, X: Any, n_threads: int | None = None) -> Array:
+    def linear_predictor(self, X: ArrayLike | Table, n_threads: int | None = None) -> Array:
         """What the last layer gives (n, k), as `predict` gives it for losses without a link."""
         if isinstance(X, Table):
             return np.concatenate([self.linear_predictor(piece.X) for piece in X.pieces(1)])
@@ -113,7 +115,7 @@ class MLP:
             arrays.check_finite(X, "X")
         return out
 
-    def predict_proba(self, X: Any) -> Array:
+    def predict_proba(self, X: ArrayLike | Table) -> Array:
         """Probabilities: see `Linear.predict_proba`."""
         return probabilities(self.linear_predictor(X), self.loss)
 
@@ -132,25 +134,25 @@ class MLP:
         """How many numbers a row of an optimizer's state has: one for each parameter."""
         return sum(layer.weights.size + layer.bias.size for layer in self.layers)
 
-    def parameters(self, dtype: Any) -> tuple[Array, None]:
+    def parameters(self, dtype: DTypeLike) -> tuple[Array, None]:
         """All parameters, copied, as one column (p, 1): layer after layer, weights before bias."""
         pieces = [a.ravel() for layer in self.layers for a in (layer.weights, layer.bias)]
         flat = arrays.cast(np.concatenate(pieces), np.dtype(dtype), "the network's parameters")
         arrays.check_finite(flat, "the network's parameters")
         return np.array(flat).reshape(-1, 1), None
 
-    def with_parameters(self, weights: Array, bias: Any) -> MLP:
+    def with_parameters(self, weights: Array, bias: Array | None) -> MLP:
         """A network of this one's form with other parameters, given as `parameters` gives them, and copied."""
         model = MLP.__new__(MLP)
         model.activation, model.loss = self.activation, self.loss
         model.layers = [Layer(W, b) for W, b in Network(self, weights.dtype).views(weights)]
         return model
 
-    def by_layer(self, weights: Array, bias: Any) -> list[tuple[Array, Array]]:
+    def by_layer(self, weights: Array, bias: Array | None) -> list[tuple[Array, Array]]:
         """Parameters, or their gradients, as `parameters` gives them: one pair a layer, shaped as its weights and its bias."""
         return Network(self, weights.dtype).views(weights)
 
-    def engine(self, backend: Any, dtype: Any) -> Any:
+    def engine(self, backend: Backend, dtype: DTypeLike) -> Network:
         """What runs its epochs, with the functions of a backend."""
         return Network(self, dtype, backend)
 
@@ -164,9 +166,9 @@ class Network:
     The products are NumPy's, in buffers that are used again; losses and optimizers are the backend's.
     """
 
-    def __init__(self, model: MLP, dtype: Any, backend: Any = reference) -> None:
+    def __init__(self, model: MLP, dtype: DTypeLike, backend: Backend = reference) -> None:
         self.sizes, self.activation, self.backend = model.sizes, model.activation, backend
-        self.dtype = np.dtype(dtype)
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
         self.permutation = backend.permutation
         self.penalised = np.concatenate([np.repeat([True, False], [n * m, m]) for n, m in pairwise(self.sizes)])[:, None]
         self._buffers: dict[int, list[Array]] = {}
@@ -301,7 +303,7 @@ class Network:
         )
 
     def _advance(
-        self, weights: Array, gradient: Array, how: tuple[float, Any, Array | None, int], decimals: int | None, l1: float
+        self, weights: Array, gradient: Array, how: tuple[float, Rule, Array | None, int], decimals: int | None, l1: float
     ) -> None:
         lr, optimizer, state, number = how
         self.backend.step(weights[:, 0], gradient[:, 0], lr, optimizer, state, number, decimals)
@@ -332,7 +334,7 @@ class Network:
         parameter: float = 0.0,
         l1: float = 0.0,
         l2: float = 0.0,
-        optimizer: Any = ("sgd", reference.PLAIN),
+        optimizer: Rule = ("sgd", reference.PLAIN),
         state: Array | None = None,
         steps: Array | None = None,
         ceiling: float = np.inf,
@@ -363,14 +365,14 @@ class Network:
         parameter: float = 0.0,
         l1: float = 0.0,
         l2: float = 0.0,
-        optimizer: Any = ("sgd", reference.PLAIN),
+        optimizer: Rule = ("sgd", reference.PLAIN),
         state: Array | None = None,
         steps: Array | None = None,
     ) -> str:
         """One epoch in batches: see `gdcore.backends.reference.descend_batches`."""
         gradient = np.empty_like(weights)
 
-        def evaluate(rows: Any, s: Array | None) -> tuple[float, Array, None]:
+        def evaluate(rows: Array | slice, s: Array | None) -> tuple[float, Array, None]:
             # Into one buffer for the whole epoch: fresh memory for every batch costs more than the arithmetic.
             return self._back_propagate(X[rows], Y[rows], weights, s, loss, parameter, gradient), gradient, None
 

@@ -135,7 +135,7 @@ def _pack(model: Linear | MLP, run: Run | None) -> bytes:
     meta = {}
     if isinstance(model, Linear):
         meta["kind"] = "linear"
-        arrays = {"weights": model.weights} | ({} if model.bias is None else {"bias": model.bias})
+        arrays = {"weights": model.weights} | ({} if model.bias is None else {"bias": np.asarray(model.bias)})
     else:
         meta |= {"kind": "mlp", "activation": model.activation}
         arrays = {f"layers.{i}.{part}": getattr(layer, part) for i, layer in enumerate(model.layers) for part in _PARTS}

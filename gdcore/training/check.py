@@ -13,6 +13,7 @@ from gdcore.rows import arrays
 
 if TYPE_CHECKING:
     from gdcore._types import Array, ArrayLike
+    from gdcore.descent.objective import Engine
     from gdcore.models.linear import Linear
     from gdcore.models.mlp import MLP
 
@@ -71,14 +72,11 @@ def check_gradient(
     check_model(model, X, Y, chosen)
     Y = Y.reshape(len(X), -1)
     s = None if sample_weight is None else arrays.weights_of_rows(sample_weight, X)
-    engine = model.engine(BACKENDS[backend if chosen.compiled else "reference"], X.dtype)
+    engine: Engine = model.engine(BACKENDS[backend if chosen.compiled else "reference"], X.dtype)
     weights, bias = model.parameters(X.dtype)
 
     def objective() -> tuple[float, Array, Array | None]:
-        result: tuple[float, Array, Array | None] = engine.loss_gradient(
-            X, Y, weights, bias, s, 1, **chosen.arguments, l1=0.0, l2=l2
-        )
-        return result
+        return engine.loss_gradient(X, Y, weights, bias, s, 1, **chosen.arguments, l1=0.0, l2=l2)
 
     _, gradient, bias_gradient = objective()
     worst = 0.0

@@ -11,6 +11,7 @@ import numpy as np
 from gdcore.descent.course import NORM, VALIDATION
 from gdcore.descent.passes import over_rows
 from gdcore.descent.proof import gap_at
+from gdcore.models.linear import Linear
 from gdcore.rows.moments import MOST_COLUMNS
 from gdcore.run import Run, Settings
 from gdcore.training import fingerprints, limits
@@ -164,9 +165,9 @@ class Conclusion:
         loss, norm = course.now.found[:2] if best is None and not task.plan.batches else (math.nan, math.nan)
         if self._told is not None:
             loss, norm = self._told
-        model: Any = problem.model.with_parameters(weights, bias)
+        model = problem.model.with_parameters(weights, bias)
         model.loss = problem.loss_function
-        if problem.table is not None and (card := problem.table.card()) is not None:
+        if isinstance(model, Linear) and problem.table is not None and (card := problem.table.card()) is not None:
             model.columns, model.card = list(problem.table.names), card
         task.free()
         recorder = self._functions.recorder
