@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gdcore import losses, optimizers, plots, scores
-    from gdcore.covariance.inference import Inference, inference
+    from gdcore.covariance.inference import inference
+    from gdcore.covariance.result import Inference
     from gdcore.facts.spectrum import Spectrum, spectrum
     from gdcore.models.linear import Linear
     from gdcore.models.mlp import MLP
@@ -66,7 +67,8 @@ _HOME = {
     "run": ("Checkpoint", "DivergenceError", "Epoch", "History", "Run"),
     "rows.arrow": ("TableError",),
     "facts.spectrum": ("Spectrum", "spectrum"),
-    "covariance.inference": ("Inference", "inference"),
+    "covariance.inference": ("inference",),
+    "covariance.result": ("Inference",),
     "train": ("fit", "train"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -21,7 +21,8 @@ import numpy as np
 
 from gdcore import threads
 from gdcore.checks import one_of
-from gdcore.covariance import density, summary, tails
+from gdcore.covariance import density
+from gdcore.covariance.result import Inference
 from gdcore.covariance.sums import Sums, measured
 from gdcore.facts import dependence
 from gdcore.facts.metric import inverse
@@ -45,111 +46,6 @@ class _Rows(NamedTuple):
     Y: Array | None
     s: Array | None
     n_threads: int
-
-
-class Inference:
-    """What `inference` gives: statsmodels' names for statsmodels' numbers.
-
-    Attributes
-    ----------
-    names : list of str
-        "const" where there is a bias, then the columns.
-    params, bse, tvalues, pvalues : float64 array (p,), of k classes (p, k − 1)
-        Weights, the bias first; their standard errors; weights divided by these; and how probable so large a quotient is where
-        the weight is 0. Of classes those of classes 1 … k − 1 beside class 0.
-    use_t : bool
-        Whether p-values and intervals are of Student's t with ``df_resid`` degrees of freedom; else of the normal one.
-    nobs, df_model, df_resid : float
-        Rows, or with weights="frequency" their sum; columns without the bias; rows that are left to tell the dispersion.
-    scale : float
-        φ, the dispersion; of squared error the variance of the residuals.
-    llf, aic, bic : float or None
-        Log-likelihood and what Akaike and Schwarz make of it: of mse, logistic, softmax and poisson.
-    rsquared, rsquared_adj : float or None
-        Of mse.
-    deviance, pearson_chi2 : float or None
-        Of poisson, gamma and tweedie.
-    cov_type : str
-    loss : Loss
-    """
-
-    def __init__(self, params: Floats, covariance: Floats, names: list[str], told: dict[str, Any]) -> None:
-        self.params, self.names, self._covariance = params, names, covariance
-        self.use_t: bool = told["use_t"]
-        self.nobs: float = told["nobs"]
-        self.df_model: float = told["df_model"]
-        self.df_resid: float = told["df_resid"]
-        self.scale: float = told["scale"]
-        self.cov_type: str = told["cov_type"]
-        self.loss: Loss = told["loss"]
-        self.llf: float | None = told.get("llf")
-        self.rsquared: float | None = told.get("rsquared")
-        self.deviance: float | None = told.get("deviance")
-        self.pearson_chi2: float | None = told.get("pearson_chi2")
-        self.condition: float = told["condition"]
-
-    @property
-    def bse(self) -> Floats:
-        """Standard errors."""
-        found: Floats = np.sqrt(np.diag(self._covariance)).reshape(self.params.T.shape).T
-        return found
-
-    @property
-    def tvalues(self) -> Floats:
-        """Weights divided by their standard errors."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found: Floats = self.params / self.bse
-        return found
-
-    @property
-    def pvalues(self) -> Floats:
-        """Two-sided."""
-        freedom = self._freedom
-        found: Floats = np.vectorize(lambda value: tails.two_sided(float(value), freedom), otypes=[float])(self.tvalues)
-        return found
-
-    @property
-    def _freedom(self) -> float | None:
-        return self.df_resid if self.use_t else None
-
-    def cov_params(self) -> Floats:
-        """(p, p), or of classes (p·(k − 1), p·(k − 1)), class by class: the covariance of ``params``."""
-        return self._covariance.copy()
-
-    def conf_int(self, alpha: float = 0.05) -> Floats:
-        """(p, 2), or of classes (p, k − 1, 2): between which values a weight lies with probability 1 − alpha."""
-        if not 0 < alpha < 1:
-            raise ValueError(f"alpha must be above 0 and below 1, found {alpha!r}")
-        away = tails.quantile(alpha, self._freedom) * self.bse
-        return np.stack([self.params - away, self.params + away], axis=-1)
-
-    @property
-    def rsquared_adj(self) -> float | None:
-        """R² with n − p in the place of n."""
-        if self.rsquared is None:
-            return None
-        return 1 - (1 - self.rsquared) * (self.nobs - (self.nobs - self.df_resid > self.df_model)) / self.df_resid
-
-    @property
-    def _parameters(self) -> float:
-        return self.nobs - self.df_resid
-
-    @property
-    def aic(self) -> float | None:
-        """−2·llf + 2·p."""
-        return None if self.llf is None else 2 * (self._parameters - self.llf)
-
-    @property
-    def bic(self) -> float | None:
-        """−2·llf + p·log n."""
-        return None if self.llf is None else self._parameters * math.log(self.nobs) - 2 * self.llf
-
-    def summary(self, alpha: float = 0.05) -> summary.Summary:
-        """A table of all this, as text and as HTML."""
-        return summary.Summary(self, alpha)
-
-    def __repr__(self) -> str:
-        return str(self.summary())
 
 
 def inference(
@@ -199,7 +95,7 @@ def inference(
     >>> y = np.array([1.1, 1.9, 3.2, 3.9, 5.1])
     >>> found = inference(fit(x, y), x, y)
     >>> found.params.round(4), found.bse.round(4), found.pvalues.round(6)
-    (array([0.04, 1.  ]), array([0.1319, 0.0398]), array([0.781487, 0.000138]))
+    (array([0.04, 1.  ]), array([0.1625, 0.049 ]), array([8.21423e-01, 2.57000e-04]))
     """
     model = run.model if isinstance(run, Run) else run
     if not isinstance(model, Linear):
