@@ -38,6 +38,7 @@ class Logistic(Loss, compiled=True):
     derivative = "σ(ŷ) − y"
     curvature = 0.25
     nonnegative = True
+    dispersed = False
     undecided = float(np.log(2))
     mixes = True
 
@@ -47,6 +48,9 @@ class Logistic(Loss, compiled=True):
         value = np.log1p(e) + np.where(raw > 0, (1 - Y) * raw, -Y * raw)
         # backward  ∂ℓ/∂ŷ = σ(ŷ) − y, σ(ŷ) = 1/(1 + e^−ŷ) = e^ŷ/(1 + e^ŷ)
         return value, np.where(raw > 0, (1 - Y) - Y * e, (1 - Y) * e - Y) / (1 + e)
+
+    def log_base(self, Y: Array) -> Array:
+        return np.zeros_like(Y)
 
     def second(self, raw: Array, Y: Array) -> Array:
         e = np.exp(-np.abs(raw))

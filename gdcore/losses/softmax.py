@@ -40,6 +40,7 @@ class Softmax(Loss, compiled=True):
     derivative = "softmax(ŷ) − onehot(y)"
     curvature = 0.5
     nonnegative = True
+    dispersed = False
     undecided = float(np.log(2))
     mixes = True
 
@@ -56,6 +57,9 @@ class Softmax(Loss, compiled=True):
         slope = e / whole
         slope[own] -= 1
         return value, slope
+
+    def log_base(self, Y: Array) -> Array:
+        return np.zeros_like(Y)
 
     def second(self, raw: Array, Y: Array) -> Array:
         diagonal = self.hessian(raw, Y)
