@@ -93,7 +93,7 @@ def test_nothing_goes_in_circles():
     assert not left, "these import each other, or from such: " + ", ".join(sorted(left))
 
 
-LONG = {"gdcore.estimators", "gdcore.rows.cluster", "gdcore.rows.filetable"}  # to become shorter
+LONG = {"gdcore.rows.cluster", "gdcore.rows.filetable"}  # to become shorter
 
 
 def test_files_are_read_at_one_sitting():

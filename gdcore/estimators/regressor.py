@@ -1,0 +1,184 @@
+"""Linear regression, as scikit-learn calls its estimators."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from sklearn.base import MultiOutputMixin, RegressorMixin  # type: ignore[import-untyped]
+
+from gdcore import losses
+from gdcore.backends import BACKENDS
+from gdcore.estimators.descent import Descent
+from gdcore.estimators.inputs import FLOATS, SKLEARN, in_dask, remember, weights_of, with_callbacks
+from gdcore.estimators.moments import measured
+from gdcore.facts.quadratic import Quadratic
+from gdcore.facts.spectrum import Spectrum
+from gdcore.models.linear import mean
+from gdcore.notices import ConditionWarning, warn
+from gdcore.rows.cluster import lazy
+from gdcore.run import History
+from gdcore.scores.sums import NumberSums
+
+if TYPE_CHECKING:
+    from gdcore._types import Array
+
+
+class GDRegressor(MultiOutputMixin, RegressorMixin, Descent):  # type: ignore[misc]
+    """Linear regression by gradient descent: squared, absolute, Huber's or quantile loss, one target or several.
+
+    The objective is the mean loss of the rows (by ``sample_weight``) + l1·‖W‖₁ + (l2/2)·‖W‖²: see `gdcore.losses`. The
+    defaults solve it, on columns of any scale. By default nothing is penalised; a penalty weighs on weights as they are, in
+    the units of X.
+
+    Parameters
+    ----------
+    loss : {"mse", "mae", "huber", "quantile", "poisson", "gamma", "tweedie"}, or a loss with its parameter
+        "huber:2.0" and "quantile:0.9", ``gdcore.losses.huber(delta=2.0)``, or a name and ``delta``, ``tau`` or ``power``.
+        Of "poisson", "gamma" and "tweedie" `predict` gives the mean, e^(XW + b).
+    delta, tau, power : float, optional
+        Of "huber", where |r| turns from squared to absolute (1.0); of "quantile", which one (0.5); of "tweedie", with which
+        power of the mean the variance grows (1.5). Of other losses none is looked at.
+    bias : bool
+        Whether there is one.
+    l1, l2, lr, optimizer, batch_size, epochs, tol, precondition, method, backend
+        As for `gdcore.fit`.
+    early_stopping : bool
+        Stop when the validation loss has not fallen for ``patience`` epochs, and keep the weights that were best on it. The
+        validation rows are fit's ``X_val``, else a share ``validation_fraction`` of X, which keep their weights (the other
+        rows are then copied).
+    random_state : int, RandomState or None
+        For batches and the choice of validation rows.
+    n_threads : int, optional
+        Default: as many as gdcore takes, at most as many as joblib and threadpoolctl leave to OpenMP.
+    verbose : bool
+        Print a line after each epoch.
+    warm_start : bool
+        Begin where the last fit ended.
+    callbacks : callable or list of callables, optional
+        Called with a `gdcore.Epoch` after each epoch; True stops. scikit-learn's own (1.9) come by ``set_callbacks``.
+
+    Attributes
+    ----------
+    coef_, intercept_ : arrays (d,) and (), or (k, d) and (k,) for y (n, k)
+    n_iter_, history_, status_
+        Epochs done, and `History` and status of the `gdcore.Run`.
+    gap_, spectrum_
+        Likewise; found when first asked for, or pickled, from the data given to fit, which are kept until then.
+    n_features_in_, feature_names_in_
+
+    Examples
+    --------
+    >>> from gdcore.estimators import GDRegressor
+    >>> model = GDRegressor().fit([[0.0], [1000.0], [2000.0]], [1.0, 3.0, 5.0])
+    >>> model.coef_.round(6), round(float(model.intercept_), 6), model.status_
+    (array([0.002]), 1.0, 'converged')
+    >>> model.predict([[5000.0]]).round(6)
+    array([11.])
+    """
+
+    def __init__(
+        self, loss: str | losses.Loss = "mse", *, delta: float | None = None, tau: float | None = None,
+        power: float | None = None, l1: float = 0.0, l2: float = 0.0, bias: bool = True, lr: float | str = "auto",
+        optimizer: Any = None, batch_size: int | None = None, epochs: int = 1000, tol: float | None = None,
+        precondition: str | None = "auto", method: str = "auto", early_stopping: bool = False,
+        validation_fraction: float = 0.1, patience: int = 10, random_state: Any = None, n_threads: int | None = None,
+        verbose: bool = False, warm_start: bool = False, callbacks: Any = None, backend: str = "kernel",
+    ) -> None:  # fmt: skip
+        remember(self, locals())
+
+    def _loss(self) -> losses.Loss:
+        own = losses.PARAMETERS.get(losses.get(self.loss).name)
+        chosen = losses.get(self.loss, **({} if own is None else {own: getattr(self, own)}))
+        if not chosen.numeric:
+            raise ValueError(f"loss {chosen.name!r} is for classes, which GDClassifier learns; GDRegressor learns numbers")
+        return chosen
+
+    def _checked(self, X: Any, y: Any, sample_weight: Any, reset: bool) -> tuple[Array, Array, Any]:
+        X, y = self._table(X, y, reset, multi_output=True, y_numeric=True)
+        return X, y if y.dtype in FLOATS else y.astype(np.float64), weights_of(sample_weight, X)
+
+    @with_callbacks  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None) -> Self:
+        """Trains.
+
+        Parameters
+        ----------
+        X, y : array or data frame (n, d), array (n,) or (n, k)
+            X is not copied where it is one block of float32 or float64; coef_ has its dtype. Rows in Dask are trained with
+            where they are: `gdcore.distributed`.
+        sample_weight : array (n,), optional
+        X_val, y_val : optional
+            Rows that do not train; ``history_.validation_loss`` is theirs.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Of the data in scikit-learn's words, of a parameter in those of `gdcore.fit`.
+        DivergenceError
+            As `gdcore.fit`.
+
+        Warns
+        -----
+        ConvergenceWarning
+            The epochs ran out; it names the gap, and what helps.
+        """
+        if lazy(X):
+            like, held = self._far(X, y), None if X_val is None else (X_val, y_val)
+            return self._fit(X, y, y, sample_weight, self._loss(), np.shape(y)[1:], held, like)
+        X, Y, s = self._checked(X, y, sample_weight, reset=True)
+        held = None if X_val is None else self._checked(X_val, y_val, None, reset=False)[:2]
+        return self._fit(X, Y, y, s, self._loss(), Y.shape[1:], held)
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Trains with one more chunk of rows.
+
+        With "mse" the result is that of one fit to all chunks and to what was fitted before: second moments add up, d² numbers
+        that are kept. With other losses it is one epoch of mini-batches, of 32 rows by default, over the chunk, on columns of
+        any scale: their means and spreads so far are kept, too, and the steps are made in those units. That is with lr="auto"
+        and no penalties, which are in X's units.
+
+        Raises
+        ------
+        ValueError, TypeError, DivergenceError
+            As `fit`; X has other columns than before.
+
+        Warns
+        -----
+        ConditionWarning
+            With "mse": columns are so nearly dependent that moments cannot tell their weights apart.
+        """
+        first, loss = not hasattr(self, "coef_"), self._loss()
+        X, Y, s = self._checked(X, y, sample_weight, reset=first)
+        if not loss.squared:
+            return self._step(X, Y, s, loss, Y.shape[1:])
+        chunk = measured(X, Y, s, self._threads(), self.backend)
+        moments = chunk if first else self._fact("moments") + chunk
+        best = Quadratic(moments, self.bias, self.l2)
+        weights, bias = best.metric.prox(best.weights, best.bias, 1.0, self.l1, BACKENDS[self.backend])
+        if not best.metric.clear:
+            text = "X's columns are so nearly dependent that moments cannot tell their weights apart: fit does it better"
+            warn(text, ConditionWarning, between=SKLEARN)
+        outputs = Y.shape[1:]
+        bias = None if bias is None else bias.astype(X.dtype).reshape(outputs)[()]
+        self._name(weights.astype(X.dtype).reshape(-1, *outputs), bias)
+        self.n_iter_, self.history_, self.status_ = 1, History.empty(), "converged"
+        proved = best.gap(weights, best.bias) if self.l1 == 0 and best.metric.clear else None
+        self._facts = {"moments": moments, "gap": proved, "spectrum": Spectrum(moments.of_columns(), self.bias, loss, self.l2)}
+        return self
+
+    def predict(self, X: Any) -> Any:
+        """Ŷ: (n,), or (n, k) after y (n, k); lazy, of rows in Dask."""
+        return in_dask(self, X, "predict") if lazy(X) else mean(self._raw(X), self._loss())
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R²; of poisson, gamma and tweedie D², the share of the deviance that is explained, as scikit-learn's regressors."""
+        loss = self._loss()
+        if not loss.has_link:
+            return float(super().score(X, y, sample_weight))
+        X, Y, s = self._checked(X, y, sample_weight, reset=False)
+        found = NumberSums(loss, 1 if Y.ndim == 1 else Y.shape[1])
+        raw = self._raw(X)
+        found.add(raw.reshape(len(raw), -1), Y.reshape(len(raw), -1), s)
+        explained = found.scores().d2
+        return float("nan") if explained is None else explained
