@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
     from gdcore._types import Array, ArrayLike, Floats, Path
 
+    Callback = Callable[["Epoch"], Any]
+    """Called after each epoch; True stops."""
+
 
 Parameters = tuple["Array", "Array | None"] | list[tuple["Array", "Array"]]
 """Weights and biases, or their gradients: of a linear model, or of a network layer by layer."""

@@ -16,7 +16,11 @@ from gdcore.models.linear import probabilities
 from gdcore.rows.cluster import lazy
 
 if TYPE_CHECKING:
-    from gdcore._types import Array
+    from collections.abc import Mapping, Sequence
+
+    from gdcore._types import Array, ArrayLike, DTypeLike
+    from gdcore.optimizers import Optimizer
+    from gdcore.run import Callback
 
 
 class GDClassifier(ClassifierMixin, Descent):  # type: ignore[misc]
@@ -50,11 +54,15 @@ class GDClassifier(ClassifierMixin, Descent):  # type: ignore[misc]
     """
 
     def __init__(
-        self, *, class_weight: Any = None, l1: float = 0.0, l2: float = 0.0, bias: bool = True, lr: float | str = "auto",
-        optimizer: Any = None, batch_size: int | None = None, epochs: int = 1000, tol: float | None = None,
+        self, *, class_weight: Mapping[Any, float] | str | None = None,
+        l1: float = 0.0, l2: float = 0.0, bias: bool = True, lr: float | str = "auto",
+        optimizer: str | Optimizer | None = None,
+        batch_size: int | None = None, epochs: int = 1000, tol: float | None = None,
         precondition: str | None = "auto", method: str = "auto", early_stopping: bool = False,
-        validation_fraction: float = 0.1, patience: int = 10, random_state: Any = None, n_threads: int | None = None,
-        verbose: bool = False, warm_start: bool = False, callbacks: Any = None, backend: str = "kernel",
+        validation_fraction: float = 0.1, patience: int = 10,
+        random_state: int | np.random.RandomState | None = None, n_threads: int | None = None,
+        verbose: bool = False, warm_start: bool = False,
+        callbacks: Callback | Sequence[Callback] | None = None, backend: str = "kernel",
     ) -> None:  # fmt: skip
         remember(self, locals())
 
@@ -68,7 +76,7 @@ class GDClassifier(ClassifierMixin, Descent):  # type: ignore[misc]
         """The loss, and the shape of one row's prediction."""
         return (losses.logistic(), ()) if self._binary else (losses.softmax(), (len(self.classes_),))
 
-    def _name(self, weights: Array, bias: Any) -> None:
+    def _name(self, weights: Array, bias: Array | np.floating[Any] | None) -> None:
         super()._name(weights, bias)
         if self._binary:
             self.coef_, self.intercept_ = self.coef_[None], np.atleast_1d(self.intercept_)
@@ -78,14 +86,14 @@ class GDClassifier(ClassifierMixin, Descent):  # type: ignore[misc]
                 a - a.mean(axis=0, dtype=np.float64).astype(a.dtype) for a in (self.coef_, self.intercept_)
             )
 
-    def _codes(self, y: Array, dtype: Any, name: str = "y") -> Array:
+    def _codes(self, y: Array, dtype: DTypeLike, name: str = "y") -> Array:
         """The labels' places in classes_, as numbers of X's dtype."""
         codes = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1)
         if (unknown := self.classes_[codes] != y).any():
             raise ValueError(f"{name} has the label {y[unknown][:1].tolist()[0]!r}; the classes are {self.classes_}")
         return codes.astype(dtype)
 
-    def _row_weights(self, codes: Array, sample_weight: Any, X: Array) -> Any:
+    def _row_weights(self, codes: Array, sample_weight: ArrayLike | None, X: Array) -> Any:
         """sample_weight times class_weight."""
         s, places, k = weights_of(sample_weight, X), codes.astype(np.intp), len(self.classes_)
         if self.class_weight is None:
@@ -98,7 +106,10 @@ class GDClassifier(ClassifierMixin, Descent):  # type: ignore[misc]
         return factors.astype(X.dtype)[places] * (1 if s is None else s)
 
     @with_callbacks  # type: ignore[untyped-decorator]
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None) -> Self:
+    def fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+    ) -> Self:  # fmt: skip
         """Trains: as `GDRegressor.fit`, with labels y (n,).
 
         Raises
@@ -146,7 +157,9 @@ class GDClassifier(ClassifierMixin, Descent):  # type: ignore[misc]
             held = X_val, distributed.codes(y_val, classes, "y_val")
         return self._fit(X, codes, y, s, *self._problem(), held, like)
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Trains with one more chunk of rows: one epoch of mini-batches, of 32 rows by default, as `GDRegressor.partial_fit`.
 
         The first call must be told all ``classes`` that will come.
@@ -163,20 +176,22 @@ class GDClassifier(ClassifierMixin, Descent):  # type: ignore[misc]
         check_classification_targets(labels)
         if first and classes is None:
             raise ValueError("the first partial_fit must be told all classes")
-        if classes is not None and not first and not np.array_equal(np.unique(classes), self.classes_):
-            raise ValueError(f"classes {classes} are not those of the first call, {self.classes_}")
-        self.classes_ = np.unique(classes) if first else self.classes_
+        if classes is not None:
+            told = np.unique(np.asarray(classes))
+            if not first and not np.array_equal(told, self.classes_):
+                raise ValueError(f"classes {classes} are not those of the first call, {self.classes_}")
+            self.classes_ = told if first else self.classes_
         codes = self._codes(labels, X.dtype)
         return self._step(X, codes, self._row_weights(codes, sample_weight, X), *self._problem())
 
-    def decision_function(self, X: Any) -> Any:
+    def decision_function(self, X: ArrayLike) -> Any:
         """Ŷ: (n,) for two classes, positive for the second; else (n, k)."""
         if lazy(X):
             return in_dask(self, X, "decision_function")
         raw = self._raw(X)
         return raw[:, 0] if self._binary else raw
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: ArrayLike) -> Any:
         """The most probable label of each row."""
         if lazy(X):
             return in_dask(self, X, "predict")
@@ -184,14 +199,14 @@ class GDClassifier(ClassifierMixin, Descent):  # type: ignore[misc]
         labels: Array = self.classes_[(raw > 0).astype(np.intp) if self._binary else raw.argmax(axis=1)]
         return labels
 
-    def predict_proba(self, X: Any) -> Any:
+    def predict_proba(self, X: ArrayLike) -> Any:
         """Probabilities (n, k) of classes_, float64; each row sums to 1."""
         if lazy(X):
             return in_dask(self, X, "predict_proba")
         raw, loss = self.decision_function(X).astype(np.float64), self._problem()[0]
         return np.column_stack([probabilities(z, loss) for z in (-raw, raw)]) if self._binary else probabilities(raw, loss)
 
-    def predict_log_proba(self, X: Any) -> Any:
+    def predict_log_proba(self, X: ArrayLike) -> Any:
         """Their logarithms, finite where a probability is too small for a number."""
         if lazy(X):
             return in_dask(self, X, "predict_log_proba")

@@ -29,7 +29,7 @@ from gdcore.training import endings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gdcore._types import Array
+    from gdcore._types import Array, ArrayLike
 
 
 class Learned(NamedTuple):
@@ -55,13 +55,16 @@ class Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     _facts: dict[str, Any]
     """What is known of the data, or a function that finds it when it is asked for."""
 
-    def _table(self, X: Any, y: Any, reset: bool = False, **how: Any) -> Any:
+    def _table(self, X: ArrayLike, y: ArrayLike | None, reset: bool = False, **how: bool) -> tuple[Array, Array]:
         """X and y as arrays, X without a copy where it is one block of float32 or float64."""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        return validate_data(self, dense(X), y, reset=reset, dtype=FLOATS, ensure_all_finite=False, **how)
+        checked: tuple[Array, Array] = validate_data(
+            self, dense(X), y, reset=reset, dtype=FLOATS, ensure_all_finite=False, **how
+        )
+        return checked
 
-    def _far(self, X: Any, y: Any) -> Array:
+    def _far(self, X: ArrayLike, y: ArrayLike) -> Array:
         """One row in the place of rows in Dask: scikit-learn learns the columns from it."""
         from gdcore import distributed
 
@@ -90,9 +93,17 @@ class Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         return Linear(weights.T, bias if self.bias else None)
 
     def _fit(
-        self, X: Any, Y: Any, y: Any, s: Any, loss: losses.Loss, outputs: tuple[int, ...], held: Any, like: Any = None
+        self,
+        X: Array,
+        Y: Array,
+        y: ArrayLike,
+        s: Array | None,
+        loss: losses.Loss,
+        outputs: tuple[int, ...],
+        held: tuple[ArrayLike, ...] | None,
+        like: Array | None = None,
     ) -> Self:
-        """`gdcore.fit` of checked data, or of rows in Dask, of which ``like`` is one row.
+        """`gdcore.fit` of checked arrays, or of rows in Dask, which are used likewise, and of which ``like`` is one row.
 
         ``y`` is Y as it was given, ``held`` the rows that do not train.
         """
@@ -101,14 +112,14 @@ class Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError("early_stopping needs X_val and y_val beside rows in Dask: no share of them is held back")
         if size is not None and not far:
             size = min(size, len(X))
-        model, seed = self._start(like if far else X, outputs, self.warm_start), self._seed()
+        model, seed = self._start(X if like is None else like, outputs, self.warm_start), self._seed()
         self._last, self._columns, self._facts, given = None, None, {}, (X, y, None if s is None else {"sample_weight": s})
         if self.early_stopping and held is None:
             from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
 
             share, labels = self.validation_fraction, None if loss.numeric else Y
             train, rest = train_test_split(np.arange(len(X)), test_size=share, random_state=seed, stratify=labels)
-            held = X[rest], Y[rest], None if s is None else s[rest]
+            held = (X[rest], Y[rest]) if s is None else (X[rest], Y[rest], s[rest])
             X, Y, s = X[train], Y[train], None if s is None else s[train]
         checked = nullcontext() if far else finite(X)
         with self._watch(*given) as callback, checked, endings.unfinished_told_elsewhere():
@@ -130,7 +141,7 @@ class Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             self._unfinished(run)
         return self
 
-    def _step(self, X: Array, Y: Array, s: Any, loss: losses.Loss, outputs: tuple[int, ...]) -> Self:
+    def _step(self, X: Array, Y: Array, s: Array | None, loss: losses.Loss, outputs: tuple[int, ...]) -> Self:
         """One epoch of mini-batches over a chunk; optimizer state, shuffling and epochs go on from the last one.
 
         With lr="auto" and no penalty the steps are made in columns of mean 0 and spread 1, as all chunks so far tell them, and
@@ -141,7 +152,7 @@ class Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         if before is not None:
             X, Y = X.astype(before.model.weights.dtype, copy=False), Y.astype(before.model.weights.dtype, copy=False)
         start = self._start(X, outputs, True)
-        scaling, columns = Scaling(0.0, 1.0), self._columns
+        scaling, columns = Scaling.none(), self._columns
         if isinstance(self.lr, str) and self.l1 == 0 and self.l2 == 0:
             columns = each_column(X, s, columns)
             scaling = Scaling.of(columns, self.bias)
@@ -172,7 +183,7 @@ class Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         self.n_iter_, self.history_, self.status_ = run.epochs, run.history, run.status
         self._facts = {"gap": lambda: run.gap, "spectrum": lambda: run.spectrum}
 
-    def _name(self, weights: Array, bias: Any) -> None:
+    def _name(self, weights: Array, bias: Array | np.floating[Any] | None) -> None:
         """coef_ and intercept_, in scikit-learn's shapes."""
         self.coef_ = np.ascontiguousarray(weights.T)
         self.intercept_ = np.zeros(weights.shape[1:], weights.dtype)[()] if bias is None else bias
@@ -192,7 +203,7 @@ class Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         warn(f"{message}. What helps: {helps}", ConvergenceWarning, between=SKLEARN)
 
     @contextmanager
-    def _watch(self, X: Any, y: Any, metadata: Any) -> Iterator[Callable[[Epoch], bool] | None]:
+    def _watch(self, X: Array, y: ArrayLike, metadata: dict[str, Array] | None) -> Iterator[Callable[[Epoch], bool] | None]:
         """What is called after each epoch: ``verbose``, ``callbacks``, and scikit-learn's own (1.9: `set_callbacks`)."""
         if not hasattr(self, "_skl_callbacks"):
             yield self._report if self.verbose or self.callbacks is not None else None
@@ -222,12 +233,12 @@ class Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         called = [self.callbacks] if callable(self.callbacks) else self.callbacks or ()
         return True in [callback(epoch) for callback in called]
 
-    def _raw(self, X: Any) -> Array:
+    def _raw(self, X: ArrayLike) -> Array:
         """XW + b."""
         validation.check_is_fitted(self)
-        X = validate_data(self, dense(X), reset=False, dtype=FLOATS, ensure_all_finite=False)
-        with finite(X):
-            return Linear(self.coef_.T, self.intercept_).predict(X, self._threads())
+        table: Array = validate_data(self, dense(X), reset=False, dtype=FLOATS, ensure_all_finite=False)
+        with finite(table):
+            return Linear(self.coef_.T, self.intercept_).predict(table, self._threads())
 
     def learned(self) -> Learned:
         """What fitting has made of it; NotFittedError where nothing has."""

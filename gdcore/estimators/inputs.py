@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn import utils  # type: ignore[import-untyped]
+from sklearn.base import BaseEstimator  # type: ignore[import-untyped]
 from sklearn.utils import validation  # type: ignore[import-untyped]
 
 try:
@@ -18,19 +19,19 @@ except ImportError:  # before scikit-learn 1.9
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gdcore._types import Array
+    from gdcore._types import Array, ArrayLike
 
 FLOATS = [np.float64, np.float32]
 SKLEARN = os.path.dirname(utils.__file__).removesuffix("utils")
 """Whose wrappers lie between a method and its caller."""
 
 
-def remember(estimator: Any, parameters: dict[str, Any]) -> None:
+def remember(estimator: BaseEstimator, parameters: dict[str, Any]) -> None:
     """Parameters as attributes, as scikit-learn wants them: unchanged and unchecked."""
     vars(estimator).update({name: value for name, value in parameters.items() if name != "self"})
 
 
-def dense(X: Any) -> Any:
+def dense(X: ArrayLike) -> ArrayLike:
     if hasattr(X, "nnz"):
         raise TypeError(
             f"X is sparse ({type(X).__name__}), which gdcore does not take yet: give X.toarray() where that fits memory, or "
@@ -39,11 +40,11 @@ def dense(X: Any) -> Any:
     return X
 
 
-def weights_of(sample_weight: Any, X: Array) -> Any:
+def weights_of(sample_weight: ArrayLike | None, X: Array) -> Array | None:
     return None if sample_weight is None else validation._check_sample_weight(sample_weight, X, dtype=X.dtype)
 
 
-def in_dask(estimator: Any, X: Any, method: str) -> Any:
+def in_dask(estimator: BaseEstimator, X: ArrayLike, method: str) -> Any:
     from gdcore import distributed
 
     validation.check_is_fitted(estimator)

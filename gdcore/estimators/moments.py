@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from gdcore.models.linear import Linear
 from gdcore.rows.moments import Moments, check
 
 if TYPE_CHECKING:
-    from gdcore._types import Array
+    from gdcore._types import Array, Floats
 
 _FLOAT = np.dtype(np.float64)
 
@@ -19,8 +19,14 @@ _FLOAT = np.dtype(np.float64)
 class Scaling(NamedTuple):
     """Columns (x − centre)/spread, and what weights of these are as weights of x."""
 
-    centre: Any
-    spread: Any
+    centre: Floats
+    spread: Floats
+    """Both () where columns stay as they are."""
+
+    @classmethod
+    def none(cls) -> Scaling:
+        """Columns as they are."""
+        return cls(np.zeros(()), np.ones(()))
 
     @classmethod
     def of(cls, columns: Moments, bias: bool) -> Scaling:
@@ -48,7 +54,7 @@ class Scaling(NamedTuple):
         return Linear(w.astype(dtype), bias)
 
 
-def each_column(X: Array, s: Any, before: Moments | None) -> Moments:
+def each_column(X: Array, s: Array | None, before: Moments | None) -> Moments:
     """Means and spreads of these rows and those before."""
     if s is not None and not s.any():
         raise ValueError("sample_weight is zero for every row: at least one weight must be positive")
@@ -56,7 +62,7 @@ def each_column(X: Array, s: Any, before: Moments | None) -> Moments:
     return found if before is None else before + found
 
 
-def measured(X: Array, Y: Array, s: Any, n_threads: int, backend: str) -> Moments:
+def measured(X: Array, Y: Array, s: Array | None, n_threads: int, backend: str) -> Moments:
     """The moments of [X, Y], which add up."""
     moments = Moments.of(X, Y.reshape(len(Y), -1).astype(X.dtype, copy=False), s, n_threads, backend)
     if moments.total == 0:

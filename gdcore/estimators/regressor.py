@@ -21,7 +21,11 @@ from gdcore.run import History
 from gdcore.scores.sums import NumberSums
 
 if TYPE_CHECKING:
-    from gdcore._types import Array
+    from collections.abc import Sequence
+
+    from gdcore._types import Array, ArrayLike
+    from gdcore.optimizers import Optimizer
+    from gdcore.run import Callback
 
 
 class GDRegressor(MultiOutputMixin, RegressorMixin, Descent):  # type: ignore[misc]
@@ -80,10 +84,13 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, Descent):  # type: ignore[mi
     def __init__(
         self, loss: str | losses.Loss = "mse", *, delta: float | None = None, tau: float | None = None,
         power: float | None = None, l1: float = 0.0, l2: float = 0.0, bias: bool = True, lr: float | str = "auto",
-        optimizer: Any = None, batch_size: int | None = None, epochs: int = 1000, tol: float | None = None,
+        optimizer: str | Optimizer | None = None,
+        batch_size: int | None = None, epochs: int = 1000, tol: float | None = None,
         precondition: str | None = "auto", method: str = "auto", early_stopping: bool = False,
-        validation_fraction: float = 0.1, patience: int = 10, random_state: Any = None, n_threads: int | None = None,
-        verbose: bool = False, warm_start: bool = False, callbacks: Any = None, backend: str = "kernel",
+        validation_fraction: float = 0.1, patience: int = 10,
+        random_state: int | np.random.RandomState | None = None, n_threads: int | None = None,
+        verbose: bool = False, warm_start: bool = False,
+        callbacks: Callback | Sequence[Callback] | None = None, backend: str = "kernel",
     ) -> None:  # fmt: skip
         remember(self, locals())
 
@@ -94,12 +101,17 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, Descent):  # type: ignore[mi
             raise ValueError(f"loss {chosen.name!r} is for classes, which GDClassifier learns; GDRegressor learns numbers")
         return chosen
 
-    def _checked(self, X: Any, y: Any, sample_weight: Any, reset: bool) -> tuple[Array, Array, Any]:
-        X, y = self._table(X, y, reset, multi_output=True, y_numeric=True)
-        return X, y if y.dtype in FLOATS else y.astype(np.float64), weights_of(sample_weight, X)
+    def _checked(
+        self, X: ArrayLike, y: ArrayLike | None, sample_weight: ArrayLike | None, reset: bool
+    ) -> tuple[Array, Array, Array | None]:
+        table, Y = self._table(X, y, reset, multi_output=True, y_numeric=True)
+        return table, Y if Y.dtype in FLOATS else Y.astype(np.float64), weights_of(sample_weight, table)
 
     @with_callbacks  # type: ignore[untyped-decorator]
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None) -> Self:
+    def fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+    ) -> Self:  # fmt: skip
         """Trains.
 
         Parameters
@@ -124,13 +136,17 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, Descent):  # type: ignore[mi
             The epochs ran out; it names the gap, and what helps.
         """
         if lazy(X):
-            like, held = self._far(X, y), None if X_val is None else (X_val, y_val)
-            return self._fit(X, y, y, sample_weight, self._loss(), np.shape(y)[1:], held, like)
+            return self._fit_far(X, y, sample_weight, X_val, y_val)
         X, Y, s = self._checked(X, y, sample_weight, reset=True)
         held = None if X_val is None else self._checked(X_val, y_val, None, reset=False)[:2]
         return self._fit(X, Y, y, s, self._loss(), Y.shape[1:], held)
 
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def _fit_far(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any) -> Self:
+        """`fit` of rows in Dask."""
+        like, held = self._far(X, y), None if X_val is None else (X_val, y_val)
+        return self._fit(X, y, y, sample_weight, self._loss(), np.shape(y)[1:], held, like)
+
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Trains with one more chunk of rows.
 
         With "mse" the result is that of one fit to all chunks and to what was fitted before: second moments add up, d² numbers
@@ -167,11 +183,11 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, Descent):  # type: ignore[mi
         self._facts = {"moments": moments, "gap": proved, "spectrum": Spectrum(moments.of_columns(), self.bias, loss, self.l2)}
         return self
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: ArrayLike) -> Any:
         """Ŷ: (n,), or (n, k) after y (n, k); lazy, of rows in Dask."""
         return in_dask(self, X, "predict") if lazy(X) else mean(self._raw(X), self._loss())
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """R²; of poisson, gamma and tweedie D², the share of the deviance that is explained, as scikit-learn's regressors."""
         loss = self._loss()
         if not loss.has_link:
