@@ -137,7 +137,9 @@ def _run(
     if first:
         history = History.empty(begun)
     if stored is not None:
-        found, ceiling = found._replace(loss=stored.loss, norm=stored.norm), stored.ceiling
+        # Of batches the stored loss may be their mean: a learning rate is looked for by that of all rows.
+        found = found if planned.searching else found._replace(loss=stored.loss, norm=stored.norm)
+        ceiling = stored.ceiling
     elif past:
         ceiling = max(problem.objective_of_zeros(), begun)
     state, status = _status(solver, state, found, stored, options.patience)
