@@ -10,6 +10,8 @@ from gdcore.training import progress
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from gdcore._types import ProgressBar
+
 
 class Bars:
     """One bar at a time. Nothing is shown with --quiet, with --json, or where stderr is no terminal.
@@ -21,14 +23,14 @@ class Bars:
 
     def __init__(self, options: Namespace) -> None:
         self.shown = not options.quiet and not options.json and sys.stderr.isatty()
-        self._tqdm: Any = progress.library() if self.shown else None
-        self._bar: Any = None
+        self._made = progress.library() if self.shown else None
+        self._bar: ProgressBar | None = None
         self._what: dict[str, Any] | None = None
 
     def __enter__(self) -> Bars:
         return self
 
-    def __exit__(self, *rest: Any) -> None:
+    def __exit__(self, *rest: object) -> None:
         self._next(None)
 
     def reading(self, what: str, rows: int | None = None) -> None:
@@ -37,18 +39,19 @@ class Bars:
 
     def rows(self, count: int) -> None:
         """So many rows have been read; while epochs are counted, that is not shown."""
-        if self._what is None or not self.shown:
+        if self._what is None or self._made is None:
             return
         if self._bar is None:
-            self._bar = self._tqdm(**self._what, leave=False)
+            self._bar = self._made(**self._what, leave=False)
         if self._bar.total is not None and self._bar.n + count > self._bar.total:
             self._bar.reset()  # once more from the first row on
         self._bar.update(count)
 
-    def epochs(self, **options: Any) -> Any:
+    def epochs(self, **options: object) -> ProgressBar:
         """tqdm's bar for `gdcore.fit`, in the place of the one before."""
         self._next(None)
-        self._bar = self._tqdm(**options, desc="training", leave=False)
+        assert self._made is not None
+        self._bar = self._made(**options, desc="training", leave=False)
         return self._bar
 
     def _next(self, what: dict[str, Any] | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 
 def harmless(text: str) -> str:
@@ -23,7 +22,7 @@ def say(line: str = "") -> None:
     print(harmless(line))
 
 
-def say_json(facts: Any) -> None:
+def say_json(facts: object) -> None:
     """Prints facts as JSON. Control characters are escaped, which leaves their meaning."""
     text = json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False)
     print("\n".join(line if line.isprintable() else "".join(map(_escaped, line)) for line in text.split("\n")))

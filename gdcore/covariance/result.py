@@ -133,7 +133,7 @@ class Summary:
         several = found.params.ndim == 2
         self.rows: list[tuple[str, list[str]]] = []
         for c in range(found.params.shape[1] if several else 1):
-            at: Any = (slice(None), c) if several else slice(None)
+            at = (slice(None), c) if several else (slice(None),)
             columns = (found.params[at], found.bse[at], found.tvalues[at], found.pvalues[at], *ends[at].T)
             for name, values in zip(found.names, zip(*columns, strict=True), strict=True):
                 label = f"{name} (class {c + 1})" if several else name

@@ -10,6 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pyarrow as pa
+
     from gdcore._types import Array
 
 
@@ -54,7 +56,7 @@ def from_texts(values: Sequence[str]) -> Any:
     return pa.Array.from_buffers(pa.string(), len(data), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(data))])
 
 
-def as_numpy(column: Any, missing: float = math.nan) -> Array:
+def as_numpy(column: pa.Array, missing: float = math.nan) -> Array:
     """A pyarrow array of numbers or booleans as NumPy has it, with a number for a null. Its own to_numpy imports pandas."""
     pa = arrow()
     dtype = np.dtype(column.type.to_pandas_dtype())

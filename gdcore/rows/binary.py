@@ -15,6 +15,9 @@ from gdcore.rows.sources import File, Form, check_names, kind_of, known, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import BinaryIO
+
+    import pyarrow as pa
 
     from gdcore._types import Array
 
@@ -86,13 +89,13 @@ class Parquet(File):
         return ""
 
 
-def names_of(schema: Any, where: str) -> dict[str, str]:
+def names_of(schema: pa.Schema, where: str) -> dict[str, str]:
     """The columns' names, without blanks around them, and as they stand in the file."""
     check_names([name.strip() for name in schema.names], where)
     return {name.strip(): name for name in schema.names}
 
 
-def index_of(schema: Any) -> list[str]:
+def index_of(schema: pa.Schema) -> list[str]:
     """The columns that were a data frame's index: pandas says so in the metadata, which get lost, or by the name."""
     try:
         told = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
@@ -103,7 +106,7 @@ def index_of(schema: Any) -> list[str]:
     return [name.strip() for name in schema.names if name in names or own.fullmatch(name)]
 
 
-def plain(file: File, batch: Any, start: int) -> Any:
+def plain(file: File, batch: pa.RecordBatch, start: int) -> pa.RecordBatch:
     """The batch with text for categories, dates and times in one unit, and float64 for what is neither integer nor boolean.
 
     ``start`` is the number of its first row, for a message.
@@ -176,14 +179,14 @@ class Npy(File):
                 arrays = [from_numpy(np.ascontiguousarray(column, native)) for column in columns]
                 yield pa.RecordBatch.from_arrays(arrays, names=names)
 
-    def _columns(self, file: Any, start: int, count: int, columns: list[int]) -> list[Array]:
+    def _columns(self, file: BinaryIO, start: int, count: int, columns: list[int]) -> list[Array]:
         n, d = self.shape
         if self.fortran:
             return [self._values(file, j * n + start, count) for j in columns]
         block = self._values(file, start * d, count * d).reshape(count, d)
         return [block[:, j] for j in columns]
 
-    def _values(self, file: Any, at: int, count: int) -> Array:
+    def _values(self, file: BinaryIO, at: int, count: int) -> Array:
         file.seek(self.start + at * self.dtype.itemsize)
         data = file.read(count * self.dtype.itemsize)
         if len(data) != count * self.dtype.itemsize:

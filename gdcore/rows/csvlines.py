@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from _typeshed import WriteableBuffer
 
 _BLOCK = 1 << 20  # bytes that are read at a time
@@ -32,7 +34,7 @@ class Lines(io.RawIOBase):
     b'\\nx\\ty\\n1\\t2.5\\n'
     """
 
-    def __init__(self, stream: Any, comment: str | None, blanks: bool) -> None:
+    def __init__(self, stream: BinaryIO, comment: str | None, blanks: bool) -> None:
         self.stream, self.blanks = stream, blanks
         self.mark = (comment or "").encode()
         self.comments = re.compile(rb"^" + re.escape(self.mark) + rb"[^\r\n]*", re.MULTILINE)
