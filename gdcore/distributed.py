@@ -12,7 +12,7 @@ partitions, in its last bits; on the number of workers and threads it does not, 
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -22,13 +22,23 @@ from gdcore.run import Run
 from gdcore.train import fit as _fit
 
 if TYPE_CHECKING:
-    from gdcore._types import Array
+    from collections.abc import Callable
+
+    import dask.array as da
+    import dask.dataframe as dd
+    import pandas as pd
+
+    from gdcore._types import Array, ArrayLike
+    from gdcore.drawing import Predicts
     from gdcore.facts.spectrum import Spectrum
     from gdcore.losses import Loss
 
+    Lazy: TypeAlias = da.Array | dd.DataFrame | dd.Series
+    Block: TypeAlias = Array | pd.DataFrame | pd.Series
+
 
 @functools.wraps(_fit, assigned=("__annotations__",))
-def fit(X: Any, Y: Any, *arguments: Any, **options: Any) -> Run:
+def fit(X: Lazy, Y: Lazy | ArrayLike, *arguments: Any, **options: Any) -> Run:
     """`gdcore.fit` of rows in Dask, which comes here by itself when X is Dask's; networks and mini-batches excepted.
 
     Parameters
@@ -74,7 +84,12 @@ def fit(X: Any, Y: Any, *arguments: Any, **options: Any) -> Run:
 
 
 def spectrum(
-    X: Any, bias: bool = True, loss: str | Loss = "mse", l2: float = 0.0, sample_weight: Any = None, **how: Any
+    X: Lazy,
+    bias: bool = True,
+    loss: str | Loss = "mse",
+    l2: float = 0.0,
+    sample_weight: Lazy | ArrayLike | None = None,
+    **how: Any,
 ) -> Spectrum:
     """`gdcore.spectrum` of rows in Dask: one pass over the cluster.
 
@@ -87,7 +102,7 @@ def spectrum(
     return _spectrum(X, bias, loss, l2, sample_weight, **how)
 
 
-def predict(model: Any, X: Any, method: str = "predict") -> Any:
+def predict(model: Predicts | Run, X: Lazy, method: str = "predict") -> Lazy:
     """The predictions for rows in Dask: a lazy collection with X's partitions.
 
     Parameters
@@ -129,7 +144,7 @@ def predict(model: Any, X: Any, method: str = "predict") -> Any:
     return X.map_partitions(task, meta=_framed(np.empty((0, *one.shape[1:]), one.dtype), X._meta), enforce_metadata=False)
 
 
-def _check(X: Any) -> None:
+def _check(X: object) -> None:
     if not cluster.lazy(X):
         raise TypeError(
             f"X is {type(X).__name__}: wanted a dask.array or a dask.dataframe (pip install 'gdcore[dask]'); gdcore.fit, "
@@ -138,8 +153,15 @@ def _check(X: Any) -> None:
 
 
 def _predicted(
-    block: Any, *, model: Any, method: str, shape: Any, dtype: str, block_id: Any = None, partition_info: Any = None
-) -> Any:
+    block: Block,
+    *,
+    model: Predicts,
+    method: str,
+    shape: tuple[int, ...],
+    dtype: str,
+    block_id: tuple[int, ...] | None = None,
+    partition_info: dict[str, int] | None = None,
+) -> Block:
     """One partition's predictions."""
     number = block_id[0] if block_id else partition_info["number"] if partition_info else None
     if not len(block):
@@ -150,7 +172,7 @@ def _predicted(
         raise type(error)(f"in partition {number}: {error}") from error
 
 
-def one_row(X: Any) -> Any:
+def one_row(X: Lazy) -> Block:
     """Zeros of X's width and dtype, as a data frame where X is one: estimators look at its names."""
     source = cluster.Cluster(X, None)
     row = np.zeros((1, len(source.names)), source.dtype)
@@ -160,32 +182,32 @@ def one_row(X: Any) -> Any:
 # ------------------------------------------------------------------------------------------------- labels, for a classifier
 
 
-def classes(y: Any) -> Array:
+def classes(y: Lazy | ArrayLike) -> Array:
     """The labels that there are, by one pass."""
     if not cluster.lazy(y):
         return np.unique(np.asarray(y))
     return np.unique(np.concatenate(cluster.each(np.unique, y, "y")))
 
 
-def codes(y: Any, classes: Array, name: str = "y") -> Any:
+def codes(y: Lazy | ArrayLike, classes: Array, name: str = "y") -> Lazy | Block:
     """The labels' places in ``classes``, as numbers: lazy where y is."""
     return _mapped(functools.partial(_codes, classes=classes, name=name), y)
 
 
-def class_totals(codes: Any, sample_weight: Any, k: int) -> Array:
+def class_totals(codes: Lazy, sample_weight: Lazy | Array | None, k: int) -> Array:
     """The weight of each class."""
     s = 1.0 if sample_weight is None else sample_weight
     totals = [((codes == c) * s).sum() for c in range(k)]
     return np.array(cluster.together(totals), np.float64)
 
 
-def weighted(codes: Any, factors: Array, sample_weight: Any) -> Any:
+def weighted(codes: Lazy, factors: Array, sample_weight: Lazy | Array | None) -> Lazy | Block:
     """sample_weight times the factor of each row's class."""
     s = _mapped(functools.partial(_factors, factors=factors), codes)
     return s if sample_weight is None else s * sample_weight
 
 
-def _mapped(function: Any, y: Any) -> Any:
+def _mapped(function: Callable[[Block], Block], y: Lazy) -> Lazy | Block:
     if not cluster.lazy(y):
         return function(y)
     if hasattr(y, "divisions"):
@@ -193,7 +215,7 @@ def _mapped(function: Any, y: Any) -> Any:
     return y.map_blocks(function, dtype=np.float64, meta=np.empty(0))
 
 
-def _codes(labels: Any, *, classes: Array, name: str) -> Any:
+def _codes(labels: Block, *, classes: Array, name: str) -> Block:
     found = np.asarray(labels)
     places = np.minimum(np.searchsorted(classes, found), len(classes) - 1)
     if (unknown := classes[places] != found).any():
@@ -201,11 +223,11 @@ def _codes(labels: Any, *, classes: Array, name: str) -> Any:
     return _framed(places.astype(np.float64), labels)
 
 
-def _factors(codes: Any, *, factors: Array) -> Any:
+def _factors(codes: Block, *, factors: Array) -> Block:
     return _framed(factors[np.asarray(codes).astype(np.intp)], codes)
 
 
-def _framed(predictions: Array, block: Any) -> Any:
+def _framed(predictions: Array, block: Block) -> Block:
     """Predictions beside the rows' index, where they have one."""
     if not hasattr(block, "index"):
         return predictions
