@@ -28,6 +28,8 @@ def problem(loss="mse", n=45, d=4, k=1, dtype=np.float64, seed=0):
         Y = rng.integers(0, 2, (n, k))
     elif kind == "classes":
         Y = rng.integers(0, k, (n, 1))
+    elif kind != "real":
+        Y = np.exp(Y / 4)
     return X.astype(dtype), Y.astype(dtype), rng.uniform(0.1, 2, n).astype(dtype)
 
 

@@ -38,7 +38,7 @@ def trainable(name, n=80, d=4, k=None, seed=0, dtype=np.float64):
     elif kind == "classes":
         Y = np.digitize(raw[:, 0], [-0.5, 0.8]).astype(float)[:, None]
     else:
-        Y = raw
+        Y = raw if kind == "real" else np.exp(raw / 4)
     return X.astype(dtype), (Y[:, 0] if k is None or kind == "classes" else Y).astype(dtype)
 
 

@@ -35,6 +35,8 @@ def data(loss, k, n=23, d=3, seed=0, dtype=np.float64):
         Y = rng.integers(0, 2, (n, k))
     elif kind == "classes":
         Y = rng.integers(0, k, n)
+    elif kind != "real":
+        Y = np.exp(Y / 4)
     return X.astype(dtype), Y.astype(dtype), rng.uniform(0.1, 2, n).astype(dtype)
 
 
