@@ -20,15 +20,15 @@ from gdcore.models.linear import Linear
 from gdcore.models.mlp import MLP, Network
 from gdcore.rows import arrays, cluster
 from gdcore.rows.moments import MOST_COLUMNS, Moments, check
-from gdcore.rows.tables import Piecewise, Table, fold, moments_of
+from gdcore.rows.piecewise import Piecewise
+from gdcore.rows.tables import Table, farthest, fold, moments_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-    from gdcore._types import Array, Floats
+    from gdcore._types import Array
     from gdcore.descent.options import Options
-    from gdcore.rows.tables import Piece
 
     T = TypeVar("T")
 
@@ -239,7 +239,8 @@ class Problem:
         null = metric.null / np.abs(metric.null).sum(axis=0)
         mean = metric.means[0]
         size = float(np.sqrt(np.max(np.diag(metric.hessians[0]) / 2 + mean**2)))
-        longest = self.fold(functools.partial(_longest, weights=null, bias=-(mean @ null) if self.has_bias else None), max)
+        bias = -(mean @ null) if self.has_bias else None
+        longest = farthest(self.X, self.sample_weight, null, bias, self.n_threads)
         return longest <= 64 * self.d * float(np.finfo(np.float64).eps) * max(size, float(np.sqrt(self.moments.largest_row)))
 
     @property
@@ -347,11 +348,3 @@ class Problem:
         """No more passes will follow soon."""
         if self.table is not None:
             self.table.free()
-
-
-def _longest(piece: Piece, n_threads: int, *, weights: Floats, bias: Floats | None) -> float:
-    """The largest |Ŷ| of rows that have a weight, in float64 whatever the rows are: what they tell, it shall tell."""
-    out = piece.X.astype(np.float64, order="C") @ weights + (0.0 if bias is None else bias)
-    if piece.sample_weight is not None:
-        out = out[piece.sample_weight > 0]
-    return float(np.abs(out).max(initial=0.0))

@@ -19,7 +19,8 @@ from gdcore.checks import number, one_of, yes_or_no
 from gdcore.facts import metric
 from gdcore.rows import arrays, cluster
 from gdcore.rows.moments import MOST_COLUMNS, Moments, check
-from gdcore.rows.tables import Table, fold, loss_sums, moments_of
+from gdcore.rows.piecewise import loss_sums
+from gdcore.rows.tables import Table, fold, moments_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,6 +10,7 @@ import numpy as np
 from gdcore import threads
 from gdcore.backends import BACKENDS
 from gdcore.rows import arrays
+from gdcore.rows.coded import Coded, dense
 from gdcore.rows.tables import Table
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ class Linear:
         return cls(np.zeros((X.shape[1], *outputs), X.dtype), np.zeros(outputs, X.dtype))
 
     def predict(self, X: Any, n_threads: int | None = None) -> Array:
-        """Ŷ = XW + b: shape (n,) for weights (d,), (n, k) for weights (d, k); X an array, or a table that comes in pieces.
+        """Ŷ = XW + b: shape (n,) for weights (d,), (n, k) for weights (d, k).
+
+        X is an array, a table that comes in pieces, or coded rows of one.
 
         Raises
         ------
@@ -74,13 +77,16 @@ class Linear:
         """
         if isinstance(X, Table):
             return np.concatenate([self.predict(piece.X, n_threads) for piece in X.pieces(1)])
-        X = arrays.table(X)
+        X = X if isinstance(X, Coded) else arrays.table(X)
         self.check_columns(X)
         weights, bias = self.parameters(X.dtype)
-        out = np.empty((len(X), weights.shape[1]), X.dtype)
-        BACKENDS["kernel"].predict(X, weights, bias, out, threads.resolve(n_threads))
+        if isinstance(X, Coded):
+            out = X.times(weights, bias)
+        else:
+            out = np.empty((len(X), weights.shape[1]), X.dtype)
+            BACKENDS["kernel"].predict(X, weights, bias, out, threads.resolve(n_threads))
         if not np.isfinite(out).all():
-            arrays.check_finite(X, "X")
+            arrays.check_finite(dense(X), "X")
             row = int(np.argmin(np.isfinite(out).all(axis=1)))
             raise ValueError(f"the prediction for row {row} of X overflows {X.dtype}")
         return out.reshape(len(X), *self.outputs)
