@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -230,7 +230,8 @@ class Encoding:
 
     def card(self) -> dict[str, Any]:
         """As what JSON can hold."""
-        return asdict(self, dict_factory=_plain)
+        card: dict[str, Any] = _plain(self)
+        return card
 
     @classmethod
     def of_card(cls, card: Any) -> Encoding:
@@ -270,8 +271,13 @@ ENCODING = schema.record({
 """What `Encoding.card` gives."""
 
 
-def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in pairs}
+def _plain(value: Any) -> Any:
+    """`dataclasses.asdict`, but that it copies nothing that cannot change, and has lists for tuples."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if is_dataclass(value):
+        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
+    return value
 
 
 def _column(card: dict[str, Any], policy: Policy) -> Column:

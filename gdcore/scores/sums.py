@@ -181,8 +181,8 @@ class _Target:
     def of_constant(self, constant: float) -> NumberScores:
         """What such a constant comes to."""
         guessed = _Target(self.loss)
-        values = self.targets.values[:, None]
-        guessed.add(np.full(values.shape, constant), values, self.targets.weights[:, 0])
+        values, weights = self.targets.rows
+        guessed.add(np.full((len(values), 1), constant), values[:, None], weights[:, 0])
         guessed.rows = self.rows
         return guessed.scores()
 
