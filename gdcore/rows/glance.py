@@ -53,11 +53,13 @@ class Glance:
             self._draw(X, Y)
 
     def _draw(self, X: Array | Coded, Y: Array) -> None:
-        marks = np.append(self.marks, uniform(self.count, len(X), seed=1))
-        best, before = np.sort(np.argsort(marks, kind="stable")[: self.size]), len(self.marks)
-        new = best[best >= before] - before  # nearly all rows go by, and only these are copied
+        own, before = uniform(self.count, len(X), seed=1), len(self.marks)
+        near = np.flatnonzero(own < (self.marks.max() if before == self.size else np.inf))  # soon next to none
+        marks = np.append(self.marks, own[near])
+        best = np.sort(np.argsort(marks, kind="stable")[: self.size])
+        new = near[best[best >= before] - before]  # nearly all rows go by, and only these are copied
         drawn = dense(X[new]), Y[new]
         if self.sample is not None:
             kept = best[best < before]
             drawn = np.concatenate([self.sample.X[kept], drawn[0]]), np.concatenate([self.sample.Y[kept], drawn[1]])
-        self.marks, self.sample, self.count = marks[best], Piece(*drawn, None), self.count + len(marks) - before
+        self.marks, self.sample, self.count = marks[best], Piece(*drawn, None), self.count + len(own)
