@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore.rows import coded, filetable, kept
+from gdcore.rows import coded, filetable, kept, tables
 from gdcore.rows.coded import Coded, Places
 from gdcore.rows.filetable import open_table
 from gdcore.rows.tables import Block, Piece, farthest, farthest_of
@@ -176,3 +176,22 @@ def test_more_than_there_is_memory_for_is_made_again(path, monkeypatch):
     monkeypatch.setattr(filetable, "coded", lambda *given: read.append(1) or original(*given))
     np.testing.assert_array_equal(pieces(table).X, first.X)
     assert read
+
+
+def test_no_more_of_x_is_made_at_a_time_than_stays_in_cache(path, monkeypatch):
+    """However few columns of the table it comes from."""
+    for name in ("_BYTES", "_WIDE"):
+        monkeypatch.setattr(coded, name, 1 << 12)
+    monkeypatch.setattr(tables, "_LEAST_BYTES", 1 << 11)
+    sizes = []
+    expanded = Coded.expanded
+    monkeypatch.setattr(Coded, "expanded", lambda rows: sizes.append(8 * len(rows) * 4) or expanded(rows))
+    monkeypatch.setattr(kept, "MEMORY", 0)  # so that the held-out rows' moments are made as well
+    table = open_table(path, "y", missing="drop", test_size=0.4)
+    for _ in range(2):
+        assert sum(len(piece.X) for piece in table.pieces(8)) == len(table)
+    assert table.held_out.seen.moments.columns == 4
+    for X, _, _ in open_table(path, exclude=["y"], missing="drop").matrices():
+        assert X.nbytes <= 1 << 12
+    assert len(sizes) > 30
+    assert max(sizes) <= 1 << 12

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from gdcore._types import Array, Floats
 
 _BLOCK = 4096  # rows that stay in cache while columns are written into them
+_BYTES = 1 << 22  # of a table's rows, about, that are made at a time, and of wide tables
+_WIDE = 1 << 25  # so many for up to
+_FEW = 1 << 12  # rows
 
 
 class Places(NamedTuple):
@@ -128,3 +131,10 @@ def products(X: Array | Coded, weights: Floats, bias: Floats | None) -> Floats:
         return X.times(weights, bias)
     out: Floats = X.astype(np.float64, order="C") @ weights + (0.0 if bias is None else bias)
     return out
+
+
+def rows_at_once(columns: int) -> int:
+    """How many rows of so many columns are worked on at a time: few enough that memory is used again instead of being asked of
+    the system anew, and enough of wide tables, where each column has its own costs."""
+    width = 8 * max(1, columns)
+    return max(1, _BYTES // width, min(_FEW, _WIDE // width))

@@ -16,6 +16,7 @@ from gdcore.notices import warn
 from gdcore.rows.ahead import Reader, ahead
 from gdcore.rows.arrow import TableError
 from gdcore.rows.checks import Checks, Strange
+from gdcore.rows.coded import rows_at_once
 from gdcore.rows.columns import Column, Encoding, Numbers, coded
 from gdcore.rows.glance import Glance
 from gdcore.rows.kept import MEMORY, Kept
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_BYTES = 1 << 22  # of numbers, about, that are made at a time, and of wide tables, where each column has its own costs,
-_WIDE = 1 << 25  # so many for up to `_FEW` rows
-_FEW = 1 << 12
 _MOMENTS = 2048  # columns up to which the held-out rows' second moments are worth their memory
 
 
@@ -356,7 +354,7 @@ class FileTable(Table):
         split, dropped = self.split, 0
         kept: list[_Made] | None = [] if train and (test or split is None) else None
         size = 0
-        for start, numbers, keep, batch in self._numbers(self._split_columns):
+        for start, numbers, keep, batch in self._numbers(self._split_columns, rows_at_once(len(self._read))):
             trains = keep
             if split is not None:
                 held = split.tests(start, batch)
@@ -381,16 +379,16 @@ class FileTable(Table):
         """For a table without a target: X of the rows without a missing value, which these are (None: all), and of all rows
         a RecordBatch of the columns ``beside``."""
         beside = list(beside)
-        for _, numbers, keep, batch in self._numbers(beside):
+        for _, numbers, keep, batch in self._numbers(beside, rows_at_once(len(self.names))):
             yield self._block(numbers, keep).piece().X, keep, batch.select(beside)
 
-    def _numbers(self, beside: Iterable[str] = ()) -> Iterator[tuple[int, list[Numbers], Array | None, Any]]:
-        """For some rows at a time: the first one's number, the columns' numbers, which rows have no missing value, and the
+    def _numbers(self, beside: Iterable[str], most: int) -> Iterator[tuple[int, list[Numbers], Array | None, Any]]:
+        """For up to ``most`` rows at a time: the first one's number, the columns' numbers, which rows lack nothing, and the
         rows as they were read, with the columns ``beside`` among theirs."""
         read = self._read
         checks = Checks(self.source, self.encoding, read, self.unseen, self.advice, self._constant, self.notes)
         self.strange = checks.strange
-        for batch in self._batches([*dict.fromkeys([*(column.name for column in read), *beside])]):
+        for batch in self._batches([*dict.fromkeys([*(column.name for column in read), *beside])], most):
             start = checks.rows
             found = [column.numbers(batch.column(column.name)) for column in read]
             keep = checks.take(batch, found)
@@ -402,10 +400,7 @@ class FileTable(Table):
         self.causes = {name: count for name, count in checks.dropped().items() if count}
         self._constant = None
 
-    def _batches(self, names: list[str]) -> Iterator[Any]:
-        """Small enough that their memory is used again instead of being asked of the system anew."""
-        width = 8 * len(self._read)
-        rows = max(1, _BYTES // width, min(_FEW, _WIDE // width))
+    def _batches(self, names: list[str], rows: int) -> Iterator[Any]:
         batches = self.source.batches(names)
         # What is not kept is decoded, in a thread of its own.
         with contextlib.nullcontext(batches) if self.kept else contextlib.closing(ahead(batches)) as found:

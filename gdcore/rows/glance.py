@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gdcore.rows.coded import dense
+from gdcore.rows.coded import dense, rows_at_once
 from gdcore.rows.moments import Moments
 from gdcore.rows.split import uniform
 from gdcore.rows.tables import Piece
@@ -47,10 +47,16 @@ class Glance:
         X, Y, s = rows
         if not len(X) or not Y.shape[1] or not (s is None or s.any()):
             return
-        moments = Moments.of(Y, None, s) if self.target_only else Moments.of(dense(X), Y, s)
-        self.moments = moments if self.moments is None else self.moments + moments
+        step = len(X) if self.target_only else rows_at_once(X.shape[1])
+        for part in (slice(start, start + step) for start in range(0, len(X), step)):
+            self._measure(X[part], Y[part], None if s is None else s[part])
         if self.size:
             self._draw(X, Y)
+
+    def _measure(self, X: Array | Coded, Y: Array, s: Array | None) -> None:
+        if s is None or s.any():
+            moments = Moments.of(Y, None, s) if self.target_only else Moments.of(dense(X), Y, s)
+            self.moments = moments if self.moments is None else self.moments + moments
 
     def _draw(self, X: Array | Coded, Y: Array) -> None:
         own, before = uniform(self.count, len(X), seed=1), len(self.marks)

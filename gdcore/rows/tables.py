@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gdcore.rows.coded import Coded, dense, joined, products
+from gdcore.rows.coded import Coded, dense, joined, products, rows_at_once
 from gdcore.rows.moments import Moments, engine_for, first_means
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 PIECE_BYTES = 1 << 24
 """At most about so many bytes of X come in a piece."""
 _LEAST_BYTES = 1 << 20  # smaller blocks are joined
-_CODED_BYTES = 1 << 22  # of X, about, that are made of codes at a time, so that memory is used again
 
 
 class Piece(NamedTuple):
@@ -149,7 +148,7 @@ class Table:
         """All rows in their order, in pieces of a multiple of so many rows; the last may be smaller."""
         row = 8 * len(self.names) * multiple
         least, most = -(-_LEAST_BYTES // row) * multiple, max(1, PIECE_BYTES // row) * multiple
-        small = max(least, _CODED_BYTES // row * multiple)
+        small = max(least, rows_at_once(len(self.names)) // multiple * multiple)
         kept: list[Block] = []
         have = total = 0  # fewer than ``least`` rows are kept back
         for block in self._checked():
