@@ -37,7 +37,8 @@ def plain(given):
 
 @pytest.mark.parametrize("m", [0, 1, 5, 1000])
 def test_codes_are_expanded(m, monkeypatch):
-    monkeypatch.setattr(coded, "_BLOCK", 7)
+    for name in ("_BYTES", "_WIDE"):
+        monkeypatch.setattr(coded, name, 7 * 6 * 8)  # seven rows
     given = rows(m)
     X = given.expanded()
     assert (X.dtype, X.shape) == (given.dtype, given.shape)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from gdcore._types import Array, Floats
 
-_BLOCK = 4096  # rows that stay in cache while columns are written into them
 _BYTES = 1 << 22  # of a table's rows, about, that are made at a time, and of wide tables
 _WIDE = 1 << 25  # so many for up to
 _FEW = 1 << 12  # rows
@@ -82,12 +81,12 @@ class Coded:
         """X (m, d), row-contiguous."""
         (m, d), places = self.shape, self.places
         X: Floats = (np.zeros if places.categories else np.empty)((m, d))
-        flat = X.reshape(-1)
-        for start in range(0, m, _BLOCK):
-            rows = slice(start, start + _BLOCK)
+        flat, step = X.reshape(-1), rows_at_once(d)  # which stay in cache while columns are written into them
+        for start in range(0, m, step):
+            rows = slice(start, start + step)
             for j, values in zip(places.numbers, self.numbers, strict=True):
                 X[rows, j] = values[rows]
-            before = np.arange(start * d - 1, min(m, start + _BLOCK) * d - 1, d)  # the place before the row's first one
+            before = np.arange(start * d - 1, min(m, start + step) * d - 1, d)  # the place before the row's first one
             for (first, _), codes in zip(places.categories, self.codes, strict=True):
                 own = codes[rows]
                 at = before + own

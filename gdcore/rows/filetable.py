@@ -128,7 +128,7 @@ def open_table(
         which are an index or row names: they are left out, unless they are asked for by their name, or kept.
     cache : path, optional
         A folder for the decoded columns, as large as the table, so that later passes do not decode again. Tables of up to
-        128 MB are kept in memory.
+        128 MB are kept in memory, as they are decoded and as numbers.
     progress : callable, optional
         Called with the number of rows of each batch that has been read.
 
