@@ -86,11 +86,15 @@ def test_a_loss_tells_its_spelling_and_is_read_from_it(make):
 @pytest.mark.parametrize(
     ("loss", "more", "said"),
     [
-        ("rmse", {}, "loss 'rmse' is unknown; there is 'mse', 'mae', .* with a parameter 'huber:1.0' and 'quantile:0.5'"),
+        (
+            "rmse",
+            {},
+            "loss 'rmse' is unknown; there is 'mse', .* with a parameter 'huber:1.0', 'quantile:0.5' and 'tweedie:1.5'",
+        ),
         ("rmse:2", {}, "loss 'rmse:2' is unknown; there is 'mse'"),
         ("HUBER", {}, "loss 'HUBER' is unknown"),
         (":2", {}, "loss ':2' is unknown"),
-        ("mse:2", {}, "loss 'mse:2': mse has no parameter; what has one is written as 'huber:1.0' and 'quantile:0.5'"),
+        ("mse:2", {}, "loss 'mse:2': mse has no parameter; .* as 'huber:1.0', 'quantile:0.5' and 'tweedie:1.5'"),
         ("huber:", {}, "loss 'huber:': after the colon a number is wanted, as in 'huber:1.0'"),
         ("huber:1:2", {}, "loss 'huber:1:2': after the colon a number is wanted"),
         ("huber:nan", {}, "loss 'huber:nan': delta must be finite and above 0, found nan"),

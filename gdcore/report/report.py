@@ -107,8 +107,9 @@ class Report:
         kind, d = self.loss.targets, len(self.names)
         self.predictions, self.targets = _finite(self.predictions, "predictions"), _finite(self.targets, "targets")
         shape, more = self.predictions.shape, self.predictions.ndim - 1
-        if more not in {"binary": (0,), "classes": (1,), "real": (0, 1)}[kind]:
-            wanted = {"binary": "(m,)", "classes": "(m, k)", "real": "(m,) or (m, k)"}[kind]
+        numeric = self.loss.numeric
+        if more not in {"binary": (0,), "classes": (1,)}.get(kind, (0, 1)):
+            wanted = {"binary": "(m,)", "classes": "(m, k)"}.get(kind, "(m,) or (m, k)")
             raise ValueError(f"predictions for {self.loss.name} must have shape {wanted}, found {shape}")
         wanted = shape[:1] if kind == "classes" else shape
         if self.targets.shape != wanted:
@@ -126,7 +127,7 @@ class Report:
         classes = 2 if kind == "binary" else k
         if self.labels is not None and len(self.labels) != classes:
             raise ValueError(f"labels must be {classes}, one for each class or output, found {len(self.labels)}")
-        if kind != "real":
+        if not numeric:
             wrong = ~np.isin(self.targets, np.arange(classes))
             if wrong.any():
                 found = self.targets[wrong.argmax()]
@@ -135,10 +136,12 @@ class Report:
                 )
             self.targets = self.targets.astype(np.int64)
         if not self.scores:
-            sums = scores.sums(self.loss, self.outputs if kind != "real" else (), k)
+            sums = scores.sums(self.loss, () if numeric else self.outputs, k)
             m = len(self.targets)
             sums.add(
-                self.predictions.reshape(m, k), self.targets.reshape(m, k if kind == "real" else 1).astype(np.float64), None
+                self.loss.link(self.predictions).reshape(m, k),
+                self.targets.reshape(m, k if numeric else 1).astype(np.float64),
+                None,
             )
             self.scores = {"test" if self.held_out else "training": sums.with_baseline(sums)}
 
@@ -149,7 +152,7 @@ class Report:
             return list(self.labels)
         kind = self.loss.targets
         k = 2 if kind == "binary" else self.predictions.shape[1] if self.predictions.ndim == 2 else 1
-        return [self.target if k == 1 else f"output {c}" if kind == "real" else str(c) for c in range(k)]
+        return [self.target if k == 1 else f"output {c}" if self.loss.numeric else str(c) for c in range(k)]
 
     @property
     def drawn(self) -> str:
