@@ -39,12 +39,13 @@ def columns():
     price = 3 * size - age + 20 * new + np.array([5.0, -3.0, 0.0, 9.0])[town] + rng.normal(0, 10, N)
     return {
         "size": size, "age": age, "new": new, "town": np.array(TOWNS)[town], "price": price, "dear": price > 150,
-        "class": np.digitize(price, [100, 200]), "w": rng.integers(0, 5, N).astype(float),
+        "class": np.digitize(price, [100, 200]), "w": rng.integers(0, 5, N).astype(float), "amount": np.exp(price / 100),
     }  # fmt: skip
 
 
 def target_of(loss):
-    return {"binary": "dear", "classes": "class"}.get(LOSSES[loss]().targets, "price")
+    own = {"binary": "dear", "classes": "class", "positive": "amount", "nonnegative": "amount"}
+    return own.get(LOSSES[loss]().targets, "price")
 
 
 def encoded(columns, rows=slice(None)):
