@@ -21,6 +21,7 @@ FLOORS = [
     "models",
     "scores",
     "facts",
+    "covariance",
     "descent",
     "solvers",
     "training",
