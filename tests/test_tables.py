@@ -36,7 +36,7 @@ def data(name, n=N, d=D):
     z = (X - 3) @ rng.normal(size=d) + rng.standard_t(2, size=n)
     kind = LOSSES[name]().targets
     Y = z if kind == "real" else (z > 0).astype(float) if kind == "binary" else np.digitize(z, [-5, 5]).astype(float)
-    return X, Y, rng.uniform(0, 2, n)
+    return X, Y + (kind == "positive"), rng.uniform(0, 2, n)
 
 
 def assert_same(one, other):
