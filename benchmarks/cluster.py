@@ -134,7 +134,7 @@ def measure_passes(quick: bool) -> list[Row]:
 
     from gdcore.backends import kernel
     from gdcore.rows.cluster import Cluster
-    from gdcore.rows.tables import Piecewise
+    from gdcore.rows.piecewise import Piecewise
 
     sizes = QUICK if quick else FULL
     d, engine = sizes.columns, Piecewise("kernel")

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -271,6 +272,18 @@ def test_a_network_for_classes(folder, gd, target):
 
 
 # What is printed ----------------------------------------------------------------------------------------------------------
+
+
+def test_matplotlib_is_imported_ahead(monkeypatch):
+    """In a thread that says nothing where that fails: who draws does."""
+    tried = []
+    monkeypatch.setattr(gdcore.cli.pictures, "_imported", lambda own=gdcore.cli.pictures._imported: tried.append(own()))
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    gdcore.cli.pictures.prepare()
+    for thread in threading.enumerate():
+        if thread.name == "gdcore-pictures":
+            thread.join()
+    assert tried == [None]
 
 
 def test_it_says_what_it_did(folder, gd):

@@ -567,7 +567,7 @@ def test_no_more_moves_than_weights_and_sums(two):
     with two.as_current():
         rows = cluster.Cluster(X, Y, None, "binary")
         rows.keep()
-        engine, moved = gdcore.rows.tables.Piecewise("kernel"), []
+        engine, moved = gdcore.rows.piecewise.Piecewise("kernel"), []
         for i in range(15):
             before = served()
             engine.loss_gradient(rows, None, np.full((d, 10), 0.01 * i), np.zeros(10), loss="logistic")

@@ -39,12 +39,13 @@ def columns():
     price = 3 * size - age + 20 * new + np.array([5.0, -3.0, 0.0, 9.0])[town] + rng.normal(0, 10, N)
     return {
         "size": size, "age": age, "new": new, "town": np.array(TOWNS)[town], "price": price, "dear": price > 150,
-        "class": np.digitize(price, [100, 200]), "w": rng.integers(0, 5, N).astype(float),
+        "class": np.digitize(price, [100, 200]), "w": rng.integers(0, 5, N).astype(float), "amount": np.exp(price / 100),
     }  # fmt: skip
 
 
 def target_of(loss):
-    return {"binary": "dear", "classes": "class"}.get(LOSSES[loss]().targets, "price")
+    own = {"binary": "dear", "classes": "class", "positive": "amount", "nonnegative": "amount"}
+    return own.get(LOSSES[loss]().targets, "price")
 
 
 def encoded(columns, rows=slice(None)):
@@ -335,7 +336,8 @@ def test_what_goes_wrong_while_reading_arrives(files, monkeypatch, error):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_moments_of_the_rows_that_are_held_out(files, columns, X, weighted):
+def test_moments_of_the_rows_that_are_held_out(files, columns, X, weighted, monkeypatch):
+    monkeypatch.setattr(kept, "MEMORY", 0)  # they save another decoding: of rows that stay in memory none are made
     options = {"weights": "w"} if weighted else {}
     table = open_table(files["several files"], "price", features=NAMES, test_size=0.3, seed=4, **options)
     run = gdcore.fit(table)
@@ -356,9 +358,11 @@ def test_moments_of_the_rows_that_are_held_out(files, columns, X, weighted):
     assert own.mean[0] == pytest.approx(t @ columns["price"][~rows] / t.sum(), rel=1e-12)
 
 
-def test_other_losses_note_the_target_only(files):
-    table = open_table(files["parquet"], "dear", features=NAMES, test_size=0.3)
-    gdcore.fit(table, loss="logistic", epochs=2)
+@pytest.mark.parametrize(("target", "loss", "memory"), [("dear", "logistic", 0), ("price", "mse", kept.MEMORY)])
+def test_else_the_target_only_is_noted(files, target, loss, memory, monkeypatch):
+    monkeypatch.setattr(kept, "MEMORY", memory)
+    table = open_table(files["parquet"], target, features=NAMES, test_size=0.3)
+    gdcore.fit(table, loss=loss, epochs=2)
     assert table.held_out.seen.moments.columns == 1
 
 

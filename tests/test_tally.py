@@ -45,3 +45,14 @@ def test_memory_is_bounded_and_what_is_lost_are_last_digits():
 )  # fmt: skip
 def test_numbers_as_people_write_them(value, digits, text):
     assert number(value, digits) == text
+
+
+def test_rows_weigh_what_their_values_do():
+    """Equal ones need not be joined; those that have been are."""
+    tally = Tally(most=4)
+    for values in ([3.0, 1.0, 3.0], [2.0, 2.0, 1.0], [1.0, 3.0, 3.0], [2.0]):
+        tally.add(np.array(values), np.array(values) * 10)
+    values, weights = tally.rows
+    assert 3 < len(values) < 10
+    assert np.bincount(values.astype(int), weights[:, 0]).tolist() == [0, 30, 60, 120]
+    assert weights.shape == (len(values), 1)

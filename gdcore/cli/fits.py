@@ -179,9 +179,9 @@ def _of_rows(table: FileTable, run: Run) -> tuple[Scores, Scores | None, Sums]:
     """Of the rows that trained and of those that were held out, in one pass."""
     own, other = (scores.sums(table.loss, labels(table)) for _ in range(2))
     for pair in table.parts():
-        for found, piece in zip((own, other), pair, strict=True):
-            if piece is not None:
-                found.add(scores.predicted(run.model, piece.X), piece.Y, piece.sample_weight)
+        for found, rows in zip((own, other), pair, strict=True):
+            if rows is not None:
+                found.add(scores.predicted(run.model, rows.X), rows.Y, rows.sample_weight)
     tested = other.with_baseline(own)
     return own.with_baseline(own), tested if tested.rows else None, own
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +29,18 @@ _MISSING = {
     "error": "there may be none", "drop": "their rows are left out",
     "mean": "the column's mean; of text a category of its own", "median": "the column's median; of text a category of its own",
 }  # fmt: skip
+
+
+def prepare() -> None:
+    """Imports matplotlib in a thread, while the table is read and decoded: it takes as long as drawing."""
+    threading.Thread(target=_imported, name="gdcore-pictures").start()
+
+
+def _imported() -> None:
+    with contextlib.suppress(Exception):  # it comes again where something is drawn
+        import matplotlib.backends.backend_agg
+        import matplotlib.figure
+        import matplotlib.style  # noqa: F401
 
 
 def draw(table: FileTable, options: Namespace, result: Result, facts: dict[str, Any]) -> None:

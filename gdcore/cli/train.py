@@ -33,7 +33,9 @@ def run(options: Namespace) -> int:
     _check_tests(options)
     out = options.out or _stem(options.data[0]) + files.ENDING
     replaced = _check_outputs(options, out)
-    start = perf_counter()
+    start, drawn = perf_counter(), bool(options.plot or options.report)
+    if drawn:
+        pictures.prepare()
     with Bars(options) as bars:
         bars.reading("looking at the columns")
         table = open_table(
@@ -49,7 +51,6 @@ def run(options: Namespace) -> int:
         if options.test is not None:
             bars.reading("looking at the rows that test")
             _check_file(table, options)
-        drawn = bool(options.plot or options.report)
         for part in (table, table.held_out):
             if part is not None:
                 part.seen.size = pictures.DRAWN if drawn else 0

@@ -21,15 +21,15 @@ from gdcore.models.linear import Linear
 from gdcore.models.mlp import MLP, Network
 from gdcore.rows import arrays, cluster
 from gdcore.rows.moments import MOST_COLUMNS, Moments, check
-from gdcore.rows.tables import Piecewise, Table, columns_of, fold, moments_of
+from gdcore.rows.piecewise import Piecewise
+from gdcore.rows.tables import Table, columns_of, farthest, fold, moments_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gdcore._types import Array, ArrayLike, Floats
+    from gdcore._types import Array, ArrayLike
     from gdcore.backends.backend import Backend
     from gdcore.descent.options import Options
-    from gdcore.rows.tables import Piece
 
     T = TypeVar("T")
 
@@ -256,7 +256,8 @@ class Problem:
         null = metric.null / np.abs(metric.null).sum(axis=0)
         mean = metric.mean
         size = float(np.sqrt(np.max(np.diag(metric.hessian) / 2 + mean**2)))
-        longest = self.fold(functools.partial(_longest, weights=null, bias=-(mean @ null) if self.has_bias else None), max)
+        bias = -(mean @ null) if self.has_bias else None
+        longest = farthest(self.X, self.sample_weight, null, bias, self.n_threads)
         return longest <= 64 * self.d * float(np.finfo(np.float64).eps) * max(size, float(np.sqrt(self.moments.largest_row)))
 
     @functools.cached_property
@@ -379,11 +380,3 @@ def _equal(a: Array, b: Array) -> bool:
         return True
     blocks = zip(arrays.blocks(a), arrays.blocks(b), strict=True)
     return a.shape == b.shape and all(np.array_equal(one, other) for one, other in blocks)
-
-
-def _longest(piece: Piece, n_threads: int, *, weights: Floats, bias: Floats | None) -> float:
-    """The largest |Ŷ| of rows that have a weight, in float64 whatever the rows are: what they tell, it shall tell."""
-    out = piece.X.astype(np.float64, order="C") @ weights + (0.0 if bias is None else bias)
-    if piece.sample_weight is not None:
-        out = out[piece.sample_weight > 0]
-    return float(np.abs(out).max(initial=0.0))

@@ -10,7 +10,8 @@ import numpy as np
 
 from gdcore.backends import BACKENDS
 from gdcore.rows import arrays
-from gdcore.rows.tables import Table, fold, loss_sums
+from gdcore.rows.piecewise import loss_sums
+from gdcore.rows.tables import Table, fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable

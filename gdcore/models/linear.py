@@ -10,6 +10,7 @@ import numpy as np
 from gdcore import threads
 from gdcore.backends import BACKENDS
 from gdcore.rows import arrays
+from gdcore.rows.coded import Coded, dense
 from gdcore.rows.tables import Table
 
 if TYPE_CHECKING:
@@ -69,8 +70,10 @@ class Linear:
         """The model that training starts from by default: zeros of X's dtype, with a bias; outputs () or (k,)."""
         return cls(np.zeros((X.shape[1], *outputs), X.dtype), np.zeros(outputs, X.dtype))
 
-    def predict(self, X: ArrayLike | Table, n_threads: int | None = None) -> Array:
-        """Ŷ = XW + b: shape (n,) for weights (d,), (n, k) for weights (d, k); X an array, or a table that comes in pieces.
+    def predict(self, X: ArrayLike | Table | Coded, n_threads: int | None = None) -> Array:
+        """Ŷ = XW + b: shape (n,) for weights (d,), (n, k) for weights (d, k).
+
+        X is an array, a table that comes in pieces, or coded rows of one.
 
         After training with poisson, gamma or tweedie, whose Ŷ is the logarithm of the mean, this is the mean, e^Ŷ;
         `linear_predictor` gives Ŷ itself.
@@ -82,17 +85,20 @@ class Linear:
         """
         return mean(self.linear_predictor(X, n_threads), self.loss)
 
-    def linear_predictor(self, X: ArrayLike | Table, n_threads: int | None = None) -> Array:
+    def linear_predictor(self, X: ArrayLike | Table | Coded, n_threads: int | None = None) -> Array:
         """XW + b, as `predict` gives it for losses without a link."""
         if isinstance(X, Table):
             return np.concatenate([self.linear_predictor(piece.X, n_threads) for piece in X.pieces(1)])
-        X = arrays.table(X)
+        X = X if isinstance(X, Coded) else arrays.table(X)
         self.check_columns(X)
         weights, bias = self.parameters(X.dtype)
-        out = np.empty((len(X), weights.shape[1]), X.dtype)
-        BACKENDS["kernel"].predict(X, weights, bias, out, threads.resolve(n_threads))
+        if isinstance(X, Coded):
+            out = X.times(weights, bias)
+        else:
+            out = np.empty((len(X), weights.shape[1]), X.dtype)
+            BACKENDS["kernel"].predict(X, weights, bias, out, threads.resolve(n_threads))
         if not np.isfinite(out).all():
-            arrays.check_finite(X, "X")
+            arrays.check_finite(dense(X), "X")
             row = int(np.argmin(np.isfinite(out).all(axis=1)))
             raise ValueError(f"the prediction for row {row} of X overflows {X.dtype}")
         return out.reshape(len(X), *self.outputs)
@@ -147,7 +153,7 @@ class Linear:
         """What runs its epochs."""
         return backend
 
-    def check_columns(self, X: Array, name: str = "X") -> None:
+    def check_columns(self, X: Array | Coded, name: str = "X") -> None:
         if X.shape[1] != len(self.weights):
             raise ValueError(f"{name} has {X.shape[1]} columns, but the model has weights for {len(self.weights)}")
 

@@ -21,6 +21,7 @@ import numpy as np
 from gdcore.backends import loops, reference
 from gdcore.models.linear import mean, probabilities
 from gdcore.rows import arrays
+from gdcore.rows.coded import Coded
 from gdcore.rows.tables import Table
 
 if TYPE_CHECKING:
@@ -102,11 +103,11 @@ class MLP:
         """
         return mean(self.linear_predictor(X), self.loss)
 
-    def linear_predictor(self, X: ArrayLike | Table, n_threads: int | None = None) -> Array:
+    def linear_predictor(self, X: ArrayLike | Table | Coded, n_threads: int | None = None) -> Array:
         """What the last layer gives (n, k), as `predict` gives it for losses without a link."""
         if isinstance(X, Table):
             return np.concatenate([self.linear_predictor(piece.X) for piece in X.pieces(1)])
-        X = arrays.table(X)
+        X = X.expanded() if isinstance(X, Coded) else arrays.table(X)
         self.check_columns(X)
         network = Network(self, X.dtype)
         flat, _ = self.parameters(X.dtype)
@@ -121,7 +122,7 @@ class MLP:
 
     # What training needs of a model ----------------------------------------------------------------------------------------
 
-    def check_columns(self, X: Array, name: str = "X") -> None:
+    def check_columns(self, X: Array | Coded, name: str = "X") -> None:
         if X.shape[1] != self.sizes[0]:
             raise ValueError(f"{name} has {X.shape[1]} columns, but the network has {self.sizes[0]} inputs")
 

@@ -39,7 +39,8 @@ def floating(value: Any, name: str) -> Array:
             return array
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
         raise TypeError(f"{name} is sparse ({type(value).__name__}): gdcore takes dense arrays, for example {name}.toarray()")
-    if isinstance(value, np.ma.MaskedArray):
+    # numpy.ma is imported when it is first asked for, and takes longer than a small fit.
+    if type(value) is not np.ndarray and isinstance(value, np.ndarray) and isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array: decide what masked values mean first, for example {name}.filled(0)")
     try:
         array = np.asarray(value)[...]

@@ -6,8 +6,9 @@ the difference from it. So the columns of X are not dependent where those of the
 
 from __future__ import annotations
 
+import functools
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from gdcore import schema
 from gdcore.rows import dates
 from gdcore.rows.arrow import arrow, as_numpy, from_texts
+from gdcore.rows.coded import Coded, Places
 from gdcore.rows.missing import POLICIES, Policy
 from gdcore.rows.sources import Marks
 from gdcore.rows.written import Writing
@@ -22,7 +24,6 @@ from gdcore.rows.written import Writing
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats
 
-_BLOCK = 4096  # rows that stay in cache while their columns are written into them
 KINDS = ("number", "integer", "boolean", "text", *dates.KINDS, "empty")
 """Of a table's columns, those that can be used, or of which a message knows what to do."""
 EXACT = 2**53  # integers past it are rounded in float64
@@ -38,10 +39,6 @@ class Numbers(NamedTuple):
     """Whether all values are known to be finite."""
     filled: bool = False
     """Whether something stands for each that is missing."""
-
-    def of(self, rows: Array) -> Numbers:
-        """Those of some rows."""
-        return self._replace(values=self.values[rows], missing=None if self.missing is None else self.missing[rows])
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ class Column:
         return [self.label, *([f"{self.name} is missing"] if self.indicator else [])]
 
     def numbers(self, column: Any) -> Numbers:
-        """A batch's column as numbers; of a category 0 for base, 1, 2, … for values, −1 for a value that is none of them."""
+        """A batch's column as numbers; of a category codes, as `gdcore.rows.coded.Coded` has them."""
         pa = arrow()
         if self.kind == "category":
             return self._codes(column)
@@ -130,13 +127,14 @@ class Column:
         pa = arrow()
         known = from_texts([str(self.base), *self.values])
         codes = pa.compute.index_in(column, value_set=known, skip_nulls=True)
-        numbers = as_numpy(codes, -1).astype(np.float64)
+        numbers = as_numpy(codes, -1)
         if not column.null_count:
             return Numbers(numbers)
         missing = as_numpy(column.is_null())
         if self.gap is None:
             return Numbers(numbers, missing)
-        return Numbers(np.where(missing, [self.base, *self.values].index(self.gap), numbers), missing, filled=True)
+        gap = np.int32([self.base, *self.values].index(self.gap))
+        return Numbers(np.where(missing, gap, numbers), missing, filled=True)
 
     def _read(self, column: Any, writing: Writing) -> Numbers:
         """Text as numbers; NaN where it is none, and where it is missing and nothing stands for it."""
@@ -150,25 +148,34 @@ class Column:
         return Numbers(numbers[codes], missing, finite=False, filled=self.fill is not None)
 
 
-def matrix(numbers: list[Numbers], columns: list[Column]) -> Floats:
-    """X (m, d) of the columns' numbers, row-contiguous."""
-    m, widths = len(numbers[0].values), [len(column.names) for column in columns]
-    sparse = any(column.kind == "category" or column.indicator for column in columns)
-    X = (np.zeros if sparse else np.empty)((m, sum(widths)))
-    for start in range(0, m, _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        j = 0
-        for (values, missing, *_), column, width in zip(numbers, columns, widths, strict=True):
-            if column.kind == "category":
-                part = values[rows].astype(np.intp)
-                ones = np.flatnonzero(part > 0)
-                X[start + ones, j + part[ones] - 1] = 1
-            else:
-                X[rows, j] = values[rows]
-                if column.indicator and missing is not None:
-                    X[rows, j + 1] = missing[rows]
-            j += width
-    return X
+def places_of(columns: list[Column]) -> Places:
+    """Where in X what comes of them stands."""
+    numbers: list[int] = []
+    categories: list[tuple[int, int]] = []
+    at = 0
+    for column in columns:
+        width = len(column.names)
+        if column.kind == "category":
+            categories.append((at, width))
+        else:
+            numbers += range(at, at + width)
+        at += width
+    return Places(tuple(numbers), tuple(categories), at)
+
+
+def coded(found: list[Numbers], columns: list[Column], places: Places, rows: Array | None) -> Coded:
+    """The rows, or some of them by their numbers, of the columns' numbers."""
+    numbers: list[Array] = []
+    codes: list[Array] = []
+    for part, column in zip(found, columns, strict=True):
+        if column.kind == "category":
+            codes.append(part.values)
+        else:
+            numbers.append(part.values)
+            if column.indicator:
+                numbers.append(np.zeros(len(part.values), bool) if part.missing is None else part.missing)
+    whole = Coded(places, numbers, codes)
+    return whole if rows is None else whole[rows]
 
 
 @dataclass(frozen=True)
@@ -216,9 +223,15 @@ class Encoding:
         """The columns of X."""
         return [name for column in self.columns for name in column.names]
 
+    @functools.cached_property
+    def places(self) -> Places:
+        """Where in X they stand."""
+        return places_of(self.columns)
+
     def card(self) -> dict[str, Any]:
         """As what JSON can hold."""
-        return asdict(self, dict_factory=_plain)
+        card: dict[str, Any] = _plain(self)
+        return card
 
     @classmethod
     def of_card(cls, card: Any) -> Encoding:
@@ -258,8 +271,13 @@ ENCODING = schema.record({
 """What `Encoding.card` gives."""
 
 
-def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in pairs}
+def _plain(value: Any) -> Any:
+    """`dataclasses.asdict`, but that it copies nothing that cannot change, and has lists for tuples."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if is_dataclass(value):
+        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
+    return value
 
 
 def _column(card: dict[str, Any], policy: Policy) -> Column:

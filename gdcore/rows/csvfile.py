@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -123,7 +122,7 @@ class Csv(File):
 
         names = {read: name for name, read in self._names.items() if self.kinds[name] == "integer"}
         with self._bytes() as stream:
-            if not names or not re.search(rb"[\s\"%b][+-]?0[0-9]" % re.escape(self.delimiter.encode()), stream.read(_BLOCK)):
+            if not names or not csvhead.leading_zeros(stream.read(_BLOCK), self.delimiter):
                 return {}
         pa = arrow()
         converting = self._converting(dict.fromkeys(names, pa.string()))

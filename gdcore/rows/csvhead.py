@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
+
 from gdcore.rows.arrow import TableError
 from gdcore.rows.sources import shortened
 from gdcore.rows.written import is_number
@@ -38,6 +40,20 @@ def check_bytes(head: bytes, label: str) -> None:
     if b"\r" in head and b"\n" not in head:
         how = "convert them, for example with tr '\\r' '\\n'"
         raise TableError(f"{label}: its lines end in lone CR characters; {how}")
+
+
+def leading_zeros(head: bytes, delimiter: str) -> bool:
+    """Whether a value may begin with 0 and another digit, with a sign or without.
+
+    >>> [leading_zeros(head, ",") for head in (b"a,b\\n7,1\\n07,1\\n", b"a,b\\n7,-01\\n", b"a,b\\n100,0.5\\n10-01,2\\n")]
+    [True, True, False]
+    """
+    edges = np.zeros(256, bool)
+    edges[[*b' \t\n\r\f\v"', *delimiter.encode()]] = True
+    codes = np.frombuffer(b"  " + head, np.uint8)
+    at = 2 + np.flatnonzero((codes[2:-1] == ord("0")) & (codes[3:] >= ord("0")) & (codes[3:] <= ord("9")))
+    signed = (codes[at - 1] == ord("+")) | (codes[at - 1] == ord("-"))
+    return bool((edges[codes[at - 1]] | edges[codes[at - 1 - signed]]).any())
 
 
 def in_blanks(head: bytes, delimiter: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -16,27 +16,26 @@ from gdcore.notices import warn
 from gdcore.rows.ahead import Reader, ahead
 from gdcore.rows.arrow import TableError
 from gdcore.rows.checks import Checks, Strange
-from gdcore.rows.columns import Column, Encoding, Numbers, matrix
+from gdcore.rows.coded import rows_at_once
+from gdcore.rows.columns import Column, Encoding, Numbers, coded
 from gdcore.rows.glance import Glance
-from gdcore.rows.kept import Kept
+from gdcore.rows.kept import MEMORY, Kept
 from gdcore.rows.missing import Policy
 from gdcore.rows.opening import open_source
 from gdcore.rows.roles import Roles, check_width, roles_of
 from gdcore.rows.settle import Settling
 from gdcore.rows.sources import Marks, Source
 from gdcore.rows.split import Split, split_of
-from gdcore.rows.tables import Piece, Table
+from gdcore.rows.tables import Block, Table, farthest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from gdcore._types import Array, Floats, Path
+    from gdcore.rows.tables import Piece
 
 T = TypeVar("T")
 
-_BYTES = 1 << 22  # of X, about, that are made at a time, and of wide tables, where each column has its own costs,
-_WIDE = 1 << 25  # so many for up to `_FEW` rows
-_FEW = 1 << 12
 _MOMENTS = 2048  # columns up to which the held-out rows' second moments are worth their memory
 
 
@@ -129,7 +128,7 @@ def open_table(
         which are an index or row names: they are left out, unless they are asked for by their name, or kept.
     cache : path, optional
         A folder for the decoded columns, as large as the table, so that later passes do not decode again. Tables of up to
-        128 MB are kept in memory.
+        128 MB are kept in memory, as they are decoded and as numbers.
     progress : callable, optional
         Called with the number of rows of each batch that has been read.
 
@@ -227,6 +226,7 @@ class FileTable(Table):
         self.progress: Callable[[int], Any] | None = None
         self.seen = Glance(target_only=True)
         self._reader: Reader | None = None  # of the last pass
+        self._made: list[_Made] | None = None  # all rows, of a table that stays in memory, once a pass has made them
         self._warned = 0
         self._constant: dict[str, Any] | None = {}  # see `Checks`; None after the first pass
 
@@ -248,7 +248,8 @@ class FileTable(Table):
         several = len(self.labels)
         self.loss = roles.loss or (losses.logistic() if several == 2 else losses.softmax() if several else losses.mse())
         if self.held_out is not None:
-            self.held_out.seen.target_only = not self.loss.squared or len(self.names) > _MOMENTS
+            # Rows that stay in memory are looked at again: their columns' moments save nothing.
+            self.held_out.seen.target_only = not self.loss.squared or len(self.names) > _MOMENTS or self.kept
 
     def again(self, split: Split) -> FileTable:
         """The same table where other rows test: what is filled in is found anew, and nothing is warned of twice."""
@@ -260,7 +261,7 @@ class FileTable(Table):
 
     def take(self, encoding: Encoding) -> None:
         """Takes an encoding as it is: `Table`'s attributes follow from it."""
-        self.encoding, self.names = encoding, encoding.names
+        self.encoding, self.names, self._made = encoding, encoding.names, None
         target, policy = encoding.target, Policy.of(encoding.missing)
         self._read = list(encoding.columns)
         self._read += [target.column] if target else []
@@ -278,7 +279,7 @@ class FileTable(Table):
         return [] if self.split is None else list(self.split.columns)
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_reader": None}  # a thread is not pickled
+        return vars(self) | {"_reader": None, "_made": None}  # a thread is not pickled, and rows are read again
 
     def card(self) -> dict[str, Any]:
         """How the columns became numbers: a model that has been trained on this table keeps it, for ``gdcore predict``."""
@@ -295,7 +296,7 @@ class FileTable(Table):
 
     # The rows ---------------------------------------------------------------------------------------------------------------
 
-    def blocks(self) -> Iterator[Piece]:
+    def blocks(self) -> Iterator[Block]:
         """The rows that train; in the first whole pass something is noted of them, and of those that are held out."""
         held = self.held_out
         seen = [] if self.seen.complete else [self.seen] if held is None else [self.seen, held.seen]
@@ -303,9 +304,9 @@ class FileTable(Table):
             glance.begin()
         any_row = any_weight = False
         for pair in self.both(test=held is not None and bool(seen)):
-            for glance, piece in zip(seen, pair, strict=False):
-                if piece is not None:
-                    glance.take(piece)
+            for glance, block in zip(seen, pair, strict=False):
+                if block is not None:
+                    glance.take(block)
             if pair[0] is not None and len(pair[0].X):
                 any_row = True
                 any_weight = any_weight or pair[0].sample_weight is None or bool(pair[0].sample_weight.any())
@@ -339,24 +340,38 @@ class FileTable(Table):
             warn(note, TableWarning)
         self._warned = len(self.notes)
 
-    def both(self, train: bool = True, test: bool = True) -> Iterator[tuple[Piece | None, Piece | None]]:
+    def farthest(self, weights: Floats, bias: Floats | None, n_threads: int) -> float:
+        return max(farthest_of(block, n_threads, weights=weights, bias=bias) for block in self._read_ahead(self.blocks()))
+
+    def both(self, train: bool = True, test: bool = True) -> Iterator[tuple[Block | None, Block | None]]:
         """All rows in their order: those that train, and those that are held out, where they are wanted."""
-        dropped = 0
-        split = self.split
-        for start, numbers, keep, batch in self._numbers(self._split_columns):
+        if self._made is not None:
+            for made in self._made:
+                if self.progress is not None:
+                    self.progress(made.rows)
+                yield made.train if train else None, made.test if test else None
+            return
+        split, dropped = self.split, 0
+        kept: list[_Made] | None = [] if train and (test or split is None) else None
+        size = 0
+        for start, numbers, keep, batch in self._numbers(self._split_columns, rows_at_once(len(self._read))):
             trains = keep
             if split is not None:
                 held = split.tests(start, batch)
                 trains = ~held if keep is None else keep & ~held
                 held = held if keep is None else keep & held
             dropped += 0 if keep is None else int((~keep).sum())
-            yield (
-                self._piece(numbers, trains) if train else None,
-                self._piece(numbers, held) if test and split is not None else None,
-            )
-        self.dropped = dropped
+            trained = self._block(numbers, trains) if train else None
+            tested = self._block(numbers, held) if test and split is not None else None
+            size += sum(block.nbytes for block in (trained, tested) if block is not None)
+            if kept is not None and isinstance(self.source, Kept) and self.source.small and size <= MEMORY:
+                kept.append(_Made(batch.num_rows, trained, tested))
+            else:
+                kept = None
+            yield trained, tested
+        self.dropped, self._made = dropped, kept
 
-    def parts(self) -> Iterator[tuple[Piece | None, Piece | None]]:
+    def parts(self) -> Iterator[tuple[Block | None, Block | None]]:
         """`both`, read ahead."""
         return self._read_ahead(self.both(), self._warn)
 
@@ -364,16 +379,16 @@ class FileTable(Table):
         """For a table without a target: X of the rows without a missing value, which these are (None: all), and of all rows
         a RecordBatch of the columns ``beside``."""
         beside = list(beside)
-        for _, numbers, keep, batch in self._numbers(beside):
-            yield self._piece(numbers, keep).X, keep, batch.select(beside)
+        for _, numbers, keep, batch in self._numbers(beside, rows_at_once(len(self.names))):
+            yield self._block(numbers, keep).piece().X, keep, batch.select(beside)
 
-    def _numbers(self, beside: Iterable[str] = ()) -> Iterator[tuple[int, list[Numbers], Array | None, Any]]:
-        """For some rows at a time: the first one's number, the columns' numbers, which rows have no missing value, and the
+    def _numbers(self, beside: Iterable[str], most: int) -> Iterator[tuple[int, list[Numbers], Array | None, Any]]:
+        """For up to ``most`` rows at a time: the first one's number, the columns' numbers, which rows lack nothing, and the
         rows as they were read, with the columns ``beside`` among theirs."""
         read = self._read
         checks = Checks(self.source, self.encoding, read, self.unseen, self.advice, self._constant, self.notes)
         self.strange = checks.strange
-        for batch in self._batches([*dict.fromkeys([*(column.name for column in read), *beside])]):
+        for batch in self._batches([*dict.fromkeys([*(column.name for column in read), *beside])], most):
             start = checks.rows
             found = [column.numbers(batch.column(column.name)) for column in read]
             keep = checks.take(batch, found)
@@ -385,10 +400,7 @@ class FileTable(Table):
         self.causes = {name: count for name, count in checks.dropped().items() if count}
         self._constant = None
 
-    def _batches(self, names: list[str]) -> Iterator[Any]:
-        """Small enough that their memory is used again instead of being asked of the system anew."""
-        width = 8 * len(self.names)
-        rows = max(1, _BYTES // width, min(_FEW, _WIDE // width))
+    def _batches(self, names: list[str], rows: int) -> Iterator[Any]:
         batches = self.source.batches(names)
         # What is not kept is decoded, in a thread of its own.
         with contextlib.nullcontext(batches) if self.kept else contextlib.closing(ahead(batches)) as found:
@@ -396,15 +408,24 @@ class FileTable(Table):
                 for start in range(0, batch.num_rows, rows):
                     yield batch.slice(start, rows)
 
-    def _piece(self, numbers: list[Numbers], rows: Array | None) -> Piece:
-        if rows is not None:
-            numbers = [part.of(rows) for part in numbers]
+    def _block(self, numbers: list[Numbers], keep: Array | None) -> Block:
         encoding = self.encoding
+        rows = None if keep is None else np.flatnonzero(keep)
         d = len(encoding.columns)
-        X = matrix(numbers[:d], encoding.columns)
-        Y = encoding.target.classes(numbers[d].values)[:, None] if encoding.target else np.empty((len(X), 0))
-        s = numbers[-1].values.astype(np.float64) if encoding.weights else None
-        return Piece(X, Y.astype(np.float64, copy=False), s)
+        X = coded(numbers[:d], encoding.columns, encoding.places, rows)
+        own = [part.values if rows is None else part.values[rows] for part in numbers[d:]]
+        Y = encoding.target.classes(own[0])[:, None] if encoding.target else np.empty((len(X), 0))
+        s = own[-1].astype(np.float64) if encoding.weights else None
+        return Block(X, Y.astype(np.float64, copy=False), s)
+
+
+class _Made(NamedTuple):
+    """What a pass has made of a batch."""
+
+    rows: int
+    """Of the batch."""
+    train: Block | None
+    test: Block | None
 
 
 class HeldOut(Table):
@@ -413,7 +434,7 @@ class HeldOut(Table):
     Attributes
     ----------
     seen : Glance
-        Their columns' and target's moments, once the other rows have been read.
+        Their target's moments, once the other rows have been read; and their columns', where that saves decoding them again.
     """
 
     def __init__(self, table: FileTable) -> None:
@@ -432,7 +453,7 @@ class HeldOut(Table):
     def weighted(self) -> bool:  # type: ignore[override]
         return self.table.weighted
 
-    def blocks(self) -> Iterator[Piece]:
+    def blocks(self) -> Iterator[Block]:
         yield from (test for _, test in self.table.both(train=False) if test is not None and len(test.X))
 
     def pieces(self, multiple: int) -> Iterator[Piece]:

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gdcore.rows.coded import dense, rows_at_once
 from gdcore.rows.moments import Moments
 from gdcore.rows.split import uniform
 from gdcore.rows.tables import Piece
 
 if TYPE_CHECKING:
     from gdcore._types import Array
+    from gdcore.rows.coded import Coded
+    from gdcore.rows.tables import Block
 
 
 class Glance:
@@ -39,22 +42,30 @@ class Glance:
         self.sample: Piece | None = None
         self.marks, self.count = np.empty(0), 0
 
-    def take(self, piece: Piece) -> None:
+    def take(self, rows: Block | Piece) -> None:
         """Rows that go by."""
-        X, Y, s = piece
+        X, Y, s = rows
         if not len(X) or not Y.shape[1] or not (s is None or s.any()):
             return
-        moments = Moments.of(Y, None, s) if self.target_only else Moments.of(X, Y, s)
-        self.moments = moments if self.moments is None else self.moments + moments
+        step = len(X) if self.target_only else rows_at_once(X.shape[1])
+        for part in (slice(start, start + step) for start in range(0, len(X), step)):
+            self._measure(X[part], Y[part], None if s is None else s[part])
         if self.size:
             self._draw(X, Y)
 
-    def _draw(self, X: Array, Y: Array) -> None:
-        marks = np.append(self.marks, uniform(self.count, len(X), seed=1))
-        best, before = np.sort(np.argsort(marks, kind="stable")[: self.size]), len(self.marks)
-        new = best[best >= before] - before  # nearly all rows go by, and only these are copied
-        X, Y = X[new], Y[new]
+    def _measure(self, X: Array | Coded, Y: Array, s: Array | None) -> None:
+        if s is None or s.any():
+            moments = Moments.of(Y, None, s) if self.target_only else Moments.of(dense(X), Y, s)
+            self.moments = moments if self.moments is None else self.moments + moments
+
+    def _draw(self, X: Array | Coded, Y: Array) -> None:
+        own, before = uniform(self.count, len(X), seed=1), len(self.marks)
+        near = np.flatnonzero(own < (self.marks.max() if before == self.size else np.inf))  # soon next to none
+        marks = np.append(self.marks, own[near])
+        best = np.sort(np.argsort(marks, kind="stable")[: self.size])
+        new = near[best[best >= before] - before]  # nearly all rows go by, and only these are copied
+        drawn = dense(X[new]), Y[new]
         if self.sample is not None:
             kept = best[best < before]
-            X, Y = np.concatenate([self.sample.X[kept], X]), np.concatenate([self.sample.Y[kept], Y])
-        self.marks, self.sample, self.count = marks[best], Piece(X, Y, None), self.count + len(marks) - before
+            drawn = np.concatenate([self.sample.X[kept], drawn[0]]), np.concatenate([self.sample.Y[kept], drawn[1]])
+        self.marks, self.sample, self.count = marks[best], Piece(*drawn, None), self.count + len(own)

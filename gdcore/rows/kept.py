@@ -40,6 +40,11 @@ class Kept(Source):
         """Whether the first pass is over, or will be the last that decodes, as far as is known."""
         return self.folder is not None or not self._large
 
+    @property
+    def small(self) -> bool:
+        """Whether it stays in memory, as far as is known."""
+        return self.folder is None and not self._large
+
     def place(self, row: int) -> str:
         return self.source.place(row)
 

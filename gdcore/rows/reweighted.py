@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from gdcore.rows.tables import Piece, Table
+from gdcore.rows.tables import Block, Piece, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from gdcore._types import Array, Floats
+
+R = TypeVar("R", Block, Piece)
 
 
 def balanced(pieces: Iterable[Piece], classes: int) -> Floats:
@@ -28,10 +30,10 @@ def balanced(pieces: Iterable[Piece], classes: int) -> Floats:
     return factors
 
 
-def reweighted(piece: Piece, factors: Floats) -> Piece:
+def reweighted(rows: R, factors: Floats) -> R:
     """The rows with weights of their own times their class's factor."""
-    own: Array = factors[piece.Y[:, 0].astype(np.intp)]
-    return Piece(piece.X, piece.Y, own if piece.sample_weight is None else own * piece.sample_weight)
+    own: Array = factors[rows.Y[:, 0].astype(np.intp)]
+    return rows._replace(sample_weight=own if rows.sample_weight is None else own * rows.sample_weight)
 
 
 class Reweighted(Table):
@@ -50,9 +52,9 @@ class Reweighted(Table):
         self.names, self.classes, self.labels = table.names, table.classes, table.labels
         self.rows, self.target_shape, self.tells_constants = table.rows, table.target_shape, table.tells_constants
 
-    def blocks(self) -> Iterator[Piece]:
+    def blocks(self) -> Iterator[Block]:
         """See `Table`."""
-        return (reweighted(block, self.factors) for block in self.table.blocks())
+        return (reweighted(Block(*block), self.factors) for block in self.table.blocks())
 
     def pieces(self, multiple: int) -> Iterator[Piece]:
         """See `Table`."""

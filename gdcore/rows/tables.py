@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gdcore import losses
-from gdcore.backends import BACKENDS, loops
-from gdcore.losses.targets import check_targets
+from gdcore.rows.coded import Coded, dense, joined, products, rows_at_once
 from gdcore.rows.moments import Moments, engine_for, first_means
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from gdcore._types import Array, Floats
 
@@ -42,6 +40,41 @@ class Piece(NamedTuple):
     def weights(self) -> Floats:
         """(m,) how much each row counts, float64: 1 where rows have no weights."""
         return np.ones(len(self.X)) if self.sample_weight is None else self.sample_weight.astype(np.float64)
+
+
+class Block(NamedTuple):
+    """Consecutive rows, whose categories may still be codes."""
+
+    X: Array | Coded
+    """Of the shape and dtype of a piece's."""
+    Y: Array
+    sample_weight: Array | None
+
+    @classmethod
+    def joined(cls, blocks: Sequence[Block | Piece]) -> Block:
+        """The rows of several, in their order."""
+        if not blocks:
+            raise ValueError("the table has no rows")
+        if len(blocks) == 1:
+            return cls(*blocks[0])
+        s = [part for part in (block.sample_weight for block in blocks) if part is not None]
+        X, Y = joined([block.X for block in blocks]), np.concatenate([block.Y for block in blocks])
+        return cls(X, Y, np.concatenate(s) if s else None)
+
+    @property
+    def nbytes(self) -> int:
+        """As they lie here."""
+        return int(self.X.nbytes) + self.Y.nbytes + (0 if self.sample_weight is None else self.sample_weight.nbytes)
+
+    def of(self, rows: slice) -> Block:
+        """Some of the rows."""
+        if rows.start == 0 and rows.stop == len(self.X):
+            return self
+        return Block(self.X[rows], self.Y[rows], None if self.sample_weight is None else self.sample_weight[rows])
+
+    def piece(self) -> Piece:
+        """With X as an array."""
+        return Piece(dense(self.X), self.Y, self.sample_weight)
 
 
 class Table:
@@ -83,11 +116,11 @@ class Table:
     labels: tuple[Any, ...] = ()
     weighted = False
 
-    def blocks(self) -> Iterator[Piece]:
+    def blocks(self) -> Iterator[Piece] | Iterator[Block]:
         """All rows in their order, in blocks of any size; values are finite, or an error names the place."""
         raise NotImplementedError
 
-    def _checked(self) -> Iterator[Piece]:
+    def _checked(self) -> Iterator[Block]:
         """`blocks`, each of which has what the attributes say; views, whose shapes nobody can change."""
         start, k = 0, self.target_shape[0] if self.target_shape else 1
         for block in self.blocks():
@@ -98,11 +131,12 @@ class Table:
                 has = "no sample_weight" if s is None else "sample_weight"
                 raise ValueError(f"the rows from {start} on have {has}, but the table says weighted = {self.weighted}")
             for name, array, wanted in parts if s is None else [*parts, ("sample_weight", s, (m,))]:
-                found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+                known = isinstance(array, (np.ndarray, Coded))
+                found = f"{array.dtype} {array.shape}" if known else type(array).__name__
                 if found != f"{self.dtype} {wanted}":
                     says = f"but the table says {self.dtype} {wanted}"
                     raise ValueError(f"{name} of the rows from {start} on is {found}, {says}")
-            yield Piece(X[...], Y[...], None if s is None else s[...])
+            yield Block(X[...], Y[...], None if s is None else s[...])
             start += m
 
     @property
@@ -119,30 +153,32 @@ class Table:
         """All rows in their order, in pieces of a multiple of so many rows; the last may be smaller."""
         row = 8 * len(self.names) * multiple
         least, most = -(-_LEAST_BYTES // row) * multiple, max(1, PIECE_BYTES // row) * multiple
-        kept: list[Piece] = []
+        small = max(least, rows_at_once(len(self.names)) // multiple * multiple)
+        kept: list[Block] = []
         have = total = 0  # fewer than ``least`` rows are kept back
         for block in self._checked():
             many, start = len(block.X), 0
             total += many
             if kept and have + many >= least:
                 start = least - have
-                yield _joined([*kept, _part(block, 0, start)])
+                yield Block.joined([*kept, block.of(slice(0, start))]).piece()
                 kept, have = [], 0
             whole = start + (many - start) // least * least if not kept else start
-            for low in range(start, whole, most):  # without a copy
-                yield _part(block, low, min(low + most, whole))
+            step = small if isinstance(block.X, Coded) else most
+            for low in range(start, whole, step):  # arrays without a copy
+                yield block.of(slice(low, min(low + step, whole))).piece()
             if whole < many:
-                kept.append(_part(block, whole, many))
+                kept.append(block.of(slice(whole, many)))
                 have += many - whole
         if kept:
-            yield _joined(kept)
+            yield Block.joined(kept).piece()
         self.rows = total
 
     def cut(self, size: int) -> Iterator[Piece]:
         """All rows in their order, in pieces of just so many rows, however they come; the last may be smaller."""
         for piece in self.pieces(size):
             for start in range(0, len(piece.X), size):
-                yield _part(piece, start, min(start + size, len(piece.X)))
+                yield Block(*piece).of(slice(start, min(start + size, len(piece.X)))).piece()
 
     def fold(
         self,
@@ -178,6 +214,11 @@ class Table:
 
         return Moments.measured(measure, d, lambda: len(self))
 
+    def farthest(self, weights: Floats, bias: Floats | None, n_threads: int) -> float:
+        """What `farthest` says, of all rows."""
+        part = functools.partial(farthest_of, weights=weights, bias=bias)
+        return float(self.fold(part, n_threads, max))
+
     def keep(self) -> None:
         """Says that passes will follow: rows that are far stay in memory where they are."""
 
@@ -192,24 +233,7 @@ class Table:
         """All rows as arrays, for what needs them at once: networks and mini-batches."""
         blocks = list(self._checked())
         self.rows = sum(len(block.X) for block in blocks)
-        return _joined(blocks)
-
-
-def _part(piece: Piece, start: int, stop: int) -> Piece:
-    if start == 0 and stop == len(piece.X):
-        return piece
-    s = piece.sample_weight
-    return Piece(piece.X[start:stop], piece.Y[start:stop], None if s is None else s[start:stop])
-
-
-def _joined(pieces: list[Piece]) -> Piece:
-    if len(pieces) == 1:
-        return pieces[0]
-    if not pieces:
-        raise ValueError("the table has no rows")
-    s = [piece.sample_weight for piece in pieces]
-    weights = None if s[0] is None else np.concatenate([part for part in s if part is not None])
-    return Piece(np.concatenate([piece.X for piece in pieces]), np.concatenate([piece.Y for piece in pieces]), weights)
+        return Block.joined(blocks).piece()
 
 
 def fold(
@@ -267,6 +291,22 @@ def moments_of(
     return Moments.of(X, Y, sample_weight, n_threads, backend)
 
 
+def farthest(X: Array | Table, sample_weight: Array | None, weights: Floats, bias: Floats | None, n_threads: int) -> float:
+    """The largest |XW + b| of rows that have a weight, in float64 whatever the rows are: what they tell, it shall tell."""
+    if isinstance(X, Table):
+        return X.farthest(weights, bias, n_threads)
+    part = functools.partial(farthest_of, weights=weights, bias=bias)
+    return float(fold(X, None, sample_weight, part, n_threads, max))
+
+
+def farthest_of(block: Block | Piece, n_threads: int, *, weights: Floats, bias: Floats | None) -> float:
+    """`farthest` of some rows."""
+    out = products(block.X, weights, bias)
+    if block.sample_weight is not None:
+        out = out[block.sample_weight > 0]
+    return float(np.abs(out).max(initial=0.0))
+
+
 def columns_of(X: Array | Table, sample_weight: Array | None, n_threads: int) -> Moments:
     """`Moments.of_each_column`, of arrays or of a table."""
     if isinstance(X, Table):
@@ -277,91 +317,3 @@ def columns_of(X: Array | Table, sample_weight: Array | None, n_threads: int) ->
 
 def _each_column(piece: Piece, n_threads: int) -> Moments:
     return Moments.of_each_column(piece.X, piece.sample_weight)
-
-
-class Piecewise:
-    """A backend for tables: the same functions, each a fold. X is the table, which has Y and sample_weight; or arrays."""
-
-    def __init__(self, name: str) -> None:
-        self.name, self.backend = name, BACKENDS[name]
-        self.gradient_norm = self.backend.gradient_norm
-        self.permutation, self.descend_batches = self.backend.permutation, self.backend.descend_batches  # of arrays
-
-    def loss_gradient(
-        self,
-        X: Array | Table,
-        Y: Any,
-        weights: Array,
-        bias: Array | None,
-        sample_weight: Any = None,
-        n_threads: int = 1,
-        loss: str = "mse",
-        parameter: float = 0.0,
-        l1: float = 0.0,
-        l2: float = 0.0,
-        smoothing: float = 0.0,
-    ) -> tuple[float, Array, Array | None]:
-        """The objective, ∇W and ∇b over all rows."""
-        multiple = self.backend.whole_rows(np.empty((1, len(weights)), weights.dtype), None, weights.shape[1])
-        part = functools.partial(
-            loss_sums, backend=self.name, weights=weights, bias=bias, loss=loss, parameter=parameter, smoothing=smoothing
-        )
-        sums = fold(X, Y, sample_weight, part, n_threads, multiple=multiple)
-        value: tuple[float, Array, Array | None] = self.backend.settled(sums, weights, bias, l1, l2)
-        return value
-
-    def loss(self, *arguments: Any, **options: Any) -> float:
-        """The objective."""
-        return self.loss_gradient(*arguments, **options)[0]
-
-    def descend(
-        self,
-        X: Table,
-        Y: Any,
-        weights: Array,
-        bias: Array | None,
-        gradient: Array,
-        bias_gradient: Array | None,
-        lr: float | Floats,
-        epochs: int,
-        history: Floats,
-        done: Array,
-        sample_weight: Any = None,
-        tol: float = -1.0,
-        decimals: int | None = None,
-        n_threads: int = 1,
-        loss: str = "mse",
-        parameter: float = 0.0,
-        l1: float = 0.0,
-        l2: float = 0.0,
-        optimizer: Any = None,
-        state: Array | None = None,
-        steps: Array | None = None,
-        ceiling: float = np.inf,
-    ) -> str:
-        """Full-batch epochs: see `gdcore.backends.reference.descend`."""
-
-        return loops.descend(
-            lambda: self.loss_gradient(X, Y, weights, bias, sample_weight, n_threads, loss, parameter, l1, l2),
-            lambda grad, bias_grad: self.gradient_norm(weights, grad, bias_grad, l1),
-            lambda *how: loops.advance(self._step, weights, bias, gradient, bias_gradient, how, decimals, l1),
-            weights, bias, gradient, bias_gradient, lr, epochs, history, done, tol, optimizer, state, steps, ceiling,
-        )  # fmt: skip
-
-    def _step(self, parameters: Array, along: Array, lr: float, rule: Any, state: Array | None, *rest: Any) -> None:
-        """The backend's step, which wants the state's rows side by side."""
-        whole = None if state is None else np.ascontiguousarray(state)
-        self.backend.step(parameters, along, lr, rule, whole, *rest)
-        if state is not None and whole is not None and whole is not state:
-            state[:] = whole
-
-
-def loss_sums(piece: Piece, n_threads: int, carried: Floats | None = None, *, backend: str, **how: Any) -> Floats:
-    """A part of a `fold`: a backend's ``partial``."""
-    weights, bias = how.pop("weights"), how.pop("bias")
-    targets = losses.get(how.get("loss", "mse")).targets
-    check_targets(piece.Y, targets, weights.shape[1], "in a piece of the table Y")
-    sums: Floats = BACKENDS[backend].partial(
-        piece.X, piece.Y, weights, bias, piece.sample_weight, n_threads, carried=carried, **how
-    )
-    return sums

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from gdcore._types import Array
     from gdcore.losses import Loss
+    from gdcore.rows.coded import Coded
     from gdcore.rows.moments import Moments
 
 
@@ -197,7 +198,7 @@ def summed(pieces: Iterable[Piece], model: Linear | MLP, loss: Loss, labels: Seq
     return found
 
 
-def predicted(model: Linear | MLP, X: Array) -> Array:
+def predicted(model: Linear | MLP, X: Array | Coded) -> Array:
     """The model's predictions (m, k), before they are probabilities; of no rows too."""
     k = int(np.prod(model.outputs, dtype=int))
     raw: Array = model.linear_predictor(X).reshape(len(X), k) if len(X) else np.empty((0, k))

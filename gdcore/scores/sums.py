@@ -191,9 +191,9 @@ class _Target:
     def of_constant(self, constant: float) -> NumberScores:
         """What such a constant comes to."""
         guessed = _Target(self.loss)
-        values = self.targets.values[:, None]
+        values, weights = self.targets.rows
         raw = float(self.loss.link(np.array(constant)))
-        guessed.add(np.full(values.shape, raw), values, self.targets.weights[:, 0])
+        guessed.add(np.full((len(values), 1), raw), values[:, None], weights[:, 0])
         guessed.rows = self.rows
         return guessed.scores()
 

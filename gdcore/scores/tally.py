@@ -49,6 +49,11 @@ class Tally:
             self._join()
 
     @property
+    def rows(self) -> tuple[Floats, Floats]:
+        """Values and what they weigh, of which equal ones are not all joined: what sums over them need."""
+        return np.concatenate(self._values), np.concatenate(self._weights)
+
+    @property
     def values(self) -> Floats:
         """The values, rising."""
         self._join()

@@ -181,6 +181,8 @@ class Nesterov(Solver[Momentum]):
         problem = self.problem
         assert self.moments is not None
         assert self.kind is not None
+        if problem.squared and self.kind == "gram":
+            return problem.quadratic.metric  # the same
         curvature = problem.loss_function.bound(smoothing)
         return Metric(self.moments, curvature, problem.l2, problem.has_bias, self.kind, self.scale)
 
