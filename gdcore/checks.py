@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from gdcore._types import Array
 
@@ -66,6 +66,30 @@ def integer(value: Any, name: str, low: int, high: int | None = None) -> int:
         wanted = f"at least {low}" if high is None else f"between {low} and {high}"
         raise ValueError(f"{name} must be {wanted}, found {value!r}")
     return number
+
+
+def text(value: Any, name: str, wanted: str = "a text") -> str:
+    """A text, or an error that names the argument and what the text is."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be {wanted}, found {value!r}")
+    return value
+
+
+def texts(values: Iterable[Any], name: str, what: str = "names") -> list[str]:
+    """Texts in a list of their own; one text is no list of them.
+
+    >>> texts("area", "features")
+    Traceback (most recent call last):
+    TypeError: features must be a list of names, found the text 'area': write ['area']
+    """
+    wanted = f"a list of {what}"
+    if isinstance(values, str):
+        raise TypeError(f"{name} must be {wanted}, found the text {str(values)!r}: write [{str(values)!r}]")
+    try:
+        each = list(values)
+    except TypeError:
+        raise TypeError(f"{name} must be {wanted}, found {values!r}") from None
+    return [text(value, f"{name}[{i}]") for i, value in enumerate(each)]
 
 
 def one_of(value: Any, name: str, names: tuple[Any, ...]) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -449,6 +450,49 @@ def test_the_share_that_is_held_out():
 def test_options_that_are_wrong(files, options, said):
     with pytest.raises(ValueError, match=said):
         open_table(files["csv"], "price", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        *(
+            ({name: "size"}, TypeError, f"{name} must be a list of names, found the text 'size': write ['size']")
+            for name in ("features", "exclude", "categorical", "dates")
+        ),
+        ({"na": "-999"}, TypeError, "na must be a list of texts or numbers, found the text '-999': write ['-999']"),
+        ({"na_keep": "NA"}, TypeError, "na_keep must be a list of texts, found the text 'NA': write ['NA']"),
+        ({"exclude": None}, TypeError, "exclude must be a list of names, found None"),
+        ({"features": ["size", 3]}, TypeError, "features[1] must be a text, found 3"),
+        ({"na": ["?", None]}, TypeError, "na[1] must be a text, found None"),
+        ({"na": [True]}, TypeError, "na[0] must be a text, found True"),
+        ({"target": 2}, TypeError, "target must be the name of a column, found 2"),
+        ({"target": ["price"]}, TypeError, "target must be the name of a column, found ['price']"),
+        ({"weights": 2}, TypeError, "weights must be the name of a column, found 2"),
+        ({"split": 0.2}, TypeError, "split must be the name of a column, found 0.2"),
+        ({"missing": None}, TypeError, "missing must be a text such as 'median,drop', or a dict of columns, found None"),
+        ({"missing": []}, TypeError, "missing must be a text such as 'median,drop', or a dict of columns, found []"),
+        ({"missing": {1: "drop"}}, TypeError, "missing must be a dict of columns by their names, found 1"),
+        ({"test_size": "0.2"}, ValueError, "test_size must be at least 0 and less than 1, found '0.2'"),
+        ({"test_size": None}, ValueError, "test_size must be at least 0 and less than 1, found None"),
+        ({"seed": 1.5}, TypeError, "seed must be an integer, found 1.5"),
+        ({"seed": -1}, ValueError, "seed must be at least 0, found -1"),
+        (
+            {"delimiter": 5}, TypeError,
+            "delimiter must be one ASCII character, no letter, digit, sign or quote, or blanks, found 5",
+        ),
+        ({"decimal": 5}, TypeError, "decimal must be one ASCII character, no letter, digit, sign or quote, found 5"),
+        ({"comment": 5}, TypeError, "comment must be what lines begin with that are none of the table, as '#', found 5"),
+    ],
+)  # fmt: skip
+def test_options_of_another_kind(files, options, error, said):
+    with pytest.raises(error, match=f"^{re.escape(said)}$"):
+        open_table(files["csv"], **{"target": "price"} | options)
+
+
+def test_a_number_that_stands_for_a_missing_value(tmp_path):
+    write_csv(tmp_path / "t.csv", {"x": np.array([1, 2, -999, 9]), "y": np.array([1, 2, 3, 9])})
+    gone = [open_table(tmp_path / "t.csv", "y", missing="drop", na=na).read().X[:, 0].tolist() for na in (["-999"], [-999])]
+    assert gone == [[1, 2, 9]] * 2
 
 
 def test_warnings_come_once_and_to_the_caller(tmp_path):

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import collections
 import contextlib
+from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from gdcore import losses
+from gdcore import checks, losses
 from gdcore.notices import warn
 from gdcore.rows.ahead import Reader, ahead
 from gdcore.rows.arrow import TableError
@@ -55,7 +56,7 @@ def open_table(
     categorical: Iterable[str] = (),
     dates: Iterable[str] = (),
     missing: str | Mapping[str, str] = "error",
-    na: Iterable[str] = (),
+    na: Iterable[str | float] = (),
     na_keep: Iterable[str] = (),
     unseen: str = "base",
     test_size: float = 0.0,
@@ -102,8 +103,8 @@ def open_table(
         it is as well where numbers are filled and nothing else is said. Several for several kinds have commas between them:
         ``"median,drop"``. A dict of columns, ``{"age": "median"}``, or ``"age=median"`` in the text, says it of each by its
         name. But for "error", rows without a target are left out.
-    na : list of str
-        What else stands for a missing value, in text and as a number: ``["?", "-999"]``.
+    na : list of str or numbers
+        What else stands for a missing value, in text and as a number: ``["?", "-999"]``. A number is taken as its text.
     na_keep : list of str
         Texts that are values and no missing ones in CSV, where by custom they are: ``["NA"]`` for Namibia.
     unseen : {"base", "empty", "error"}
@@ -161,12 +162,18 @@ def open_table(
         raise ValueError(f"unseen must be 'base', 'empty' or 'error', found {unseen!r}")
     if index not in ("drop", "keep"):
         raise ValueError(f"index must be 'drop' or 'keep', found {index!r}")
-    if not 0 <= test_size < 1:
-        raise ValueError(f"test_size must be at least 0 and less than 1, found {test_size}")
-    source = open_source(paths, delimiter, decimal, Marks(tuple(na), tuple(na_keep)), comment)
+    if not isinstance(test_size, Real) or not 0 <= test_size < 1:
+        raise ValueError(f"test_size must be at least 0 and less than 1, found {test_size!r}")
+    seed = checks.integer(seed, "seed", 0)
+    for name, column in (("target", target), ("weights", weights), ("split", split)):
+        if column is not None:
+            checks.text(column, name, "the name of a column")
+    lists = {"exclude": exclude, "categorical": categorical, "dates": dates, "features": () if features is None else features}
+    named = {name: checks.texts(names, name) for name, names in lists.items()}
+    source = open_source(paths, delimiter, decimal, Marks.of(na, na_keep), comment)
     roles, notes = roles_of(
-        source, target, given, policy, unseen, index, features=features, exclude=exclude, weights=weights,
-        codes=categorical, moments=dates, split=split,
+        source, target, given, policy, unseen, index, features=named["features"], exclude=named["exclude"], weights=weights,
+        codes=named["categorical"], moments=named["dates"], split=split,
     )  # fmt: skip
     kept = Kept(source, roles.read, cache)
     table = FileTable(kept, None if target is None else split_of(split, kept, test_size, seed, stratify, target))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from gdcore import checks
 
 NUMBERS = ("mean", "median", "indicator")
 """The policies that only numbers can have."""
@@ -55,8 +54,12 @@ class Policy:
                     raise ValueError(f"missing has column {name} twice; once is enough")
                 else:
                     named[name] = _policy(word.strip())
+        elif isinstance(asked, Mapping):
+            named = {
+                checks.text(name, "missing", "a dict of columns by their names"): _policy(word) for name, word in asked.items()
+            }
         else:
-            named = {name: _policy(word) for name, word in asked.items()}
+            raise TypeError(f"missing must be a text such as 'median,drop', or a dict of columns, found {asked!r}")
         for group, which in ((NUMBERS, "numbers"), (("error", "drop"), "all columns")):
             found = [word for word in dict.fromkeys(general) if word in group]
             if len(found) > 1:

@@ -14,8 +14,6 @@ from gdcore.rows.sources import Source
 from gdcore.rows.split import column_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from gdcore.losses import Loss
     from gdcore.rows.missing import Policy
 
@@ -70,16 +68,14 @@ def roles_of(
     unseen: str,
     index: str,
     *,
-    features: Iterable[str] | None,
-    exclude: Iterable[str],
+    features: list[str],
+    exclude: list[str],
     weights: str | None,
-    codes: Iterable[str],
-    moments: Iterable[str],
+    codes: list[str],
+    moments: list[str],
     split: str | None,
 ) -> tuple[Roles, list[str]]:
     """The roles that are asked for, and what is to be told of them. The source reads its columns so from here on."""
-    features, exclude = [] if features is None else list(features), list(exclude)
-    codes, moments = list(codes), list(moments)
     own = [name for name in (target, weights) if name is not None]
     asked = {"target": own[: target is not None], "weights": own[target is not None :], "features": features}
     asked["exclude"] = exclude
