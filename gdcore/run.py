@@ -269,6 +269,15 @@ class Run:
         """
         return self._facts["spectrum"]()
 
+    @functools.cached_property
+    def spread(self) -> Floats | None:
+        """(d,) the columns' standard deviations in the rows that trained, where the run has come to know them; else None.
+
+        What a weight moves a prediction by, where its column moves by one standard deviation, is their product.
+        """
+        found: Floats | None = self._facts["spread"]()
+        return found
+
     @property
     def epochs(self) -> int:
         """Epochs done since the first start."""

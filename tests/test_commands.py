@@ -283,7 +283,7 @@ def test_it_says_what_it_did(folder, gd):
     assert lines[0] == "homes.csv: 400 rows, 8 columns"
     told = dict(re.split(r"\s{2,}", line.strip(), maxsplit=1) for line in lines[1:9])
     assert told == {
-        "area": "number", "rooms": "integer", "town": "text: 2 columns of 0 and 1 (Bonn, Kiel); all 0: Ulm",
+        "area": "number", "rooms": "integer", "town": "categories: 2 columns of 0 and 1 (Bonn, Kiel); all 0: Ulm",
         "new": "boolean: 0 and 1", "price": "the target", "cheap": "left out", "kind": "left out", "weight": "left out",
     }  # fmt: skip
     s = gdcore.spectrum(table)
@@ -402,7 +402,7 @@ def test_json_is_json_and_nothing_else(folder, gd, given):
     told = json.loads(out, parse_constant=refuse)
     assert told["model"] == "homes.safetensors"
     assert told["target"] == "price"
-    assert told["columns"]["town"].startswith("text: 2 columns")
+    assert told["columns"]["town"].startswith("categories: 2 columns")
     assert told["settings"]["test_size"] == 0.2
     assert told["notes"] == ["homes.csv: column zero is 0 in every row, and so tells nothing"]
     assert ("weights" in told) == (not given or given[0] != "--model")
@@ -1086,11 +1086,55 @@ def test_weights_of_columns_that_depend_on_each_other_are_told(tmp_path, monkeyp
     assert f"  {said}\n" in gd("inspect", "t.csv", "--target", "y")[1]
     assert json.loads(gd("train", "t.csv", "--target", "y", "--json")[1])["dependent"] == ["a", "b", "sum"]
     assert re.search(r"^  dependent +a, b, sum$", gd("inspect", "t.safetensors")[1], re.MULTILINE)
+    assert "nearly" not in out
     out = gd("train", "t.csv", "--target", "y", "--exclude", "sum")[1]
     assert "depend on each other" not in out
     table["sum"] += 1e-4 * rng.normal(size=200)  # nearly, and so not
     table.to_csv("t.csv", index=False)
-    assert "depend on each other" not in gd("train", "t.csv", "--target", "y")[1]
+    out = gd("train", "t.csv", "--target", "y")[1]
+    assert "depend on each other" not in out
+    own = "read their weights together, for each alone is hardly known"
+    (names,) = re.findall(rf"^  (.*) say nearly what other columns say: {own}$", out, re.MULTILINE)
+    assert sorted(names.split(", ")) == ["a", "b", "sum"]
+    assert re.search(rf"^  alike +{names}$", gd("inspect", "t.safetensors")[1], re.MULTILINE)
+
+
+def test_a_model_no_better_than_a_constant_comes_with_advice(tmp_path, monkeypatch, gd):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(300, 3)), columns=list("aby"))
+    table.to_csv("t.csv", index=False)
+    out = gd("train", "t.csv", "--target", "y", "--model", "mlp:32", "--epochs", "300")[1]
+    assert "  no better than the baseline: more rows, more or fewer --epochs" in out
+    table["y"] += table.a
+    table.to_csv("t.csv", index=False)
+    assert "no better" not in gd("train", "t.csv", "--target", "y")[1]
+
+
+def test_weights_that_are_rounding_are_told_as_0(tmp_path, monkeypatch, gd):
+    """Least squares of columns without a part in the target ends at 1e-17, not at 0; absolute error is told by spread too."""
+    monkeypatch.chdir(tmp_path)
+    x = np.arange(40.0)
+    table = pd.DataFrame({"large": 1000 * x, "none": np.tile([1.0, -1.0, -1.0, 1.0], 10), "y": 3 * x})
+    table.to_csv("t.csv", index=False)
+    for loss in ("mse", "mae"):
+        out = gd("train", "t.csv", "--target", "y", "--test-size", "0", "--loss", loss)[1]
+        assert re.search(r"^  largest weights +weight +× spread$", out, re.MULTILINE)
+        assert re.search(r"^  large +0.003 +34.63", out, re.MULTILINE)  # 3 √((40² − 1)/12)
+        assert re.search(r"^  none +(0 +-?0|≈ 0 +≈ 0)$", out, re.MULTILINE), out
+
+
+def test_inspect_tells_a_cross_validation_and_the_baseline(tmp_path, monkeypatch, gd):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(60, 2)), columns=["a", "y"])
+    table.to_csv("t.csv", index=False)
+    told = json.loads(gd("train", "t.csv", "--target", "y", "--cv", "3", "--missing", "mean", "--json")[1])
+    out = gd("inspect", "t.safetensors")[1]
+    losses = np.array(told["cross-validation"]["loss"]["values"])
+    assert f"  cross-validation  loss {losses.mean():.6g} ± {losses.std(ddof=1) / 3**0.5:.2g}, " in out
+    assert f"  baseline          {told['baseline']['what']}: loss {np.var(table.y):.6g}\n" in out
+    assert "  missing           mean\n" in out
 
 
 # Names of strangers ---------------------------------------------------------------------------------------------------------

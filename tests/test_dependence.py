@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gdcore import ConditionWarning, fit
-from gdcore.facts.dependence import dependent
+from gdcore.facts.dependence import alike, dependent
 from gdcore.rows.moments import Moments
 
 
@@ -82,3 +82,32 @@ def test_the_command_line_names_them(tmp_path, python):
     np.savetxt(tmp_path / "a.csv", np.column_stack([X, Y]), delimiter=",", header="a,b,c,d,e,y", comments="")
     result = python(f"from gdcore import cli; cli.main(['train', {str(tmp_path / 'a.csv')!r}, '--target', 'y'])")
     assert "column e is a sum of a and c" in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("noise", [1e-1, 1e-2, 1e-4])
+@pytest.mark.parametrize("bias", [True, False])
+def test_columns_that_others_explain_nearly_are_found(noise, bias):
+    """The variance inflation factor of a column is 1/(1 − R²), R² that of a regression of it on the others."""
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(300, 5)) * [1, 1e3, 1e-3, 1, 1]
+    X = np.column_stack([X, X[:, 0] + 1e-3 * X[:, 1] + noise * rng.normal(size=300)])
+    factors = []
+    for j in range(6):
+        others = np.delete(X, j, axis=1)
+        Z = np.column_stack([others, np.ones(300)]) if bias else others
+        Z = Z / np.linalg.norm(Z, axis=0)
+        left = X[:, j] - Z @ np.linalg.lstsq(Z, X[:, j], rcond=None)[0]
+        own = X[:, j] - X[:, j].mean() if bias else X[:, j]
+        factors.append(own @ own / (left @ left))
+    assert alike(Moments.of(X), bias) == sorted(np.flatnonzero(np.array(factors) >= 1000), key=lambda j: -factors[j])
+    assert len(alike(Moments.of(X), bias)) == (3 if noise < 0.05 else 0)
+
+
+def test_columns_that_rounding_hides_are_named():
+    """A multiple of another to 12 digits: no proof tells them apart, but the message tells which they are."""
+    X, Y = data(200)
+    X = np.column_stack([X, 20 * X[:, 1] * (1 + 1e-13 * np.arange(200))])
+    with pytest.warns(
+        ConditionWarning, match="so nearly dependent.*: but for rounding, column 4 is a multiple of 1 and a constant. N"
+    ):
+        fit(X, Y)

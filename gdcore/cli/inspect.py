@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
 _COLUMNS = 60  # told of
+_TOLD = ("data", "target", "rows", "labels", "train", "test", "test rows", "baseline", "cross-validation", "dependent",
+         "alike")  # fmt: skip
 
 
 def run(options: Namespace) -> int:
@@ -30,9 +32,9 @@ def run(options: Namespace) -> int:
     table, notes = _open(options)
     s = spectrum(table, loss=loss, l2=options.l2, n_threads=options.threads)
     assert s.moments is not None
-    means, spreads = s.moments.mean.tolist(), np.sqrt(np.diag(s.moments.scatter) / s.moments.total).tolist()
+    means, spreads = s.moments.mean.tolist(), s.moments.deviations.tolist()
     columns = list(zip(table.names, means, spreads, strict=True))
-    told = results.spectrum(s, table.names)
+    told = results.spectrum(s, table.names) | results.together(s, table.names)
     if options.json:
         facts = {
             "data": table.source.label, "rows": table.rows, "left out": table.dropped,
@@ -55,8 +57,8 @@ def run(options: Namespace) -> int:
     say()
     for line in results.spectrum_lines(s, table.names):
         say(line)
-    if together := results.dependent(s):
-        say("  " + results.dependent_line([table.names[j] for j in together]))
+    for line in results.together_lines(told):
+        say(f"  {line}")
     say("  worst columns: " + ", ".join(f"{name} ({share:.0%})" for name, share in told["worst_columns"].items()))
     for note in notes:
         say(f"  not used: {note}")
@@ -98,14 +100,15 @@ def _model(options: Namespace) -> int:
         terminal.say_json(facts)
         return 0
     say(f"{path}: {type(model).__name__}" + (f", loss {model.loss.name}" if model.loss else ""))
-    told = {
-        name: card.get(name) for name in ("data", "target", "rows", "labels", "train", "test", "test rows", "dependent")
-    } | training
+    told = {name: card.get(name) for name in _TOLD} | training
+    told["missing"] = (card.get("settings") or {}).get("missing")
+    for name, of in (("baseline", _baseline), ("cross-validation", _folds)):
+        told[name] = card.get(name) and of(card[name])
     if not isinstance(model, Linear):
         told |= {"columns": names, "layers": f"{' → '.join(map(str, model.sizes))}, {model.activation}"}
     for name, value in told.items():
         if value:
-            say(f"  {name:13}  {_text(value)}")
+            say(f"  {name:16}  {_text(value)}")
     if isinstance(model, Linear):
         _weights(model, names or [f"column {j}" for j in range(len(model.weights))], card.get("labels") or [])
     return 0
@@ -122,7 +125,7 @@ def _estimator(path: str, estimator: Any, as_json: bool) -> int:
     say(f"{path}: {kind}, an estimator that was saved from Python: gdcore.load(path).predict(X) predicts")
     for name, value in {"labels": labels, "columns": names, **training}.items():
         if value:
-            say(f"  {name:13}  {_text(value)}")
+            say(f"  {name:16}  {_text(value)}")
     return 0
 
 
@@ -131,12 +134,22 @@ def _weights(model: Linear, names: list[str], labels: list[str]) -> None:
     heads = [str(label) for label in labels] if len(labels) == weights.shape[1] else ["weight"] * (weights.shape[1] == 1)
     width = max(len(name) for name in ["bias", *names])
     say()
-    say(f"  {'':{width}}  {'  '.join(f'{head:>13.13}' for head in heads)}".rstrip())
+    say(f"  {'':{width}}  {'  '.join(f'{results.short(head, 13):>13}' for head in heads)}".rstrip())
     rows: list[tuple[str, Any]] = [*zip(names, weights, strict=True)]
     for name, values in [*rows, *([] if model.bias is None else [("bias", np.ravel(model.bias))])]:
         say(f"  {name:{width}}  " + "  ".join(f"{value:13.7g}" for value in values))
     if model.loss is not None and len(labels) == 2 and (said := results.directions(model.loss.targets, labels)):
         say(f"  {said}")
+
+
+def _baseline(told: dict[str, Any]) -> str:
+    """The best constant, and its loss for the rows that test, or else for those that trained."""
+    return f"{told['what']}: loss {_text((told.get('test') or told.get('train') or {}).get('loss'))}"
+
+
+def _folds(told: dict[str, Any]) -> str:
+    """Of each score the mean over the folds, and its standard error."""
+    return ", ".join(f"{name} {found['mean']:.6g} ± {found['error']:.2g}" for name, found in told.items())
 
 
 def _text(value: Any) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore.cli.results import ENDS, columns, dependent_line, deviations, lacking
+from gdcore.cli.results import ENDS, columns, lacking, together_lines
 from gdcore.container import write
 from gdcore.models.linear import Linear
 from gdcore.plain import number
@@ -41,12 +41,12 @@ def draw(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
         names=table.names, weights=model.weights if linear else None, bias=model.bias if linear else None,
         targets=rows.Y[:, 0], predictions=shown if table.loss.targets == "classes" else shown.reshape(len(shown)),
         labels=[str(label) for label in table.labels] or None, held_out=tested, target=options.target,
-        x=rows.X[:, 0] if len(table.names) == 1 else None, spread=deviations(result.spectrum),
+        x=rows.X[:, 0] if len(table.names) == 1 else None, spread=run.spread if linear else None,
         lr=options.lr if by_hand else None, spectrum=result.spectrum if by_hand or options.verbose else None,
         scores={"training": result.train} | ({"test": result.test} if result.test else {}),
         rows=_rows(table, facts["rows"]), settings=_settings(table, options, result),
         columns=columns(table), folds=result.folds,
-        notes=[*facts["notes"], *map(dependent_line, filter(None, [facts.get("dependent")]))],
+        notes=facts["notes"], remarks=together_lines(facts),
     )  # fmt: skip
     if options.plot:
         page.save_plot(made, options.plot)

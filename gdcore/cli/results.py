@@ -11,6 +11,7 @@ import numpy as np
 from gdcore import scores
 from gdcore.cli import outputs
 from gdcore.cli.terminal import say
+from gdcore.facts import dependence
 from gdcore.models.linear import Linear
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 _SHOWN = 10  # of the largest weights
 _CLASSES = 6  # whose weights are shown
-_TAKES_PART = 1e-5  # a column whose part in a dependency of scaled columns is larger: smaller ones are rounding
 _COLUMNS = 40  # of the table, told of
+_ROUNDING = 1e-14  # of the largest effect on a prediction: a weight that has less is 0 but for rounding
 ENDS = {"converged": "converged", "epochs": "stopped", "early_stopped": "stopped early"}
 _SETTINGS = ("model", "loss", "lr", "epochs", "batch_size", "l1", "l2", "optimizer", "precondition", "tol", "missing",
              "index", "test_size", "split", "stratify", "cv", "repeats", "class_weight", "patience", "seed")  # fmt: skip
@@ -89,8 +90,7 @@ def facts(table: FileTable, options: Namespace, result: Result, seconds: float) 
         "settings": {name: getattr(options, name) for name in _SETTINGS},
     }  # fmt: skip
     if s is not None:
-        told["spectrum"] = spectrum(s, table.names)
-        told["dependent"] = [table.names[j] for j in dependent(s)]
+        told |= {"spectrum": spectrum(s, table.names), **together(s, table.names)}
     if isinstance(run.model, Linear):
         told["weights"] = dict(zip(table.names, run.model.weights.tolist(), strict=True))
         told["bias"] = np.asarray(run.model.bias).tolist()
@@ -126,24 +126,35 @@ def spectrum(s: Spectrum, names: list[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def dependent(s: Spectrum) -> list[int]:
-    """The columns of which each is a sum of multiples of others, exactly but for rounding: the data do not tell their weights
-    apart."""
-    if s.moments is None or s.rank is None or s.rank == s.size:
-        return []
-    columns = s.moments.of_columns()
-    spread = np.sqrt(np.diag(columns.scatter))
-    varies = np.flatnonzero(spread)
-    C = columns.scatter[np.ix_(varies, varies)] / np.outer(spread[varies], spread[varies])
-    values, vectors = np.linalg.eigh(C)
-    null = vectors[:, values < 16 * len(values) * np.finfo(np.float64).eps * values[-1]]
-    return [int(varies[j]) for j in np.flatnonzero(np.abs(null).max(axis=1, initial=0.0) > _TAKES_PART)]
+def together(s: Spectrum, names: list[str]) -> dict[str, list[str]]:
+    """The columns whose weights the data do not tell apart, because each is a sum of multiples of others but for rounding, and
+    those of which they hardly do."""
+    if s.moments is None:
+        return {}
+    moments, exact = s.moments.of_columns(), set[int]()
+    if s.rank is not None and s.rank < s.size:
+        for column, parts in dependence.dependent(moments, True):
+            exact |= {column, *parts} if parts else set()
+    alike = [j for j in dependence.alike(moments, True) if j not in exact]
+    return {name: [names[j] for j in found] for name, found in (("dependent", sorted(exact)), ("alike", alike)) if found}
 
 
-def dependent_line(names: list[str]) -> str:
+def together_lines(told: dict[str, Any]) -> list[str]:
     """What that means, for who reads weights."""
-    which = ", ".join(names[:6]) + (f" and {len(names) - 6:,} more" if len(names) > 6 else "")
-    return f"{which} depend on each other exactly: the data do not tell their weights apart, only what they do together"
+    exact, nearly = (
+        ", ".join(names[:6]) + (f" and {len(names) - 6:,} more" if len(names) > 6 else "")
+        for names in (told.get("dependent") or [], told.get("alike") or [])
+    )
+    lines = []
+    if exact:
+        lines.append(
+            f"{exact} depend on each other exactly: the data do not tell their weights apart, only what they do together"
+        )
+    if nearly:
+        lines.append(
+            f"{nearly} say nearly what other columns say: read their weights together, for each alone is hardly known"
+        )
+    return lines
 
 
 def directions(targets: str, labels: Sequence[Any]) -> str:
@@ -177,7 +188,7 @@ def columns(table: FileTable) -> list[tuple[str, str]]:
             continue
         if column.kind == "category":
             d = len(column.values)
-            what = f"text: {d} column{'s' * (d != 1)} of 0 and 1 ({_some(column.values)}); all 0: {column.base}"
+            what = f"categories: {d} column{'s' * (d != 1)} of 0 and 1 ({_some(column.values)}); all 0: {column.base}"
             what += "" if column.gap is None else f"; {column.gap} where it is missing"
         else:
             what = {"boolean": "boolean: 0 and 1", "integer": "integer"}.get(column.kind, "number")
@@ -198,6 +209,15 @@ def lacking(table: FileTable) -> str:
     """What is missing in the rows that are left out."""
     target = table.encoding.target
     return "the target" if target is not None and [*table.causes] == [target.column.name] else "a value"
+
+
+def short(name: str, width: int = 11) -> str:
+    """A name for the head of a column of numbers.
+
+    >>> short("Iris-versicolor")
+    'Iris-versi…'
+    """
+    return name if len(name) <= width else f"{name[: width - 1]}…"
 
 
 def _some(values: tuple[Any, ...]) -> str:
@@ -224,9 +244,9 @@ def show(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
     say()
     _show_scores(result, options)
     if isinstance(run.model, Linear):
-        _show_weights(run.model, table, s)
+        _show_weights(run.model, table, run.spread)
         said = directions(table.loss.targets, table.labels)
-        for line in (said, *map(dependent_line, filter(None, [facts.get("dependent")]))):
+        for line in (said, *together_lines(facts)):
             if line:
                 say(f"  {line}")
     say()
@@ -254,6 +274,8 @@ def _show_scores(result: Result, options: Namespace) -> None:
         say(line)
     if base is not None:
         say(f"  baseline: {base.what}")
+        if not (test or train).loss < base.scores.loss:
+            say(f"  no better than the baseline: {_advice(result)}")
     if test is not None:
         say(f"  test rows: {result.tested}")
     if result.fitted.validated:
@@ -265,6 +287,13 @@ def _show_scores(result: Result, options: Namespace) -> None:
         say(f"cross-validation: {options.cv} folds{times}, drawn with seed {options.seed}{alike}; the model is of all rows")
         for line in scores.spread_table(result.folds):
             say(line)
+
+
+def _advice(result: Result) -> str:
+    """What may make a model better than a constant."""
+    if isinstance(result.run.model, Linear):
+        return "these columns tell nothing of the target, or a penalty as --l2 is needed where there are many"
+    return "more rows, more or fewer --epochs (--patience stops in time), another --lr, or --model linear may help"
 
 
 def _show_columns(told: list[tuple[str, str]]) -> None:
@@ -287,30 +316,23 @@ def spectrum_lines(s: Spectrum, names: list[str]) -> list[str]:
     return lines
 
 
-def _show_weights(model: Linear, table: FileTable, s: Spectrum | None) -> None:
+def _show_weights(model: Linear, table: FileTable, spread: Floats | None) -> None:
     """The largest, by how much they move a prediction, and the bias."""
     names, labels = table.names, [str(label) for label in table.labels]
     weights, bias = model.weights.reshape(len(names), -1), np.ravel(model.bias)
-    spread = deviations(s)
     effects = np.abs(weights).max(axis=1) * (1.0 if spread is None else spread)
     order = np.argsort(-effects, kind="stable")[:_SHOWN]
     several = weights.shape[1] > 1
-    heads = [f"{label:.11}" for label in labels[:_CLASSES]] if several else ["weight"]
+    heads = [short(label) for label in labels[:_CLASSES]] if several else ["weight"]
     beside = spread is not None and not several
     heads += ["× spread"] * beside + ["…"] * (weights.shape[1] > _CLASSES)
     width = max(len(names[j]) for j in order)
     say()
     say(f"  {'largest weights':{width}}  " + "  ".join(f"{head:>11}" for head in heads))
     width = max(width, len("largest weights"))
+    nothing = _ROUNDING * np.max(effects, initial=0.0)
     for j in order:
         row = [*weights[j, :_CLASSES], *([weights[j, 0] * spread[j]] if beside and spread is not None else [])]
-        say(f"  {names[j]:{width}}  " + "  ".join(f"{value:11.5g}" for value in row))
+        cells = [f"{value:.5g}" if effects[j] > nothing or not value else "≈ 0" for value in row]
+        say(f"  {names[j]:{width}}  " + "  ".join(f"{cell:>11}" for cell in cells))
     say(f"  {'bias':{width}}  " + "  ".join(f"{value:11.5g}" for value in bias[:_CLASSES]))
-
-
-def deviations(s: Spectrum | None) -> Floats | None:
-    """The columns' standard deviations."""
-    if s is None or s.moments is None:
-        return None
-    spread: Floats = np.sqrt(np.diag(s.moments.scatter) / s.moments.total)
-    return spread

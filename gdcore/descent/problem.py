@@ -272,7 +272,7 @@ class Problem:
     def lr_of_kinks(self) -> float:
         """For mae and quantile a step that moves predictions by about their mean error."""
         top = Spectrum(self.moments.of_columns(), self.has_bias, losses.mse(), 0.0).largest / 2
-        spread = np.sqrt(np.diag(self.moments.scatter)[self.d :] / self.moments.total)
+        spread = self.moments.deviations[self.d :]
         size = 0.6 * float(np.mean(spread)) or 1.0
         return size / top if top > 0 else 1.0
 

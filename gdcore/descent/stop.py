@@ -165,5 +165,5 @@ class Stop:
         problem = self.problem
         if problem.d > GRAM_COLUMNS:
             return 0.0
-        spread = np.sqrt(np.diag(problem.moments.scatter)[problem.d :] / problem.moments.total)
+        spread = problem.moments.deviations[problem.d :]
         return 100 * float(np.finfo(problem.dtype).eps) * float(np.mean(spread))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _EPS = float(np.finfo(np.float64).eps)
 _WELL = 1e10  # below this condition an inverse is taken as it is
-_CLEAR = 1e4  # eigenvalues so many times above rounding are certainly not zero
+CLEAR = 1e4  # eigenvalues so many times above rounding are certainly not zero
 
 
 class Inverse(NamedTuple):
@@ -60,7 +60,7 @@ def inverse(A: Floats) -> Inverse:
         values, vectors = np.linalg.eigh(S)
         zero = max(10, len(S)) * _EPS * values[-1]
         kept = values > zero
-        rank, clear = int(kept.sum()), not (kept & (values < _CLEAR * zero)).any()
+        rank, clear = int(kept.sum()), not (kept & (values < CLEAR * zero)).any()
         null = vectors[:, ~kept] / scale[:, None]
         matrix = (vectors[:, kept] / values[kept]) @ vectors[:, kept].T
         within = float(values[-1] / max(values[kept].min(initial=values[-1]), _EPS))

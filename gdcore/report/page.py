@@ -217,6 +217,7 @@ def _weights(report: Report) -> str:
     if report.loss.targets == "binary":
         no, yes = (_name(output) for output in report.outputs)
         said.append(f"Positive weights speak for {yes}, negative ones for {no}.")
+    said += [f"{_name(remark)}." for remark in report.remarks]
     if d > MOST_WEIGHTS:
         said.append(f"{d - MOST_WEIGHTS:,} of {d:,} columns, those with the smallest, are left out.")
     if k > shown:

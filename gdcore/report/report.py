@@ -58,6 +58,8 @@ class Report:
         Names and texts: how many rows there were; how the model was trained; what became of each column of the file.
     notes : list of str
         Warnings.
+    remarks : list of str
+        What who reads the weights has to know, a sentence each without its period.
     folds : list of Scores
         Of the tests of a cross-validation.
 
@@ -97,6 +99,7 @@ class Report:
     settings: Sequence[tuple[str, str]] = ()
     columns: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
+    remarks: Sequence[str] = ()
     folds: Sequence[Scores] = ()
 
     def __post_init__(self) -> None:

@@ -164,6 +164,12 @@ class Moments(NamedTuple):
         return self.scatter / self.total + np.outer(self.mean, self.mean), np.zeros_like(self.mean)
 
     @property
+    def deviations(self) -> Floats:
+        """(d + k,) the columns' standard deviations."""
+        found: Floats = np.sqrt(np.diag(self.scatter) / self.total)
+        return found
+
+    @property
     def finite(self) -> bool:
         return bool(np.isfinite(self.scatter).all() and np.isfinite(self.mean).all())
 

@@ -11,6 +11,7 @@ import numpy as np
 from gdcore.descent.course import NORM, VALIDATION
 from gdcore.descent.passes import over_rows
 from gdcore.descent.proof import gap_at
+from gdcore.rows.moments import MOST_COLUMNS
 from gdcore.run import Run, Settings
 from gdcore.training import fingerprints, limits
 from gdcore.training.observe import model_at
@@ -18,7 +19,7 @@ from gdcore.training.observe import model_at
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gdcore._types import Array
+    from gdcore._types import Array, Floats
     from gdcore.descent.course import Course
     from gdcore.descent.objective import Evaluation
     from gdcore.descent.options import Options
@@ -201,7 +202,11 @@ def _facts(task: Task, weights: Array, bias: Array | None, anchors: list[Part] |
             _check_unchanged(problem, marks)
         return problem.spectrum if known else None
 
-    return {"gap": gap_later, "spectrum": spectrum_later}
+    def spread() -> Floats | None:
+        known = problem.spectrum_costs_nothing and problem.d <= MOST_COLUMNS
+        return problem.moments.of_columns().deviations if known else None
+
+    return {"gap": gap_later, "spectrum": spectrum_later, "spread": spread}
 
 
 def _marks(problem: Problem) -> dict[str, tuple[Any, ...]]:

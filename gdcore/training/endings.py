@@ -77,21 +77,24 @@ def warn(problem: Problem, plan: Plan, end: Ending) -> None:
 
 def _dependent(problem: Problem, metric: Metric) -> None:
     """Weights of dependent columns are one choice of many; of nearly dependent ones they are rounding."""
-    if not metric.clear or (problem.squared and not problem.clear):
+    blurred = not metric.clear or (problem.squared and not problem.clear)
+    if not blurred and not metric.null.shape[1]:
+        return
+    moments, table = problem.moments.of_columns(), problem.table
+    found = dependence.dependent(moments, problem.has_bias, blurred)
+    if table is not None and table.tells_constants:
+        C, _ = covariance(moments, problem.has_bias)
+        found = [one for one in found if C[one.column, one.column] > 0]
+    which = dependence.told(found, problem.has_bias, None if table is None else table.names)
+    if blurred:
+        condition = f" (condition {metric.condition:.2g}, scaled)" if np.isfinite(metric.condition) else ""
         notices.warn(
-            f"the columns of X are so nearly dependent (condition {metric.condition:.2g}, scaled) that {problem.dtype} cannot "
-            "tell the weights apart: nothing is proved of them; drop columns, or give l2 a value",
+            f"the columns of X are so nearly dependent{condition} that {problem.dtype} cannot tell the weights apart"
+            f"{f': but for rounding, {which}' if which else ''}. Nothing is proved of the weights; drop columns, or give l2 "
+            "a value",
             notices.ConditionWarning,
         )
-    elif metric.null.shape[1]:
-        found = dependence.dependent(problem.moments.of_columns(), problem.has_bias)
-        table = problem.table
-        if table is not None and table.tells_constants:
-            C, _ = covariance(problem.moments.of_columns(), problem.has_bias)
-            found = [one for one in found if C[one.column, one.column] > 0]
-        if not found:
-            return
-        which = dependence.told(found, problem.has_bias, None if table is None else table.names)
+    elif found:
         notices.warn(
             f"{len(found)} of {problem.d} columns of X depend on others: {which}. Other weights fit as well as "
             "these; drop columns, or give l2 a value",
@@ -101,8 +104,7 @@ def _dependent(problem: Problem, metric: Metric) -> None:
 
 def _columns(problem: Problem, separating: list[Floats]) -> str:
     """By which columns."""
-    moments = problem.moments.of_columns()
-    spread = np.sqrt(np.diag(moments.scatter) / moments.total)
+    spread = problem.moments.of_columns().deviations
     moves = np.max([np.abs(step[:, : len(spread)]).max(axis=0) * spread for step in separating], axis=0)
     order = np.argsort(-moves, kind="stable")[:_NAMED]
     found = [int(j) for j in order if moves[j] > _PART * moves[order[0]]]
