@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from gdcore.checks import must_be
 from gdcore.rows import arrays
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def predictions(X: Any, Y: Any, model: Predicts, before: Predicts | None = None,
     if Y.ndim == 2 and Y.shape[1] > 1:
         raise ValueError(f"Y has {Y.shape[1]} outputs: draw them one by one")
     if isinstance(column, bool) or not isinstance(column, (int, np.integer)) or not -X.shape[1] <= column < X.shape[1]:
-        raise ValueError(f"column must be an integer below {X.shape[1]}, the columns of X, found {column!r}")
+        raise ValueError(must_be("column", f"an integer below {X.shape[1]}, the columns of X", repr(column)))
     ax = axes(ax)
     order = np.argsort(X[:, column], kind="stable")
     x = X[order, column]

@@ -20,6 +20,7 @@ from gdcore.facts.quadratic import Quadratic
 from gdcore.facts.spectrum import Spectrum, spectrum
 from gdcore.models.linear import Linear, probabilities
 from gdcore.notices import ConditionWarning, warn
+from gdcore.rows.arrays import no_weight
 from gdcore.rows.cluster import Cluster, lazy
 from gdcore.rows.moments import Moments, check
 from gdcore.run import Epoch, History, Run
@@ -643,7 +644,7 @@ class _Scaling(NamedTuple):
 def _each_column(X: Array, s: Any, before: Moments | None) -> Moments:
     """Means and spreads of these rows and those before."""
     if s is not None and not s.any():
-        raise ValueError("sample_weight is zero for every row: at least one weight must be positive")
+        raise ValueError(no_weight())
     found = Moments.of_each_column(X, s)
     return found if before is None else before + found
 
@@ -680,7 +681,7 @@ def _measured(X: Array, Y: Array, s: Any, n_threads: int, backend: str) -> Momen
     """The moments of [X, Y], which add up."""
     moments = Moments.of(X, Y.reshape(len(Y), -1).astype(X.dtype, copy=False), s, n_threads, backend)
     if moments.total == 0:
-        raise ValueError("sample_weight is zero for every row: at least one weight must be positive")
+        raise ValueError(no_weight())
     with _finite(X):
         check(moments, X)
     return moments

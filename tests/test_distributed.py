@@ -497,7 +497,7 @@ def test_errors_before_any_task():
         ((dX.astype(complex), Y), TypeError, "X has dtype complex128"),
         ((dX, dY[:-1]), ValueError, "Y has 2,499 rows, but X has 2,500"),
         ((dX, Y[:-1]), ValueError, "Y has 2,499 rows, but X has 2,500"),
-        ((dX, dX[:, None, :]), ValueError, "Y must have one or two axes, found 3"),
+        ((dX, dX[:, None, :]), ValueError, r"Y must have shape \(n,\) or \(n, k\), found shape"),
         ((dX, 1.0), ValueError, r"Y must have shape"),
         ((lazy, lazy.b), TypeError, "column 'a' of X has dtype .*: wanted numbers"),
         ((lazy[["b"]], lazy.a), TypeError, "Y has dtype .*: wanted numbers"),

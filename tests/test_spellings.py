@@ -86,10 +86,14 @@ def test_a_loss_tells_its_spelling_and_is_read_from_it(make):
 @pytest.mark.parametrize(
     ("loss", "more", "said"),
     [
-        ("rmse", {}, "loss 'rmse' is unknown; there is 'mse', 'mae', .* with a parameter 'huber:1.0' and 'quantile:0.5'"),
-        ("rmse:2", {}, "loss 'rmse:2' is unknown; there is 'mse'"),
-        ("HUBER", {}, "loss 'HUBER' is unknown"),
-        (":2", {}, "loss ':2' is unknown"),
+        (
+            "rmse",
+            {},
+            "loss must be 'mse', 'mae', .* or 'softmax', with a parameter 'huber:1.0' and 'quantile:0.5', found 'rmse'",
+        ),
+        ("rmse:2", {}, "loss must be 'mse', .*, found 'rmse:2'"),
+        ("HUBER", {}, "loss must be .*, found 'HUBER'"),
+        (":2", {}, "loss must be .*, found ':2'"),
         ("mse:2", {}, "loss 'mse:2': mse has no parameter; what has one is written as 'huber:1.0' and 'quantile:0.5'"),
         ("huber:", {}, "loss 'huber:': after the colon a number is wanted, as in 'huber:1.0'"),
         ("huber:1:2", {}, "loss 'huber:1:2': after the colon a number is wanted"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore import losses, scores
+from gdcore.checks import must_be, must_have_shape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,10 +110,10 @@ class Report:
         shape, more = self.predictions.shape, self.predictions.ndim - 1
         if more not in {"binary": (0,), "classes": (1,), "real": (0, 1)}[kind]:
             wanted = {"binary": "(m,)", "classes": "(m, k)", "real": "(m,) or (m, k)"}[kind]
-            raise ValueError(f"predictions for {self.loss.name} must have shape {wanted}, found {shape}")
+            raise ValueError(must_have_shape(f"predictions for {self.loss.name}", str(wanted), shape))
         wanted = shape[:1] if kind == "classes" else shape
         if self.targets.shape != wanted:
-            raise ValueError(f"targets must have shape {wanted} beside predictions {shape}, found {self.targets.shape}")
+            raise ValueError(must_have_shape("targets", f"{wanted} beside predictions {shape}", self.targets.shape))
         k = shape[1] if more else 1
         one = k == 1
         for name, shapes in (
@@ -121,11 +122,11 @@ class Report:
             if getattr(self, name) is not None:
                 array = _finite(getattr(self, name), name)
                 if array.shape not in shapes:
-                    raise ValueError(f"{name} must have shape {shapes[-1]}, found {array.shape}")
+                    raise ValueError(must_have_shape(name, str(shapes[-1]), array.shape))
                 setattr(self, name, array)
         classes = 2 if kind == "binary" else k
         if self.labels is not None and len(self.labels) != classes:
-            raise ValueError(f"labels must be {classes}, one for each class or output, found {len(self.labels)}")
+            raise ValueError(must_be("labels", f"{classes}, one for each class or output", f"{len(self.labels)}"))
         if kind != "real":
             wrong = ~np.isin(self.targets, np.arange(classes))
             if wrong.any():
@@ -177,5 +178,5 @@ def ranked(values: Floats) -> Array:
 def _finite(values: Any, name: str) -> Floats:
     array = np.asarray(values, np.float64)
     if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite, found {array[~np.isfinite(array)][0]}")
+        raise ValueError(must_be(name, "finite", str(array[~np.isfinite(array)][0])))
     return array

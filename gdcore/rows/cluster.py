@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore import threads
+from gdcore.checks import must_have_shape
 from gdcore.losses.targets import check_targets
 from gdcore.notices import warn
 from gdcore.rows import arrays
@@ -87,7 +88,7 @@ class Cluster(Table):
             n_threads = threads.resolve(n_threads)
         source = _Source(X, label + "X")
         if source.width is None:
-            raise ValueError(f"{label}X must have shape (n, d), one row a sample: found one column without a second axis")
+            raise ValueError(must_have_shape(f"{label}X", "(n, d), one row a sample", ("n",)))
         self.names, self.dtype = source.names, source.dtype
         if not self.names:
             raise ValueError(f"{label}X has no columns")
@@ -203,7 +204,7 @@ class Cluster(Table):
 
     def _check_total(self, total: float) -> None:
         if total == 0:
-            raise ValueError(f"{self._label}sample_weight is zero for every row: at least one weight must be positive")
+            raise ValueError(arrays.no_weight(f"{self._label}sample_weight"))
 
 
 # ------------------------------------------------------------------------------------------------- what Dask's collections are
@@ -235,7 +236,7 @@ class _Source:
         self.shape_beside = meta.shape[1:]
         if not 1 <= len(meta.shape) <= most or 0 in self.shape_beside:
             wanted = "(n,) or (n, k)" if most == 2 else "(n,), one weight a row of X"
-            raise ValueError(f"{name} must have shape {wanted}, found {('n', *self.shape_beside)}".replace("'", ""))
+            raise ValueError(must_have_shape(name, wanted, ("n", *self.shape_beside)))
         same = len(blocks) == len(self.blocks)
         if same and (sizes is None or self.sizes is None or sizes == self.sizes):
             return blocks  # where sizes are unknown the tasks compare them
@@ -266,7 +267,7 @@ def _partitions(value: Any, name: str) -> tuple[list[Any], list[int] | None, Arr
     kind = type(value)  # a Delayed has any attribute, its type has not
     if hasattr(kind, "chunks") and hasattr(kind, "to_delayed"):
         if value.ndim not in (1, 2):
-            raise ValueError(f"{name} must have one or two axes, found {value.ndim}")
+            raise ValueError(must_have_shape(name, "(n,) or (n, k)", value.shape))
         if value.ndim == 2 and value.numblocks[1] > 1:
             value = value.rechunk({1: -1})
         sizes = None if any(math.isnan(size) for size in value.chunks[0]) else [int(size) for size in value.chunks[0]]
@@ -371,7 +372,7 @@ def _weights(s: Any, X: Array, name: str) -> Array:
     arrays.check_finite(weights, name)
     if (weights < 0).any():
         row = int(np.argmax(weights < 0))
-        raise ValueError(f"{name}[{row}] is {weights[row]}: weights must not be negative")
+        raise ValueError(arrays.negative(name, row, weights[row]))
     largest = float(weights.max(initial=0.0))
     if largest and not _RANGE[0] <= largest <= _RANGE[1]:
         raise ValueError(f"{name} is up to {largest:.3g}: only proportions matter, divide all weights by such a number")

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import collections
 import contextlib
-from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from gdcore import checks, losses
+from gdcore.messages import Message, Option
 from gdcore.notices import warn
 from gdcore.rows.ahead import Reader, ahead
 from gdcore.rows.arrow import TableError
@@ -158,16 +158,11 @@ def open_table(
     """
     given = None if loss is None else losses.get(loss)
     policy = Policy.of(missing)
-    if unseen not in ("base", "empty", "error"):
-        raise ValueError(f"unseen must be 'base', 'empty' or 'error', found {unseen!r}")
-    if index not in ("drop", "keep"):
-        raise ValueError(f"index must be 'drop' or 'keep', found {index!r}")
-    if not isinstance(test_size, Real) or not 0 <= test_size < 1:
-        raise ValueError(f"test_size must be at least 0 and less than 1, found {test_size!r}")
-    seed = checks.integer(seed, "seed", 0)
+    checks.one_of(unseen, "unseen", ("base", "empty", "error"))
+    checks.one_of(index, "index", ("drop", "keep"))
+    test_size, seed = checks.number(test_size, "test_size", below=1), checks.integer(seed, "seed", 0)
     for name, column in (("target", target), ("weights", weights), ("split", split)):
-        if column is not None:
-            checks.text(column, name, "the name of a column")
+        checks.optional(checks.text, column, name, "the name of a column")
     lists = {"exclude": exclude, "categorical": categorical, "dates": dates, "features": () if features is None else features}
     named = {name: checks.texts(names, name) for name, names in lists.items()}
     source = open_source(paths, delimiter, decimal, Marks.of(na, na_keep), comment)
@@ -181,7 +176,8 @@ def open_table(
     table.progress = progress
     table.settle(roles)
     if stratify and not table.labels:
-        raise TableError(f"{source.label}: --stratify keeps the shares of classes, and the target is numbers; leave it out")
+        what = " keeps the shares of classes, and the target is numbers; leave it out"
+        raise TableError(Message(f"{source.label}: ", Option("stratify", True), what))
     return table
 
 
@@ -242,7 +238,7 @@ class FileTable(Table):
         self._roles = roles
         settling = Settling(self.source, roles, self.split, self.kept, self.progress)
         self.take(settling.encoding())
-        self.notes += settling.notes
+        self.notes += settling.survey.notes
         columns = self.encoding.columns
         self._constant = {column.name: column.base for column in columns if column.kind == "category" and not column.values}
         check_width(self.source, len(self.names))
@@ -318,9 +314,8 @@ class FileTable(Table):
                 any_weight = any_weight or pair[0].sample_weight is None or bool(pair[0].sample_weight.any())
                 yield pair[0]
         if not any_row:
-            raise TableError(
-                f"{self.source.label}: no row is left to train on, and a model needs two; --test-size 0 holds none out"
-            )
+            what = f"{self.source.label}: no row is left to train on, and a model needs two; "
+            raise TableError(Message(what, Option("test_size", 0), " holds none out"))
         if not any_weight:
             what = f"column {self.encoding.weights} is 0 in every row that trains"
             raise TableError(f"{self.source.label}: {what}; at least one weight must be positive")

@@ -46,11 +46,11 @@ def open_source(
         wanted = f"one ASCII character, no letter, digit, sign or quote{also}"
         checks.text(character, name, wanted)
         if len(character) != 1 or not character.isascii() or character.isalnum() or character in '"\r\n\0+-':
-            raise ValueError(f"{name} must be {wanted}, found {character!r}")
+            raise ValueError(checks.must_be(name, wanted, repr(character)))
     if comment is not None:
         wanted = "what lines begin with that are none of the table, as '#'"
         if not checks.text(comment, "comment", wanted) or not comment.isprintable() or '"' in comment:
-            raise ValueError(f"comment must be {wanted}, found {comment!r}")
+            raise ValueError(checks.must_be("comment", wanted, repr(comment)))
     files, remarks = find(paths)
     if not files:
         raise TableError("no file is given")

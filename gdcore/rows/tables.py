@@ -17,6 +17,7 @@ import numpy as np
 from gdcore import losses
 from gdcore.backends import BACKENDS, loops
 from gdcore.losses.targets import check_targets
+from gdcore.rows.arrays import no_weight
 from gdcore.rows.moments import Moments, engine_for, first_means
 
 if TYPE_CHECKING:
@@ -167,8 +168,7 @@ class Table:
                     shift = first_means(piece.X, y, s)
                 sums = engine.moments(piece.X, y, s, shift, n_threads, sums)
             if sums is None or shift is None:
-                none = "sample_weight is zero for every row: at least one weight must be positive"
-                raise ValueError(none if self.rows else "the table has no rows")
+                raise ValueError(no_weight() if self.rows else "the table has no rows")
             return sums, shift
 
         return Moments.measured(measure, d, lambda: len(self))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gdcore.checks import integer
+from gdcore.checks import integer, must_have_shape
 from gdcore.losses.targets import check_targets
 from gdcore.rows.arrays import floating
 
@@ -123,7 +123,7 @@ def f1(matrix: Any) -> Floats:
     """
     matrix = floating(matrix, "matrix").astype(np.float64, copy=False)
     if matrix.ndim != 2 or len(matrix) != len(matrix.T):
-        raise ValueError(f"matrix must have shape (k, k), a row and a column for each class, found shape {matrix.shape}")
+        raise ValueError(must_have_shape("matrix", "(k, k), a row and a column for each class", matrix.shape))
     there = matrix.sum(axis=0) + matrix.sum(axis=1)
     found: Floats = np.divide(2 * np.diag(matrix), there, out=np.full(len(matrix), np.nan), where=there > 0)
     return found
@@ -250,7 +250,7 @@ def _rows(sample_weight: Any, **columns: Any) -> tuple[list[Floats], Floats | No
         array = floating(values, name).astype(np.float64, copy=False)
         if array.ndim != 1 or (found and len(array) != len(found[0])):
             wanted = f"({len(found[0])},)" if found else "(n,)"
-            raise ValueError(f"{name} must have shape {wanted}, one value a row, found shape {array.shape}")
+            raise ValueError(must_have_shape(name, f"{wanted}, one value a row", array.shape))
         found.append(array)
     return found[: len(columns)], None if sample_weight is None else found[-1]
 
