@@ -160,7 +160,7 @@ def choose(problem: Facts, options: Options) -> Choice:
         raise ValueError(Message(Option("optimizer", "newton"), needs))
     if asked and not serves:
         sizes = f", linear models of up to 2,048 columns, for softmax k·(columns + 1) up to {HESSIAN_SIZE:,}, all rows at once"
-        metrics = ", no decimals, and ", Option("precondition", "auto"), " or 'gram'"
+        metrics = ", no decimals, and ", Option("precondition", "auto"), " or ", Option("precondition", "gram")
         raise ValueError(Message(Option("optimizer", "newton"), " is for ", Option("lr", "auto"), sizes, *metrics))
     # Squared error's moments alone solve it.
     newton = asked or (free and serves and not (problem.squared and problem.l1 == 0))
@@ -182,8 +182,8 @@ def choose(problem: Facts, options: Options) -> Choice:
         lacks = f"{loss.name} has no curvature bound, which "
         raise ValueError(Message(lacks, Option("optimizer", "nesterov"), " and a precondition need"))
     if preconditioned and loss.curvature is None and metric is None:
-        lacks, metrics = f"{loss.name} has no curvature bound: ", (" needs ", Option("precondition", "gram"), " or 'diagonal'")
-        raise ValueError(Message(lacks, Option("optimizer", "nesterov"), *metrics))
+        metrics = " needs ", Option("precondition", "gram"), " or ", Option("precondition", "diagonal")
+        raise ValueError(Message(f"{loss.name} has no curvature bound: ", Option("optimizer", "nesterov"), *metrics))
     if plain and metric is not None:
         optimizer = optimizers.Nesterov()
     default_tol = _default_tol(problem, newton)
