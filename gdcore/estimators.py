@@ -18,12 +18,13 @@ from gdcore.backends import BACKENDS
 from gdcore.facts import scales
 from gdcore.facts.quadratic import Quadratic
 from gdcore.facts.spectrum import Spectrum, spectrum
-from gdcore.models.linear import Linear, probabilities
+from gdcore.models.linear import Linear, mean, probabilities
 from gdcore.notices import ConditionWarning, warn
 from gdcore.rows.arrays import no_weight
 from gdcore.rows.cluster import Cluster, lazy
 from gdcore.rows.moments import Moments, check
 from gdcore.run import Epoch, History, Run
+from gdcore.scores.sums import NumberSums
 from gdcore.train import fit
 from gdcore.training import endings
 
@@ -125,7 +126,7 @@ class _Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         if self.early_stopping and held is None:
             from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
 
-            share, labels = self.validation_fraction, None if loss.targets == "real" else Y
+            share, labels = self.validation_fraction, None if loss.numeric else Y
             train, rest = train_test_split(np.arange(len(X)), test_size=share, random_state=seed, stratify=labels)
             held = X[rest], Y[rest], None if s is None else s[rest]
             X, Y, s = X[train], Y[train], None if s is None else s[train]
@@ -315,11 +316,12 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, _Descent):  # type: ignore[m
 
     Parameters
     ----------
-    loss : {"mse", "mae", "huber", "quantile"}, or a loss with its parameter
-        "huber:2.0" and "quantile:0.9", ``gdcore.losses.huber(delta=2.0)``, or a name and ``delta`` or ``tau``.
-    delta, tau : float, optional
-        Of "huber", where |r| turns from squared to absolute (1.0); of "quantile", which one (0.5). Of
-        other losses neither is looked at.
+    loss : {"mse", "mae", "huber", "quantile", "poisson", "gamma", "tweedie"}, or a loss with its parameter
+        "huber:2.0" and "quantile:0.9", ``gdcore.losses.huber(delta=2.0)``, or a name and ``delta``, ``tau`` or ``power``.
+        Of "poisson", "gamma" and "tweedie" `predict` gives the mean, e^(XW + b).
+    delta, tau, power : float, optional
+        Of "huber", where |r| turns from squared to absolute (1.0); of "quantile", which one (0.5); of "tweedie", with which
+        power of the mean the variance grows (1.5). Of other losses none is looked at.
     bias : bool
         Whether there is one.
     l1, l2, lr, optimizer, batch_size, epochs, tol, precondition, method, backend
@@ -359,19 +361,19 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, _Descent):  # type: ignore[m
     """
 
     def __init__(
-        self, loss: str | losses.Loss = "mse", *, delta: float | None = None, tau: float | None = None, l1: float = 0.0,
-        l2: float = 0.0, bias: bool = True, lr: float | str = "auto", optimizer: Any = None, batch_size: int | None = None,
-        epochs: int = 1000, tol: float | None = None, precondition: str | None = "auto", method: str = "auto",
-        early_stopping: bool = False, validation_fraction: float = 0.1, patience: int = 10, random_state: Any = None,
-        n_threads: int | None = None, verbose: bool = False, warm_start: bool = False, callbacks: Any = None,
-        backend: str = "kernel",
+        self, loss: str | losses.Loss = "mse", *, delta: float | None = None, tau: float | None = None,
+        power: float | None = None, l1: float = 0.0, l2: float = 0.0, bias: bool = True, lr: float | str = "auto",
+        optimizer: Any = None, batch_size: int | None = None, epochs: int = 1000, tol: float | None = None,
+        precondition: str | None = "auto", method: str = "auto", early_stopping: bool = False,
+        validation_fraction: float = 0.1, patience: int = 10, random_state: Any = None, n_threads: int | None = None,
+        verbose: bool = False, warm_start: bool = False, callbacks: Any = None, backend: str = "kernel",
     ) -> None:  # fmt: skip
         _remember(self, locals())
 
     def _loss(self) -> losses.Loss:
         own = losses.PARAMETERS.get(losses.get(self.loss).name)
         chosen = losses.get(self.loss, **({} if own is None else {own: getattr(self, own)}))
-        if chosen.targets != "real":
+        if not chosen.numeric:
             raise ValueError(f"loss {chosen.name!r} is for classes, which GDClassifier learns; GDRegressor learns numbers")
         return chosen
 
@@ -433,7 +435,19 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, _Descent):  # type: ignore[m
 
     def predict(self, X: Any) -> Any:
         """Ŷ: (n,), or (n, k) after y (n, k); lazy, of rows in Dask."""
-        return _in_dask(self, X, "predict") if lazy(X) else self._raw(X)
+        return _in_dask(self, X, "predict") if lazy(X) else mean(self._raw(X), self._loss())
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R²; of poisson, gamma and tweedie D², the share of the deviance that is explained, as scikit-learn's regressors."""
+        loss = self._loss()
+        if not loss.has_link:
+            return float(super().score(X, y, sample_weight))
+        X, Y, s = self._checked(X, y, sample_weight, reset=False)
+        found = NumberSums(loss, 1 if Y.ndim == 1 else Y.shape[1])
+        raw = self._raw(X)
+        found.add(raw.reshape(len(raw), -1), Y.reshape(len(raw), -1), s)
+        explained = found.scores().d2
+        return float("nan") if explained is None else explained
 
 
 class GDClassifier(ClassifierMixin, _Descent):  # type: ignore[misc]

@@ -55,6 +55,7 @@ def fit(
     verbose: bool = False,
     delta: float | None = None,
     tau: float | None = None,
+    power: float | None = None,
 ) -> Run:
     """Trains a model by gradient descent: forward, loss, gradient, update, ``epochs`` times.
 
@@ -65,12 +66,12 @@ def fit(
         `gdcore.rows.tables.Table`, as `gdcore.open_table` gives, which comes in pieces and brings Y and sample_weight with
         it. Or Dask's: see `gdcore.distributed`.
     Y : array (n,) or (n, k)
-        Targets; for softmax (n,) classes 0 … k − 1.
+        Targets; for softmax (n,) classes 0 … k − 1; for poisson and tweedie 0 or more, for gamma above 0.
     model : Linear or MLP, optional
         Where to start; it is not changed. Default: a `Linear` of zeros with a bias, in the shape of the data.
     loss : str or Loss
         A name in `gdcore.losses.LOSSES`; with a parameter "huber:2.0" and "quantile:0.9", or what `gdcore.losses` makes,
-        ``gdcore.losses.huber(delta=2.0)``, or a name and ``delta`` or ``tau``.
+        ``gdcore.losses.huber(delta=2.0)``, or a name and ``delta``, ``tau`` or ``power``.
     optimizer : str or Optimizer, optional
         A name in `gdcore.optimizers.OPTIMIZERS`, "nesterov" or "newton"; or, with parameters, for example
         ``gdcore.Adam(betas=(0.9, 0.99))``. Default: with a number for lr plain gradient descent, W ← W − lr·∇W; with "auto"
@@ -153,8 +154,8 @@ def fit(
         file does not hold them.
     verbose : bool
         Print every epoch, as `train` does; of a network layer by layer, of batches and tables what there is of it.
-    delta, tau : float, optional
-        The parameter of "huber", of "quantile".
+    delta, tau, power : float, optional
+        The parameter of "huber", of "quantile", of "tweedie".
 
     Returns
     -------
@@ -212,8 +213,9 @@ def fit(
     >>> gdcore.fit(X, Y, lr=0.2, epochs=[1, 10**9], method="exact").history.epoch
     array([         1, 1000000000])
     """
+    chosen = losses.get(loss, delta=delta, tau=tau, power=power)
     options = Options(
-        lr, losses.get(loss, delta=delta, tau=tau), optimizer, batch_size, l1, l2, sample_weight, validation, schedule,
+        lr, chosen, optimizer, batch_size, l1, l2, sample_weight, validation, schedule,
         precondition, method, tol, patience, shuffle, seed, callback, decimals, backend, n_threads, progress, on_divergence,
         keep_weights, verbose,
     )  # fmt: skip
@@ -239,6 +241,7 @@ def train(
     loss: str | losses.Loss = "mse",
     delta: float | None = None,
     tau: float | None = None,
+    power: float | None = None,
 ) -> Array:
     """The loop of the textbook: forward, loss, gradients = −2·Xᵀ(Y − Ŷ)/n, weights −= lr·gradients, ``epochs`` times.
 
@@ -263,7 +266,7 @@ def train(
         Print every epoch, one labelled line each: epoch; prediction, target and difference of the first five samples;
         loss; gradients; weights after the update; new prediction; new loss. This too runs on the NumPy backend, so that
         the last bits may be others than without it.
-    loss, delta, tau
+    loss, delta, tau, power
         Another loss than mse, as for `fit`: the gradients are its own.
 
     Returns
@@ -296,7 +299,7 @@ def train(
     X = arrays.table(X)
     Y = arrays.targets(Y, X)
     model = Linear(weights, None)
-    chosen = losses.get(loss, delta=delta, tau=tau)
+    chosen = losses.get(loss, delta=delta, tau=tau, power=power)
     check_model(model, X, Y, chosen)
     backend = "kernel" if decimals is None and not verbose else "reference"
     run = fit(

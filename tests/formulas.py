@@ -13,6 +13,7 @@ import numpy as np
 from equivalence import Array, close, compare_pass, exact, formula, layouts, problem
 
 EPS = {np.float64: 2.0**-52, np.float32: 2.0**-23}
+AMOUNTS = ("poisson", "gamma", "tweedie")
 # Name, parameter (δ or τ) and smoothing width h.
 LOSSES = [
     ("mse", 0.0, 0.0),
@@ -21,6 +22,9 @@ LOSSES = [
     ("huber", 0.75, 0.0),
     ("quantile", 0.125, 0.0),
     ("quantile", 0.125, 0.25),
+    ("poisson", 0.0, 0.0),
+    ("gamma", 0.0, 0.0),
+    ("tweedie", 1.375, 0.0),
     ("logistic", 0.0, 0.0),
     ("softmax", 0.0, 0.0),
 ]
@@ -44,6 +48,12 @@ def loss_of(loss: str, raw: Array, Y: Array, parameter: float, h: float) -> tupl
         e = np.exp(-np.abs(raw))
         value = np.log1p(e) + np.where(raw > 0, (1 - Y) * raw, -Y * raw)
         return value.sum(axis=1), np.where(raw > 0, (1 - Y) - e / (1 + e), e / (1 + e) - Y)
+    if loss in AMOUNTS:
+        p = exact(np.float64({"poisson": 1.0, "gamma": 2.0}.get(loss, parameter)))
+        mean = np.exp(raw)
+        grows = raw if p == 2 else mean ** (2 - p) / (2 - p)
+        falls = Y * raw if p == 1 else Y * mean ** (1 - p) / (1 - p)
+        return (grows - falls).sum(axis=1), mean ** (2 - p) - Y * mean ** (1 - p)
     r = raw - Y
     if loss == "mse":
         value, slope = r**2, 2 * r
@@ -68,6 +78,8 @@ def points(loss: str, dtype: Any, size: float) -> tuple[Array, Array, Array]:
     weights[7] = 0
     if loss == "softmax":
         return raw, rng.integers(0, k, (n, 1)).astype(dtype), weights
+    if loss in AMOUNTS:  # within the range of float32
+        return np.clip(raw, -60, 60), np.exp(rng.normal(0, 1, (n, k))).astype(dtype), weights
     if loss == "logistic":
         raw[0] = 0
         return raw, rng.choice([0, 0.25, 1], (n, k)).astype(dtype), weights
@@ -86,7 +98,8 @@ def check_losses(backend: ModuleType) -> None:
         # A residual is off by the rounding of what it is the difference of, and a smoothed slope by that over its width.
         off = EPS[dtype] * (np.abs(raw).max() + np.abs(Y).max())
         size_of_loss = float(np.max(np.abs(value))) + (0 if loss in ("logistic", "softmax") else 1)
-        steep = {"mse": 2.0, "huber": 1.0}.get(loss, 1 / h if h else 0.0)
+        # An exponent is off likewise, and e to it by as much of itself.
+        steep = {"mse": 2.0, "huber": 1.0, **dict.fromkeys(AMOUNTS, 0.5)}.get(loss, 1 / h if h else 0.0)
         for weights in (s, None):
             out = np.full(raw.T.shape, np.nan, dtype)
             name = f"{loss}({parameter:g}, {h:g}), {np.dtype(dtype)}, size {size:g}"
@@ -99,7 +112,14 @@ def check_losses(backend: ModuleType) -> None:
             scale = float((factors * (value + (0 if size == 1 else np.abs(raw).max()))).sum())
             close(f"{name}: Σ s·ℓ", total, wanted, 16 * EPS[dtype], max(scale, size_of_loss))
             close(f"{name}: Σ s", weight, factors.sum(), 16 * EPS[dtype])
-            close(f"{name}: s·∂ℓ/∂ŷ", out.T, factors[:, None] * slope, 1.0, 2 * (8 * EPS[dtype] + steep * 2 * off))
+            large = np.maximum(1, np.abs(factors[:, None] * slope)) if loss in AMOUNTS else 1
+            close(
+                f"{name}: s·∂ℓ/∂ŷ",
+                out.T / large,
+                factors[:, None] * slope / large,
+                1.0,
+                2 * (8 * EPS[dtype] + steep * 2 * off),
+            )
     for dtype, (loss, parameter, h), d in itertools.product(EPS, LOSSES, (3, 40)):
         compare_objective(backend, dtype, loss, parameter, h, d)
 
@@ -111,6 +131,7 @@ def compare_objective(backend: ModuleType, dtype: Any, loss: str, parameter: flo
     X, W, b = rng.normal(0, 1, (n, d)), rng.normal(0, 1, (d, k)) / np.sqrt(d), rng.normal(0, 1, k)
     Y = {"softmax": rng.integers(0, k, (n, 1)), "logistic": rng.integers(0, 2, (n, k))}.get(loss, rng.normal(1, 1, (n, k)))
     s = rng.uniform(0.1, 3, n) * (rng.uniform(size=n) > 0.1)
+    Y = np.exp(Y / 2) if loss in AMOUNTS else Y
     X, W, b, Y, s = (np.asarray(A, dtype) for A in (X, W, b, Y, s))
     W[0, 0] = 0
     for weights in (s, None):

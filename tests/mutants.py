@@ -129,8 +129,16 @@ KERNEL_MUTANTS = {
         (within("softmax", r"log\( whole\[ q \] \) \+ top\[ q \]"), {"softmax: the value": (r"\+ top\[ q \]", "")}),
         (within("softmax", r"s\[ q \] / whole\[ q \]"), {"softmax: the weight of the slope": (r"s\[ q \] /", "1 /")}),
         (within("softmax", r"s\[ q \]", r"\* whole\[ q \] - "), {"softmax: the class itself": (r"s\[ q \]", "0")}),
-        (within("exp_negative", r"1\.0 / 120\b"), {"e^−a: a term": ("120", "121")}),
-        (within("exp_negative", r"0\.6931471805599453"), {"e^−a: ln 2": ("0.6931471805599453", "0.69314718056")}),
+        (within("poisson", r"mean - y\[ q \] \* x"), {"poisson: the value": (r"- y", "+ y")}),
+        (within("poisson", r"s\[ q \] \* \( mean - y\[ q \] \)"), {"poisson: the weight of the slope": (r"s\[ q \] \*", "")}),
+        (within("gamma", r"exponential\( -x \)"), {"gamma: the sign of the exponent": ("-x", "x")}),
+        (within("gamma", r"ratio \+ x"), {"gamma: the value": (r"\+ x", "- x")}),
+        (within("gamma", r"1 - ratio"), {"gamma: the slope": (r"1 -", "2 -")}),
+        (within("tweedie", r"grows / a_ \+ falls / b_"), {"tweedie: the value": (r"/ a_", "/ b_")}),
+        (within("tweedie", r"s\[ q \] \* \( grows - falls \)"), {"tweedie: the slope": (r"- falls", "+ falls")}),
+        (within("tweedie", r"2 - power"), {"tweedie: the power": (r"2 - power", "1")}),
+        (within("exponential", r"1\.0 / 120\b"), {"e^x: a term": ("120", "121")}),
+        (within("exponential", r"1\.9082149292705877e-10"), {"e^x: the end of log 2": (r"1\.9082149292705877e-10", "1e-10")}),
         (within("log1p_unit", r"1\.0 / 9\b"), {"log(1 + e): a term": ("9", "10")}),
         (within("log1p_unit", r"e / \( 2 \+ e \)"), {"log(1 + e): its argument": (r"2 \+ e", "2 - e")}),
         (within("settle_", r"l2 / 2 \* squares"), {"l2 of the objective": (r"/ 2", "")}),
@@ -213,6 +221,7 @@ class Wrong(NamedTuple):
 
 MOMENTS = ("test_formulas.py", "-k", "library")
 REGISTRY = ("test_registry.py",)
+AMOUNTS = ("test_amounts.py",)
 CURVATURES = ("test_spectrum.py", "-k", "curvature or eigenvalues or hessian")
 
 
@@ -355,6 +364,17 @@ LIBRARY_MUTANTS = [
     Wrong("conjugate: huber", "losses/huber.py", r"u \* u / 2 \+ u \* Y", "u * u + u * Y", REGISTRY),
     Wrong("conjugate: mae and quantile", "losses/kinked.py", r"u \* Y , np\.inf", "0 * u, np.inf", REGISTRY),
     Wrong("conjugate: its domain", "losses/kinked.py", r"\( low <= u \) & \( u <= high \)", "u <= high", REGISTRY),
+    Wrong("conjugate: poisson", "losses/poisson.py", r"entropy\( u \+ Y \) - \( u \+ Y \)", "entropy(u + Y) - u", REGISTRY),
+    Wrong("conjugate: gamma", "losses/gamma.py", r"\( 1 \+ np\.log\( Y \) \)", "np.log(Y)", REGISTRY),
+    Wrong("excess: tweedie", "losses/tweedie.py", r"_beyond_line\( -b \* away \)", "_beyond_line(b * away)", REGISTRY),
+    Wrong(
+        "proofs: amounts",
+        "losses/poisson.py",
+        r"np\.exp\( raw \) , raw \)\.sum\( axis=1 \)",
+        "np.exp(raw), raw).sum(axis=1) / 8",
+        AMOUNTS,
+    ),
+    Wrong("amounts: where to look first", "solvers/amounts.py", r"loss\.link\( means \)", "loss.link(2 * means)", AMOUNTS),
     Wrong("conjugate: logistic", "losses/logistic.py", r"\+ entropy\( 1 - Y - u \)", "", REGISTRY),
     Wrong("conjugate: softmax", "losses/softmax.py", r"np\.arange\( u\.shape\[ 1 \] \) == Y", "0 * Y", REGISTRY),
     Wrong("excess: in general", "losses/base.py", r"- dual\.alpha \* raw", "dual.alpha * raw", REGISTRY),

@@ -625,7 +625,7 @@ def test_control_c_while_reading(folder, gd, monkeypatch):
     [
         (
             "--loss foo",
-            "--loss must be 'mse', 'mae', 'huber', 'quantile', 'logistic' or 'softmax', with a parameter 'huber:1.0' and ",
+            "--loss must be 'mse', 'mae', 'huber', 'quantile', 'poisson', 'gamma', 'tweedie', 'logistic' or 'softmax', with",
         ),
         ("--loss huber:x", "--loss 'huber:x': after the colon a number is wanted, as in 'huber:1.0'"),
         ("--loss huber:-1", "--loss 'huber:-1': delta must be finite and above 0, found -1.0"),
@@ -714,7 +714,7 @@ def test_mistakes_are_told_in_one_line(folder, gd, given, said):
         (["inspect", "homes.csv", "--loss", "mae"], "mae has no curvature bound, and so no spectrum"),
         (
             ["inspect", "homes.csv", "--loss", "foo"],
-            "--loss must be 'mse', 'mae', 'huber', 'quantile', 'logistic' or 'softmax', with a parameter 'huber:1.0' and ",
+            "--loss must be 'mse', 'mae', 'huber', 'quantile', 'poisson', 'gamma', 'tweedie', 'logistic' or 'softmax', with",
         ),
         (["inspect", "homes.csv", "--features", "town,nope"], "has no column nope"),
     ],

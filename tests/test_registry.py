@@ -13,7 +13,7 @@ from gdcore.backends import BACKENDS, reference
 from gdcore.losses import Loss
 
 EVERY = [losses.mse(), losses.mae(), losses.huber(), losses.huber(0.3), losses.quantile(), losses.quantile(0.9)]
-EVERY += [losses.logistic(), losses.softmax()]
+EVERY += [losses.poisson(), losses.gamma(), losses.tweedie(), losses.tweedie(1.1), losses.logistic(), losses.softmax()]
 SMOOTH = [loss for loss in EVERY if not loss.kinked]
 every_loss = pytest.mark.parametrize("loss", EVERY, ids=repr)
 smooth_loss = pytest.mark.parametrize("loss", SMOOTH, ids=repr)
@@ -29,6 +29,10 @@ def points(loss, n=400, seed=0, size=2.0):
     if loss.targets == "binary":
         return raw, rng.integers(0, 2, (n, k)).astype(float)
     Y = rng.normal(0, size, (n, k))
+    if loss.has_link:
+        return np.clip(raw, -4, 4), np.where(
+            rng.uniform(0, 1, Y.shape) < 0.2 * (loss.targets == "nonnegative"), 0, np.exp(Y / 2)
+        )
     for turn in (0.0, *np.multiply(loss.sides() if loss.flat else (), 1.0)):
         Y = np.where(np.abs(raw - Y - turn) < 0.01, Y + 0.05, Y)
     return raw, Y
@@ -41,6 +45,8 @@ def rows(loss, n=120, d=3, seed=0):
     y = X @ rng.normal(0, 1, d) + rng.standard_t(3, n)
     if loss.targets == "binary":
         return X, (y > np.median(y)) * 1.0
+    if loss.has_link:
+        return X, np.maximum(np.exp(y / 3) - 0.5 * (loss.targets == "nonnegative"), 0)
     return X, np.digitize(y, np.quantile(y, [0.3, 0.7])) * 1.0 if loss.targets == "classes" else y
 
 
@@ -134,12 +140,12 @@ def test_a_loss_is_convex_and_no_more_curved_than_it_says(loss):
     direction = np.random.default_rng(2).normal(0, 1, raw.shape)
     steps = np.linspace(-4, 4, 41)
     slopes = [along(loss, raw + t * direction, Y, direction)[0] for t in steps]
-    most = np.inf if loss.kinked else loss.curvature * (direction**2).sum(axis=1) * (steps[1] - steps[0])
+    most = np.inf if loss.curvature is None else loss.curvature * (direction**2).sum(axis=1) * (steps[1] - steps[0])
     for one, other in pairwise(slopes):
         assert (other - one >= -1e-12).all()
         assert (other - one <= most * (1 + 1e-9) + 1e-12).all()
     assert (along(loss, raw, Y, direction)[1] >= 0).all()
-    assert loss.kinked == (loss.curvature is None)
+    assert (loss.kinked or loss.has_link) == (loss.curvature is None)
 
 
 @pytest.mark.parametrize("loss", [loss for loss in EVERY if loss.third is not None], ids=repr)
@@ -280,7 +286,7 @@ def test_the_gradient_is_zero_at_the_best_weights(loss):
     X, y = rows(loss)
     run = gdcore.fit(X, y, loss=loss)
     assert run.status == "converged"
-    assert run.gap <= 1e-9 * max(run.loss, 1e-3)
+    assert run.gap <= 1e-9 * max(abs(run.loss), 1e-3)
     W, b = run.model.weights.reshape(3, -1), np.atleast_1d(run.model.bias)
     Y = y[:, None]
     raw = X @ W + b
@@ -300,16 +306,16 @@ def test_the_gradient_is_zero_at_the_best_weights(loss):
 def test_targets_that_are_scaled(loss):
     raw, Y = points(loss)
     for size in (0.5, 8.0):
-        if loss.power == 0:
+        if loss.degree == 0:
             assert loss.rescaled(size) is loss
             continue
         inner = loss.rescaled(size)
         np.testing.assert_allclose(
-            value(inner, raw / size, Y / size) * size**loss.power, value(loss, raw, Y), rtol=1e-12, atol=1e-15
+            value(inner, raw / size, Y / size) * size**loss.degree, value(loss, raw, Y), rtol=1e-12, atol=1e-15
         )
 
 
-@smooth_loss
+@pytest.mark.parametrize("loss", [loss for loss in SMOOTH if not loss.has_link], ids=repr)
 def test_how_steep_a_loss_is_where_it_is_so_large(loss):
     raw, Y = points(loss, size=5.0)
     each, slope = loss.value_slope(raw, Y)
@@ -317,3 +323,37 @@ def test_how_steep_a_loss_is_where_it_is_so_large(loss):
         each = np.broadcast_to(each, slope.shape)
     steep = np.array([loss.steepness(v)[0] for v in each.ravel()])
     assert (np.abs(slope.ravel()) <= 2 * steep + 1e-12).all()
+
+
+# Losses of amounts ----------------------------------------------------------------------------------------------------------
+
+LINKED = pytest.mark.parametrize("loss", [loss for loss in EVERY if loss.has_link], ids=repr)
+
+
+@LINKED
+def test_the_mean_and_its_link(loss):
+    raw, Y = points(loss)
+    np.testing.assert_allclose(loss.mean(raw), np.exp(raw), rtol=1e-15)
+    np.testing.assert_allclose(loss.link(loss.mean(raw)), raw, rtol=1e-12, atol=1e-15)
+    # a model that is right on average has no slope: ∂ℓ/∂ŷ is 0 where the mean is y
+    some = Y > 0
+    np.testing.assert_allclose(loss.value_slope(loss.link(Y[some]), Y[some])[1], 0, atol=1e-12)
+
+
+@LINKED
+def test_the_least_loss_of_a_target(loss):
+    _, Y = points(loss)
+    with np.errstate(divide="ignore"):
+        best = np.maximum(np.log(Y), -300.0)  # of a target of 0, as low as one likes
+    np.testing.assert_allclose(loss.least(Y), loss.value_slope(best, Y)[0], rtol=1e-12, atol=1e-12)
+
+
+@LINKED
+def test_a_loss_of_amounts_is_straight_in_y(loss):
+    """By which the mean loss of a constant is that of one row with the mean of y."""
+    rng = np.random.default_rng(0)
+    raw, y, z = rng.normal(0, 1, (50, 1)), rng.uniform(0.1, 3, (50, 1)), rng.uniform(0.1, 3, (50, 1))
+    mixed = loss.value_slope(raw, 0.3 * y + 0.7 * z)[0]
+    np.testing.assert_allclose(
+        mixed, 0.3 * loss.value_slope(raw, y)[0] + 0.7 * loss.value_slope(raw, z)[0], rtol=1e-12, atol=1e-14
+    )

@@ -36,6 +36,8 @@ NAMES = ["distance", "air_time", "hour"]
 Y = X @ [1.0, -0.3, 8.0] + 2 + 0.5 * RNG.normal(size=60)
 TARGETS = {
     "real": Y,
+    "nonnegative": np.maximum(np.round(np.exp(Y / 6) - 1), 0.0),
+    "positive": np.exp(Y / 6),
     "binary": np.digitize(Y, [np.median(Y)]).astype(float),
     "classes": np.digitize(Y, np.quantile(Y, [1 / 3, 2 / 3])),
 }
@@ -61,7 +63,7 @@ def report(loss="mse", **changes):
         "bias": run.model.bias,
         "targets": y[40:],
         "predictions": run.model.predict(X[40:]),
-        "labels": {"real": None, "binary": ["late", "in time"], "classes": ["low", "middle", "high"]}[kind],
+        "labels": {"binary": ["late", "in time"], "classes": ["low", "middle", "high"]}.get(kind),
         "held_out": True,
         "target": "arr_delay",
         "spread": X[:40].std(axis=0),

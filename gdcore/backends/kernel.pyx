@@ -51,7 +51,7 @@
 # arrays that hold them may change at any time: a class that is none gives a loss of NaN, an order that leaves the rows is
 # refused (before every epoch, and in small steps where each of its numbers is read).
 from cpython.exc cimport PyErr_Occurred
-from libc.math cimport NAN, fabs, isfinite, log, pow, rint, sqrt
+from libc.math cimport INFINITY, NAN, fabs, isfinite, log, pow, rint, sqrt
 from libc.stdlib cimport free, llabs, malloc
 from libc.string cimport memcpy, memset
 

@@ -5,9 +5,10 @@
 # nothing, whatever overflows in it: its residual is taken to be 0, for 0·∞ is NaN.
 
 cdef enum LossKind:
-    MSE, MAE, HUBER, QUANTILE, LOGISTIC, SOFTMAX
+    MSE, MAE, HUBER, QUANTILE, LOGISTIC, SOFTMAX, POISSON, GAMMA, TWEEDIE
 
-cdef dict LOSS_KINDS = {"mse": MSE, "mae": MAE, "huber": HUBER, "quantile": QUANTILE, "logistic": LOGISTIC, "softmax": SOFTMAX}
+cdef dict LOSS_KINDS = {"mse": MSE, "mae": MAE, "huber": HUBER, "quantile": QUANTILE, "logistic": LOGISTIC, "softmax": SOFTMAX,
+                        "poisson": POISSON, "gamma": GAMMA, "tweedie": TWEEDIE}
 
 
 cdef inline void mse(Py_ssize_t m, floating* raw, const floating* y, const floating* s, floating b, double* sums,
@@ -99,6 +100,61 @@ cdef inline void logistic(Py_ssize_t m, floating* raw, const floating* y, const 
     slope[0] += total
 
 
+cdef inline void poisson(Py_ssize_t m, floating* raw, const floating* y, const floating* s, floating b, double* sums,
+                         double* slope) noexcept nogil:
+    cdef double x, mean, loss = 0, total = 0
+    cdef Py_ssize_t q
+    for q in range(m):
+        # forward   ℓ = s·(e^ŷ − yŷ)
+        x = <double>raw[q] + <double>b
+        x = x if s[q] != 0 else 0
+        mean = exponential(x)
+        loss += s[q] * (mean - y[q] * x)
+        # backward  ∂ℓ/∂ŷ = s·(e^ŷ − y)
+        x = s[q] * (mean - y[q])
+        total += x
+        raw[q] = <floating>x
+    sums[0] += loss
+    slope[0] += total
+
+
+cdef inline void gamma(Py_ssize_t m, floating* raw, const floating* y, const floating* s, floating b, double* sums,
+                       double* slope) noexcept nogil:
+    cdef double x, ratio, loss = 0, total = 0
+    cdef Py_ssize_t q
+    for q in range(m):
+        # forward   ℓ = s·(y·e^−ŷ + ŷ)
+        x = <double>raw[q] + <double>b
+        x = x if s[q] != 0 else 0
+        ratio = y[q] * exponential(-x)
+        loss += s[q] * (ratio + x)
+        # backward  ∂ℓ/∂ŷ = s·(1 − y·e^−ŷ)
+        x = s[q] * (1 - ratio)
+        total += x
+        raw[q] = <floating>x
+    sums[0] += loss
+    slope[0] += total
+
+
+cdef inline void tweedie(Py_ssize_t m, floating* raw, const floating* y, const floating* s, floating b, double power,
+                         double* sums, double* slope) noexcept nogil:
+    cdef double x, grows, falls, loss = 0, total = 0, a_ = 2 - power, b_ = power - 1
+    cdef Py_ssize_t q
+    for q in range(m):
+        # forward   ℓ = s·(e^((2−p)ŷ)/(2−p) − y·e^((1−p)ŷ)/(1−p))
+        x = <double>raw[q] + <double>b
+        x = x if s[q] != 0 else 0
+        grows = exponential(a_ * x)
+        falls = y[q] * exponential(-b_ * x)
+        loss += s[q] * (grows / a_ + falls / b_)
+        # backward  ∂ℓ/∂ŷ = s·(e^((2−p)ŷ) − y·e^((1−p)ŷ))
+        x = s[q] * (grows - falls)
+        total += x
+        raw[q] = <floating>x
+    sums[0] += loss
+    slope[0] += total
+
+
 cdef inline void softmax(Py_ssize_t m, Py_ssize_t k, floating* raw, const floating* y, const floating* s, const floating* b,
                          double* room, double* sums, double* slope) noexcept nogil:
     # All k outputs at once: raw (k, m), y (m,) classes 0 … k − 1, b (k,), room (4, m), slope (k,). What is no such class is
@@ -166,6 +222,12 @@ cdef inline void derivatives(LossKind loss, double parameter, double smoothing, 
             huber(m, raw, y, s, b[c], <floating>parameter, sums, slope + c)
         elif loss == QUANTILE:
             quantile(m, raw, y, s, b[c], <floating>parameter, <floating>smoothing, sums, slope + c)
+        elif loss == POISSON:
+            poisson(m, raw, y, s, b[c], sums, slope + c)
+        elif loss == GAMMA:
+            gamma(m, raw, y, s, b[c], sums, slope + c)
+        elif loss == TWEEDIE:
+            tweedie(m, raw, y, s, b[c], parameter, sums, slope + c)
         else:
             logistic(m, raw, y, s, b[c], sums, slope + c)
         raw += m
@@ -177,15 +239,33 @@ cdef union Number:
     long long bits
 
 
-cdef inline double exp_negative(double a) noexcept nogil:
-    # e^−a for a ≥ 0, to 2 units in the last place for a < 1 and 1e-16 absolutely; NaN stays NaN. Plain arithmetic, so
-    # that loops over it run in vectors: e^−a = 2^−k·2^f with k the integer nearest to a·log2(e), and 2^f by its series.
-    cdef double t, k, u, p
+cdef extern from *:
+    """
+    /* A sum that the compiler must not re-associate, though it may run in vectors. */
+    #ifndef __has_builtin
+    #define __has_builtin(name) 0
+    #endif
+    #if __has_builtin(__builtin_assoc_barrier)
+    #define AS_WRITTEN(x) __builtin_assoc_barrier(x)
+    #elif __has_builtin(__arithmetic_fence)
+    #define AS_WRITTEN(x) __arithmetic_fence(x)
+    #else
+    #define AS_WRITTEN(x) (x)
+    #endif
+    """
+    double AS_WRITTEN(double x) noexcept nogil
+
+
+cdef inline double exponential(double x) noexcept nogil:
+    # e^x to 2 units in the last place, ∞ past 709.7, at least e^−708; NaN stays NaN. Plain arithmetic, so that loops over it run
+    # in vectors: e^x = 2^k·e^u with k the integer nearest to x·log2(e), u = x − k·log 2, |u| ≤ ½·log 2, and e^u by its series.
+    # log 2 is taken off in two parts, of which the first has few enough digits that k times it is exact (Cody and Waite 1980).
+    cdef double k, u, p
     cdef Number power
-    a = 708 if a > 708 else a
-    t = a * 1.4426950408889634
-    k = rint(t)
-    u = (k - t) * 0.6931471805599453
+    x = -708 if x < -708 else x
+    k = rint(x * 1.4426950408889634)
+    k = k if k < 1024 else 1023
+    u = AS_WRITTEN(x - k * 0.6931471803691238) - k * 1.9082149292705877e-10
     p = 1.0 / 479001600 + u * (1.0 / 6227020800.0)
     p = 1.0 / 39916800 + u * p
     p = 1.0 / 3628800 + u * p
@@ -198,8 +278,13 @@ cdef inline double exp_negative(double a) noexcept nogil:
     p = 1.0 / 6 + u * p
     p = 0.5 + u * p
     p = 1 + u * (1 + u * p)
-    power.bits = <long long>(1023 - <int>k) << 52
-    return p * power.value
+    power.bits = <long long>(1023 + <int>k) << 52
+    return p * power.value if x < 709.7 or x != x else INFINITY
+
+
+cdef inline double exp_negative(double a) noexcept nogil:
+    # e^−a for a ≥ 0
+    return exponential(-a)
 
 
 cdef inline double log1p_unit(double e) noexcept nogil:

@@ -276,7 +276,10 @@ def _train(train: argparse.ArgumentParser) -> None:
     add("--repeats", type=_COUNT, default=1, metavar="R", help="of the cross-validation, with other folds (default 1)")
 
     add = train.add_argument_group("the model").add_argument
-    add("--loss", metavar="NAME", help="mse, mae, huber[:δ], quantile[:τ], logistic, softmax (default: by the target)")
+    add(
+        "--loss", metavar="NAME",
+        help="mse, mae, huber[:δ], quantile[:τ], poisson, gamma, tweedie[:p], logistic, softmax (default: by the target)",
+    )  # fmt: skip
     add("--model", default="linear", metavar="MODEL", help="linear (default), or mlp:64,32: a network with hidden layers")
     add("--class-weight", choices=("balanced",), help="rows weigh such that all classes weigh the same")
     add("--l1", type=_SIZE, default=0.0, metavar="P", help="penalty l1·‖W‖₁")

@@ -18,7 +18,7 @@ from gdcore import schema, scores
 from gdcore.cli import known, outputs
 from gdcore.cli.terminal import say
 from gdcore.container import write
-from gdcore.models.linear import Linear, probabilities
+from gdcore.models.linear import Linear, mean, probabilities
 from gdcore.rows.arrow import TableError, arrow, from_numpy, from_texts
 from gdcore.rows.columns import Encoding
 from gdcore.rows.filetable import TableWarning
@@ -137,7 +137,7 @@ def _predictions(model: Any, raw: Array, keep: Array | None, rows: int, labels: 
     """A record batch: predictions, and probabilities where there are classes; None for rows that are not kept."""
     names = [str(label) for label in labels]
     if not labels:
-        columns = {"prediction": raw.reshape(len(raw)).astype(np.float64)}
+        columns = {"prediction": mean(raw, model.loss).reshape(len(raw)).astype(np.float64)}
     else:
         p = probabilities(raw, model.loss).astype(np.float64)
         p = np.column_stack([1 - p[:, 0], p[:, 0]]) if p.shape[1] == 1 else p

@@ -23,8 +23,8 @@ def model_of_table(model: Linear | MLP | None, X: Table, loss: Loss) -> Linear:
     wanted: tuple[int, ...] = X.target_shape
     if wanted == (0,):
         raise ValueError("the table has no target: open it with the name of one")
-    if X.labels and (loss.targets == "real" or (loss.targets == "binary" and len(X.labels) > 2)):
-        what = "numbers" if loss.targets == "real" else "two classes"
+    if X.labels and (loss.numeric or (loss.targets == "binary" and len(X.labels) > 2)):
+        what = "numbers" if loss.numeric else "two classes"
         raise ValueError(f"the table's target is {len(X.labels)} classes, and {loss.name} wants {what}: give loss=table.loss")
     if loss.targets == "classes":
         if X.classes is None:

@@ -238,7 +238,7 @@ def _summed(
         float(s.sum()),
         float(s @ value),
         float(s @ terms),
-        float(s @ (np.abs(steep - scale * dual.alpha) * error + loss.bound(part.smoothing) / 2 * error**2).sum(axis=1)),
+        float(s @ (np.abs(steep - scale * dual.alpha) * error + loss.bend(eta, y, part.smoothing) / 2 * error**2).sum(axis=1)),
         weighted.sum(axis=0),
         np.sum(weighted * dual.alpha, axis=0),
         z.T @ weighted,

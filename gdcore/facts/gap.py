@@ -101,7 +101,7 @@ def bound(problem: Measured, weights: Array, bias: Array | None, anchors: list[P
                     step = frame.step(local, start.weights, curvature, damping, problem.backend)
                     H = local.hessian + damping * frame.bound(len(own), curvature)
                     proof = certificate.prove(*rows, loss, point, start, step.delta, H, damping, frame)
-                    if loss.targets != "real" and loss.nonnegative:
+                    if not loss.numeric and loss.nonnegative:
                         found.append(proof.objective)  # no loss is below 0, which separated classes come near
                     if proof.gap is not None:
                         found.append(proof.gap)
@@ -154,7 +154,7 @@ def duality_gap(
     mix = Mix()
     if mean is not None and mean.any():
         shares = np.zeros(len(mean))
-        if loss.targets != "real":
+        if not loss.numeric:
             labels = rows(part=functools.partial(_labels, loss=loss, classes=len(mean)))
             shares = labels[1:] / labels[0]
         mix = loss.mixture(mean, shares)

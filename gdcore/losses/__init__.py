@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gdcore.checks import either, must_be
 from gdcore.losses.base import Loss
+from gdcore.losses.gamma import Gamma
 from gdcore.losses.huber import Huber
 from gdcore.losses.logistic import Logistic
 from gdcore.losses.mae import Mae
 from gdcore.losses.mse import Mse
+from gdcore.losses.poisson import Poisson
 from gdcore.losses.quantile import Quantile
 from gdcore.losses.softmax import Softmax
+from gdcore.losses.tweedie import Tweedie
 from gdcore.messages import Message, Option, said
 
 if TYPE_CHECKING:
@@ -29,12 +32,13 @@ if TYPE_CHECKING:
 L = TypeVar("L", bound=Loss)
 
 __all__ = [
-    "COMPILED", "LOSSES", "PARAMETERS", "Huber", "Logistic", "Loss", "Mae", "Mse", "Quantile", "Softmax", "get", "huber",
-    "logistic", "mae", "mse", "quantile", "register", "softmax",
+    "COMPILED", "LOSSES", "PARAMETERS", "Gamma", "Huber", "Logistic", "Loss", "Mae", "Mse", "Poisson", "Quantile", "Softmax",
+    "Tweedie", "gamma", "get", "huber", "logistic", "mae", "mse", "poisson", "quantile", "register", "softmax", "tweedie",
 ]  # fmt: skip
 
 # As they are called and spelled; what Python itself calls so are the files, whose names these hide.
 mse, mae, huber, quantile, logistic, softmax = Mse, Mae, Huber, Quantile, Logistic, Softmax
+poisson, gamma, tweedie = Poisson, Gamma, Tweedie
 
 LOSSES: dict[str, Callable[..., Loss]] = {}
 """By name."""
@@ -65,7 +69,7 @@ def register(kind: type[L]) -> type[L]:
 
 
 COMPILED: frozenset[str] = frozenset()
-for _kind in (Mse, Mae, Huber, Quantile, Logistic, Softmax):
+for _kind in (Mse, Mae, Huber, Quantile, Poisson, Gamma, Tweedie, Logistic, Softmax):
     register(_kind)
 COMPILED = frozenset(LOSSES)
 """The names of those that the kernel knows."""
@@ -89,8 +93,8 @@ def get(loss: Any, **parameters: float | None) -> Loss:
     True
     >>> get("rmse")
     Traceback (most recent call last):
-    ValueError: loss must be 'mse', 'mae', 'huber', 'quantile', 'logistic' or 'softmax', with a parameter 'huber:1.0' and \
-'quantile:0.5', found 'rmse'
+    ValueError: loss must be 'mse', 'mae', 'huber', 'quantile', 'poisson', 'gamma', 'tweedie', 'logistic' or 'softmax', with \
+a parameter 'huber:1.0', 'quantile:0.5' and 'tweedie:1.5', found 'rmse'
     """
     if isinstance(loss, Loss):
         name, shown = loss.name, loss.spelling
@@ -135,4 +139,5 @@ def _read(spelling: Any) -> tuple[str, float | None]:
 
 
 def _with_parameters() -> str:
-    return " and ".join(repr(LOSSES[name]().spelling) for name in PARAMETERS)
+    *others, last = (repr(LOSSES[name]().spelling) for name in PARAMETERS)
+    return f"{', '.join(others)} and {last}"

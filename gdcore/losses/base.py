@@ -43,7 +43,10 @@ class Loss:
     name: ClassVar[str] = "loss"
     """What it is called; by default the class's name in small letters."""
     targets: ClassVar[str] = "real"
-    """What Y holds: "real" numbers, "binary" (0 or 1), or "classes" (0 … k − 1), of whose outputs only differences matter."""
+    """What Y holds: "real" numbers, "nonnegative" or "positive" ones, "binary" (0 or 1), or "classes" (0 … k − 1), of whose
+    outputs only differences matter."""
+    has_link: ClassVar[bool] = False
+    """Whether the mean of y is another function of ŷ than ŷ itself, `mean`, and numbers are predicted all the same."""
     formula: ClassVar[str] = ""
     """ℓ of r = ŷ − y, per row."""
     derivative: ClassVar[str] = ""
@@ -61,7 +64,7 @@ class Loss:
     undecided: ClassVar[float] = 0.0
     """Of classes: where ℓ is below it, a row is on the side of its class. If all rows can be so, larger weights are always
     better, and there are no best ones. 0 where best weights exist even then."""
-    power: ClassVar[int] = 0
+    degree: ClassVar[int] = 0
     """p with ℓ(c·ŷ; c·y) = cᵖ·ℓ(ŷ; y), where `rescaled` to targets c times as large; 0 where targets cannot be scaled."""
     mixes: ClassVar[bool] = False
     """Whether `mixture` and `mixed` are known."""
@@ -143,6 +146,23 @@ class Loss:
         """ℓ*(u) = sup over ŷ of u·ŷ − ℓ(ŷ) (n, k) for every row and output; ∞ where that has no bound."""
         raise NotImplementedError(f"the loss {self.name} has no conjugate: its class defines no conjugate(u, Y)")
 
+    def mean(self, raw: Array) -> Array:
+        """What ŷ says of the mean of y, or whatever of y it is that the loss predicts: ŷ itself, without a link."""
+        return raw
+
+    def link(self, mean: Array) -> Array:
+        """The ŷ of a mean: the inverse of `mean`."""
+        return mean
+
+    def least(self, Y: Array) -> Array:
+        """The least ℓ that any ŷ has for these targets; what a loss lies above it, twice, is a deviance."""
+        return np.zeros_like(Y)
+
+    @property
+    def numeric(self) -> bool:
+        """Whether targets are numbers, and not classes."""
+        return self.targets not in ("binary", "classes")
+
     @property
     def has_second(self) -> bool:
         """Whether the second derivative is known."""
@@ -220,6 +240,10 @@ class Loss:
     def bound(self, smoothing: float = 0.0) -> float:
         """The curvature bound, of a smoothed loss its own; where there is none 1, a measure like any other for damping."""
         return 1.0 if self.curvature is None else self.curvature
+
+    def bend(self, raw: Array, Y: Array, smoothing: float = 0.0) -> Array | float:
+        """What bounds ∂²ℓ/∂ŷ² near a prediction: the bound, or where there is none the second derivative itself."""
+        return self.bound(smoothing) if self.bounded else self.second(raw, Y)
 
     def steepness(self, value: float) -> tuple[float, float]:
         """Where the loss is so much: about how steep a row is, and how bent, which is what rounding of ŷ is multiplied by."""

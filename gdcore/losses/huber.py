@@ -40,7 +40,7 @@ class Huber(Loss, compiled=True):
     curvature = 1.0
     nonnegative = True
     flat = True
-    power = 2
+    degree = 2
     mixes = True
 
     delta: float

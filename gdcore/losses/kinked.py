@@ -26,7 +26,7 @@ class Kinked(Loss):
     kinked = True
     flat = True
     nonnegative = True
-    power = 1
+    degree = 1
 
     def second(self, raw: Array, Y: Array) -> Array:
         return np.zeros(raw.shape)

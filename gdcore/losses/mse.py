@@ -29,7 +29,7 @@ class Mse(Loss, compiled=True):
     curvature = 2.0
     third = 0.0
     nonnegative = True
-    power = 2
+    degree = 2
 
     @property
     def squared(self) -> bool:

@@ -1,4 +1,4 @@
-"""What Y holds, by its kind: real numbers, 0 and 1, or classes 0 … k − 1."""
+"""What Y holds, by its kind: real numbers, some of them only above 0, 0 and 1, or classes 0 … k − 1."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def check_targets(
     who: str = "this loss wants",
     why: str = "the model has {k} outputs",
 ) -> None:
-    """Checks that Y holds what a classifier's loss needs: 0 and 1, or classes 0 … k − 1; ``why`` says where k comes from.
+    """Checks that Y holds what a loss needs: amounts, 0 and 1, or classes 0 … k − 1; ``why`` says where k comes from.
 
     >>> check_targets(np.array([0.0, 2.0]), "binary", None)
     Traceback (most recent call last):
@@ -29,7 +29,11 @@ def check_targets(
     if kind == "real":
         return
     check_finite(Y, name)
-    if kind == "binary":
+    if kind == "nonnegative":
+        wrong, wanted = Y < 0, "0 or more"
+    elif kind == "positive":
+        wrong, wanted = Y <= 0, "numbers above 0"
+    elif kind == "binary":
         wrong, wanted = (Y != 0) & (Y != 1), "0 or 1"
     else:
         wrong = (Y < 0) | (np.floor(Y) != Y)

@@ -68,13 +68,20 @@ class Linear:
     def predict(self, X: Any, n_threads: int | None = None) -> Array:
         """Ŷ = XW + b: shape (n,) for weights (d,), (n, k) for weights (d, k); X an array, or a table that comes in pieces.
 
+        After training with poisson, gamma or tweedie, whose Ŷ is the logarithm of the mean, this is the mean, e^Ŷ;
+        `linear_predictor` gives Ŷ itself.
+
         Raises
         ------
         ValueError
             X has another number of columns, a value that is not finite, or so large a one that Ŷ overflows.
         """
+        return mean(self.linear_predictor(X, n_threads), self.loss)
+
+    def linear_predictor(self, X: Any, n_threads: int | None = None) -> Array:
+        """XW + b, as `predict` gives it for losses without a link."""
         if isinstance(X, Table):
-            return np.concatenate([self.predict(piece.X, n_threads) for piece in X.pieces(1)])
+            return np.concatenate([self.linear_predictor(piece.X, n_threads) for piece in X.pieces(1)])
         X = arrays.table(X)
         self.check_columns(X)
         weights, bias = self.parameters(X.dtype)
@@ -99,7 +106,7 @@ class Linear:
         ValueError
             The model was trained with another loss.
         """
-        return probabilities(self.predict(X), self.loss)
+        return probabilities(self.linear_predictor(X), self.loss)
 
     # What training needs of a model ----------------------------------------------------------------------------------------
 
@@ -142,6 +149,17 @@ class Linear:
 
     def __repr__(self) -> str:
         return f"Linear(weights={self.weights!r}, bias={self.bias!r})"
+
+
+def mean(raw: Array, loss: Loss | None) -> Array:
+    """What linear predictors mean to the loss of a model."""
+    if loss is None or not loss.has_link:
+        return raw
+    found = loss.mean(raw)
+    if not np.isfinite(found).all():
+        row = int(np.argmin(np.isfinite(found.reshape(len(found), -1)).all(axis=1)))
+        raise ValueError(f"the prediction for row {row} of X overflows {found.dtype}")
+    return found
 
 
 def probabilities(raw: Array, loss: Loss | None) -> Array:

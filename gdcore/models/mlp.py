@@ -20,6 +20,7 @@ import numpy as np
 
 from gdcore.backends import loops, reference
 from gdcore.checks import must_be, one_of
+from gdcore.models.linear import mean, probabilities
 from gdcore.rows import arrays
 from gdcore.rows.tables import Table
 
@@ -92,9 +93,16 @@ class MLP:
         return [len(self.layers[0].weights)] + [layer.weights.shape[1] for layer in self.layers]
 
     def predict(self, X: Any, n_threads: int | None = None) -> Array:
-        """Ŷ (n, k), also for k = 1. ``n_threads`` is there because `Linear` has it; NumPy's BLAS decides for itself."""
+        """Ŷ (n, k), also for k = 1, or with a link the mean: see `Linear.predict`.
+
+        ``n_threads`` is there because `Linear` has it; NumPy's BLAS decides for itself.
+        """
+        return mean(self.linear_predictor(X), self.loss)
+
+    def linear_predictor(self, X: Any, n_threads: int | None = None) -> Array:
+        """What the last layer gives (n, k), as `predict` gives it for losses without a link."""
         if isinstance(X, Table):
-            return np.concatenate([self.predict(piece.X) for piece in X.pieces(1)])
+            return np.concatenate([self.linear_predictor(piece.X) for piece in X.pieces(1)])
         X = arrays.table(X)
         self.check_columns(X)
         network = Network(self, X.dtype)
@@ -106,9 +114,7 @@ class MLP:
 
     def predict_proba(self, X: Any) -> Array:
         """Probabilities: see `Linear.predict_proba`."""
-        from gdcore.models.linear import probabilities
-
-        return probabilities(self.predict(X), self.loss)
+        return probabilities(self.linear_predictor(X), self.loss)
 
     # What training needs of a model ----------------------------------------------------------------------------------------
 

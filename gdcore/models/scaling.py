@@ -37,9 +37,9 @@ class Scaling:
             sample_weight = None
         self.mean, self.spread = _level(X, sample_weight)
         self.given = self.loss = loss
-        self.power = loss.power
+        self.degree = loss.degree
         self.level, self.size = 0.0, 1.0
-        if self.power:
+        if self.degree:
             level, size = _level(y[:, None], sample_weight)
             self.level, self.size = float(level[0]), float(size[0])
             self.loss = loss.rescaled(self.size)
@@ -63,10 +63,10 @@ class Scaling:
         first.weights = weights
         last.weights, last.bias = last.weights * self.size, last.bias * self.size + self.level
         run.model.loss = self.given
-        run.history.start *= self.size**self.power
-        run.history.loss = run.history.loss * self.size**self.power
-        run.history.validation_loss = run.history.validation_loss * self.size**self.power
-        run.loss *= self.size**self.power
+        run.history.start *= self.size**self.degree
+        run.history.loss = run.history.loss * self.size**self.degree
+        run.history.validation_loss = run.history.validation_loss * self.size**self.degree
+        run.loss *= self.size**self.degree
 
 
 def _level(X: Array, sample_weight: Array | None) -> tuple[Floats, Floats]:

@@ -35,7 +35,7 @@ def chosen(report: Report) -> list[Panel]:
     kind, rows = report.loss.targets, len(report.targets) > 0
     alone = report.x is not None and rows and report.targets.ndim == 1 and kind != "classes"
     panels: list[Panel] = [line] if alone else [largest] if report.weights is not None else []
-    if rows and kind == "real":
+    if rows and report.loss.numeric:
         panels += [] if alone else [predicted]
         panels.append(coverage if report.loss.level is not None else residuals)
     elif rows:
@@ -60,7 +60,7 @@ def line(report: Report, ax: Any) -> None:
     ax.plot(x[order], p[order], color=drawing.BLUE, linewidth=2, label="model")
     what = f"probability of {shorten(report.outputs[1], 24)}" if binary else shorten(report.target, 30)
     ax.set_title(f"{what} by {shorten(name, 24)}")
-    if report.weights is not None and not binary:
+    if report.weights is not None and not binary and not report.loss.has_link:
         bias = 0.0 if report.bias is None else float(report.bias.reshape(-1)[0])
         sign = "−" if bias < 0 else "+"
         slope = number(float(report.weights.ravel()[0]), 4)
@@ -88,7 +88,8 @@ def largest(report: Report, ax: Any) -> None:
     which = f"The {len(order)} largest of {d * k:,} weights" if d * k > len(order) else "Weights"
     spread = report.spread is not None
     ax.set_title(which)
-    what = shorten(report.target, 24) if report.loss.targets == "real" else "the score"
+    what = shorten(report.target, 24) if report.loss.numeric else "the score"
+    what = f"log {what}" if report.loss.has_link else what
     per = f"change of {what} per {'standard deviation' if spread else 'unit'}"
     if report.loss.targets == "binary":
         no, yes = (shorten(output, 16) for output in report.outputs)

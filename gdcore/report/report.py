@@ -108,9 +108,10 @@ class Report:
         kind, d = self.loss.targets, len(self.names)
         self.predictions, self.targets = _finite(self.predictions, "predictions"), _finite(self.targets, "targets")
         shape, more = self.predictions.shape, self.predictions.ndim - 1
-        if more not in {"binary": (0,), "classes": (1,), "real": (0, 1)}[kind]:
-            wanted = {"binary": "(m,)", "classes": "(m, k)", "real": "(m,) or (m, k)"}[kind]
-            raise ValueError(must_have_shape(f"predictions for {self.loss.name}", str(wanted), shape))
+        numeric = self.loss.numeric
+        if more not in {"binary": (0,), "classes": (1,)}.get(kind, (0, 1)):
+            wanted = {"binary": "(m,)", "classes": "(m, k)"}.get(kind, "(m,) or (m, k)")
+            raise ValueError(must_have_shape(f"predictions for {self.loss.name}", wanted, shape))
         wanted = shape[:1] if kind == "classes" else shape
         if self.targets.shape != wanted:
             raise ValueError(must_have_shape("targets", f"{wanted} beside predictions {shape}", self.targets.shape))
@@ -127,7 +128,7 @@ class Report:
         classes = 2 if kind == "binary" else k
         if self.labels is not None and len(self.labels) != classes:
             raise ValueError(must_be("labels", f"{classes}, one for each class or output", f"{len(self.labels)}"))
-        if kind != "real":
+        if not numeric:
             wrong = ~np.isin(self.targets, np.arange(classes))
             if wrong.any():
                 found = self.targets[wrong.argmax()]
@@ -136,10 +137,12 @@ class Report:
                 )
             self.targets = self.targets.astype(np.int64)
         if not self.scores:
-            sums = scores.sums(self.loss, self.outputs if kind != "real" else (), k)
+            sums = scores.sums(self.loss, () if numeric else self.outputs, k)
             m = len(self.targets)
             sums.add(
-                self.predictions.reshape(m, k), self.targets.reshape(m, k if kind == "real" else 1).astype(np.float64), None
+                self.loss.link(self.predictions).reshape(m, k),
+                self.targets.reshape(m, k if numeric else 1).astype(np.float64),
+                None,
             )
             self.scores = {"test" if self.held_out else "training": sums.with_baseline(sums)}
 
@@ -150,7 +153,7 @@ class Report:
             return list(self.labels)
         kind = self.loss.targets
         k = 2 if kind == "binary" else self.predictions.shape[1] if self.predictions.ndim == 2 else 1
-        return [self.target if k == 1 else f"output {c}" if kind == "real" else str(c) for c in range(k)]
+        return [self.target if k == 1 else f"output {c}" if self.loss.numeric else str(c) for c in range(k)]
 
     @property
     def drawn(self) -> str:

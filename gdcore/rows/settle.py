@@ -47,7 +47,7 @@ class Settling:
         kinds, policy = source.kinds, roles.policy
         self.dates = [name for name in roles.used if kinds[name] in dates.KINDS]
         text = [name for name in roles.used if kinds[name] == "text"]
-        real = roles.loss is not None and roles.loss.targets == "real"
+        real = roles.loss is not None and roles.loss.numeric
         target, weights = roles.target, roles.weights
         # A target that ought to be numbers and is text is looked at as well: it may be numbers but for one.
         goal = None if target is None or (real and kinds[target] not in ("text", *dates.KINDS)) else target

@@ -198,13 +198,13 @@ class Survey:
         kind, where, loss = self.source.kinds[name], f"{self.source.label}: the target {name}", self.loss
         text = kind == "text"
         written = self.writing(self.labels) if text else None
-        if written is not None and (loss.targets == "real" if loss is not None else len(self.labels) > 2):
+        if written is not None and (loss.numeric if loss is not None else len(self.labels) > 2):
             return Target(self._written(name, written, self.labels))
         if text and written is None:
             self.check_meant(name, self.labels)
         if kind in dates.KINDS:
             raise TableError(f"{where} holds dates; make numbers of them first, days for example")
-        if text and loss is not None and loss.targets == "real":
+        if text and loss is not None and loss.numeric:
             takes = Option("loss", "logistic"), " and ", Option("loss", "softmax"), " take labels"
             raise TableError(Message(f"{where} is text, and {loss.name} wants numbers; ", *takes))
         numbers = not text and kind != "boolean"

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from gdcore._types import Array
 
 _TITLES = {
-    "mse": "MSE", "mae": "", "huber": "Huber loss", "quantile": "pinball loss", "logistic": "log loss", "softmax": "log loss",
+    "mse": "MSE", "mae": "", "huber": "Huber loss", "quantile": "pinball loss", "poisson": "Poisson loss",
+    "gamma": "gamma loss", "tweedie": "Tweedie loss", "logistic": "log loss", "softmax": "log loss",
 }  # fmt: skip
 _SIZES = ("loss", "RMSE", "MAE")
 _WIDEST = 40  # characters of a title
@@ -77,6 +78,8 @@ class NumberScores(Scores):
     rmse, mae, r2 : float or None
         Root mean squared error, mean absolute error, and the share of the target's variance that is explained: None where all
         targets are the same. The mae is None where it is not known without one more pass over the rows.
+    d2 : float or None
+        Of poisson, gamma and tweedie: the share of the deviance from the best constant of these rows that is explained.
     coverage : float or None
         Of a quantile: the share of rows whose target is at or below the prediction, which ought to be τ.
     """
@@ -85,10 +88,12 @@ class NumberScores(Scores):
     mae: float | None = None
     r2: float | None = None
     coverage: float | None = None
+    d2: float | None = None
 
     def named(self) -> dict[str, float | None]:
-        last = {"coverage": self.coverage} if self.of == "quantile" else {"R²": self.r2}
-        return {"loss": self.loss, "RMSE": self.rmse, "MAE": self.mae} | last
+        first: dict[str, float | None] = {"loss": self.loss, "RMSE": self.rmse, "MAE": self.mae}
+        explained = {} if self.d2 is None else {"D²": self.d2}
+        return first | explained | ({"coverage": self.coverage} if self.of == "quantile" else {"R²": self.r2})
 
 
 @dataclass(frozen=True)

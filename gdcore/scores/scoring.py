@@ -111,7 +111,7 @@ def _checked(model: Linear | MLP, X: Any, Y: Any, sample_weight: Any) -> Piece:
     X = arrays.table(X)
     model.check_columns(X)
     Y = arrays.targets(Y, X).reshape(len(X), -1)
-    wanted = 1 if loss.targets != "real" else k
+    wanted = k if loss.numeric else 1
     if Y.shape[1] != wanted or (loss.targets == "binary" and k != 1):
         of = "column" if wanted == 1 else "columns"
         raise ValueError(f"Y must have {wanted} {of} for a model of {loss.name} with {k} outputs, found {Y.shape[1]}")
@@ -122,13 +122,13 @@ def _checked(model: Linear | MLP, X: Any, Y: Any, sample_weight: Any) -> Piece:
 
 def sums(loss: Loss, labels: Sequence[str], targets: int = 1) -> Sums:
     """Those that fit the loss; ``labels`` are the classes, where the targets are classes."""
-    return NumberSums(loss, targets) if loss.targets == "real" else ClassSums(loss, labels)
+    return NumberSums(loss, targets) if loss.numeric else ClassSums(loss, labels)
 
 
 def summed(pieces: Iterable[Piece], model: Linear | MLP, loss: Loss, labels: Sequence[str] = (), targets: int = 1) -> Sums:
     """Of rows that come in pieces: one pass."""
     k = int(np.prod(model.outputs, dtype=int))
-    if labels and loss.targets != "real" and len(labels) != max(2, k):
+    if labels and not loss.numeric and len(labels) != max(2, k):
         raise ValueError(must_be("labels", f"{max(2, k)}, one for each class", f"{len(labels)}"))
     found = sums(loss, labels or [str(c) for c in range(max(2, k))], targets)
     for piece in pieces:
@@ -139,7 +139,7 @@ def summed(pieces: Iterable[Piece], model: Linear | MLP, loss: Loss, labels: Seq
 def predicted(model: Linear | MLP, X: Array) -> Array:
     """The model's predictions (m, k), before they are probabilities; of no rows too."""
     k = int(np.prod(model.outputs, dtype=int))
-    raw: Array = model.predict(X).reshape(len(X), k) if len(X) else np.empty((0, k))
+    raw: Array = model.linear_predictor(X).reshape(len(X), k) if len(X) else np.empty((0, k))
     return raw
 
 

@@ -140,11 +140,12 @@ class _Target:
 
     def __init__(self, loss: Loss) -> None:
         self.loss, self.rows = loss, 0
-        self.total = self.lost = self.first = self.second = self.squares = self.absolute = self.covered = 0.0
+        self.total = self.lost = self.first = self.second = self.squares = self.absolute = self.covered = self.least = 0.0
         self.shift: float | None = None
         self.targets = Tally()
         self.tau = 0.5 if loss.level is None else loss.level
-        self.name = "the mean" if loss.squared else "the median" if self.tau == 0.5 else f"the {self.tau:g}-quantile"
+        self.of_mean = loss.squared or loss.has_link
+        self.name = "the mean" if self.of_mean else "the median" if self.tau == 0.5 else f"the {self.tau:g}-quantile"
 
     def add(self, raw: Array, Y: Array, s: Array | None) -> None:
         self.rows += len(raw)
@@ -153,7 +154,8 @@ class _Target:
             return
         lost, total = _lost(self.loss, raw, Y, weights)
         self.lost, self.total = self.lost + lost, self.total + total
-        y, apart = Y[:, 0], Y[:, 0] - raw[:, 0]
+        y, apart = Y[:, 0], Y[:, 0] - self.loss.mean(raw)[:, 0]
+        self.least += float(weights @ self.loss.least(Y)[:, 0])
         self.shift = float(y[0]) if self.shift is None else self.shift  # so that large targets keep their digits
         self.first += float(weights @ (y - self.shift))
         self.second += float(weights @ (y - self.shift) ** 2)
@@ -170,11 +172,19 @@ class _Target:
             self.loss.name, self.rows, self.lost / n, rmse=float(np.sqrt(self.squares / n)), mae=self.absolute / n,
             r2=1 - self.squares / variance if variance > 0 else None,
             coverage=self.covered / n if self.loss.level is not None else None,
+            d2=self._explained() if self.loss.has_link else None,
         )  # fmt: skip
+
+    def _explained(self) -> float | None:
+        """1 − deviance/deviance of the mean of these rows, as these losses are straight in y."""
+        mean = np.array([[self.best()]])
+        constant = float(self.loss.value_slope(self.loss.link(mean), mean)[0][0, 0]) * self.total
+        above = constant - self.least
+        return 1 - (self.lost - self.least) / above if above > 0 else None
 
     def best(self) -> float:
         """The constant that a person without a model would take: the mean, the median, the τ-quantile."""
-        if not self.loss.squared or self.shift is None:
+        if not self.of_mean or self.shift is None:
             return self.targets.quantile(self.tau)
         return self.first / self.total + self.shift
 
@@ -182,7 +192,8 @@ class _Target:
         """What such a constant comes to."""
         guessed = _Target(self.loss)
         values = self.targets.values[:, None]
-        guessed.add(np.full(values.shape, constant), values, self.targets.weights[:, 0])
+        raw = float(self.loss.link(np.array(constant)))
+        guessed.add(np.full(values.shape, raw), values, self.targets.weights[:, 0])
         guessed.rows = self.rows
         return guessed.scores()
 

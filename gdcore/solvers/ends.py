@@ -36,9 +36,15 @@ class Judge:
         self.parts = parts
         k = parts.problem.outputs
         self.guesses: Floats = np.zeros(k)
+        """Of each part how far the loss of the best constants lies above the least that the targets allow."""
+        self.least: Floats = np.zeros(k)
+        """That least, which is 0 but for amounts."""
         self.absent: Array = np.zeros(k, bool)
-        if parts.loss.targets != "real":
+        if not parts.loss.numeric:
             self.guesses, self.absent = _guesses(parts)
+        elif parts.amounts is not None:
+            self.guesses, self.least = parts.amounts.above, parts.amounts.least
+            self.absent = np.isneginf(parts.amounts.constants)
 
     def judge(self, state: State[Numbers], i: int, local: Local, taken: bool) -> None:
         """Whether a part has ended; or of mae and quantile, whether h becomes smaller."""
@@ -53,12 +59,13 @@ class Judge:
         if parts.kinked or part.smoothing > loss.parameter * loss.flat:
             narrowing.narrow(parts, state, i, local, (step.delta, gain, noise), stuck)
             return
-        if numbers.met[i] <= noise and loss.targets == "real" and loss.nonnegative:
-            numbers.ended[i], numbers.gap[i] = PROVED, numbers.met[i]  # no loss is below 0
+        above = numbers.met[i] - self.least[i]
+        if above <= noise and loss.numeric and (loss.nonnegative or loss.has_link):
+            numbers.ended[i], numbers.gap[i] = PROVED, max(above, 0.0)  # no loss is below the least
             return
         if step.bounded and numbers.damping[i] < LEAST_DAMPING:
             numbers.damping[i] = 0.0
-        scale = max(local.objective, float(self.guesses[i]))
+        scale = max(local.objective - self.least[i], float(self.guesses[i]))
         if loss.flat:  # huber: far rows, of which one may be all of the objective, count as others do
             size, delta = sizes.typical(local.histogram), loss.parameter
             near = min(size, delta)
@@ -68,10 +75,10 @@ class Judge:
         done = gain <= enough and not (by_default and taken and falls)
         if numbers.stride[i] > 1:
             slow = gain < _NEAR * scale and (not taken or gain > _SLOW * before)
-            if stuck or slow or gain <= enough or numbers.met[i] <= enough:
+            if stuck or slow or gain <= enough or above <= enough:
                 numbers.stride[i], numbers.share[i], numbers.gain[i] = 1.0, 1.0, math.nan
             return
-        if not stuck and not done and not (numbers.met[i] <= enough and loss.targets != "real"):
+        if not stuck and not done and not (above <= enough and not loss.numeric):
             return
         if not loss.has_conjugate:  # nothing can be proved: what the model has to gain decides
             if stuck or done:

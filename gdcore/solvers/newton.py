@@ -9,7 +9,7 @@ Where the Hessian has no minimum to offer, for few rows are curved, ν is above 
 is left. Until the end is near the Hessian is of some of the rows, where there are many; loss and gradient are of all.
 
 Losses of real targets start from the least-squares solution where that is lower, which the moments give for nothing: a huber
-loss or an absolute error knows nothing of how far away its targets are.
+loss or an absolute error knows nothing of how far away its targets are. Losses of amounts start from the best constant.
 
 mae and quantile are smoothed within h, solved, and solved again with a smaller h, which the sizes of the residuals choose.
 Once few rows lie near their target, the minimum over these is found exactly, all others kept on the side of their target on
@@ -130,7 +130,7 @@ class Newton(Solver[Numbers]):
             return state, Verdict("converged" if state.judged[1] else "epochs")
         state = state.copy()
         state.own.ended[:] = OPEN
-        if not self.loss.flat:
+        if not (self.loss.flat or self.loss.has_link):  # these go on from elsewhere first
             for i in range(len(self.parts)):
                 self.judges.judge(state, i, self.locals[i], True)
         return state, Verdict("converged" if _status(state) == "converged" else "epochs")
@@ -158,9 +158,11 @@ class Newton(Solver[Numbers]):
         first = np.isinf(numbers.gain)
         trials, gains, going = [], {}, [i for i in range(len(here)) if numbers.ended[i] == OPEN]
         for i in going:
-            if first[i] and self.loss.targets == "real" and not self.problem.squared:
-                trials.append(parts.least_squares(here[i]))
-                continue
+            if first[i] and self.loss.numeric and not self.problem.squared:
+                start = parts.first(here[i])
+                if start is not None:
+                    trials.append(start)
+                    continue
             step = parts.step(locals_[i], here[i], float(numbers.damping[i]))
             if not step.bounded:
                 numbers.damping[i] = LEAST_DAMPING

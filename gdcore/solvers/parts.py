@@ -15,6 +15,7 @@ from gdcore.descent.objective import Evaluation
 from gdcore.descent.state import State, like
 from gdcore.facts import certificate
 from gdcore.facts.curvature import Frame, Local, Part, Step, measured
+from gdcore.solvers.amounts import amounts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,8 +80,9 @@ class Parts:
         """Of parts whose classes are separated: the step that goes on for ever."""
 
     def measure_columns(self) -> None:
-        """Makes the second moments, of which the coordinates of all steps follow."""
+        """Makes the second moments, of which the coordinates of all steps follow, and looks at targets that are amounts."""
         problem = self.problem
+        self.amounts = amounts(problem) if self.loss.has_link else None
         self.frame = Frame(problem.moments.of_columns(), problem.has_bias, problem.l1, problem.l2)
 
     def __len__(self) -> int:
@@ -132,8 +134,16 @@ class Parts:
             weights = np.where(np.abs(weights) <= 2 * _EPS * np.abs(w), 0.0, weights)
         return part._replace(weights=weights, bias=None if part.bias is None or b is None else part.bias + b)
 
-    def least_squares(self, part: Part) -> Part:
-        """Where squared error would end."""
+    def first(self, part: Part) -> Part | None:
+        """Where to look first: where squared error would end, or of amounts at the best constant, where there is one."""
+        if self.amounts is None:
+            return self._least_squares(part)
+        constants = self.amounts.constants[list(part.outputs)]
+        if part.bias is None or not np.isfinite(constants).all():
+            return None
+        return part._replace(weights=np.zeros_like(part.weights), bias=constants)
+
+    def _least_squares(self, part: Part) -> Part:
         quadratic, own = self.problem.quadratic, list(part.outputs)
         bias = None if quadratic.bias is None else quadratic.bias[own]
         return part._replace(weights=quadratic.weights[:, own].copy(), bias=bias)
@@ -167,7 +177,10 @@ class Parts:
     def noise(self, local: Local, part: Part) -> float:
         """What of an objective is rounding: of its terms, and of the predictions, which are sums of larger terms."""
         terms = self.frame.terms(part.weights, part.bias)
-        steep, bend = self.loss.steepness(local.objective)
+        if self.amounts is None:
+            steep, bend = self.loss.steepness(local.objective)
+        else:
+            steep = bend = float(np.sum(self.amounts.curvature[list(part.outputs)]))
         return 8 * _EPS * (abs(local.smoothed) + steep * terms) + bend * (8 * _EPS * terms) ** 2
 
     def prove(self, point: tuple[Floats, Floats | None], part: Part, delta: Floats, hessian: Floats) -> certificate.Proof:

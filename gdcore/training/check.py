@@ -29,6 +29,7 @@ def check_gradient(
     backend: str = "kernel",
     delta: float | None = None,
     tau: float | None = None,
+    power: float | None = None,
 ) -> float:
     """The largest difference between the derived gradient and central differences, as a share of the gradient's largest.
 
@@ -41,8 +42,8 @@ def check_gradient(
     Y : array
         As `fit` takes them.
     loss : str or Loss
-        As for `fit`, like ``delta`` and ``tau``. Where it has a kink (mae, quantile, huber; relu) the two differ if a row
-        comes within ``step`` of it.
+        As for `fit`, like ``delta``, ``tau`` and ``power``. Where it has a kink (mae, quantile, huber; relu) the two
+        differ if a row comes within ``step`` of it.
     sample_weight : array (n,), optional
     l2 : float
     step : float
@@ -64,7 +65,7 @@ def check_gradient(
     >>> gdcore.check_gradient(gdcore.Linear([0.5, -1.0], 0.2), [[1.0, 2.0], [3.0, 5.0]], [0.0, 1.0], "logistic") < 1e-7
     True
     """
-    chosen = losses.get(loss, delta=delta, tau=tau)
+    chosen = losses.get(loss, delta=delta, tau=tau, power=power)
     X = arrays.table(X).astype(np.float64)
     Y = arrays.targets(Y, X)
     check_model(model, X, Y, chosen)

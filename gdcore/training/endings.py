@@ -59,9 +59,10 @@ def warn(problem: Problem, plan: Plan, end: Ending) -> None:
     if end.metric is not None and problem.l1 == 0 and problem.l2 == 0 and end.done:
         _dependent(problem, end.metric)
     if end.separating:
+        apart = "rows whose target is 0 are told apart" if problem.loss_function.numeric else "the classes are separated"
         what = (
-            f"the classes are separated, {_columns(problem, end.separating)}: there are no best weights, for larger ones are "
-            "always better; those of this model have grown until no loss was left to gain; an l2 penalty, as "
+            f"{apart}, {_columns(problem, end.separating)}: there are no best weights, for larger ones are always better; "
+            "those of this model have grown until no loss was left to gain; an l2 penalty, as "
         )
         notices.warn(Message(what, Option("l2", 0.01), ", gives finite ones"), notices.SeparationWarning)
     asked = problem.linear or not plan.tol_by_default  # of a network nothing is proved: its epochs are what was wanted
@@ -104,7 +105,7 @@ def _columns(problem: Problem, separating: list[Floats]) -> str:
     order = np.argsort(-moves, kind="stable")[:_NAMED]
     found = [int(j) for j in order if moves[j] > _PART * moves[order[0]]]
     if not found:
-        return "by the bias alone, as one class has all the weight"
+        return "by the bias alone, as " + ("all are" if problem.loss_function.numeric else "one class has all the weight")
     table = problem.table
     names = [str(j) if table is None else str(table.names[j]) for j in found]
     return f"by column{'s' if len(names) > 1 else ''} {', '.join(names)}{' of X' if table is None else ''}"

@@ -142,10 +142,14 @@ class Trace:
                 # Of all rows, then the first five: a product of five rows alone may differ in its last bit.
                 raw = (problem.X @ model.weights.astype(problem.dtype))[:_ROWS] + (0 if model.bias is None else model.bias)
             else:
-                raw = model.predict(problem.X[:_ROWS])
+                raw = model.linear_predictor(problem.X[:_ROWS])
         kind = problem.loss_function.targets
         raw = raw if kind == "classes" else raw.reshape(self.target.shape)
-        return probabilities(raw, problem.loss_function) if problem.loss_function.has_probabilities else raw
+        return (
+            probabilities(raw, problem.loss_function)
+            if problem.loss_function.has_probabilities
+            else problem.loss_function.mean(raw)
+        )
 
     def _difference(self, target: Array, prediction: Array) -> Array:
         """Target − prediction; of classes with 1 for the row's own and 0 for the others."""
