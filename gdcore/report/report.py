@@ -132,9 +132,8 @@ class Report:
             wrong = ~np.isin(self.targets, np.arange(classes))
             if wrong.any():
                 found = self.targets[wrong.argmax()]
-                raise ValueError(
-                    f"targets for {self.loss.name} must be whole numbers from 0 to {classes - 1}, found {found:g}"
-                )
+                whole = f"whole numbers from 0 to {classes - 1}"
+                raise ValueError(must_be(f"targets for {self.loss.name}", whole, f"{found:g}"))
             self.targets = self.targets.astype(np.int64)
         if not self.scores:
             sums = scores.sums(self.loss, () if numeric else self.outputs, k)

@@ -13,7 +13,7 @@ import numpy as np
 
 from gdcore.checks import blocks as blocks
 from gdcore.checks import check_finite as check_finite
-from gdcore.checks import must_have_shape
+from gdcore.checks import must_be, must_have_shape
 from gdcore.messages import Message, Option
 from gdcore.notices import PrecisionWarning, warn
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gdcore._types import Array
 
 _NATIVE = (np.dtype(np.float64), np.dtype(np.float32))
+FLOATS = "float32 or float64 (integers and booleans become float64)"
 _EXACT = 1 << 53  # up to it float64 holds every integer
 
 
@@ -33,7 +34,7 @@ def floating(value: Any, name: str) -> Array:
     dtype('float64')
     >>> floating(["1"], "X")
     Traceback (most recent call last):
-    TypeError: X has dtype <U1: wanted float32 or float64 (integers and booleans become float64)
+    TypeError: X must be float32 or float64 (integers and booleans become float64), found dtype <U1
     """
     if type(value) is np.ndarray:
         array: Array = value[...]
@@ -52,7 +53,7 @@ def floating(value: Any, name: str) -> Array:
             _warn_of_rounding(array, name)
         array = array.astype(np.float64)
     if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
-        raise TypeError(f"{name} has dtype {array.dtype}: wanted float32 or float64 (integers and booleans become float64)")
+        raise TypeError(must_be(name, FLOATS, f"dtype {array.dtype}"))
     if not array.dtype.isnative:
         raise TypeError(
             f"{name} has dtype {array.dtype}, whose bytes are in the other order than this machine's: "
