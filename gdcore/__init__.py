@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gdcore import losses, optimizers, plots, scores
+    from gdcore.covariance.inference import inference
+    from gdcore.covariance.result import Inference
     from gdcore.facts.spectrum import Spectrum, spectrum
     from gdcore.models.linear import Linear
     from gdcore.models.mlp import MLP
@@ -43,9 +45,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "MLP", "SGD", "Adagrad", "Adam", "AdamW", "Checkpoint", "CheckpointWarning", "ConditionWarning", "ConvergenceWarning",
-    "DivergenceError", "DivergenceWarning", "Epoch", "History", "LabelWarning", "LearningRateWarning", "Linear", "Nesterov",
+    "DivergenceError", "DivergenceWarning", "Epoch", "History", "Inference",
+    "LabelWarning", "LearningRateWarning", "Linear", "Nesterov",
     "Newton", "PrecisionWarning", "RMSprop", "Run", "ScaleWarning", "SeparationWarning", "Spectrum", "SpeedWarning",
-    "TableError", "TableWarning", "check_gradient", "fit", "load", "losses", "open_table", "optimizers", "plots", "save",
+    "TableError", "TableWarning", "check_gradient", "fit", "inference",
+    "load", "losses", "open_table", "optimizers", "plots", "save",
     "schedules", "scores", "spectrum", "train",
 ]  # fmt: skip
 
@@ -63,6 +67,8 @@ _HOME = {
     "run": ("Checkpoint", "DivergenceError", "Epoch", "History", "Run"),
     "rows.arrow": ("TableError",),
     "facts.spectrum": ("Spectrum", "spectrum"),
+    "covariance.inference": ("inference",),
+    "covariance.result": ("Inference",),
     "train": ("fit", "train"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

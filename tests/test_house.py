@@ -22,6 +22,7 @@ FLOORS = [
     "models",
     "scores",
     "facts",
+    "covariance",
     "descent",
     "solvers",
     "training",

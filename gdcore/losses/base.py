@@ -158,6 +158,13 @@ class Loss:
         """The least ℓ that any ŷ has for these targets; what a loss lies above it, twice, is a deviance."""
         return np.zeros_like(Y)
 
+    dispersed: ClassVar[bool] = True
+    """Whether rows are spread about their mean by more or less than the loss says, by a factor that is estimated."""
+
+    def log_base(self, Y: Array) -> Array | None:
+        """What −ℓ lacks of the logarithm of a row's probability (n, k) or (n, 1), where it is one but for that; else None."""
+        return None
+
     @property
     def numeric(self) -> bool:
         """Whether targets are numbers, and not classes."""

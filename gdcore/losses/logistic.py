@@ -39,6 +39,7 @@ class Logistic(Loss, compiled=True):
     curvature = 0.25
     third = 1.0
     nonnegative = True
+    dispersed = False
     undecided = float(np.log(2))
     mixes = True
 
@@ -48,6 +49,9 @@ class Logistic(Loss, compiled=True):
         value = np.log1p(e) + np.where(raw > 0, (1 - Y) * raw, -Y * raw)
         # backward  ∂ℓ/∂ŷ = σ(ŷ) − y, σ(ŷ) = 1/(1 + e^−ŷ) = e^ŷ/(1 + e^ŷ)
         return value, np.where(raw > 0, (1 - Y) - Y * e, (1 - Y) * e - Y) / (1 + e)
+
+    def log_base(self, Y: Array) -> Array:
+        return np.zeros_like(Y)
 
     def second(self, raw: Array, Y: Array) -> Array:
         e = np.exp(-np.abs(raw))

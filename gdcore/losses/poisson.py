@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +31,7 @@ class Poisson(LogLink, compiled=True):
     formula = "Σ e^ŷ − yŷ"
     derivative = "e^ŷ − y"
     third = 1.0
+    dispersed = False
 
     def value_slope(self, raw: Array, Y: Array) -> tuple[Array, Array]:
         # forward   ℓ = Σ e^ŷ − yŷ
@@ -43,6 +45,12 @@ class Poisson(LogLink, compiled=True):
 
     def least(self, Y: Array) -> Array:
         return Y - entropy(Y)
+
+    def log_base(self, Y: Array) -> Array:
+        # −log Γ(y + 1), of each value once
+        values, places = np.unique(Y, return_inverse=True)
+        found: Array = -np.array([math.lgamma(value + 1) for value in values.tolist()])[places].reshape(Y.shape)
+        return found
 
     def domain(self, Y: Array) -> tuple[float | Array, float | Array]:
         return -Y, np.inf

@@ -43,6 +43,7 @@ class Softmax(Loss, compiled=True):
     curvature = 0.5
     third = 1.0
     nonnegative = True
+    dispersed = False
     undecided = float(np.log(2))
     mixes = True
 
@@ -59,6 +60,9 @@ class Softmax(Loss, compiled=True):
         slope = e / whole
         slope[own] -= 1
         return value, slope
+
+    def log_base(self, Y: Array) -> Array:
+        return np.zeros_like(Y)
 
     def second(self, raw: Array, Y: Array) -> Array:
         diagonal = self.hessian(raw, Y)

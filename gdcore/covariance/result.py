@@ -1,0 +1,185 @@
+"""Weights with their errors, and the table of them that people know from R and statsmodels, as text and as HTML."""
+
+from __future__ import annotations
+
+import html
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gdcore.checks import number
+from gdcore.covariance import tails
+from gdcore.plain import number as plain
+
+if TYPE_CHECKING:
+    from gdcore._types import Floats
+    from gdcore.losses import Loss
+
+_WIDTH = 11
+
+
+class Inference:
+    """What `inference` gives: statsmodels' names for statsmodels' numbers.
+
+    Attributes
+    ----------
+    names : list of str
+        "const" where there is a bias, then the columns.
+    params, bse, tvalues, pvalues : float64 array (p,), of k classes (p, k − 1)
+        Weights, the bias first; their standard errors; weights divided by these; and how probable so large a quotient is where
+        the weight is 0. Of classes those of classes 1 … k − 1 beside class 0.
+    use_t : bool
+        Whether p-values and intervals are of Student's t with ``df_resid`` degrees of freedom; else of the normal one.
+    nobs, df_model, df_resid : float
+        Rows, or with weights="frequency" their sum; columns without the bias; rows that are left to tell the dispersion.
+    scale : float
+        φ, the dispersion; of squared error the variance of the residuals.
+    llf, aic, bic : float or None
+        Log-likelihood and what Akaike and Schwarz make of it: of mse, logistic, softmax and poisson.
+    rsquared, rsquared_adj : float or None
+        Of mse.
+    deviance, pearson_chi2 : float or None
+        Of poisson, gamma and tweedie.
+    cov_type : str
+    loss : Loss
+    """
+
+    def __init__(self, params: Floats, covariance: Floats, names: list[str], told: dict[str, Any]) -> None:
+        self.params, self.names, self._covariance = params, names, covariance
+        self.use_t: bool = told["use_t"]
+        self.nobs: float = told["nobs"]
+        self.df_model: float = told["df_model"]
+        self.df_resid: float = told["df_resid"]
+        self.scale: float = told["scale"]
+        self.cov_type: str = told["cov_type"]
+        self.loss: Loss = told["loss"]
+        self.llf: float | None = told.get("llf")
+        self.rsquared: float | None = told.get("rsquared")
+        self.deviance: float | None = told.get("deviance")
+        self.pearson_chi2: float | None = told.get("pearson_chi2")
+        self.condition: float = told["condition"]
+
+    @property
+    def bse(self) -> Floats:
+        """Standard errors."""
+        found: Floats = np.sqrt(np.diag(self._covariance)).reshape(self.params.T.shape).T
+        return found
+
+    @property
+    def tvalues(self) -> Floats:
+        """Weights divided by their standard errors."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found: Floats = self.params / self.bse
+        return found
+
+    @property
+    def pvalues(self) -> Floats:
+        """Two-sided."""
+        freedom = self._freedom
+        found: Floats = np.vectorize(lambda value: tails.two_sided(float(value), freedom), otypes=[float])(self.tvalues)
+        return found
+
+    @property
+    def _freedom(self) -> float | None:
+        return self.df_resid if self.use_t else None
+
+    def cov_params(self) -> Floats:
+        """(p, p), or of classes (p·(k − 1), p·(k − 1)), class by class: the covariance of ``params``."""
+        return self._covariance.copy()
+
+    def conf_int(self, alpha: float = 0.05) -> Floats:
+        """(p, 2), or of classes (p, k − 1, 2): between which values a weight lies with probability 1 − alpha."""
+        away = tails.quantile(number(alpha, "alpha", above=0, below=1), self._freedom) * self.bse
+        return np.stack([self.params - away, self.params + away], axis=-1)
+
+    @property
+    def rsquared_adj(self) -> float | None:
+        """R² with n − p in the place of n."""
+        if self.rsquared is None:
+            return None
+        return 1 - (1 - self.rsquared) * (self.nobs - (self.nobs - self.df_resid > self.df_model)) / self.df_resid
+
+    @property
+    def _parameters(self) -> float:
+        return self.nobs - self.df_resid
+
+    @property
+    def aic(self) -> float | None:
+        """−2·llf + 2·p."""
+        return None if self.llf is None else 2 * (self._parameters - self.llf)
+
+    @property
+    def bic(self) -> float | None:
+        """−2·llf + p·log n."""
+        return None if self.llf is None else self._parameters * math.log(self.nobs) - 2 * self.llf
+
+    def summary(self, alpha: float = 0.05) -> Summary:
+        """A table of all this, as text and as HTML."""
+        return Summary(self, alpha)
+
+    def __repr__(self) -> str:
+        return str(self.summary())
+
+
+class Summary:
+    """Of one `Inference`: ``str`` is the text, and notebooks show the HTML."""
+
+    def __init__(self, found: Inference, alpha: float) -> None:
+        self.alpha = alpha
+        letter = "t" if found.use_t else "z"
+        ends = found.conf_int(alpha)
+        self.heads = ["coef", "std err", letter, f"P>|{letter}|", f"[{alpha / 2:g}", f"{1 - alpha / 2:g}]"]
+        several = found.params.ndim == 2
+        self.rows: list[tuple[str, list[str]]] = []
+        for c in range(found.params.shape[1] if several else 1):
+            at: Any = (slice(None), c) if several else slice(None)
+            columns = (found.params[at], found.bse[at], found.tvalues[at], found.pvalues[at], *ends[at].T)
+            for name, values in zip(found.names, zip(*columns, strict=True), strict=True):
+                label = f"{name} (class {c + 1})" if several else name
+                self.rows.append((label, [_cell(j, float(value)) for j, value in enumerate(values)]))
+        self.facts = _facts(found)
+
+    def __str__(self) -> str:
+        width = max(len(name) for name, _ in self.rows)
+        lines = [f"{name}: {value}" for name, value in self.facts]
+        lines += ["", f"{'':{width}}  " + "  ".join(f"{head:>{_WIDTH}}" for head in self.heads)]
+        lines += [f"{name:{width}}  " + "  ".join(f"{cell:>{_WIDTH}}" for cell in cells) for name, cells in self.rows]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        def row(tag: str, cells: list[str]) -> str:
+            return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+        facts = "".join(row("td", [name, value]) for name, value in self.facts)
+        body = "".join(row("td", [name, *cells]) for name, cells in self.rows)
+        return f"<table>{facts}</table><table>{row('th', ['', *self.heads])}{body}</table>"
+
+
+def _cell(column: int, value: float) -> str:
+    return f"{value:.3f}" if column in (2, 3) else plain(value, 5)
+
+
+def _facts(found: Inference) -> list[tuple[str, str]]:
+    told: list[tuple[str, str | None]] = [
+        ("loss", found.loss.spelling),
+        ("rows", f"{found.nobs:,.15g}"),
+        ("degrees of freedom", f"model {found.df_model:,.15g}, residuals {found.df_resid:,.15g}"),
+        ("covariance", found.cov_type),
+        ("dispersion", plain(found.scale, 5)),
+        ("R²", _maybe(found.rsquared)),
+        ("adjusted R²", _maybe(found.rsquared_adj)),
+        ("deviance", _maybe(found.deviance)),
+        ("Pearson's χ²", _maybe(found.pearson_chi2)),
+        ("log-likelihood", _maybe(found.llf)),
+        ("AIC", _maybe(found.aic)),
+        ("BIC", _maybe(found.bic)),
+        ("condition, scaled", plain(found.condition, 3)),
+    ]
+    return [(name, value) for name, value in told if value is not None]
+
+
+def _maybe(value: float | None) -> str | None:
+    return None if value is None else plain(value, 6)
