@@ -4,7 +4,7 @@
 stopping, resuming. Both run in a Cython kernel that reads the data once per epoch; ``backend="reference"`` runs the same
 formulas in plain NumPy.
 
-Names are imported when they are first used, so that ``gdcore --help`` need not wait for NumPy.
+Names are imported when they are first used, so that the command line, asked for help, need not wait for NumPy.
 """
 
 from __future__ import annotations

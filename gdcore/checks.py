@@ -1,19 +1,54 @@
-"""Checks of single arguments: each gives the value as it is wanted, or an error that names the argument and the place."""
+"""Checks of single arguments: each gives the value as it is wanted, or an error that names the argument and the place.
+
+What is wanted is told in one sentence, `must_be` or of arrays `must_have_shape`, by these checks and by whoever checks more.
+"""
 
 from __future__ import annotations
 
 import math
 import operator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from gdcore.messages import Message, Option
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from gdcore._types import Array
 
+T = TypeVar("T")
+
 _SCAN_ELEMENTS = 1 << 20
+_QUOTE = "'"
+
+
+def must_be(name: str, wanted: str, found: str, advice: str = "") -> Message:
+    """What an argument is to be, what was found, and behind it what to do, where that is not plain.
+
+    >>> must_be("epochs", "at least 0", "-1")
+    'epochs must be at least 0, found -1'
+    """
+    return Message(Option(name), f" must be {wanted}, found {found}", advice)
+
+
+def must_have_shape(name: str, wanted: str, found: tuple[int | str, ...], advice: str = "") -> Message:
+    """`must_be` of an array's shape, in which a length that is not known is a letter.
+
+    >>> must_have_shape("Y", "(n,)", (3, 2))
+    'Y must have shape (n,), found shape (3, 2)'
+    """
+    return Message(Option(name), f" must have shape {wanted}, found shape {str(found).replace(_QUOTE, '')}", advice)
+
+
+def optional(check: Callable[..., T], value: Any, *more: Any) -> T | None:
+    """What a check gives; None stays None.
+
+    >>> optional(integer, None, "patience", 1), optional(integer, 3, "patience", 1)
+    (None, 3)
+    """
+    return None if value is None else check(value, *more)
 
 
 def number(value: Any, name: str, above: float | None = None, below: float | None = None) -> float:
@@ -34,10 +69,10 @@ def number(value: Any, name: str, above: float | None = None, below: float | Non
     except OverflowError:
         number = math.inf
     except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number, found {value!r}") from None
+        raise TypeError(must_be(name, "a number", repr(value))) from None
     low = number >= 0 if above is None else number > above
     if not (math.isfinite(number) and low and (below is None or number < below)):
-        raise ValueError(f"{name} must be {_range(above, below)}, found {value!r}")
+        raise ValueError(must_be(name, _range(above, below), repr(value)))
     return number
 
 
@@ -50,7 +85,7 @@ def _range(above: float | None, below: float | None) -> str:
 def yes_or_no(value: Any, name: str) -> bool:
     """True or False, or an error that names the argument."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, found {value!r}")
+        raise TypeError(must_be(name, "True or False", repr(value)))
     return bool(value)
 
 
@@ -61,17 +96,64 @@ def integer(value: Any, name: str, low: int, high: int | None = None) -> int:
             raise TypeError
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} must be an integer, found {value!r}") from None
+        raise TypeError(must_be(name, "an integer", repr(value))) from None
     if number < low or (high is not None and number > high):
         wanted = f"at least {low}" if high is None else f"between {low} and {high}"
-        raise ValueError(f"{name} must be {wanted}, found {value!r}")
+        raise ValueError(must_be(name, wanted, repr(value)))
     return number
 
 
-def one_of(value: Any, name: str, names: tuple[Any, ...]) -> None:
-    """ValueError where it is none of the names."""
-    if not (value is None or isinstance(value, str)) or value not in names:
-        raise ValueError(f"{name} {value!r} is unknown; there is {', '.join(map(repr, names))}")
+def text(value: Any, name: str, wanted: str = "a text") -> str:
+    """A text, or an error that names the argument and what the text is."""
+    if not isinstance(value, str):
+        raise TypeError(must_be(name, wanted, repr(value)))
+    return value
+
+
+def texts(values: Iterable[Any], name: str, what: str = "names") -> list[str]:
+    """Texts in a list of their own; one text is no list of them.
+
+    >>> texts("area", "features")
+    Traceback (most recent call last):
+    TypeError: features must be a list of names, found the text 'area': write ['area']
+    """
+    wanted = f"a list of {what}"
+    if isinstance(values, str):
+        raise TypeError(must_be(name, wanted, f"the text {str(values)!r}", f": write [{str(values)!r}]"))
+    try:
+        each = list(values)
+    except TypeError:
+        raise TypeError(must_be(name, wanted, repr(values))) from None
+    return [text(value, f"{name}[{i}]") for i, value in enumerate(each)]
+
+
+def one_of(value: T, name: str, choices: Collection[Any]) -> T:
+    """One of some names, or None where it is among them.
+
+    >>> one_of("GPU", "backend", ("kernel", "reference"))
+    Traceback (most recent call last):
+    ValueError: backend must be 'kernel' or 'reference', found 'GPU'
+    """
+    if not (value is None or isinstance(value, str)) or value not in choices:
+        raise ValueError(must_be(name, either(choices), repr(value)))
+    return value
+
+
+def either(choices: Collection[Any]) -> str:
+    """Choices as they are listed in a sentence.
+
+    >>> either(["drop", "keep", None])
+    "'drop', 'keep' or None"
+    """
+    *most, last = map(repr, choices)
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def function(value: T, name: str, wanted: str = "callable") -> T:
+    """Whatever can be called."""
+    if not callable(value):
+        raise TypeError(must_be(name, wanted, repr(value)))
+    return value
 
 
 def check_finite(array: Array, name: str) -> None:

@@ -311,7 +311,7 @@ def parse(kind: Format, data: bytes) -> tuple[dict[str, Array], dict[str, str]]:
         wrote, version = (ascii(meta.get(name, ""))[1:41].rstrip("'") for name in ("gdcore", "version"))
         raise FileError(
             f"gdcore {wrote} wrote it, in version {version} of the format; this is gdcore {__version__}, which reads version "
-            f"{kind.version}: pip install --upgrade gdcore"
+            f"{kind.version}: pip install -U gdcore"
         )
     safetensors = library()
     try:

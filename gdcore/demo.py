@@ -14,6 +14,7 @@ import numpy as np
 import gdcore
 from gdcore import drawing, threads
 from gdcore.backends import kernel
+from gdcore.messages import Message, Option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +35,7 @@ def run(plot: str | None = None) -> None:
     """Prints the demo; draws it to the file ``plot`` where one is named."""
     if plot is not None:
         if not plot.lower().endswith((".png", ".svg", ".pdf")):
-            raise ValueError(f"--plot {plot}: the file's name must end in .png, .svg or .pdf")
+            raise ValueError(Message(Option("plot", plot), ": the file's name must end in .png, .svg or .pdf"))
         figure, axes = drawing.figure(2, "gdcore demo", rows=2)  # before the work, for matplotlib may be missing
     norris = json.loads((files("gdcore.data") / "norris.json").read_text())
     x, y = np.array(norris["x"])[:, None], np.array(norris["y"])

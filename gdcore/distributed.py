@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from gdcore.checks import must_be
 from gdcore.facts.spectrum import spectrum as _spectrum
 from gdcore.rows import cluster
 from gdcore.run import Run
@@ -146,10 +147,8 @@ def predict(model: Predicts | Run, X: Lazy, method: str = "predict") -> Lazy:
 
 def _check(X: object) -> None:
     if not cluster.lazy(X):
-        raise TypeError(
-            f"X is {type(X).__name__}: wanted a dask.array or a dask.dataframe (pip install 'gdcore[dask]'); gdcore.fit, "
-            "gdcore.spectrum and model.predict take arrays"
-        )
+        advice = "; gdcore.fit, gdcore.spectrum and model.predict take arrays"
+        raise TypeError(must_be("X", f"{cluster.LAZY} (pip install 'gdcore[dask]')", type(X).__name__, advice))
 
 
 def _predicted(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from gdcore.checks import must_be
 from gdcore.rows import arrays
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def predictions(
     if Y.ndim == 2 and Y.shape[1] > 1:
         raise ValueError(f"Y has {Y.shape[1]} outputs: draw them one by one")
     if isinstance(column, bool) or not isinstance(column, (int, np.integer)) or not -X.shape[1] <= column < X.shape[1]:
-        raise ValueError(f"column must be an integer below {X.shape[1]}, the columns of X, found {column!r}")
+        raise ValueError(must_be("column", f"an integer below {X.shape[1]}, the columns of X", repr(column)))
     order = np.argsort(X[:, column], kind="stable")
     curves = []
     for label, fitted, color in (("before training", before, GREY), ("after training", model, BLUE)):

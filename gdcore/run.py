@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gdcore.checks import number
+from gdcore.checks import must_be, number
 from gdcore.notices import (  # their path of old
     CheckpointWarning as CheckpointWarning,
 )
@@ -149,7 +149,7 @@ class Checkpoint:
         try:
             self.path = os.fsdecode(path)
         except TypeError:
-            raise TypeError(f"checkpoint must be a path or a gdcore.Checkpoint, found {path!r}") from None
+            raise TypeError(must_be("checkpoint", "a path or a gdcore.Checkpoint", repr(path))) from None
         self.seconds = number(seconds, "seconds")
 
     def __repr__(self) -> str:

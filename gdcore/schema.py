@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from gdcore.checks import must_be
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
@@ -154,7 +156,7 @@ def _inside(value: JSON) -> Collection[JSON]:
 
 def wrong(what: str, wanted: str, value: JSON) -> ValueError:
     """What a check raises."""
-    return ValueError(f"{what} must be {wanted}, found {_shown(value)}")
+    return ValueError(must_be(what, wanted, _shown(value)))
 
 
 def _shown(value: JSON) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 import os
 from functools import cache
 from pathlib import Path
+
+from gdcore.checks import integer
 
 _MOST = 1024  # more than any pass is cut into
 
@@ -25,18 +26,10 @@ def resolve(n_threads: int | None) -> int:
     3
     >>> resolve(0)
     Traceback (most recent call last):
-    ValueError: n_threads must be at least 1 or None, found 0
+    ValueError: n_threads must be at least 1, found 0
     """
     if n_threads is not None:
-        try:
-            asked = operator.index(n_threads)
-        except TypeError:
-            asked = None
-        if asked is None or isinstance(n_threads, bool):
-            raise TypeError(f"n_threads must be an integer or None, found {n_threads!r}")
-        if asked < 1:
-            raise ValueError(f"n_threads must be at least 1 or None, found {n_threads!r}")
-        return min(asked, _MOST)
+        return min(integer(n_threads, "n_threads", 1), _MOST)
     digits = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip().lstrip("0")
     if digits.isdecimal():
         return min(int(digits[:8]), _MOST)  # of more digits it is above the most as well

@@ -121,8 +121,8 @@ CSV = {
     ),
     "several blanks between, and quotes": (
         CLEAN.replace(",", "   ").replace("Ulm", '"Ulm"'),
-        "t.csv, line 1: the only column would be 'area rooms town rent'; if blanks are between the values, say --delimiter "
-        "blanks",
+        "t.csv, line 1: the only column would be 'area   rooms   town   rent'; if blanks are between the values, say "
+        "--delimiter blanks",
     ),
     "a comment between the rows": (
         rents([(7, "# half of them")]),
@@ -282,7 +282,7 @@ CSV = {
     "thousands": (
         with_column("price", [f'"{i + 1},000"' for i in range(N)]),
         "t.csv, line 2, column price: '1,000' is not a number; a decimal comma needs --decimal ',', and commas between thousands "
-        "need --decimal .",
+        "need --decimal '.'",
     ),
     "millions, among other text": (
         with_column("price", ["on request", *(f'"{i + 1},000,000"' for i in range(N - 1))]),
@@ -439,7 +439,7 @@ CSV = {
         CLEAN, "delimiter and decimal are both ',' in t.csv; give another --delimiter", "--decimal", ",",
     ),
     "a delimiter that is none": (
-        CLEAN, "delimiter must be one ASCII character, no letter, digit, sign or quote, or blanks, found '\"'", "--delimiter", '"',
+        CLEAN, "--delimiter must be one ASCII character, no letter, digit, sign or quote, or blanks, found '\"'", "--delimiter", '"',
     ),
 }  # fmt: skip
 
@@ -970,7 +970,7 @@ def test_a_cache_that_cannot_be_written(command, monkeypatch):
 
     monkeypatch.setattr(pa.ipc, "new_file", full)
     status, lines, new = command({"t.csv": CLEAN, "cache/x": ""}, "train", "t.csv", *TRAIN, "--cache", "cache")
-    assert (status, lines) == (2, ["gdcore: the cache in cache: No space left on device; try another --cache FOLDER"])
+    assert (status, lines) == (2, ["gdcore: the cache in cache: No space left on device; try another --cache"])
     assert new == []
 
 

@@ -498,7 +498,7 @@ def test_a_folder_that_is_not_there_is_told_before_the_first_epoch(path):
         ({"checkpoint": True}, TypeError, "checkpoint must be a path or a gdcore"),
         ({"checkpoint": ["a"]}, TypeError, "checkpoint must be a path or a gdcore"),
         ({"checkpoint": Checkpoint}, TypeError, "checkpoint must be a path or a gdcore"),
-        ({"resume": True}, ValueError, "resume=True needs checkpoint="),
+        ({"resume": True}, ValueError, "resume=True needs checkpoint, the file to go on from"),
         ({"resume": 1}, TypeError, "resume must be True or False, found 1"),
         ({"resume": "yes"}, TypeError, "resume must be True or False, found 'yes'"),
         ({"progress": "yes"}, TypeError, "progress must be True, False or a class like tqdm.tqdm, found 'yes'"),

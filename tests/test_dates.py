@@ -137,9 +137,9 @@ def test_missing_dates_are_filled_part_by_part(tmp_path):
     assert found(table, "day")["is missing"].tolist() == days.isna().tolist()
     for loss in (None, "mse"):
         assert len(gdcore.open_table(path, "y", dates=["day"], missing="drop", loss=loss).read().X) == 30
-    with pytest.raises(gdcore.TableError, match="row 2, column day: a value is missing; --missing drop leaves such rows out"):
+    with pytest.raises(gdcore.TableError, match="row 2, column day: a value is missing; missing='drop' leaves such rows out"):
         gdcore.open_table(path, "y", dates=["day"]).read()
-    with pytest.raises(gdcore.TableError, match="column day holds dates, and category is for text; take --missing day=mean"):
+    with pytest.raises(gdcore.TableError, match="column day holds dates, and category is for text; take missing='day=mean'"):
         gdcore.open_table(path, "y", dates=["day"], missing="day=category")
 
 
@@ -152,14 +152,14 @@ def test_missing_dates_are_filled_part_by_part(tmp_path):
             "t.csv, line 4, column at: '2024-02-30' is not a date as 2024-12-31 or 2024-12-31 18:30; write it so",
         ),
         ("31.12.2024", {}, "t.csv, line 4, column at: '31.12.2024' is not a date"),
-        ("unknown", {}, "t.csv, line 4, column at: 'unknown' is not a date .*, or say by --na that it is missing"),
+        ("unknown", {}, "t.csv, line 4, column at: 'unknown' is not a date .*, or say by na that it is missing"),
         ("", {}, "t.csv, line 4, column at: a value is missing"),
         ("2024-01-09", {"dates": ["ay"]}, r"t.csv has no column ay \(dates\); did you mean y\?"),
-        ("2024-01-09", {"dates": ["y"]}, "t.csv: column y is no feature; leave it out of --dates"),
+        ("2024-01-09", {"dates": ["y"]}, "t.csv: column y is no feature; leave it out of dates"),
         ("2024-01-09", {"dates": ["at", "at"]}, "t.csv: column at is named twice in dates; once is enough"),
         ("2024-01-09", {"categorical": ["at"]}, "t.csv: column at is named in both categorical and dates; once is enough"),
         ("2024-01-09", {"dates": ["k"]}, "t.csv, line 2, column k: '5' is not a date as 2024-12-31"),
-        ("2024-01-09", {"dates": []}, "t.csv: column at holds dates, of which --dates at makes numbers; leave out with --ex"),
+        ("2024-01-09", {"dates": []}, r"t.csv: column at holds dates, of which dates=\['at'\] makes numbers; leave out"),
     ],
 )
 def test_what_is_no_date(tmp_path, text, options, said):
@@ -174,7 +174,7 @@ def test_what_parquet_says_is_no_date(tmp_path):
         {"k": np.arange(9), "at": ["2024-01-01", "soon", None, "2024-01-02"] * 2 + ["soon"], "y": np.arange(9)},
     )
     with pytest.raises(
-        gdcore.TableError, match="column k is integer, and no date; --dates takes dates, times, and text such as"
+        gdcore.TableError, match="column k is integer, and no date; dates takes dates, times, and text such as"
     ):
         gdcore.open_table(path, "y", dates=["k"])
     with pytest.raises(gdcore.TableError, match=r"t\.parquet, row 2, column at: 'soon' is not a date"):
@@ -182,7 +182,7 @@ def test_what_parquet_says_is_no_date(tmp_path):
     table = gdcore.open_table(path, "y", dates=["at"], na=["soon"], missing="median")
     assert (len(table.read().X), table.gaps) == (9, {"at": 5})
     path = write(tmp_path / "t.parquet", {"at": pa.array([datetime.date(2024, 1, 1)] * 9), "y": np.arange(9)})
-    with pytest.raises(gdcore.TableError, match="column at holds dates or times, and no codes; --dates at takes it"):
+    with pytest.raises(gdcore.TableError, match=r"column at holds dates or times, and no codes; dates=\['at'\] takes it"):
         gdcore.open_table(path, "y", categorical=["at"])
 
 

@@ -472,9 +472,9 @@ def spoilt(block):
         ("s", lambda s: s * 1e200, ValueError, r"in partition 3: sample_weight is up to 1.99e\+200: only proportions matter"),
         ("X", lambda X: X[:, :-1], ValueError, r"in partition 3: X has shape \(\d+, 5\), but the others have 6 columns"),
         ("X", lambda X: X.astype(np.float32), TypeError, r"in partition 3: X has dtype float32, but .* says float64: cast it"),
-        ("X", lambda X: X.astype(str), TypeError, r"in partition 3: X has dtype <U32: wanted float32 or float64"),
-        ("Y", lambda Y: Y[1:], ValueError, r"in partition 3: Y has shape \(\d+,\), wanted \(\d+,\) beside X"),
-        ("s", lambda s: s[1:], ValueError, r"in partition 3: sample_weight has shape \(\d+,\), wanted \(\d+,\)"),
+        ("X", lambda X: X.astype(str), TypeError, r"in partition 3: X must be float32 or float64 .*, found dtype <U32"),
+        ("Y", lambda Y: Y[1:], ValueError, r"in partition 3: Y must have shape \(\d+,\) beside X, found shape \(\d+,\)"),
+        ("s", lambda s: s[1:], ValueError, r"in partition 3: sample_weight must have shape \(\d+,\), one weight"),
     ],
 )
 def test_errors_name_the_partition(loss, which, change, error, message):
@@ -490,17 +490,17 @@ def test_errors_before_any_task():
     dX, dY, ds = in_dask(X, Y, s)
     lazy = dd.from_pandas(pd.DataFrame({"a": ["x"] * 9, "b": 1.0}), npartitions=2)
     for arguments, error, message in [
-        ((X, Y), TypeError, r"X is ndarray: wanted a dask.array or a dask.dataframe \(pip install 'gdcore\[dask\]'\)"),
+        ((X, Y), TypeError, r"X must be a dask.array or a dask.dataframe \(pip install 'gdcore\[dask\]'\), found ndarray"),
         ((dX, None), TypeError, "Y must be given beside X"),
-        ((dask.delayed(X), Y), TypeError, "X is Delayed.*: wanted a dask.array or a dask.dataframe"),
+        ((dask.delayed(X), Y), TypeError, "X must be a dask.array or a dask.dataframe, found Delayed"),
         ((dX[:, 0], Y), ValueError, r"X must have shape \(n, d\)"),
-        ((dX.astype(complex), Y), TypeError, "X has dtype complex128"),
+        ((dX.astype(complex), Y), TypeError, "X must be .*, found dtype complex128"),
         ((dX, dY[:-1]), ValueError, "Y has 2,499 rows, but X has 2,500"),
         ((dX, Y[:-1]), ValueError, "Y has 2,499 rows, but X has 2,500"),
-        ((dX, dX[:, None, :]), ValueError, "Y must have one or two axes, found 3"),
+        ((dX, dX[:, None, :]), ValueError, r"Y must have shape \(n,\) or \(n, k\), found shape"),
         ((dX, 1.0), ValueError, r"Y must have shape"),
-        ((lazy, lazy.b), TypeError, "column 'a' of X has dtype .*: wanted numbers"),
-        ((lazy[["b"]], lazy.a), TypeError, "Y has dtype .*: wanted numbers"),
+        ((lazy, lazy.b), TypeError, "column 'a' of X must be numbers, found dtype"),
+        ((lazy[["b"]], lazy.a), TypeError, "Y must be numbers, found dtype"),
         ((dX[:0], dY[:0]), ValueError, "X is empty: it has no rows"),
         ((dX[dX[:, 0] > 1e9], dY[dX[:, 0] > 1e9]), ValueError, "X is empty: no partition has rows"),
         ((dX, dY + 1), ValueError, r"in partition \d: Y\[\d\] is 2.0: this loss wants 0 or 1"),

@@ -430,12 +430,12 @@ def hostile(tmp_path):
         "no version": (file_with(without=["version"]), "wrote it"),
         "unknown kind": (file_with({"kind": "pickle"}), "kind"),
         "unknown metadata": (file_with({"eval": "1"}), "too many"),
-        "unknown loss": (file_with({"loss": "os.system"}), "unknown"),
+        "unknown loss": (file_with({"loss": "os.system"}), "loss must be"),
         "parameter NaN": (file_with({"loss": "huber", "parameter": "nan"}), "delta"),
         "parameter for mse": (file_with({"parameter": "1.0"}), "cannot have the parameter"),
-        "parameter without a loss": (file_with({"loss": "", "parameter": "1.0"}), "unknown"),
+        "parameter without a loss": (file_with({"loss": "", "parameter": "1.0"}), "loss must be"),
         "parameter not in its form": (file_with({"loss": "huber", "parameter": "1_0"}), "parameter"),
-        "loss None by name": (file_with({"loss": "__class__"}), "unknown"),
+        "loss None by name": (file_with({"loss": "__class__"}), "loss must be"),
         "unknown activation": (
             file_with(
                 mlp | {"activation": "__import__"},

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -442,10 +443,10 @@ def test_the_share_that_is_held_out():
             {"missing": "ignore"},
             "missing must be error, drop, mean, median, indicator or category, or COLUMN=one of them, found 'ignore'",
         ),
-        ({"test_size": 1}, "test_size must be at least 0 and less than 1, found 1"),
-        ({"test_size": -0.1}, "test_size must be at least 0 and less than 1, found -0.1"),
-        ({"test_size": float("nan")}, "test_size must be at least 0 and less than 1, found nan"),
-        ({"loss": "hinge"}, "loss 'hinge' is unknown"),
+        ({"test_size": 1}, "test_size must be at least 0 and below 1, found 1"),
+        ({"test_size": -0.1}, "test_size must be at least 0 and below 1, found -0.1"),
+        ({"test_size": float("nan")}, "test_size must be at least 0 and below 1, found nan"),
+        ({"loss": "hinge"}, "loss must be .*, found 'hinge'"),
         ({"delimiter": ";;"}, "delimiter must be one ASCII character"),
         ({"decimal": "5"}, "decimal must be one ASCII character"),
     ],
@@ -453,6 +454,49 @@ def test_the_share_that_is_held_out():
 def test_options_that_are_wrong(files, options, said):
     with pytest.raises(ValueError, match=said):
         open_table(files["csv"], "price", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        *(
+            ({name: "size"}, TypeError, f"{name} must be a list of names, found the text 'size': write ['size']")
+            for name in ("features", "exclude", "categorical", "dates")
+        ),
+        ({"na": "-999"}, TypeError, "na must be a list of texts or numbers, found the text '-999': write ['-999']"),
+        ({"na_keep": "NA"}, TypeError, "na_keep must be a list of texts, found the text 'NA': write ['NA']"),
+        ({"exclude": None}, TypeError, "exclude must be a list of names, found None"),
+        ({"features": ["size", 3]}, TypeError, "features[1] must be a text, found 3"),
+        ({"na": ["?", None]}, TypeError, "na[1] must be a text, found None"),
+        ({"na": [True]}, TypeError, "na[0] must be a text, found True"),
+        ({"target": 2}, TypeError, "target must be the name of a column, found 2"),
+        ({"target": ["price"]}, TypeError, "target must be the name of a column, found ['price']"),
+        ({"weights": 2}, TypeError, "weights must be the name of a column, found 2"),
+        ({"split": 0.2}, TypeError, "split must be the name of a column, found 0.2"),
+        ({"missing": None}, TypeError, "missing must be a text such as 'median,drop', or a dict of columns, found None"),
+        ({"missing": []}, TypeError, "missing must be a text such as 'median,drop', or a dict of columns, found []"),
+        ({"missing": {1: "drop"}}, TypeError, "missing must be a dict of columns by their names, found 1"),
+        ({"test_size": "0.2"}, TypeError, "test_size must be a number, found '0.2'"),
+        ({"test_size": None}, TypeError, "test_size must be a number, found None"),
+        ({"seed": 1.5}, TypeError, "seed must be an integer, found 1.5"),
+        ({"seed": -1}, ValueError, "seed must be at least 0, found -1"),
+        (
+            {"delimiter": 5}, TypeError,
+            "delimiter must be one ASCII character, no letter, digit, sign or quote, or blanks, found 5",
+        ),
+        ({"decimal": 5}, TypeError, "decimal must be one ASCII character, no letter, digit, sign or quote, found 5"),
+        ({"comment": 5}, TypeError, "comment must be what lines begin with that are none of the table, as '#', found 5"),
+    ],
+)  # fmt: skip
+def test_options_of_another_kind(files, options, error, said):
+    with pytest.raises(error, match=f"^{re.escape(said)}$"):
+        open_table(files["csv"], **{"target": "price"} | options)
+
+
+def test_a_number_that_stands_for_a_missing_value(tmp_path):
+    write_csv(tmp_path / "t.csv", {"x": np.array([1, 2, -999, 9]), "y": np.array([1, 2, 3, 9])})
+    gone = [open_table(tmp_path / "t.csv", "y", missing="drop", na=na).read().X[:, 0].tolist() for na in (["-999"], [-999])]
+    assert gone == [[1, 2, 9]] * 2
 
 
 def test_warnings_come_once_and_to_the_caller(tmp_path):
@@ -720,7 +764,7 @@ def test_a_column_for_which_most_rows_are_left_out_is_told(tmp_path):
     found, table = told(rows, exclude=["k"])
     gone = 400 - known
     what = f"t.csv: {gone} of 400 rows are left out because a value is missing"
-    assert found == [f"{what}, 360 of them in column x; --exclude x leaves columns out instead"]
+    assert found == [f"{what}, 360 of them in column x; exclude=['x'] leaves columns out instead"]
     assert (table.gaps, table.dropped) == ({"x": 360, "z": 134}, gone)
     assert told(rows, exclude=["x", "k"])[0] == []  # a third of the rows: they are counted, as always
     rare = [(x, z, k, y if i % 5 == 0 else "") for i, (x, z, k, y) in enumerate(rows)]
@@ -796,7 +840,7 @@ def test_a_question_mark_among_numbers(tmp_path):
     (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{'?' if n % 9 == 0 else n},{n}\n" for n in range(40)))
     assert gdcore.open_table(tmp_path / "t.csv", "y", missing="drop", na=["?"]).read().X.shape == (35, 1)
     with pytest.raises(
-        gdcore.TableError, match=r"line 2, column x: '\?' is not a number; --na '\?' says that it is a missing"
+        gdcore.TableError, match=r"line 2, column x: '\?' is not a number; na=\['\?'\] says that it is a missing"
     ):
         gdcore.open_table(tmp_path / "t.csv", "y", missing="drop")
 

@@ -118,7 +118,7 @@ def test_blanks(tmp_path, plain, monkeypatch, case, block):
     np.testing.assert_array_equal(read(tmp_path / "t.txt", delimiter="blanks"), plain)
     table = gdcore.open_table(tmp_path / "t.txt", "y")
     with pytest.warns(
-        gdcore.TableWarning, match=r"t.txt: several blanks are taken for what is between the values, as --delimiter"
+        gdcore.TableWarning, match=r"t.txt: several blanks are taken for what is between the values, as delimiter='blanks'"
     ):
         table.read()
     assert table.names == ["x", "k"]
@@ -132,7 +132,7 @@ def test_blanks_quotes_and_comments(tmp_path):
 
 def test_blanks_that_are_not_told(said, tmp_path):
     text = PLAIN.replace(",", "  ")
-    what = "t.txt, line 1: the only column would be 'x k y'; if blanks are between the values, say --delimiter blanks"
+    what = "t.txt, line 1: the only column would be 'x  k  y'; if blanks are between the values, say --delimiter blanks"
     for odd in ('0.5  1  "1"', "0.5  1", "0.5  1  1  1", "0,5  1  1"):
         (tmp_path / "t.txt").write_text(text.replace("\n", f"\n{odd}\n", 2))
         assert what in said("train", "t.txt", "--target", "y")
@@ -259,7 +259,7 @@ def test_a_model_of_such_folders(hive, tmp_path, monkeypatch, capsys):
 def test_days_in_folders_are_dates(tmp_path):
     days = np.random.default_rng(0).choice(["2024-01-05", "2024-02-07", "2024-03-02"], N)
     pandas.DataFrame({"x": X, "day": days, "y": Y}).to_parquet(tmp_path / "d", partition_cols=["day"], index=False)
-    with pytest.raises(gdcore.TableError, match="d: column day holds dates, of which --dates day makes numbers"):
+    with pytest.raises(gdcore.TableError, match=r"d: column day holds dates, of which dates=\['day'\] makes numbers"):
         gdcore.open_table(tmp_path / "d", "y")
     table = gdcore.open_table(tmp_path / "d", "y", dates=["day"])
     assert sorted(table.read().X[:, table.names.index("day month")]) == sorted(int(day[5:7]) for day in days)
@@ -316,7 +316,7 @@ def test_leading_zeros_are_told(tmp_path, text):
     what = "t.csv: column zip has numbers that begin with 0, such as 01234, as codes do"
     with pytest.warns(gdcore.TableWarning) as told:
         table.read()
-    assert [str(one.message) for one in told] == [f"{what}; --categorical zip takes them as categories"]
+    assert [str(one.message) for one in told] == [f"{what}; categorical=['zip'] takes them as categories"]
     read(tmp_path / "t.csv", categorical=["zip"])
     read(tmp_path / "t.csv", exclude=["zip"])
     (tmp_path / "u.csv").write_text("k,t,y\n" + "".join(f"{i % 7},0.5{i},{i}\n" for i in range(N)))

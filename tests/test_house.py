@@ -1,6 +1,7 @@
 """The house: which folder may import from which, that nothing goes in circles, and that no file grows past reading."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ ROOT = Path(gdcore.__file__).parent
 # From the bottom to the top: a folder, or a module beside the folders, may import from those before it in this list, and from
 # itself. Imports inside functions and for type checkers count as any others.
 FLOORS = [
-    "_types", "data", "checks", "notices", "plain", "schema", "container", "threads",
+    "_types", "data", "messages", "checks", "notices", "plain", "schema", "container", "threads",
     "losses", "optimizers",
     "backends",
     "rows",
@@ -91,6 +92,18 @@ def test_nothing_goes_in_circles():
     while free := {name for name, others in left.items() if not others & left.keys()}:
         left = {name: others for name, others in left.items() if name not in free}
     assert not left, "these import each other, or from such: " + ", ".join(sorted(left))
+
+
+def test_only_the_command_line_knows_flags():
+    sources = [path for path in ROOT.rglob("*.p*") if path.suffix in (".py", ".pyx", ".pxi") and path.parent != ROOT / "cli"]
+    found = [
+        f"{path.relative_to(ROOT)}, line {number}: {line.strip()}"
+        for path in sources
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if re.search(r"(?<![\w-])--[a-z]", line)
+    ]
+    assert len(sources) > 100
+    assert not found, "\n".join(["elsewhere gdcore.messages.Option names an argument:", *found])
 
 
 LONG = {"gdcore.rows.cluster", "gdcore.rows.filetable"}  # to become shorter

@@ -14,7 +14,7 @@ pd = pytest.importorskip("pandas")
 pytest.importorskip("safetensors")
 import pyarrow.parquet as pq  # noqa: E402
 
-TOLD = "the rows' index, which tells nothing, and left out; --index keep takes it as well"
+TOLD = "the rows' index, which tells nothing, and left out; index='keep' takes it as well"
 
 
 def frame(n=60):

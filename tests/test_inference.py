@@ -231,7 +231,7 @@ def test_what_is_refused():
         inference(gdcore.MLP([3, 1]), X, Y)
     with pytest.raises(TypeError, match="the model is not trained"):
         inference(Linear([1.0, 2.0, 3.0]), X, Y)
-    with pytest.raises(ValueError, match="cov_type 'hc0' is unknown; there is 'nonrobust'"):
+    with pytest.raises(ValueError, match=r"cov_type must be 'nonrobust', .* or 'cluster', found 'hc0'"):
         inference(run, X, Y, cov_type="hc0")
     with pytest.raises(ValueError, match="cov_type 'cluster' needs groups"):
         inference(run, X, Y, cov_type="cluster")

@@ -1,5 +1,7 @@
 """Calibration, coverage, F1, and weights of rows in all measures: against scikit-learn on the same rows."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -88,3 +90,35 @@ def test_coverage_counts_rows_by_their_weights():
     assert plain.observed.mean() == pytest.approx((y <= p).mean(), rel=1e-12)  # groups of one size
     assert np.isnan(measures.coverage([], []).share)
     assert measures.coverage([1.0, 2.0], [1.0, 1.0]).share == 0.5  # at the prediction counts
+
+
+A_ROW = "one value a row, found shape"
+SQUARE = "a row and a column for each class, found shape"
+OF_TWO = "a confusion matrix wants classes 0 … 1, for k = 2"
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: measures.auc([0, 1, 1], [0.1, 0.2]), f"scores must have shape (3,), {A_ROW} (2,)"),
+        (lambda: measures.roc([0, 1], [[0.1], [0.2]]), f"scores must have shape (2,), {A_ROW} (2, 1)"),
+        (lambda: measures.auc([[0], [1]], [0.1, 0.2]), f"targets must have shape (n,), {A_ROW} (2, 1)"),
+        (lambda: measures.auc([0, 1], [0.1, 0.2], [1]), f"sample_weight must have shape (2,), {A_ROW} (1,)"),
+        (lambda: measures.auc([1, 2], [0.1, 0.2]), "targets[1] is 2.0: a ROC curve wants 0 or 1"),
+        (lambda: measures.confusion([0, 1], [2, 1], 2), f"classes[0] is 2.0: {OF_TWO}"),
+        (lambda: measures.confusion([0, -1], [0, 1], 2), f"targets[1] is -1.0: {OF_TWO}"),
+        (lambda: measures.confusion([0, 1], [0, 1, 1], 2), f"classes must have shape (2,), {A_ROW} (3,)"),
+        (lambda: measures.f1([1, 2]), f"matrix must have shape (k, k), {SQUARE} (2,)"),
+        (lambda: measures.f1([[1, 2]]), f"matrix must have shape (k, k), {SQUARE} (1, 2)"),
+        (lambda: measures.calibration([0, 2], [0.1, 0.9]), "true[1] is 2.0: a calibration wants 0 or 1"),
+        (lambda: measures.calibration([0], [0.1, 0.9]), f"probabilities must have shape (1,), {A_ROW} (2,)"),
+        (lambda: measures.coverage([0.0], [0.1, 0.9]), f"predictions must have shape (1,), {A_ROW} (2,)"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_together_is_told(call, said):
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        call()
+
+
+def test_scores_without_a_sign_rank_as_they_are():
+    assert measures.auc([0, 0, 1], np.array([0, 1, 2], np.uint8)) == 1.0

@@ -125,14 +125,14 @@ def test_names_with_commas_and_equal_signs():
         ({"agge": "mean"}, r"t.csv has no column agge \(missing\); did you mean age\?"),
         (
             {"city": "median"},
-            "column city is text, and has no median; --missing city=category makes a category of what is",
+            "column city is text, and has no median; missing='city=category' makes a category of what is",
         ),
         (
             {"age": "category"},
-            "column age holds numbers, and category is for text; take --missing age=mean, median,",
+            "column age holds numbers, and category is for text; take missing='age=mean', median,",
         ),
         ({"y": "mean"}, r"missing: y is the target, whose rows are left out \(drop\) or an error, found 'mean'"),
-        ({"deck": "category"}, "t.csv: column deck is not used; leave it out of --missing"),
+        ({"deck": "category"}, "t.csv: column deck is not used; leave it out of missing"),
     ],
 )
 def test_policies_that_cannot_be(frame, write, asked, said):
@@ -172,7 +172,7 @@ def test_a_missing_weight(frame, write):
 def test_the_first_value_that_must_not_be_missing_is_named_with_its_own_option(frame, write):
     path = write(frame, "csv")
     row = int(np.argmax((frame.fare.isna() & frame.y.notna()).to_numpy()))
-    said = "column fare: a value is missing; --missing fare=drop leaves such rows out, --missing fare=mean puts"
+    said = "column fare: a value is missing; missing='fare=drop' leaves such rows out, missing='fare=mean' puts"
     with pytest.raises(gdcore.TableError, match=f"line {row + 2}, {said}"):
         gdcore.open_table(path, "y", missing="age=mean", exclude=["city", "deck"]).read()
 

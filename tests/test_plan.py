@@ -191,11 +191,11 @@ def test_the_table_has_every_solver_and_every_solver_a_class():
     assert {wanted[0] for _, wanted in PLANS} == set(SOLVERS) == set(CLASSES)
 
 
-BY_NEWTON = "optimizer 'newton' is for lr='auto', linear models of up to 2,048 columns"
-BY_NESTEROV = "optimizer 'nesterov' is for linear models, all rows at once, and no decimals"
+BY_NEWTON = "optimizer='newton' is for lr='auto', linear models of up to 2,048 columns"
+BY_NESTEROV = "optimizer='nesterov' is for linear models, all rows at once, and no decimals"
 IN_A_METRIC = "precondition='.*' is for linear models, all rows at once, no decimals, and the optimizers"
-NO_BOUND = "has no curvature bound: optimizer 'nesterov' needs precondition 'gram' or 'diagonal'"
-EXACT, GRAM = "method 'exact' is not for this: ", "method 'gram' is not for this: "
+NO_BOUND = "has no curvature bound: optimizer='nesterov' needs precondition='gram' or precondition='diagonal'"
+EXACT, GRAM = "method='exact' is not for this: ", "method='gram' is not for this: "
 REFUSALS = [
     ({"optimizer": "newton", "lr": 0.1}, BY_NEWTON),
     ({"optimizer": "newton", "batch_size": 10}, BY_NEWTON),

@@ -301,7 +301,7 @@ def test_a_category_that_training_had_not(folder, gd):
     known = ", ".join([base, *model.card["encoding"]["columns"][1]["values"]])
     assert (status, err) == (
         2, f"gdcore: n.csv, line 3, column town: 'Jena' is none of {known}, which the model knows; mend it, or leave out its "
-        "row or its column, or take --unseen base or empty\n",
+        "row or its column, or take --unseen base or --unseen empty\n",
     )  # fmt: skip
     assert not (folder / "p.csv").exists()
 

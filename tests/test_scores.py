@@ -138,7 +138,7 @@ def test_the_constant_may_be_that_of_rows_that_trained(loss):
     )
     assert found.baseline.what == wanted.baseline.what
     assert found.baseline.scores.named() == wanted.baseline.scores.named()
-    with pytest.raises(ValueError, match=r"train must be targets, \(n,\) or \(n, 1\), found shape \(200, 2\)"):
+    with pytest.raises(ValueError, match=r"train must have shape \(n,\) or \(n, 1\), as targets have, found shape \(200, 2\)"):
         scores.score(model, X, y, train=y[:400].reshape(200, 2))
 
 

@@ -172,12 +172,12 @@ def test_the_rows_that_test_do_not_depend_on_how_a_table_is_cut(tmp_path):
         ({"split": "time:dya"}, "no column dya .split.; did you mean day"),
         ({"split": "prt"}, "no column prt .split.; did you mean part"),
         ({"split": "y"}, "column y is the target, and cannot say which rows test"),
-        ({"split": "year"}, "column year is integer, and --split year wants one that says train and test; --split time:year"),
+        ({"split": "year"}, "column year is integer, and split='year' wants one that says train and test; split='time:year'"),
         ({"split": "time:part"}, "line 2, column part: 'Test ' is not a date as 2024-12-31"),
-        ({"split": "time:new"}, "column new is boolean, and --split time:new wants dates or numbers"),
+        ({"split": "time:new"}, "column new is boolean, and split='time:new' wants dates or numbers"),
         ({"split": "town"}, "line 2, column town: 'b' is neither train nor test"),
-        ({"split": "part", "stratify": True}, "--stratify is for rows that are drawn, and --split part draws none"),
-        ({"stratify": True}, "--stratify keeps the shares of classes, and the target is numbers"),
+        ({"split": "part", "stratify": True}, "stratify=True is for rows that are drawn, and split='part' draws none"),
+        ({"stratify": True}, "stratify=True keeps the shares of classes, and the target is numbers"),
     ],
 )
 def test_mistakes_are_told(path, options, said):

@@ -219,15 +219,15 @@ def test_a_signal_between_an_epoch_and_its_keeping_loses_no_weights(options, mon
 def test_what_goes_with_kept_weights(tmp_path):
     with pytest.raises(ValueError, match="keep_weights goes without a checkpoint, whose file holds the last weights only"):
         fit(X, Y, lr=0.1, keep_weights=True, checkpoint=tmp_path / "run.ckpt")
-    with pytest.raises(ValueError, match="method 'exact' is not for this: every epoch is watched"):
+    with pytest.raises(ValueError, match="method='exact' is not for this: every epoch is watched"):
         fit(X, Y, lr=0.1, keep_weights=True, method="exact")
 
 
 @pytest.mark.parametrize(
     ("options", "kind", "said"),
     [
-        ({"on_divergence": "ignore"}, ValueError, "on_divergence 'ignore' is unknown; there is 'raise', 'keep'"),
-        ({"on_divergence": None}, ValueError, "on_divergence None is unknown"),
+        ({"on_divergence": "ignore"}, ValueError, "on_divergence must be 'raise' or 'keep', found 'ignore'"),
+        ({"on_divergence": None}, ValueError, "on_divergence must be 'raise' or 'keep', found None"),
         ({"keep_weights": 1}, TypeError, "keep_weights must be True or False, found 1"),
         ({"verbose": 2}, TypeError, "verbose must be True or False, found 2"),
     ],

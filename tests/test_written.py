@@ -99,10 +99,10 @@ def test_a_number_with_one_reading_is_read_and_told(tmp_path, form):
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        (["1,234", "5,678"], "'1,234' is not a number; a decimal comma needs --decimal ',', and commas between thousands need "
-         "--decimal ."),
-        (["1,2", "5,678"], "'1,2' is not a number; a decimal comma needs --decimal ','"),
-        (["1.234.567", "2.345.678"], "'1.234.567' is not a number; points between thousands need --decimal ','"),
+        (["1,234", "5,678"], "'1,234' is not a number; a decimal comma needs decimal=',', and commas between thousands need "
+         "decimal='.'"),
+        (["1,2", "5,678"], "'1,2' is not a number; a decimal comma needs decimal=','"),
+        (["1.234.567", "2.345.678"], "'1.234.567' is not a number; points between thousands need decimal=','"),
         (["70 kg", "150 lb"], "'70 kg' is not a number; write the whole column in one unit, or take out all but digits and "
          "the decimal point"),
         (["~123", "~125"], "'~123' is not a number; take out all but digits and the decimal point"),
@@ -147,7 +147,7 @@ def test_missing_values_of_numbers_in_text(tmp_path):
         trains = np.isin(np.arange(N), rows.Y[:, 0])
         mean = np.array(NUMBERS)[known & trains].mean()
         np.testing.assert_allclose(rows.X[:, 0], np.where(known, NUMBERS, mean)[trains], rtol=1e-14)
-    with pytest.raises(gdcore.TableError, match=r"t\.csv, line 5, column x: a value is missing; --missing drop"):
+    with pytest.raises(gdcore.TableError, match=r"t\.csv, line 5, column x: a value is missing; missing='drop'"):
         opened(tmp_path / "t.csv", delimiter=";")
 
 

@@ -7,6 +7,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from gdcore.cli.fits import fitted
+from gdcore.messages import Message, said
 from gdcore.rows.arrow import TableError
 from gdcore.rows.split import Fold, Order
 
@@ -47,7 +48,8 @@ def _each_once() -> Iterator[None]:
         yield
     kinds: dict[type[Warning], list[str]] = {}
     for warning in caught:
-        kinds.setdefault(warning.category, []).append(str(warning.message))
+        assert isinstance(warning.message, Warning)  # never the text alone
+        kinds.setdefault(warning.category, []).append(said(warning.message))
     for kind, messages in kinds.items():
         several = f" (the first of {len(messages)} such warnings of the folds)" if len(messages) > 1 else " (of a fold)"
-        warnings.warn(messages[0] + several, kind, stacklevel=2)
+        warnings.warn(Message(messages[0], several), kind, stacklevel=2)

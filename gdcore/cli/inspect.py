@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore import schema
-from gdcore.cli import results, terminal, words
+from gdcore import losses, schema
+from gdcore.cli import flags, results, terminal
 from gdcore.cli.terminal import say
 from gdcore.facts.spectrum import spectrum
 from gdcore.models.linear import Linear
@@ -28,9 +28,9 @@ def run(options: Namespace) -> int:
     """Of a model its card, of a table its spectrum."""
     if len(options.data) == 1 and options.data[0].endswith(files.ENDING):
         return _model(options)
-    loss = words.loss(options.loss or "mse")
+    loss = losses.get(options.loss or "mse")
     table, notes = _open(options)
-    s = spectrum(table, loss=loss, l2=options.l2, n_threads=options.threads)
+    s = spectrum(table, loss=loss, l2=options.l2, n_threads=options.n_threads)
     assert s.moments is not None
     means, spreads = s.moments.mean.tolist(), s.moments.deviations.tolist()
     columns = list(zip(table.names, means, spreads, strict=True))
@@ -39,7 +39,7 @@ def run(options: Namespace) -> int:
         facts = {
             "data": table.source.label, "rows": table.rows, "left out": table.dropped,
             "columns": {name: {"mean": mean, "spread": spread} for name, mean, spread in columns}, "loss": loss.name, **told,
-            "missing": table.gaps, "notes": [*notes, *table.notes],
+            "missing": table.gaps, "notes": [*map(flags.told, [*notes, *table.notes])],
         }  # fmt: skip
         terminal.say_json(results.plain(facts))
         return 0
@@ -61,7 +61,7 @@ def run(options: Namespace) -> int:
         say(f"  {line}")
     say("  worst columns: " + ", ".join(f"{name} ({share:.0%})" for name, share in told["worst_columns"].items()))
     for note in notes:
-        say(f"  not used: {note}")
+        say(f"  not used: {flags.told(note)}")
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore import losses, scores
+from gdcore.messages import Message
 from gdcore.rows.arrow import TableError, arrow, as_numpy
 from gdcore.rows.columns import Encoding
 from gdcore.rows.filetable import FileTable
@@ -48,7 +49,7 @@ def known(encoding: Encoding, source: Source, unseen: str, exclude: Sequence[str
     lacks = [name for name in wanted if name not in source.kinds]
     extra = [name for name in source.kinds if name not in fine]
     if lacks:
-        raise TableError(f"{unknown(lacks[0], source)}; the model was trained with it{_more(lacks)}; add it")
+        raise TableError(Message(unknown(lacks[0], source), f"; the model was trained with it{_more(lacks)}; add it"))
     if extra:
         what = f"column {extra[0]}{_more(extra)}, which the model has never seen"
         raise TableError(f"{source.label} has {what}; --exclude {','.join(extra)} leaves out what does not matter")

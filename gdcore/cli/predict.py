@@ -9,17 +9,19 @@ import math
 import os
 import re
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gdcore import schema, scores
 from gdcore.cli import known, outputs
-from gdcore.cli.terminal import harmless, say
+from gdcore.cli.terminal import say
 from gdcore.container import write
 from gdcore.models.linear import Linear, mean, probabilities
 from gdcore.rows.arrow import TableError, arrow, from_numpy, from_texts
 from gdcore.rows.columns import Encoding
+from gdcore.rows.filetable import TableWarning
 from gdcore.rows.folders import files_of
 from gdcore.rows.opening import open_source
 from gdcore.rows.sources import Marks
@@ -60,7 +62,7 @@ def run(options: Namespace) -> int:
     else:
         write(options.out, data)
     for remark in known.remarks(encoding, table, rows, empty, "their prediction is empty"):
-        _warn(remark)
+        warnings.warn(remark, TableWarning, stacklevel=2)
     if options.quiet:
         return 0
     with contextlib.redirect_stdout(sys.stderr) if to_stdout else contextlib.nullcontext():
@@ -85,10 +87,6 @@ def _show(scorer: known.Scorer, target: str) -> None:
     say(f"scores of the {rows} whose {target} is in the table{without}")
     for line in found.lines():
         say(line)
-
-
-def _warn(message: str) -> None:
-    print(harmless(f"gdcore: warning: {message}"), file=sys.stderr)
 
 
 def _marks(model: Any, options: Namespace) -> Marks:

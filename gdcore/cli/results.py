@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gdcore import scores
-from gdcore.cli import outputs
+from gdcore.cli import flags, outputs
 from gdcore.cli.terminal import say
 from gdcore.facts import dependence
 from gdcore.models.linear import Linear
@@ -86,7 +86,7 @@ def facts(table: FileTable, options: Namespace, result: Result, seconds: float) 
         "loss": table.loss.name, "labels": [str(label) for label in table.labels], "status": run.status,
         "epochs": run.epochs, "method": str(run.method), "seconds": round(seconds, 3),
         "train": result.train.named(), "test": result.test.named() if result.test else None,
-        **_beside(result), "columns": dict(columns(table)), "notes": [*table.notes, *result.warned],
+        **_beside(result), "columns": dict(columns(table)), "notes": [*map(flags.told, table.notes), *result.warned],
         "settings": {name: getattr(options, name) for name in _SETTINGS},
     }  # fmt: skip
     if s is not None:

@@ -8,9 +8,12 @@ import warnings
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from gdcore import losses, optimizers
+from gdcore.checks import optional
 from gdcore.cli import fits, folds, known, outputs, pictures, results, terminal, words
 from gdcore.cli.bars import Bars
 from gdcore.cli.results import Result
+from gdcore.messages import Message
 from gdcore.report import page
 from gdcore.rows.arrow import TableError
 from gdcore.rows.filetable import FileTable, TableWarning, open_table
@@ -28,12 +31,12 @@ if TYPE_CHECKING:
 def run(options: Namespace) -> int:
     """Trains, tests, saves, draws, prints."""
     words.hidden(options.model)
-    loss = options.loss and words.loss(options.loss)
-    words.optimizer(options.optimizer)
+    loss = optional(losses.get, options.loss)
+    optional(optimizers.get, options.optimizer)  # what is none is told before the table is read
     _check_tests(options)
-    out = options.out or _stem(options.data[0]) + files.ENDING
-    replaced = _check_outputs(options, out)
-    start, drawn = perf_counter(), bool(options.plot or options.report)
+    out, drawn = options.out or _stem(options.data[0]) + files.ENDING, bool(options.plot or options.report)
+    replaced = _check_outputs(options, out, drawn)
+    start = perf_counter()
     if drawn:
         pictures.prepare()
     with Bars(options) as bars:
@@ -51,13 +54,14 @@ def run(options: Namespace) -> int:
         if options.test is not None:
             bars.reading("looking at the rows that test")
             _check_file(table, options)
+        drawn_rows = pictures.DRAWN if drawn else 0
         for part in (table, table.held_out):
             if part is not None:
-                part.seen.size = pictures.DRAWN if drawn else 0
+                part.seen.size = drawn_rows
         bars.reading("reading", table.source.rows)
         wish: dict[str, Any] = {
             "loss": table.loss, "lr": options.lr, "l1": options.l1, "l2": options.l2, "tol": options.tol, "seed": options.seed,
-            "precondition": None if options.precondition == "none" else options.precondition, "n_threads": options.threads,
+            "precondition": None if options.precondition == "none" else options.precondition, "n_threads": options.n_threads,
             "progress": bars.epochs if bars.shown else False, "checkpoint": options.checkpoint, "resume": options.resume,
         }  # fmt: skip
         with words.overheard() as warned:
@@ -65,7 +69,7 @@ def run(options: Namespace) -> int:
         result = Result(found, test=found.test, tested=_tested(table), warned=warned)
         if options.test is not None:
             bars.reading("testing")
-            result = _on_file(result, table, options)
+            result = _on_file(result, table, options, drawn_rows)
         if options.cv is not None:
             result = result._replace(folds=folds.scored(table, options, wish, bars))
     facts = results.facts(table, options, result, perf_counter() - start)
@@ -94,16 +98,17 @@ def _check_file(table: FileTable, options: Namespace) -> None:
     source = _test_source(table, options)
     other = known.known(table.encoding, source, options.unseen or "base", options.exclude)
     if not known.beside(table.encoding, source):
-        raise TableError(f"{unknown(options.target, source)}; it is the target, without which nothing can be tested")
+        what = "; it is the target, without which nothing can be tested"
+        raise TableError(Message(unknown(options.target, source), what))
     for _ in other.matrices():
         pass
 
 
-def _on_file(result: Result, table: FileTable, options: Namespace) -> Result:
-    """Tests on another file."""
+def _on_file(result: Result, table: FileTable, options: Namespace, drawn_rows: int) -> Result:
+    """Tests on another file, of which so many rows may be drawn."""
     source = _test_source(table, options)
     glance = Glance()
-    glance.size = pictures.DRAWN if options.plot or options.report else 0
+    glance.size = drawn_rows
     unseen = options.unseen or "base"
     scorer, other = known.examined(result.fitted.run.model, table.encoding, source, unseen, options.exclude, glance)
     test = scorer.sums.with_baseline(result.fitted.constant)
@@ -159,7 +164,7 @@ def _check_target(table: FileTable, options: Namespace) -> None:
         )
 
 
-def _check_outputs(options: Namespace, out: str) -> list[str]:
+def _check_outputs(options: Namespace, out: str, drawn: bool) -> list[str]:
     """The files that will be replaced."""
     paths = {"--out": out, "--plot": options.plot, "--report": options.report, "--checkpoint": options.checkpoint}
     endings = {"--out": (files.ENDING,), "--plot": page.ENDINGS, "--report": (".html",)}
@@ -170,7 +175,7 @@ def _check_outputs(options: Namespace, out: str) -> list[str]:
         raise ValueError(f"--cache {options.cache}: there is no such folder")
     if options.resume and not options.checkpoint:
         raise ValueError("--resume needs --checkpoint FILE, from which it goes on")
-    for module in ("safetensors", "matplotlib") if options.plot or options.report else ("safetensors",):
+    for module in ("safetensors", "matplotlib") if drawn else ("safetensors",):
         if importlib.util.find_spec(module) is None:
             raise ImportError(f"this needs {module}, which is not installed: pip install 'gdcore[cli]'")
     return [path for path in replaced if path != options.checkpoint]

@@ -6,8 +6,7 @@ import contextlib
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from gdcore import losses, optimizers
-from gdcore.cli.commands import on_the_command_line
+from gdcore.cli import flags
 from gdcore.rows.filetable import TableWarning
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ def overheard() -> Iterator[list[str]]:
 
     def show(message: Any, category: type[Warning], *rest: Any, **more: Any) -> None:
         if not issubclass(category, TableWarning):
-            told.append(on_the_command_line(str(message)))
+            told.append(flags.of(message))
         tell(message, category, *rest, **more)
 
     warnings.showwarning = show
@@ -31,28 +30,6 @@ def overheard() -> Iterator[list[str]]:
         yield told
     finally:
         warnings.showwarning = tell
-
-
-def loss(text: str) -> losses.Loss:
-    """A loss: its name, and its parameter after a colon.
-
-    >>> loss("quantile:0.9").parameter
-    0.9
-    """
-    try:
-        return losses.get(text)
-    except ValueError as error:
-        raise ValueError(f"--{error}") from None
-
-
-def optimizer(text: str | None) -> str | None:
-    """An optimizer's name, None for the one that gdcore chooses.
-
-    >>> optimizer("adam")
-    'adam'
-    """
-    optimizers.get(text)
-    return text
 
 
 def hidden(text: str) -> list[int] | None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gdcore import threads
-from gdcore.checks import one_of
+from gdcore.checks import must_be, must_have_shape, one_of
 from gdcore.covariance import density
 from gdcore.covariance.result import Inference
 from gdcore.covariance.sums import Sums, measured
@@ -99,7 +99,7 @@ def inference(
     """
     model = run.model if isinstance(run, Run) else run
     if not isinstance(model, Linear):
-        raise TypeError(f"run must be a Run of a linear model, or a Linear, found {type(model).__name__}")
+        raise TypeError(must_be("run", "a Run of a linear model, or a Linear", type(model).__name__))
     loss = model.loss
     if loss is None:
         raise TypeError("the model is not trained, and so knows no loss: give what gdcore.fit gives")
@@ -152,9 +152,9 @@ class _Found:
             )
         labels, codes = np.unique(np.asarray(groups), return_inverse=True)
         if codes.shape != (len(self.rows.X),):
-            raise ValueError(f"groups must have shape ({len(self.rows.X)},), one for each row, found {np.shape(groups)}")
+            raise ValueError(must_have_shape("groups", f"({len(self.rows.X)},), one for each row", np.shape(groups)))
         if len(labels) < 2:
-            raise ValueError(f"groups must be two or more, found {len(labels)}")
+            raise ValueError(must_be("groups", "two or more", f"{len(labels)}"))
         return codes, len(labels)
 
     def measured(self, **more: Any) -> Sums:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gdcore import losses, optimizers
-from gdcore.checks import integer, number, one_of, yes_or_no
+from gdcore.checks import function, integer, must_be, number, one_of, optional, yes_or_no
+from gdcore.messages import Message, Option
 from gdcore.notices import SpeedWarning, warn
 
 if TYPE_CHECKING:
@@ -56,39 +57,38 @@ class Options(NamedTuple):
         for name, names in _CHOICES.items():
             one_of(getattr(self, name), name, names)
         for name in ("callback", "schedule"):
-            if getattr(self, name) is not None and not callable(getattr(self, name)):
-                raise TypeError(f"{name} must be callable, found {getattr(self, name)!r}")
-        if not isinstance(self.progress, (bool, np.bool_)) and not callable(self.progress):
-            raise TypeError(f"progress must be True, False or a class like tqdm.tqdm, found {self.progress!r}")
+            optional(function, getattr(self, name), name)
+        if not isinstance(self.progress, (bool, np.bool_)):
+            function(self.progress, "progress", "True, False or a class like tqdm.tqdm")
         if isinstance(self.lr, str) and self.lr != "auto":
-            raise TypeError(f"lr must be a number, found {self.lr!r}; 'auto' lets gdcore choose")
+            raise TypeError(must_be("lr", "a number", repr(self.lr), "; 'auto' lets gdcore choose"))
         if self.patience is not None and self.validation is None:
-            raise ValueError("patience needs validation=(Xv, Yv), the rows whose loss it watches")
+            raise ValueError(Message(Option("patience"), " needs validation=(Xv, Yv), the rows whose loss it watches"))
+        loss, optimizer = losses.get(self.loss), optional(optimizers.get, self.optimizer)
         return self._replace(
             lr=self.lr if isinstance(self.lr, str) else number(self.lr, "lr"),
+            loss=loss,
+            optimizer=optimizer,
             l1=number(self.l1, "l1"),
             l2=number(self.l2, "l2"),
-            tol=None if self.tol is None else number(self.tol, "tol"),
-            batch_size=None if self.batch_size is None else integer(self.batch_size, "batch_size", 1),
-            patience=None if self.patience is None else integer(self.patience, "patience", 1),
-            decimals=None if self.decimals is None else integer(self.decimals, "decimals", -30, 30),
+            tol=optional(number, self.tol, "tol"),
+            batch_size=optional(integer, self.batch_size, "batch_size", 1),
+            patience=optional(integer, self.patience, "patience", 1),
+            decimals=optional(integer, self.decimals, "decimals", -30, 30),
             seed=integer(self.seed, "seed", 0, (1 << 63) - 1),
             shuffle=yes_or_no(self.shuffle, "shuffle"),
             keep_weights=yes_or_no(self.keep_weights, "keep_weights"),
             verbose=yes_or_no(self.verbose, "verbose"),
-            backend=self._backend(),
+            backend=self._backend(loss, optimizer),
         )
 
-    def _backend(self) -> str:
+    def _backend(self, *used: losses.Loss | Optimizer | None) -> str:
         """The reference where the kernel does not know the loss or the optimizer."""
-        own = [one for one in (losses.get(self.loss), optimizers.get(self.optimizer)) if not one.compiled]
+        own = [one for one in used if one is not None and not one.compiled]
         if not own or self.backend != "kernel":
             return self.backend
-        warn(
-            f"the kernel does not know {' and '.join(map(repr, own))}: this runs in NumPy, several times slower; "
-            "backend='reference' says that you know",
-            SpeedWarning,
-        )
+        known = f"the kernel does not know {' and '.join(map(repr, own))}: this runs in NumPy, several times slower; "
+        warn(Message(known, Option("backend", "reference"), " says that you know"), SpeedWarning)
         return "reference"
 
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 
 from gdcore import optimizers
-from gdcore.checks import integer, number
+from gdcore.checks import must_be, number
 from gdcore.descent.course import piece
 from gdcore.descent.problem import GRAM_COLUMNS, HESSIAN_SIZE
+from gdcore.messages import Message, Option
 from gdcore.optimizers import schedules
 from gdcore.run import Method
 
@@ -143,7 +144,9 @@ class Plan(Choice):
 def choose(problem: Facts, options: Options) -> Choice:
     """The optimizer, the metric, batches and tol; which of them go together."""
     size = options.batch_size
-    size = 0 if size is None else integer(size, "batch_size", 1, problem.n)
+    if size is not None and size > problem.n:
+        raise ValueError(must_be("batch_size", f"between 1 and {problem.n}", f"{size}"))
+    size = size or 0
     batches = 0 < size < (0 if problem.in_pieces else problem.n)
     auto = isinstance(options.lr, str)
     wish, loss = options.precondition, problem.loss_function
@@ -153,12 +156,12 @@ def choose(problem: Facts, options: Options) -> Choice:
     free = auto and whole and options.optimizer is None and (serves or loss.bounded)
     asked = isinstance(optimizer, optimizers.Newton)
     if asked and not loss.curved:
-        raise ValueError(f"optimizer 'newton' needs a second derivative, which the loss {loss.name} does not tell")
+        needs = f" needs a second derivative, which the loss {loss.name} does not tell"
+        raise ValueError(Message(Option("optimizer", "newton"), needs))
     if asked and not serves:
-        raise ValueError(
-            "optimizer 'newton' is for lr='auto', linear models of up to 2,048 columns, for softmax k·(columns + 1) up to "
-            f"{HESSIAN_SIZE:,}, all rows at once, no decimals, and precondition 'auto' or 'gram'"
-        )
+        sizes = f", linear models of up to 2,048 columns, for softmax k·(columns + 1) up to {HESSIAN_SIZE:,}, all rows at once"
+        metrics = ", no decimals, and ", Option("precondition", "auto"), " or ", Option("precondition", "gram")
+        raise ValueError(Message(Option("optimizer", "newton"), " is for ", Option("lr", "auto"), sizes, *metrics))
     # Squared error's moments alone solve it.
     newton = asked or (free and serves and not (problem.squared and problem.l1 == 0))
     if free:
@@ -166,20 +169,21 @@ def choose(problem: Facts, options: Options) -> Choice:
     accelerated = isinstance(optimizer, optimizers.Nesterov)
     plain = type(optimizer) is optimizers.SGD and not optimizer.slots
     if accelerated and not whole:
-        raise ValueError("optimizer 'nesterov' is for linear models, all rows at once, and no decimals")
+        wants = " is for linear models, all rows at once, and no decimals"
+        raise ValueError(Message(Option("optimizer", "nesterov"), wants))
     metric = wish
     if wish == "auto":
         metric = ("gram" if problem.d <= GRAM_COLUMNS else "diagonal") if auto and (accelerated or newton) else None
     elif wish is not None and not (whole and (accelerated or plain or newton)):
-        raise ValueError(
-            f"precondition={wish!r} is for linear models, all rows at once, no decimals, and the optimizers "
-            "'nesterov' and plain 'sgd'"
-        )
+        wants = " is for linear models, all rows at once, no decimals, and the optimizers 'nesterov' and plain 'sgd'"
+        raise ValueError(Message(Option("precondition", wish), wants))
     preconditioned = accelerated or newton or metric is not None
     if preconditioned and not (newton or loss.bounded):
-        raise ValueError(f"{loss.name} has no curvature bound, which optimizer 'nesterov' and a precondition need")
+        lacks = f"{loss.name} has no curvature bound, which "
+        raise ValueError(Message(lacks, Option("optimizer", "nesterov"), " and a precondition need"))
     if preconditioned and loss.curvature is None and metric is None:
-        raise ValueError(f"{loss.name} has no curvature bound: optimizer 'nesterov' needs precondition 'gram' or 'diagonal'")
+        metrics = " needs ", Option("precondition", "gram"), " or ", Option("precondition", "diagonal")
+        raise ValueError(Message(f"{loss.name} has no curvature bound: ", Option("optimizer", "nesterov"), *metrics))
     if plain and metric is not None:
         optimizer = optimizers.Nesterov()
     default_tol = _default_tol(problem, newton)
@@ -270,10 +274,9 @@ def _solver(problem: Facts, options: Options, choice: Choice, method: Method) ->
     if choice.batches or choice.optimizer.slots or choice.decimals is not None:
         return over_rows, True
     if options.schedule is not None:
-        raise ValueError(
-            "schedule is a factor on a learning rate, and with lr='auto' a network's is found by trying in every epoch: "
-            "give a number for lr"
-        )
+        factor = Option("schedule"), " is a factor on a learning rate, and with ", Option("lr", "auto")
+        advice = " a network's is found by trying in every epoch: give a number for ", Option("lr")
+        raise ValueError(Message(*factor, *advice))
     return "backtracking", True
 
 
@@ -283,10 +286,9 @@ def _rate(problem: Facts, choice: Choice) -> float:
         return choice.optimizer.lr
     loss = problem.loss_function
     if loss.curvature is None and not (loss.kinked and loss.targets == "real"):
-        raise ValueError(
-            f"lr='auto' wants a bound of the curvature of the loss {loss.name}, or for all rows and up to {GRAM_COLUMNS:,} "
-            "columns its second derivative: its class tells neither, so give a number for lr"
-        )
+        wants = f" wants a bound of the curvature of the loss {loss.name}, or for all rows and up to {GRAM_COLUMNS:,} columns "
+        advice = "its second derivative: its class tells neither, so give a number for ", Option("lr")
+        raise ValueError(Message(Option("lr", "auto"), wants, *advice))
     if loss.curvature is None:
         return problem.lr_of_kinks  # steps that decrease
     if choice.batches:
@@ -353,7 +355,7 @@ def _wanted(problem: Facts, wish: str, no_gram: str | None, no_closed: str | Non
     if reason is None and not problem.trusted:
         reason = _doubt(problem)
     if reason is not None:
-        raise ValueError(f"method {wish!r} is not for this: {reason}")
+        raise ValueError(Message(Option("method", wish), f" is not for this: {reason}"))
     if wish == "exact":
         return Method("exact", f"{epochs:,} epochs by formula")
     return Method("gram", f"epochs of {problem.d}² multiply-adds instead of {problem.n:,} · {problem.d}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gdcore.checks import must_be
 from gdcore.losses.targets import check_targets, count_classes
 from gdcore.models.linear import Linear
 from gdcore.models.mlp import MLP
@@ -38,7 +39,7 @@ def model_of_table(model: Linear | MLP | None, X: Table, loss: Loss) -> Linear:
     if model is None:
         return Linear(np.zeros((len(X.names), *wanted)), np.zeros(wanted))
     if not isinstance(model, Linear):
-        raise TypeError(f"model must be a gdcore.Linear or None for a table, found {type(model).__name__}")
+        raise TypeError(must_be("model", "a gdcore.Linear or None for a table", type(model).__name__))
     if model.weights.shape != (len(X.names), *wanted):
         raise ValueError(f"the model has weights of shape {model.weights.shape}, the table wants {(len(X.names), *wanted)}")
     return model
@@ -49,7 +50,7 @@ def starting_model(model: Linear | MLP | None, X: Array, Y: Array, loss: Loss) -
     if model is None:
         return Linear.zeros(X, _outputs(Y, loss))
     if not isinstance(model, (Linear, MLP)):
-        raise TypeError(f"model must be a gdcore.Linear, a gdcore.MLP or None, found {type(model).__name__}")
+        raise TypeError(must_be("model", "a gdcore.Linear, a gdcore.MLP or None", type(model).__name__))
     check_model(model, X, Y, loss)
     return model
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from gdcore.estimators.inputs import finite
 from gdcore.models.linear import Linear
+from gdcore.rows.arrays import no_weight
 from gdcore.rows.moments import Moments, check
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Scaling(NamedTuple):
 def each_column(X: Array, s: Array | None, before: Moments | None) -> Moments:
     """Means and spreads of these rows and those before."""
     if s is not None and not s.any():
-        raise ValueError("sample_weight is zero for every row: at least one weight must be positive")
+        raise ValueError(no_weight())
     found = Moments.of_each_column(X, s)
     return found if before is None else before + found
 
@@ -66,7 +67,7 @@ def measured(X: Array, Y: Array, s: Array | None, n_threads: int, backend: str) 
     """The moments of [X, Y], which add up."""
     moments = Moments.of(X, Y.reshape(len(Y), -1).astype(X.dtype, copy=False), s, n_threads, backend)
     if moments.total == 0:
-        raise ValueError("sample_weight is zero for every row: at least one weight must be positive")
+        raise ValueError(no_weight())
     with finite(X):
         check(moments, X)
     return moments

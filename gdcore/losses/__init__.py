@@ -13,6 +13,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, TypeVar
 
+from gdcore.checks import either, must_be
 from gdcore.losses.base import Loss
 from gdcore.losses.gamma import Gamma
 from gdcore.losses.huber import Huber
@@ -23,6 +24,7 @@ from gdcore.losses.poisson import Poisson
 from gdcore.losses.quantile import Quantile
 from gdcore.losses.softmax import Softmax
 from gdcore.losses.tweedie import Tweedie
+from gdcore.messages import Message, Option, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +57,7 @@ def register(kind: type[L]) -> type[L]:
         gdcore itself has a loss of that name, or the class takes more than one parameter, which a name has no room for.
     """
     if not isinstance(kind, type) or not issubclass(kind, Loss):
-        raise TypeError(f"kind must be a subclass of gdcore.losses.Loss, found {kind!r}")
+        raise TypeError(must_be("kind", "a subclass of gdcore.losses.Loss", repr(kind)))
     own = [name for name, told in inspect.signature(kind).parameters.items() if told.kind is not told.VAR_KEYWORD]
     if kind.name in COMPILED:
         raise ValueError(f"gdcore has a loss {kind.name!r}: give yours another name")
@@ -91,8 +93,8 @@ def get(loss: str | Loss, **parameters: float | None) -> Loss:
     True
     >>> get("rmse")
     Traceback (most recent call last):
-    ValueError: loss 'rmse' is unknown; there is 'mse', 'mae', 'huber', 'quantile', 'poisson', 'gamma', 'tweedie', \
-'logistic', 'softmax', with a parameter 'huber:1.0', 'quantile:0.5' and 'tweedie:1.5'
+    ValueError: loss must be 'mse', 'mae', 'huber', 'quantile', 'poisson', 'gamma', 'tweedie', 'logistic' or 'softmax', with \
+a parameter 'huber:1.0', 'quantile:0.5' and 'tweedie:1.5', found 'rmse'
     """
     if isinstance(loss, Loss):
         name, shown = loss.name, loss.spelling
@@ -104,33 +106,36 @@ def get(loss: str | Loss, **parameters: float | None) -> Loss:
             continue
         if PARAMETERS.get(name) != keyword:
             owners = [other for other, own in PARAMETERS.items() if own == keyword]
-            raise ValueError(f"loss {shown!r} has no {keyword}, which is a parameter of {', '.join(map(repr, owners))}")
+            of = ", ".join(map(repr, owners))
+            raise ValueError(Message(Option("loss"), f" {shown!r} has no {keyword}, which is a parameter of {of}"))
         if value is not None and told != value:
-            raise ValueError(f"loss {shown!r} and {keyword}={told!r} are two values for one parameter: give one of them")
+            twice = f" {shown!r} and {keyword}={told!r} are two values for one parameter: give one of them"
+            raise ValueError(Message(Option("loss"), twice))
         value = told
     if isinstance(loss, Loss):
         return loss
     try:
         return LOSSES[name]() if value is None else LOSSES[name](value)
     except ValueError as error:
-        raise ValueError(f"loss {shown!r}: {error}") from None
+        raise ValueError(Message(Option("loss"), f" {shown!r}: ", said(error))) from None
 
 
 def _read(spelling: str) -> tuple[str, float | None]:
     """Name and parameter of a text, None where it has none."""
     name, colon, text = spelling.partition(":") if isinstance(spelling, str) else (None, "", "")
     if name not in LOSSES:
-        named = ", ".join(map(repr, LOSSES))
-        raise ValueError(f"loss {spelling!r} is unknown; there is {named}, with a parameter {_with_parameters()}")
+        raise ValueError(must_be("loss", f"{either(LOSSES)}, with a parameter {_with_parameters()}", repr(spelling)))
     if not colon:
         return name, None
     if name not in PARAMETERS:
-        raise ValueError(f"loss {spelling!r}: {name} has no parameter; what has one is written as {_with_parameters()}")
+        none = f" {spelling!r}: {name} has no parameter; what has one is written as {_with_parameters()}"
+        raise ValueError(Message(Option("loss"), none))
     try:
         return name, float(text)
     except ValueError:
         example = LOSSES[name]().spelling
-        raise ValueError(f"loss {spelling!r}: after the colon a number is wanted, as in {example!r}") from None
+        wanted = f" {spelling!r}: after the colon a number is wanted, as in {example!r}"
+        raise ValueError(Message(Option("loss"), wanted)) from None
 
 
 def _with_parameters() -> str:

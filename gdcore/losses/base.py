@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from gdcore.checks import must_be, must_have_shape
 from gdcore.losses.duals import Dual, Mix, within
 from gdcore.losses.targets import check_targets
 
@@ -203,9 +204,9 @@ class Loss:
         row, target = np.array(raw, np.float64), np.array(y, np.float64)
         if row.ndim > (self.targets == "classes") or (self.targets == "classes" and row.shape < (2,)):
             wanted = "(k,), two or more numbers" if self.targets == "classes" else "() (a number)"
-            raise ValueError(f"raw must have shape {wanted} for {self.name}, found {row.shape}")
+            raise ValueError(must_have_shape("raw", f"{wanted} for {self.name}", row.shape))
         if target.ndim:
-            raise ValueError(f"y must be a number, found shape {target.shape}")
+            raise ValueError(must_be("y", "a number", f"shape {target.shape}"))
         check_targets(target, self.targets, row.size, "y", f"{self.name} wants", "raw has {k} numbers")
         value, slope = self.value_slope(row.reshape(1, -1), target.reshape(1, 1))
         return float(value.sum()), slope[0] if row.ndim else float(slope[0, 0])

@@ -9,6 +9,7 @@ import numpy as np
 
 from gdcore import threads
 from gdcore.backends import BACKENDS
+from gdcore.checks import must_have_shape
 from gdcore.rows import arrays
 from gdcore.rows.coded import Coded, dense
 from gdcore.rows.tables import Table
@@ -51,7 +52,7 @@ class Linear:
         self.loss: Loss | None = None
         self.weights = np.array(arrays.floating(weights, "weights"))
         if self.weights.ndim not in (1, 2) or self.weights.size == 0:
-            raise ValueError(f"weights must have shape (d,) or (d, k), found {self.weights.shape}")
+            raise ValueError(must_have_shape("weights", "(d,) or (d, k)", self.weights.shape))
         arrays.check_finite(self.weights, "weights")
         if bias is None:
             self.bias = None
@@ -60,7 +61,7 @@ class Linear:
             bias = arrays.floating(bias, "bias")
             if bias.shape != outputs and not (bias.ndim == 0 and outputs == (1,)):
                 wanted = f"({outputs[0]},)" if outputs else "() (a number)"
-                raise ValueError(f"bias must have shape {wanted} beside weights {self.weights.shape}, found {bias.shape}")
+                raise ValueError(must_have_shape("bias", f"{wanted} beside weights {self.weights.shape}", bias.shape))
             arrays.check_finite(bias, "bias")
             bias = arrays.cast(bias, self.weights.dtype, "bias", "the dtype of weights")
             self.bias = np.broadcast_to(bias, outputs).copy() if outputs else bias[()]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore.backends import loops, reference
+from gdcore.checks import must_be, one_of
 from gdcore.models.linear import mean, probabilities
 from gdcore.rows import arrays
 from gdcore.rows.coded import Coded
@@ -79,10 +80,8 @@ class MLP:
 
     def __init__(self, sizes: Sequence[int], activation: str = "relu", seed: int = 0, dtype: DTypeLike = np.float64) -> None:
         if len(sizes) < 2 or any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1 for n in sizes):
-            raise ValueError(f"sizes must be at least two positive integers, found {list(sizes)!r}")
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation {activation!r} is unknown; there is {', '.join(map(repr, ACTIVATIONS))}")
-        self.activation = activation
+            raise ValueError(must_be("sizes", "at least two positive integers", repr([*sizes])))
+        self.activation = one_of(activation, "activation", ACTIVATIONS)
         self.loss: Loss | None = None
         rng = np.random.default_rng(seed)
         self.layers = []

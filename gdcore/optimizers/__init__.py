@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gdcore.checks import either, must_be
 from gdcore.optimizers.adagrad import Adagrad
 from gdcore.optimizers.adam import Adam
 from gdcore.optimizers.adamw import AdamW
@@ -30,7 +31,7 @@ def get(optimizer: str | Optimizer | None) -> Optimizer:
     Adam(betas=(0.9, 0.999), eps=1e-08)
     >>> get("adamax")
     Traceback (most recent call last):
-    ValueError: optimizer 'adamax' is unknown; there is 'sgd', 'adagrad', 'rmsprop', 'adam', 'adamw', 'nesterov', 'newton'
+    ValueError: optimizer must be 'sgd', 'adagrad', 'rmsprop', 'adam', 'adamw', 'nesterov' or 'newton', found 'adamax'
     """
     if optimizer is None:
         return SGD()
@@ -45,5 +46,5 @@ def made(name: str, parameters: dict[str, Any]) -> Optimizer:
     """
     names = OPTIMIZERS | {"nesterov": Nesterov, "newton": Newton}
     if not isinstance(name, str) or name.lower() not in names:
-        raise ValueError(f"optimizer {name!r} is unknown; there is {', '.join(map(repr, names))}")
+        raise ValueError(must_be("optimizer", either(names), repr(name)))
     return names[name.lower()](**parameters)

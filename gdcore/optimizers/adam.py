@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gdcore.checks import number
+from gdcore.checks import must_be, number
 from gdcore.optimizers.base import Optimizer
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Adam(Optimizer, compiled=True):
 
     def __init__(self, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> None:
         if not (isinstance(betas, (tuple, list)) and len(betas) == 2):
-            raise ValueError(f"betas must be two numbers, found {betas!r}")
+            raise ValueError(must_be("betas", "two numbers", repr(betas)))
         both = number(betas[0], "betas[0]", below=1), number(betas[1], "betas[1]", below=1)
         super().__init__(betas=both, eps=number(eps, "eps"))
 

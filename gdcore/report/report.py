@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gdcore import losses, scores
+from gdcore.checks import must_be, must_have_shape
 from gdcore.scores import ClassScores, NumberScores
 
 if TYPE_CHECKING:
@@ -112,10 +113,10 @@ class Report:
         numeric = self.loss.numeric
         if more not in {"binary": (0,), "classes": (1,)}.get(kind, (0, 1)):
             told = {"binary": "(m,)", "classes": "(m, k)"}.get(kind, "(m,) or (m, k)")
-            raise ValueError(f"predictions for {self.loss.name} must have shape {told}, found {shape}")
+            raise ValueError(must_have_shape(f"predictions for {self.loss.name}", told, shape))
         wanted = shape[:1] if kind == "classes" else shape
         if self.targets.shape != wanted:
-            raise ValueError(f"targets must have shape {wanted} beside predictions {shape}, found {self.targets.shape}")
+            raise ValueError(must_have_shape("targets", f"{wanted} beside predictions {shape}", self.targets.shape))
         k = shape[1] if more else 1
         one = k == 1
         for name, shapes in (
@@ -124,18 +125,17 @@ class Report:
             if getattr(self, name) is not None:
                 array = _finite(getattr(self, name), name)
                 if array.shape not in shapes:
-                    raise ValueError(f"{name} must have shape {shapes[-1]}, found {array.shape}")
+                    raise ValueError(must_have_shape(name, str(shapes[-1]), array.shape))
                 setattr(self, name, array)
         classes = 2 if kind == "binary" else k
         if self.labels is not None and len(self.labels) != classes:
-            raise ValueError(f"labels must be {classes}, one for each class or output, found {len(self.labels)}")
+            raise ValueError(must_be("labels", f"{classes}, one for each class or output", f"{len(self.labels)}"))
         if not numeric:
             wrong = ~np.isin(self.targets, np.arange(classes))
             if wrong.any():
                 found = self.targets[wrong.argmax()]
-                raise ValueError(
-                    f"targets for {self.loss.name} must be whole numbers from 0 to {classes - 1}, found {found:g}"
-                )
+                whole = f"whole numbers from 0 to {classes - 1}"
+                raise ValueError(must_be(f"targets for {self.loss.name}", whole, f"{found:g}"))
             self.targets = self.targets.astype(np.int64)
         if not self.scores:
             sums = scores.sums(self.loss, () if numeric else self.outputs, k)
@@ -195,5 +195,5 @@ def ranked(values: Floats) -> Array:
 def _finite(values: ArrayLike, name: str) -> Floats:
     array = np.asarray(values, np.float64)
     if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite, found {array[~np.isfinite(array)][0]}")
+        raise ValueError(must_be(name, "finite", str(array[~np.isfinite(array)][0])))
     return array

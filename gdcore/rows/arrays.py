@@ -13,12 +13,15 @@ import numpy as np
 
 from gdcore.checks import blocks as blocks
 from gdcore.checks import check_finite as check_finite
+from gdcore.checks import must_be, must_have_shape
+from gdcore.messages import Message, Option
 from gdcore.notices import PrecisionWarning, warn
 
 if TYPE_CHECKING:
     from gdcore._types import Array
 
 _NATIVE = (np.dtype(np.float64), np.dtype(np.float32))
+FLOATS = "float32 or float64 (integers and booleans become float64)"
 _EXACT = 1 << 53  # up to it float64 holds every integer
 
 
@@ -31,7 +34,7 @@ def floating(value: Any, name: str) -> Array:
     dtype('float64')
     >>> floating(["1"], "X")
     Traceback (most recent call last):
-    TypeError: X has dtype <U1: wanted float32 or float64 (integers and booleans become float64)
+    TypeError: X must be float32 or float64 (integers and booleans become float64), found dtype <U1
     """
     if type(value) is np.ndarray:
         array: Array = value[...]
@@ -51,7 +54,7 @@ def floating(value: Any, name: str) -> Array:
             _warn_of_rounding(array, name)
         array = array.astype(np.float64)
     if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
-        raise TypeError(f"{name} has dtype {array.dtype}: wanted float32 or float64 (integers and booleans become float64)")
+        raise TypeError(must_be(name, FLOATS, f"dtype {array.dtype}"))
     if not array.dtype.isnative:
         raise TypeError(
             f"{name} has dtype {array.dtype}, whose bytes are in the other order than this machine's: "
@@ -90,7 +93,7 @@ def table(X: Any, name: str = "X") -> Array:
     array = floating(X, name)
     if array.ndim != 2:
         hint = f"; one column is {name}[:, None]" if array.ndim == 1 else ""
-        raise ValueError(f"{name} must have shape (n, d), one row a sample, found shape {array.shape}{hint}")
+        raise ValueError(must_have_shape(name, "(n, d), one row a sample", array.shape, hint))
     if 0 in array.shape:
         raise ValueError(f"{name} is empty: found shape {array.shape}, wanted at least one row and one column")
     return array
@@ -100,7 +103,7 @@ def targets(Y: Any, X: Array, name: str = "Y", table_name: str = "X") -> Array:
     """Y in X's dtype: (n,) or (n, k) with X's number of rows."""
     Y = floating(Y, name)
     if Y.ndim not in (1, 2) or len(Y) != len(X) or 0 in Y.shape:
-        raise ValueError(f"{name} must have shape (n,) or (n, k) with {table_name}'s n = {len(X)} rows, found shape {Y.shape}")
+        raise ValueError(must_have_shape(name, f"(n,) or (n, k) with {table_name}'s n = {len(X)} rows", Y.shape))
     return cast(Y, X.dtype, name)
 
 
@@ -112,17 +115,27 @@ def weights_of_rows(sample_weight: Any, X: Array, whose: str = "") -> Array:
     name = f"{whose}sample_weight"
     s = floating(sample_weight, name)
     if s.shape != (len(X),):
-        raise ValueError(f"{name} must have shape ({len(X)},), one weight a row of {whose}X, found shape {s.shape}")
+        raise ValueError(must_have_shape(name, f"({len(X)},), one weight a row of {whose}X", s.shape))
     check_finite(s, name)
     if (s < 0).any():
         row = int(np.argmax(s < 0))
-        raise ValueError(f"{name}[{row}] is {s[row]}: weights must not be negative")
+        raise ValueError(negative(name, row, s[row]))
     largest = s.max()
     if largest == 0:
-        raise ValueError(f"{name} is zero for every row: at least one weight must be positive")
+        raise ValueError(no_weight(name))
     if not 1e-6 < largest < 1e6:
         s = s / largest
     return cast(s, X.dtype, name)
+
+
+def negative(name: str, row: int, weight: float) -> Message:
+    """That a row's weight is below 0."""
+    return Message(Option(name), f"[{row}] is {weight}: weights must not be negative")
+
+
+def no_weight(name: str = "sample_weight") -> Message:
+    """That all weights are 0."""
+    return Message(Option(name), " is zero for every row: at least one weight must be positive")
 
 
 def cast(array: Array, dtype: Any, name: str, whose: str = "the dtype of X") -> Array:

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gdcore.messages import Message, Option
 from gdcore.rows.arrow import TableError, as_numpy
 from gdcore.rows.columns import EXACT, Column, Encoding, Numbers
-from gdcore.rows.missing import Policy
+from gdcore.rows.missing import Policy, one_column
 from gdcore.rows.sources import Source
 from gdcore.rows.written import MEND
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from gdcore._types import Array
 
 
@@ -97,13 +100,15 @@ class Checks:
         what = "the row's weight is missing" if column.name == encoding.weights else "the target is missing"
         if feature:
             what = "a value is missing" + ("" if column.missing == "error" else ", and none was when the model was trained")
-        one = f"{column.name}=" if Policy.of(encoding.missing).named else ""
-        advice = f"--missing {one}drop leaves such rows out"
+        named = Policy.of(encoding.missing).named
+        advice: tuple[str | Option, ...] = _policy(column, "drop", named), " leaves such rows out"
         if feature and column.missing == "error":
             category = column.kind == "category"
-            what_else = "category makes it a category of its own" if category else "mean puts the column's mean there"
-            advice += f", --missing {one}{what_else}"
-        return TableError(f"{self._place(row)}, column {column.name}: {what}; {self.advice or advice}")
+            other = " makes it a category of its own" if category else " puts the column's mean there"
+            advice = *advice, ", ", _policy(column, "category" if category else "mean", named), other
+        return TableError(
+            Message(f"{self._place(row)}, column {column.name}: {what}; ", *((self.advice,) if self.advice else advice))
+        )
 
     def dropped(self) -> dict[str, int]:
         """`gaps` of the columns for which rows are left out."""
@@ -119,8 +124,8 @@ class Checks:
             if self.constant is not None and self.kept * 2 < self.rows:
                 where, names = _where_missing(dropped, features)
                 what = f"{self.rows - self.kept:,} of {self.rows:,} rows are left out because a value is missing, {where}"
-                advice = f"; --exclude {names} leaves columns out instead" if names else ""
-                self.notes.append(f"{self.source.label}: {what}{advice}")
+                advice = ("; ", Option("exclude", names), " leaves columns out instead") if names else ()
+                self.notes.append(Message(f"{self.source.label}: {what}", *advice))
         self._note_constants()
 
     # What is wrong ----------------------------------------------------------------------------------------------------------
@@ -170,7 +175,8 @@ class Checks:
                 some = ", ".join([str(column.base), *column.values[:5]]) + (", …" if column.values[5:] else "")
                 what = f"{value!r} is none of {some}, which the model knows; {MEND}"
                 place = self._place(int(np.argmax(unknown)))
-                raise TableError(f"{place}, column {column.name}: {what}, or take --unseen base or empty")
+                others = Option("unseen", "base"), " or ", Option("unseen", "empty")
+                raise TableError(Message(f"{place}, column {column.name}: {what}, or take ", *others))
             count, value = self.strange.get(column.name, (0, value))
             self.strange[column.name] = Strange(count + int(unknown.sum()), value)
         return strange
@@ -215,16 +221,21 @@ class Checks:
 def all_missing(where: str, gaps: dict[str, int], features: list[str]) -> TableError:
     """That no row is left, by columns and how many values each lacks."""
     told, names = _where_missing(gaps, features)
-    advice = f"leave such columns out by --exclude {names}" if names else "fill it in"
-    return TableError(f"{where}: every row has a missing value, {told}; {advice}")
+    advice = ("leave such columns out by ", Option("exclude", names)) if names else ("fill it in",)
+    return TableError(Message(f"{where}: every row has a missing value, {told}; ", *advice))
 
 
-def _where_missing(gaps: dict[str, int], features: list[str]) -> tuple[str, str]:
+def _policy(column: Column, word: str, named: Collection[Any]) -> Option:
+    """The policy for all columns; where some have their own, for this one."""
+    return Option("missing", one_column(column.name, word) if named else word)
+
+
+def _where_missing(gaps: dict[str, int], features: list[str]) -> tuple[str, list[str]]:
     """Up to three columns that have the most missing values, with their counts; the features among them, for an option."""
     most = sorted(gaps, key=lambda name: -gaps[name])[:3]
     most = [name for name in most if gaps[name] * 2 > gaps[most[0]]]
     where = ", ".join(f"{gaps[name]:,} of them in column {name}" for name in most)
-    return where, ",".join(name for name in most if name in features)
+    return where, [name for name in most if name in features]
 
 
 def either(one: Array | None, other: Array | None) -> Array | None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore import threads
+from gdcore.checks import must_be, must_have_shape
 from gdcore.losses.targets import check_targets
 from gdcore.notices import warn
 from gdcore.rows import arrays
@@ -41,6 +42,7 @@ _ALONE = 10.0  # seconds without a worker until that is told
 _RANGE = 1e-100, 1e100  # of the largest weight of a partition: sums of such weights neither overflow nor vanish
 
 
+LAZY = "a dask.array or a dask.dataframe"
 _ALIKE = "partitions of unknown sizes have to be those of X"
 
 
@@ -87,7 +89,7 @@ class Cluster(Table):
             n_threads = threads.resolve(n_threads)
         source = _Source(X, label + "X")
         if source.width is None:
-            raise ValueError(f"{label}X must have shape (n, d), one row a sample: found one column without a second axis")
+            raise ValueError(must_have_shape(f"{label}X", "(n, d), one row a sample", ("n",)))
         self.names, self.dtype = source.names, source.dtype
         if not self.names:
             raise ValueError(f"{label}X has no columns")
@@ -203,7 +205,7 @@ class Cluster(Table):
 
     def _check_total(self, total: float) -> None:
         if total == 0:
-            raise ValueError(f"{self._label}sample_weight is zero for every row: at least one weight must be positive")
+            raise ValueError(arrays.no_weight(f"{self._label}sample_weight"))
 
 
 # ------------------------------------------------------------------------------------------------- what Dask's collections are
@@ -235,7 +237,7 @@ class _Source:
         self.shape_beside = meta.shape[1:]
         if not 1 <= len(meta.shape) <= most or 0 in self.shape_beside:
             wanted = "(n,) or (n, k)" if most == 2 else "(n,), one weight a row of X"
-            raise ValueError(f"{name} must have shape {wanted}, found {('n', *self.shape_beside)}".replace("'", ""))
+            raise ValueError(must_have_shape(name, wanted, ("n", *self.shape_beside)))
         same = len(blocks) == len(self.blocks)
         if same and (sizes is None or self.sizes is None or sizes == self.sizes):
             return blocks  # where sizes are unknown the tasks compare them
@@ -266,13 +268,12 @@ def _partitions(value: Any, name: str) -> tuple[list[Any], list[int] | None, Arr
     kind = type(value)  # a Delayed has any attribute, its type has not
     if hasattr(kind, "chunks") and hasattr(kind, "to_delayed"):
         if value.ndim not in (1, 2):
-            raise ValueError(f"{name} must have one or two axes, found {value.ndim}")
+            raise ValueError(must_have_shape(name, "(n,) or (n, k)", value.shape))
         if value.ndim == 2 and value.numblocks[1] > 1:
             value = value.rechunk({1: -1})
         sizes = None if any(math.isnan(size) for size in value.chunks[0]) else [int(size) for size in value.chunks[0]]
         if value.dtype.kind not in "iubf" or (value.dtype.kind == "f" and value.dtype.itemsize not in (4, 8)):
-            wanted = "float32 or float64 (integers and booleans become float64)"
-            raise TypeError(f"{name} has dtype {value.dtype}: wanted {wanted}")
+            raise TypeError(must_be(name, arrays.FLOATS, f"dtype {value.dtype}"))
         meta = np.empty((0, *value.shape[1:]), value.dtype if value.dtype.kind == "f" else np.float64)
         return list(value.to_delayed().ravel()), sizes, meta
     if hasattr(kind, "npartitions") and hasattr(kind, "divisions"):
@@ -282,11 +283,11 @@ def _partitions(value: Any, name: str) -> tuple[list[Any], list[int] | None, Arr
         )
         for whose, dtype in columns:
             if getattr(dtype, "kind", "O") not in "iubf":
-                raise TypeError(f"{whose} has dtype {dtype}: wanted numbers")
+                raise TypeError(must_be(whose, "numbers", f"dtype {dtype}"))
         found = frame.to_numpy().dtype
         dtype = found if found.kind == "f" else np.dtype(np.float64)
         return list(value.to_delayed()), None, np.empty((0, *frame.shape[1:]), dtype)
-    raise TypeError(f"{name} is {type(value).__name__}: wanted a dask.array or a dask.dataframe")
+    raise TypeError(must_be(name, LAZY, type(value).__name__))
 
 
 def _counted(blocks: list[Any]) -> list[int]:
@@ -297,7 +298,7 @@ def _counted(blocks: list[Any]) -> list[int]:
 def each(function: Any, value: Any, name: str) -> list[Any]:
     """What a function gives for each partition of Dask's arrays and frames, labels included."""
     if not hasattr(type(value), "to_delayed"):
-        raise TypeError(f"{name} is {type(value).__name__}: wanted a dask.array or a dask.dataframe")
+        raise TypeError(must_be(name, LAZY, type(value).__name__))
     return together([_delayed(function)(block) for block in np.ravel(value.to_delayed())])
 
 
@@ -342,7 +343,8 @@ def _piece(number: int, wanted: _Wanted, x: Any, y: Any, s: Any) -> Piece:
     if wanted.target_shape is not None:
         Y = _floats(y, None, f"{before}Y")
         if Y.shape != (len(X), *wanted.target_shape):
-            raise ValueError(f"{before}Y has shape {Y.shape}, wanted {(len(X), *wanted.target_shape)} beside X; {_ALIKE}")
+            shape = f"{(len(X), *wanted.target_shape)} beside X"
+            raise ValueError(must_have_shape(f"{before}Y", shape, Y.shape, f"; {_ALIKE}"))
         arrays.check_finite(Y, f"{before}Y")
         check_targets(Y, wanted.targets, None, f"{before}Y")
         Y = arrays.cast(Y, dtype, f"{before}Y").reshape(len(X), -1 if len(X) else math.prod(wanted.target_shape))
@@ -367,11 +369,11 @@ def _aligned(value: Any) -> Any:
 def _weights(s: Any, X: Array, name: str) -> Array:
     weights = _floats(s, None, name)
     if weights.shape != (len(X),):
-        raise ValueError(f"{name} has shape {weights.shape}, wanted ({len(X)},), one weight a row of X; {_ALIKE}")
+        raise ValueError(must_have_shape(name, f"({len(X)},), one weight a row of X", weights.shape, f"; {_ALIKE}"))
     arrays.check_finite(weights, name)
     if (weights < 0).any():
         row = int(np.argmax(weights < 0))
-        raise ValueError(f"{name}[{row}] is {weights[row]}: weights must not be negative")
+        raise ValueError(arrays.negative(name, row, weights[row]))
     largest = float(weights.max(initial=0.0))
     if largest and not _RANGE[0] <= largest <= _RANGE[1]:
         raise ValueError(f"{name} is up to {largest:.3g}: only proportions matter, divide all weights by such a number")

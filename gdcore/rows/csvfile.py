@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gdcore.messages import Message, Option
 from gdcore.rows import csvhead, csvtext, dates
 from gdcore.rows.arrow import TableError, arrow
 from gdcore.rows.csvlines import Lines
@@ -41,7 +42,8 @@ class Csv(File):
         tabs = self.blanks or path.lower().removesuffix(".gz").endswith(".tsv")  # see `Lines`
         self.delimiter = "\t" if tabs and form.delimiter in (None, "blanks") else form.delimiter or ","
         if self.delimiter == self.decimal:
-            raise ValueError(f"delimiter and decimal are both {self.decimal!r} in {self.label}; give another --delimiter")
+            both = f"delimiter and decimal are both {self.decimal!r} in {self.label}; give another "
+            raise ValueError(Message(both, Option("delimiter")))
         self.zipped = path.lower().endswith(".gz")
         if self.zipped and not path.endswith(".gz"):
             raise TableError(f"{self.label}: write the ending .gz in small letters")  # as pyarrow wants it
@@ -103,8 +105,8 @@ class Csv(File):
         csvhead.check_bytes(head, self.label)
         if self.form.delimiter is None and csvhead.in_blanks(head, self.delimiter):
             self.blanks, self.delimiter = True, "\t"
-            what = "several blanks are taken for what is between the values, as --delimiter blanks says"
-            self.remarks = [f"{self.label}: {what}"]
+            what = f"{self.label}: several blanks are taken for what is between the values, as "
+            self.remarks = [Message(what, Option("delimiter", "blanks"), " says")]
         records = ((line, record) for line, record in self._records() if record)
         line, names = next(records, (1, []))
         where = f"{self.label}, line {line}"
@@ -311,12 +313,13 @@ class Csv(File):
                 raise TableError(f"{self.label}, line {line}: nothing but blanks; take the line out")
             if len(record) != width:
                 many = f"{len(record)} value{'s' * (len(record) != 1)}, and the header has {width} name{'s' * (width != 1)}"
-                advice = "add what is missing" if len(record) < width else "put values with a delimiter in quotation marks"
+                less = len(record) < width
+                advice = Message("add what is missing" if less else "put values with a delimiter in quotation marks")
                 if text.lstrip()[:1] in csvhead.COMMENTS:
-                    advice = f"--comment '{text.lstrip()[0]}' skips lines that begin so"
+                    advice = Message(Option("comment", text.lstrip()[0]), " skips lines that begin so")
                 elif width == 1:
-                    advice = f"if {first!r} is a title, --comment {first!r} skips its line"
-                raise TableError(f"{self.label}, line {line}: {many}: {shortened(text)!r}; {advice}")
+                    advice = Message(f"if {first!r} is a title, ", Option("comment", first), " skips its line")
+                raise TableError(Message(f"{self.label}, line {line}: {many}: {shortened(text)!r}; ", advice))
             for name in names:
                 if kinds.get(name) in _TYPES and not self._reads(record[where[name]], kinds[name]):
                     raise self._stray(line, name, record[where[name]], kinds[name])
@@ -331,7 +334,7 @@ class Csv(File):
 
     def _stray(self, line: int, name: str, text: str, kind: str) -> TableError:
         wanted = "true or false" if kind == "boolean" else "a number"
-        return TableError(f"{self.label}, line {line}, column {name}: {not_that(text, wanted, self.decimal)}")
+        return TableError(Message(f"{self.label}, line {line}, column {name}: ", not_that(text, wanted, self.decimal)))
 
     def _not_utf8(self, line: int, text: str) -> TableError:
         at = next(i for i, character in enumerate(text) if damaged(character))

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 
+from gdcore.messages import Message, Option
 from gdcore.rows.arrow import TableError
 from gdcore.rows.sources import shortened
 from gdcore.rows.written import is_number
@@ -86,18 +87,20 @@ def check_names(names: list[str], second: list[str], delimiter: str, where: str)
         raise TableError(f"{where}: there are no column names; the first line has to name the columns")
     for other in ";\t|,":
         if len(names) == 1 and other != delimiter and other in names[0]:
-            found = "a tabulator" if other == "\t" else repr(other)
-            option = "tab" if other == "\t" else repr(other)
-            what = (
-                f"the only column would be {shortened(names[0])!r}; if {found} is between the values, say --delimiter {option}"
+            raise TableError(
+                Message(f"{where}: ", _one_column(names[0], "a tabulator is" if other == "\t" else f"{other!r} is", other))
             )
-            raise TableError(f"{where}: {what}")
     if names[0][:1] in COMMENTS and (len(names) == 1 or len(second) != len(names)):
         what = f"{shortened(delimiter.join(names))!r} is taken for the column names"
-        raise TableError(f"{where}: {what}; --comment '{names[0][0]}' skips lines that begin so")
+        raise TableError(Message(f"{where}: {what}; ", Option("comment", names[0][0]), " skips lines that begin so"))
     if len(names) == 1 and "  " in names[0].strip():
-        what = f"the only column would be {shortened(names[0])!r}; if blanks are between the values, say --delimiter blanks"
-        raise TableError(f"{where}: {what}")
+        raise TableError(Message(f"{where}: ", _one_column(names[0], "blanks are", "blanks")))
     if all(is_number(name.strip()) for name in names) and names != [str(j) for j in range(len(names))]:
         what = f"{shortened(', '.join(names))} are numbers; the first line has to name the columns: put one there"
         raise TableError(f"{where}: {what}")
+
+
+def _one_column(name: str, found: str, delimiter: str) -> Message:
+    """That all of a line is taken for one name, and what may be between several."""
+    what = f"the only column would be {shortened(name)!r}; if {found} between the values, say "
+    return Message(what, Option("delimiter", delimiter))

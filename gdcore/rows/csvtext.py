@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gdcore.messages import Message, Option
 from gdcore.rows.sources import shortened
 from gdcore.rows.written import MEND, advice, is_number
 
@@ -25,7 +26,7 @@ def meant_as_number(text: str, decimal: str = ".") -> str | None:
     """What to do about a text that is no number but was meant as one; None where it was not, or is a number.
 
     >>> meant_as_number("1,5"), meant_as_number(" NA"), meant_as_number("five")
-    ("a decimal comma needs --decimal ','", 'a missing value has no blanks around it', None)
+    ("a decimal comma needs decimal=','", 'a missing value has no blanks around it', None)
     """
     if not is_number(text, decimal) and text.strip() in MISSING:
         return "a missing value has no blanks around it"
@@ -36,8 +37,8 @@ def not_that(text: str, wanted: str, decimal: str = ".") -> str:
     """That a value is not what its column has, and what to do."""
     meant = meant_as_number(text, decimal) if wanted == "a number" else None
     if meant is None and text.strip() in _LIKE_MISSING:
-        meant = f"--na '{text.strip()}' says that it is a missing value"
-    return f"{shortened(text)!r} is not {wanted}; {meant or MEND}"
+        meant = Message(Option("na", [text.strip()]), " says that it is a missing value")
+    return Message(f"{shortened(text)!r} is not {wanted}; ", meant or MEND)
 
 
 def reason(why: str) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gdcore.messages import Message, Option
 from gdcore.rows.arrow import TableError, arrow, as_numpy
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def checked(column: Any, kind: str, name: str, place: Callable[[int], str]) -> A
         row = pc.index(pc.and_(moments.is_null(), column.is_valid()), True).as_py()
         written = {"date": "2024-12-31 or 2024-12-31 18:30", "time": "18:30 or 18:30:59", "duration": "microseconds"}[kind]
         what = f"{column[row].as_py()!r:.60} is not a {kind} as {written}"
-        raise TableError(f"{place(row)}, column {name}: {what}; write it so, or say by --na that it is missing")
+        advice = "; write it so, or say by ", Option("na"), " that it is missing"
+        raise TableError(Message(f"{place(row)}, column {name}: {what}", *advice))
     return moments
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from gdcore import losses
+from gdcore import checks, losses
+from gdcore.messages import Message, Option
 from gdcore.notices import warn
 from gdcore.rows.ahead import Reader, ahead
 from gdcore.rows.arrow import TableError
@@ -54,7 +55,7 @@ def open_table(
     categorical: Iterable[str] = (),
     dates: Iterable[str] = (),
     missing: str | Mapping[str, str] = "error",
-    na: Iterable[str] = (),
+    na: Iterable[str | float] = (),
     na_keep: Iterable[str] = (),
     unseen: str = "base",
     test_size: float = 0.0,
@@ -101,8 +102,8 @@ def open_table(
         it is as well where numbers are filled and nothing else is said. Several for several kinds have commas between them:
         ``"median,drop"``. A dict of columns, ``{"age": "median"}``, or ``"age=median"`` in the text, says it of each by its
         name. But for "error", rows without a target are left out.
-    na : list of str
-        What else stands for a missing value, in text and as a number: ``["?", "-999"]``.
+    na : list of str or numbers
+        What else stands for a missing value, in text and as a number: ``["?", "-999"]``. A number is taken as its text.
     na_keep : list of str
         Texts that are values and no missing ones in CSV, where by custom they are: ``["NA"]`` for Namibia.
     unseen : {"base", "empty", "error"}
@@ -156,16 +157,17 @@ def open_table(
     """
     given = None if loss is None else losses.get(loss)
     policy = Policy.of(missing)
-    if unseen not in ("base", "empty", "error"):
-        raise ValueError(f"unseen must be 'base', 'empty' or 'error', found {unseen!r}")
-    if index not in ("drop", "keep"):
-        raise ValueError(f"index must be 'drop' or 'keep', found {index!r}")
-    if not 0 <= test_size < 1:
-        raise ValueError(f"test_size must be at least 0 and less than 1, found {test_size}")
-    source = open_source(paths, delimiter, decimal, Marks(tuple(na), tuple(na_keep)), comment)
+    checks.one_of(unseen, "unseen", ("base", "empty", "error"))
+    checks.one_of(index, "index", ("drop", "keep"))
+    test_size, seed = checks.number(test_size, "test_size", below=1), checks.integer(seed, "seed", 0)
+    for name, column in (("target", target), ("weights", weights), ("split", split)):
+        checks.optional(checks.text, column, name, "the name of a column")
+    lists = {"exclude": exclude, "categorical": categorical, "dates": dates, "features": () if features is None else features}
+    named = {name: checks.texts(names, name) for name, names in lists.items()}
+    source = open_source(paths, delimiter, decimal, Marks.of(na, na_keep), comment)
     roles, notes = roles_of(
-        source, target, given, policy, unseen, index, features=features, exclude=exclude, weights=weights,
-        codes=categorical, moments=dates, split=split,
+        source, target, given, policy, unseen, index, features=named["features"], exclude=named["exclude"], weights=weights,
+        codes=named["categorical"], moments=named["dates"], split=split,
     )  # fmt: skip
     kept = Kept(source, roles.read, cache)
     table = FileTable(kept, None if target is None else split_of(split, kept, test_size, seed, stratify, target))
@@ -173,7 +175,8 @@ def open_table(
     table.progress = progress
     table.settle(roles)
     if stratify and not table.labels:
-        raise TableError(f"{source.label}: --stratify keeps the shares of classes, and the target is numbers; leave it out")
+        what = " keeps the shares of classes, and the target is numbers; leave it out"
+        raise TableError(Message(f"{source.label}: ", Option("stratify", True), what))
     return table
 
 
@@ -235,7 +238,7 @@ class FileTable(Table):
         self._roles = roles
         settling = Settling(self.source, roles, self.split, self.kept, self.progress)
         self.take(settling.encoding())
-        self.notes += settling.notes
+        self.notes += settling.survey.notes
         columns = self.encoding.columns
         self._constant = {column.name: column.base for column in columns if column.kind == "category" and not column.values}
         check_width(self.source, len(self.names))
@@ -312,9 +315,8 @@ class FileTable(Table):
                 any_weight = any_weight or pair[0].sample_weight is None or bool(pair[0].sample_weight.any())
                 yield pair[0]
         if not any_row:
-            raise TableError(
-                f"{self.source.label}: no row is left to train on, and a model needs two; --test-size 0 holds none out"
-            )
+            what = f"{self.source.label}: no row is left to train on, and a model needs two; "
+            raise TableError(Message(what, Option("test_size", 0), " holds none out"))
         if not any_weight:
             what = f"column {self.encoding.weights} is 0 in every row that trains"
             raise TableError(f"{self.source.label}: {what}; at least one weight must be positive")

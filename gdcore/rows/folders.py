@@ -8,6 +8,7 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gdcore.checks import must_be
 from gdcore.rows.arrow import TableError
 
 if TYPE_CHECKING:
@@ -44,10 +45,8 @@ def find(paths: Path | Iterable[Path]) -> tuple[list[Found], list[str]]:
     if given is None:
         kind = type(paths)
         package = "" if kind.__module__ == "builtins" else f"{kind.__module__.split('.')[0]}."
-        raise TypeError(
-            f"paths must be the path of a file, or several, found {package}{kind.__name__}; a table in memory is trained with "
-            "as it is: gdcore.fit(frame[columns], frame[target])"
-        )
+        advice = "; a table in memory is trained with as it is: gdcore.fit(frame[columns], frame[target])"
+        raise TypeError(must_be("paths", "the path of a file, or several", f"{package}{kind.__name__}", advice))
     found: list[Found] = []
     remarks: list[str] = []
     for path in given:

@@ -8,6 +8,7 @@ import os
 import tempfile
 from typing import TYPE_CHECKING, Any
 
+from gdcore.messages import Message, Option
 from gdcore.rows.arrow import TableError, arrow
 from gdcore.rows.sources import Source
 
@@ -25,8 +26,7 @@ class Kept(Source):
     def __init__(self, source: Source, names: list[str], folder: Path | None = None) -> None:
         self.source, self.names = source, names
         self.label, self.kinds, self.decimal, self.folder = source.label, source.kinds, source.decimal, folder
-        self.index, self.remarks, self.declared = source.index, source.remarks, source.declared
-        self.marks = source.marks
+        self.declared, self.marks = source.declared, source.marks
         self.memory: list[Any] | None = None
         self.file: Any = None
         self._large = source.size > MEMORY
@@ -100,4 +100,5 @@ class Kept(Source):
             yield
         except OSError as error:
             why = os.strerror(error.errno) if error.errno else "it cannot be written"
-            raise TableError(f"the cache in {os.fspath(self.folder or '')}: {why}; try another --cache FOLDER") from None
+            what = f"the cache in {os.fspath(self.folder or '')}: {why}; try another "
+            raise TableError(Message(what, Option("cache"))) from None

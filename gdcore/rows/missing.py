@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from gdcore import checks
+from gdcore.messages import Message, Option
 
 NUMBERS = ("mean", "median", "indicator")
 """The policies that only numbers can have."""
+_MISSING = Option("missing")
 POLICIES = ("error", "drop", *NUMBERS, "category")
 
 
@@ -36,7 +37,7 @@ class Policy:
 
     @classmethod
     def of(cls, asked: str | Mapping[str, str]) -> Policy:
-        """From a text as the command line has it, or from a dict of columns.
+        """From a text with commas, or from a dict of columns.
 
         >>> policy = Policy.of("median,drop,city=category")
         >>> policy.of_column("age", text=False), policy.of_column("name", text=True), policy.of_column("city", text=True)
@@ -52,24 +53,26 @@ class Policy:
                 if not equals:
                     general.append(_policy(part.strip()))
                 elif name in named:
-                    raise ValueError(f"missing has column {name} twice; once is enough")
+                    raise ValueError(Message(_MISSING, f" has column {name} twice; once is enough"))
                 else:
                     named[name] = _policy(word.strip())
+        elif isinstance(asked, Mapping):
+            named = {
+                checks.text(name, "missing", "a dict of columns by their names"): _policy(word) for name, word in asked.items()
+            }
         else:
-            named = {name: _policy(word) for name, word in asked.items()}
+            raise TypeError(checks.must_be("missing", "a text such as 'median,drop', or a dict of columns", repr(asked)))
         for group, which in ((NUMBERS, "numbers"), (("error", "drop"), "all columns")):
             found = [word for word in dict.fromkeys(general) if word in group]
             if len(found) > 1:
                 other = f"give some columns their own, as in COLUMN={found[1]}"
-                raise ValueError(f"missing has both {found[0]} and {found[1]} for {which}; {other}")
+                raise ValueError(Message(_MISSING, f" has both {found[0]} and {found[1]} for {which}; {other}"))
         return cls(tuple(dict.fromkeys(general)), tuple(named.items()))
 
     @property
     def text(self) -> str:
         """As `of` reads it."""
-        line = io.StringIO()
-        csv.writer(line, lineterminator="").writerow([*self.general, *(f"{name}={word}" for name, word in self.named)])
-        return line.getvalue() or "error"
+        return _line([*self.general, *(f"{name}={word}" for name, word in self.named)]) or "error"
 
     @property
     def rest(self) -> str:
@@ -90,19 +93,39 @@ class Policy:
         """What the target has: its row is left out, or it is an error."""
         word = dict(self.named).get(name)
         if word in NUMBERS or word == "category":
-            raise ValueError(f"missing: {name} is the target, whose rows are left out (drop) or an error, found {word!r}")
+            raise ValueError(_own(name, "target", word))
         return word or ("drop" if "error" not in self.general and (self.general or self.named) else "error")
 
     def of_weights(self, name: str) -> str:
         """What the row's weight has."""
         word = dict(self.named).get(name, self.rest)
         if word not in ("error", "drop"):
-            raise ValueError(f"missing: {name} is the weights, whose rows are left out (drop) or an error, found {word!r}")
+            raise ValueError(_own(name, "weights", word))
         return word
 
 
 def _policy(word: str) -> str:
     if word not in POLICIES:
         choices = f"{', '.join(POLICIES[:-1])} or {POLICIES[-1]}"
-        raise ValueError(f"missing must be {choices}, or COLUMN=one of them, found {word!r}")
+        raise ValueError(checks.must_be("missing", f"{choices}, or COLUMN=one of them", repr(word)))
     return word
+
+
+def _own(name: str, role: str, word: str) -> Message:
+    """That the target or the weights cannot have a policy."""
+    return Message(_MISSING, f": {name} is the {role}, whose rows are left out (drop) or an error, found {word!r}")
+
+
+def one_column(name: str, word: str) -> str:
+    """The policy of one column, as `Policy.of` reads it.
+
+    >>> one_column("age", "mean"), one_column("age, years", "mean")
+    ('age=mean', '"age, years=mean"')
+    """
+    return _line([f"{name}={word}"])
+
+
+def _line(words: list[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(words)
+    return line.getvalue()

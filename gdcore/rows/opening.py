@@ -8,6 +8,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from gdcore import checks
 from gdcore.rows.arrow import TableError, arrow
 from gdcore.rows.folders import READERS, Found, ending, find, kinds_of
 from gdcore.rows.several import Several
@@ -38,15 +39,18 @@ def open_source(
         pyarrow is missing.
     """
     arrow()
-    for name, character in (("delimiter", delimiter or ","), ("decimal", decimal or ".")):
-        if name == "delimiter" and character == "blanks":
+    for name, character in (("delimiter", delimiter), ("decimal", decimal)):
+        if character is None or (name == "delimiter" and character == "blanks"):
             continue
+        also = ", or blanks" if name == "delimiter" else ""
+        wanted = f"one ASCII character, no letter, digit, sign or quote{also}"
+        checks.text(character, name, wanted)
         if len(character) != 1 or not character.isascii() or character.isalnum() or character in '"\r\n\0+-':
-            also = ", or blanks" if name == "delimiter" else ""
-            wanted = f"one ASCII character, no letter, digit, sign or quote{also}"
-            raise ValueError(f"{name} must be {wanted}, found {character!r}")
-    if comment is not None and (not comment or not comment.isprintable() or '"' in comment):
-        raise ValueError(f"comment must be what lines begin with that are none of the table, as '#', found {comment!r}")
+            raise ValueError(checks.must_be(name, wanted, repr(character)))
+    if comment is not None:
+        wanted = "what lines begin with that are none of the table, as '#'"
+        if not checks.text(comment, "comment", wanted) or not comment.isprintable() or '"' in comment:
+            raise ValueError(checks.must_be("comment", wanted, repr(comment)))
     files, remarks = find(paths)
     if not files:
         raise TableError("no file is given")

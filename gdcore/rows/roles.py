@@ -6,6 +6,7 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gdcore.messages import Message, Option
 from gdcore.rows import dates
 from gdcore.rows.arrow import TableError
 from gdcore.rows.columns import KINDS
@@ -14,8 +15,6 @@ from gdcore.rows.sources import Source
 from gdcore.rows.split import column_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from gdcore.losses import Loss
     from gdcore.rows.missing import Policy
 
@@ -70,16 +69,14 @@ def roles_of(
     unseen: str,
     index: str,
     *,
-    features: Iterable[str] | None,
-    exclude: Iterable[str],
+    features: list[str],
+    exclude: list[str],
     weights: str | None,
-    codes: Iterable[str],
-    moments: Iterable[str],
+    codes: list[str],
+    moments: list[str],
     split: str | None,
 ) -> tuple[Roles, list[str]]:
     """The roles that are asked for, and what is to be told of them. The source reads its columns so from here on."""
-    features, exclude = [] if features is None else list(features), list(exclude)
-    codes, moments = list(codes), list(moments)
     own = [name for name in (target, weights) if name is not None]
     asked = {"target": own[: target is not None], "weights": own[target is not None :], "features": features}
     asked["exclude"] = exclude
@@ -93,15 +90,17 @@ def roles_of(
     for name in codes:
         if name not in (*own, *exclude):
             if source.kinds[name] in dates.KINDS and not source.inferred:
-                raise TableError(f"{source.label}: column {name} holds dates or times, and no codes; --dates {name} takes it")
+                what = f"{source.label}: column {name} holds dates or times, and no codes; "
+                raise TableError(Message(what, Option("dates", [name]), " takes it"))
             source.read_as(name, "category")
     for name in moments:
         if name in (*own, *exclude):
-            raise TableError(f"{source.label}: column {name} is no feature; leave it out of --dates")
+            raise TableError(Message(f"{source.label}: column {name} is no feature; leave it out of ", Option("dates")))
         if source.kinds[name] not in dates.KINDS:
             if source.kinds[name] not in ("text", "empty") and not source.inferred:
                 what = f"column {name} is {source.kinds[name]}, and no date"
-                raise TableError(f"{source.label}: {what}; --dates takes dates, times, and text such as 2024-12-31")
+                takes = Option("dates"), " takes dates, times, and text such as 2024-12-31"
+                raise TableError(Message(f"{source.label}: {what}; ", *takes))
             source.read_as(name, "date")
     by = _split_by(split, source, target)
     tells = [name for name in by if source.kinds[name] in ("text", *dates.KINDS) and name not in moments]
@@ -114,7 +113,7 @@ def roles_of(
     _check_kinds(source, [*used, *own], weights)
     for name, _ in policy.named:
         if name not in (*used, *own):
-            raise TableError(f"{source.label}: column {name} is not used; leave it out of --missing")
+            raise TableError(Message(f"{source.label}: column {name} is not used; leave it out of ", Option("missing")))
     roles = Roles(used, target, weights, loss, policy, frozenset(codes), frozenset(moments), unseen, by)
     return roles, [*_left_out(source, labels), *_zeros(source, roles)]
 
@@ -134,15 +133,19 @@ def _left_out(source: Source, labels: list[str]) -> list[str]:
     if not labels:
         return []
     which = f"column {labels[0]} is" if len(labels) == 1 else f"columns {', '.join(labels)} are"
-    return [f"{source.label}: {which} the rows' index, which tells nothing, and left out; --index keep takes it as well"]
+    what = f"{source.label}: {which} the rows' index, which tells nothing, and left out; "
+    return [Message(what, Option("index", "keep"), " takes it as well")]
 
 
 def _zeros(source: Source, roles: Roles) -> list[str]:
     """That numbers have leading zeros, as codes have."""
     found = [(name, text) for name, text in source.zeros.items() if name in roles.used and source.kinds[name] == "integer"]
     return [
-        f"{source.label}: column {name} has numbers that begin with 0, such as {text}, as codes do; "
-        f"--categorical {name} takes them as categories"
+        Message(
+            f"{source.label}: column {name} has numbers that begin with 0, such as {text}, as codes do; ",
+            Option("categorical", [name]),
+            " takes them as categories",
+        )
         for name, text in found
     ]
 
@@ -151,7 +154,8 @@ def _check_kinds(source: Source, names: list[str], weights: str | None) -> None:
     for name in names:
         if (kind := source.kinds[name]) not in KINDS:
             what = f"column {name} is {kind}, and neither numbers, booleans nor text"
-            raise TableError(f"{source.label}: {what}; leave it out with --exclude {name}", {name: what})
+            advice = "; leave it out with ", Option("exclude", [name])
+            raise TableError(Message(f"{source.label}: {what}", *advice), {name: what})
     if weights is not None and source.kinds[weights] in dates.KINDS:
         raise TableError(f"{source.label}: column {weights} holds dates, and weights are numbers; give another one")
 
@@ -160,7 +164,7 @@ def check_width(source: Source, columns: int) -> None:
     """TableError where there are too many."""
     if columns > MOST_COLUMNS:
         many = f"{columns:,} columns to learn from, and gdcore takes up to {MOST_COLUMNS:,}"
-        raise TableError(f"{source.label} has {many}; choose with --features or --exclude")
+        raise TableError(Message(f"{source.label} has {many}; choose with ", Option("features"), " or ", Option("exclude")))
 
 
 def _check_once(groups: dict[str, list[str]], source: Source) -> None:
@@ -180,5 +184,6 @@ def unknown(name: str, source: Source, role: str = "") -> str:
     near += difflib.get_close_matches(name, source.kinds, 1, 0.5)
     some = ", ".join(list(source.kinds)[:12]) + (", …" if len(source.kinds) > 12 else "")
     if len(source.kinds) == 1 and name in some.split():
-        return f"{source.label} has the column {some!r} only{role}; if blanks are between the values, say --delimiter blanks"
+        what = f"{source.label} has the column {some!r} only{role}; if blanks are between the values, say "
+        return Message(what, Option("delimiter", "blanks"))
     return f"{source.label} has no column {name}{role}; " + (f"did you mean {near[0]}?" if near else f"there are {some}")

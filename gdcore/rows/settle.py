@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gdcore.messages import Message, Option, joined
 from gdcore.rows import dates
 from gdcore.rows.arrow import TableError, as_numpy
 from gdcore.rows.checks import all_missing
@@ -43,7 +44,6 @@ class Settling:
         self, source: Source, roles: Roles, split: Split | None, kept: bool, progress: Callable[[int], Any] | None
     ) -> None:
         self.source, self.roles, self.split, self.progress = source, roles, split, progress
-        self.notes: list[str] = []
         kinds, policy = source.kinds, roles.policy
         self.dates = [name for name in roles.used if kinds[name] in dates.KINDS]
         text = [name for name in roles.used if kinds[name] == "text"]
@@ -115,14 +115,13 @@ class Settling:
         columns = [column for name in roles.used for column in self._columns(name)]
         columns = self._with_fills(columns)
         if wrong := self.survey.wrong:
-            advice = f"leave out with --exclude {','.join(wrong)}"
-            raise TableError(f"{where}: {'; '.join(wrong.values())}; {advice}", wrong)
+            advice = "; leave out with ", Option("exclude", [*wrong])
+            raise TableError(Message(f"{where}: ", joined("; ", wrong.values()), *advice), wrong)
         target = None
         if roles.target is not None:
             target = self.survey.target(roles.target)
             target = Target(replace(target.column, missing=roles.policy.of_target(roles.target)), target.labels)
         others = [name for name in self.source.kinds if name not in roles.used]
-        self.notes += self.survey.notes
         return Encoding(
             columns, target, roles.weights, roles.policy.text, others, roles.unseen, self.source.marks
         )  # fmt: skip
@@ -133,7 +132,8 @@ class Settling:
             return [self.survey.column(name)]
         kind, where = self.source.kinds[name], self.source.label
         if name not in self.spans:
-            self.survey.wrong[name] = f"column {name} holds dates, of which --dates {name} makes numbers"
+            what = f"column {name} holds dates, of which "
+            self.survey.wrong[name] = Message(what, Option("dates", [name]), " makes numbers")
             return []
         if self.spans[name].empty:
             self.survey.wrong[name] = f"column {name} has no value at all"

@@ -10,16 +10,18 @@ from __future__ import annotations
 import os
 import types
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gdcore import checks
 from gdcore.rows import dates
 from gdcore.rows.arrow import TableError, arrow, from_numpy, from_texts
 from gdcore.rows.written import is_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
 ROWS = 1 << 16  # in a batch, at most
@@ -34,6 +36,17 @@ class Marks:
     """Texts, and numbers as they are written, that mean it as well."""
     keep: tuple[str, ...] = ()
     """Texts that mean it in CSV by custom, and here do not."""
+
+    @classmethod
+    def of(cls, na: Iterable[str | float], keep: Iterable[str]) -> Marks:
+        """From lists; a number is taken as its text.
+
+        >>> Marks.of(["?", -999], [])
+        Marks(na=('?', '-999'), keep=())
+        """
+        if not isinstance(na, str) and np.iterable(na):
+            na = [str(mark) if isinstance(mark, Real) and not isinstance(mark, bool) else mark for mark in na]
+        return cls(tuple(checks.texts(na, "na", "texts or numbers")), tuple(checks.texts(keep, "na_keep", "texts")))
 
 
 NO_MARKS = Marks()

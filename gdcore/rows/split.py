@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from gdcore.messages import Message, Option
 from gdcore.rows import dates
 from gdcore.rows.arrow import TableError, arrow, as_numpy
 
@@ -100,10 +101,8 @@ class Order:
         for batch in source.batches([target]):
             codes = self._classes(batch, learn=True)
             if len(self._codes) > _CLASSES:
-                raise TableError(
-                    f"{source.label}: --stratify keeps the shares of classes, and the target {target} has more than "
-                    f"{_CLASSES:,} values; leave it out"
-                )
+                what = f" keeps the shares of classes, and the target {target} has more than {_CLASSES:,} values; leave it out"
+                raise TableError(Message(f"{source.label}: ", Option("stratify", True), what))
             own = uniform(start, batch.num_rows, seed)
             marks += [[] for _ in range(len(self._codes) - len(marks))]
             for code in np.unique(codes):
@@ -207,8 +206,9 @@ class Last:
             self._from: Any = rows - round(rows * share)
             return
         if source.kinds[column] not in ("date", "text", "number", "integer"):
-            what = f"column {column} is {source.kinds[column]}, and --split time:{column} wants dates or numbers"
-            raise TableError(f"{source.label}: {what}; --split {column} is for a column that says train and test")
+            by, other = Option("split", f"time:{column}"), Option("split", column)
+            advice = " wants dates or numbers; ", other, " is for a column that says train and test"
+            raise TableError(Message(f"{source.label}: column {column} is {source.kinds[column]}, and ", by, *advice))
         found, start = [], 0
         for batch in source.batches([column]):
             found.append(self._values(batch, start))
@@ -248,8 +248,9 @@ class Named:
         self.what = f"those that column {column} calls test"
         self._source = source
         if source.kinds[column] != "text":
-            what = f"column {column} is {source.kinds[column]}, and --split {column} wants one that says train and test"
-            raise TableError(f"{source.label}: {what}; --split time:{column} takes the last rows by it")
+            by, other = Option("split", column), Option("split", f"time:{column}")
+            advice = " wants one that says train and test; ", other, " takes the last rows by it"
+            raise TableError(Message(f"{source.label}: column {column} is {source.kinds[column]}, and ", by, *advice))
 
     def tests(self, start: int, batch: Any) -> Array:
         coded = batch.column(self.columns[0]).dictionary_encode()
@@ -266,7 +267,7 @@ class Named:
 
 
 def column_of(split: str | None, source: Source) -> str | None:
-    """The column that ``--split`` names: time:COLUMN, COLUMN, or time where there is such a column."""
+    """The column that ``split`` names: time:COLUMN, COLUMN, or time where there is such a column."""
     if split is None:
         return None
     if split in source.kinds:
@@ -293,7 +294,8 @@ def split_of(split: str | None, source: Source, share: float, seed: int, stratif
     column = column_of(split, source)
     by_time = split == "time" or (split is not None and split not in source.kinds)
     if split is not None and stratify:
-        raise TableError(f"--stratify is for rows that are drawn, and --split {split} draws none; leave one of them out")
+        what = " is for rows that are drawn, and ", Option("split", split), " draws none; leave one of them out"
+        raise TableError(Message(Option("stratify", True), *what))
     if split is not None and (by_time or (column is not None and source.kinds[column] == "date")):
         return Last(source, share, target, column) if share else None
     if column is not None:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gdcore.messages import Message, Option
 from gdcore.rows import dates
 from gdcore.rows.arrow import TableError, arrow
 from gdcore.rows.columns import Column, Target
 from gdcore.rows.csvtext import meant_as_number, not_that
-from gdcore.rows.missing import NUMBERS
+from gdcore.rows.missing import NUMBERS, one_column
 from gdcore.rows.written import Writing, is_number, writing
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 CATEGORIES = 100
 """So many values a text column may have, or more where there are `ROWS_EACH` rows for each."""
 ROWS_EACH = 1000
+_NUMBERS = Option("loss", "mse"), " takes numbers"
 _COUNTED = 100_000  # past so many values they are not counted on
 
 
@@ -176,7 +178,8 @@ class Survey:
         for batch in self.source.batches([name]):
             found = arrow().compute.index(batch.column(0), text).as_py()
             if found >= 0:
-                raise TableError(f"{self.source.place(row + found)}, column {name}: {not_that(text, 'a number', decimal)}")
+                place = f"{self.source.place(row + found)}, column {name}: "
+                raise TableError(Message(place, not_that(text, "a number", decimal)))
             row += batch.num_rows
 
     def _look_alike(self, name: str, values: Iterable[str]) -> None:
@@ -202,7 +205,8 @@ class Survey:
         if kind in dates.KINDS:
             raise TableError(f"{where} holds dates; make numbers of them first, days for example")
         if text and loss is not None and loss.numeric:
-            raise TableError(f"{where} is text, and {loss.name} wants numbers; --loss logistic and --loss softmax take labels")
+            takes = Option("loss", "logistic"), " and ", Option("loss", "softmax"), " take labels"
+            raise TableError(Message(f"{where} is text, and {loss.name} wants numbers; ", *takes))
         numbers = not text and kind != "boolean"
         if self.goal is None or (loss is None and numbers and len(self.labels) > 2):
             return Target(Column(name, "number" if kind == "empty" else kind))
@@ -217,16 +221,13 @@ class Survey:
             what = f"one value only, {_as_text(labels[0], whole)}" if labels else "no value at all"
             raise TableError(f"{where} has {what}, so that there is nothing to learn; take another one")
         if loss is not None and numbers and not whole:
-            raise TableError(
-                f"{where} has numbers that are no integers, and {loss.name} wants classes; --loss mse takes numbers"
-            )
+            raise TableError(Message(f"{where} has numbers that are no integers, and {loss.name} wants classes; ", *_NUMBERS))
         if len(labels) > self.most:
-            advice = "--loss mse takes numbers" if numbers else "join the rare ones"
-            raise TableError(
-                f"{where} has {_several(len(labels))} values, too many for classes (at most {self.most}); {advice}"
-            )
+            many = f"{where} has {_several(len(labels))} values, too many for classes (at most {self.most}); "
+            raise TableError(Message(many, *(_NUMBERS if numbers else ("join the rare ones",))))
         if loss is not None and loss.targets == "binary" and len(labels) != 2:
-            raise TableError(f"{where} has {len(labels)} classes, and {loss.name} is for two; --loss softmax is for more")
+            what = f"{where} has {len(labels)} classes, and {loss.name} is for two; "
+            raise TableError(Message(what, Option("loss", "softmax"), " is for more"))
         if whole:
             labels = [int(label) for label in labels]
         column = Column(name, "category", tuple(labels[1:]), labels[0]) if text else Column(name, kind)
@@ -238,13 +239,15 @@ def with_policy(column: Column, policy: Policy, where: str) -> Column:
     text = column.kind == "category"
     word = policy.of_column(column.name, text)
     if text and word in NUMBERS:
-        what = f"column {column.name} is text, and has no {word}"
-        raise TableError(f"{where}: {what}; --missing {column.name}=category makes a category of what is missing")
+        what = f"{where}: column {column.name} is text, and has no {word}; "
+        advice = Option("missing", one_column(column.name, "category")), " makes a category of what is missing"
+        raise TableError(Message(what, *advice))
     if not text and word == "category":
         kind = "numbers" if column.part is None else "dates"
-        advice = f"take --missing {column.name}=mean, median, indicator or drop"
-        advice += f", or --categorical {column.name}" if column.part is None else ""
-        raise TableError(f"{where}: column {column.name} holds {kind}, and category is for text; {advice}")
+        what = f"{where}: column {column.name} holds {kind}, and category is for text; take "
+        advice = Option("missing", one_column(column.name, "mean")), ", median, indicator or drop"
+        codes = (", or ", Option("categorical", [column.name])) if column.part is None else ()
+        raise TableError(Message(what, *advice, *codes))
     return replace(column, missing=word)
 
 

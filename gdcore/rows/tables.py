@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gdcore.rows.arrays import no_weight
 from gdcore.rows.coded import Coded, dense, joined, products, rows_at_once
 from gdcore.rows.moments import Moments, engine_for, first_means
 
@@ -208,8 +209,7 @@ class Table:
                     shift = first_means(piece.X, y, s)
                 sums = engine.moments(piece.X, y, s, shift, n_threads, sums)
             if sums is None or shift is None:
-                none = "sample_weight is zero for every row: at least one weight must be positive"
-                raise ValueError(none if self.rows else "the table has no rows")
+                raise ValueError(no_weight() if self.rows else "the table has no rows")
             return sums, shift
 
         return Moments.measured(measure, d, lambda: len(self))

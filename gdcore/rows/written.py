@@ -11,6 +11,8 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gdcore.messages import Message, Option
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -154,7 +156,7 @@ def advice(text: str, decimal: str = ".") -> str | None:
     """What to do about a text that was meant as a number, seen alone; None where it was not, or is one.
 
     >>> advice("1,5"), advice("=5"), advice("Room 1")
-    ("a decimal comma needs --decimal ','", 'take out all but digits and the decimal point', None)
+    ("a decimal comma needs decimal=','", 'take out all but digits and the decimal point', None)
     """
     if is_number(text, decimal):
         return None
@@ -169,8 +171,10 @@ def advice(text: str, decimal: str = ".") -> str | None:
         if _digits(body, other) is None:
             return None
         if decimal != ".":
-            return f"with --decimal {decimal!r} a point stands between thousands only; {MEND}"
-        return f"{'points between thousands need' if body.count('.') > 1 else 'a decimal comma needs'} --decimal ','"
+            return Message("with ", Option("decimal", decimal), f" a point stands between thousands only; {MEND}")
+        need = "points between thousands need " if body.count(".") > 1 else "a decimal comma needs "
+        return Message(need, Option("decimal", ","))
     if decimal == "." and "," in body and _digits(body, other) is not None:
-        return "a decimal comma needs --decimal ',', and commas between thousands need --decimal ."
+        comma, point = Option("decimal", ","), Option("decimal", ".")
+        return Message("a decimal comma needs ", comma, ", and commas between thousands need ", point)
     return f"write the whole column in one unit, or {bare}" if _unit(match) else bare

@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gdcore.checks import integer, must_have_shape
+from gdcore.losses.targets import check_targets
+from gdcore.rows.arrays import floating
+
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats
 
@@ -33,7 +37,7 @@ def roc(targets: Any, scores: Any, sample_weight: Any = None) -> tuple[Floats, F
     Raises
     ------
     ValueError
-        One of the classes has no row, or none with a weight above 0.
+        One of the classes has no row, or none with a weight above 0; targets are neither 0 nor 1; shapes do not fit.
 
     Examples
     --------
@@ -59,7 +63,7 @@ def auc(targets: Any, scores: Any, sample_weight: Any = None) -> float:
     Raises
     ------
     ValueError
-        There are not rows of both classes.
+        As `roc`.
 
     Examples
     --------
@@ -101,8 +105,12 @@ def confusion(targets: Any, classes: Any, k: int, sample_weight: Any = None) -> 
            [0, 1, 0],
            [0, 0, 1]])
     """
-    pairs = k * np.asarray(targets, np.int64) + np.asarray(classes, np.int64)
-    return np.bincount(pairs, sample_weight, minlength=k * k).reshape(k, k)
+    k = integer(k, "k", 1)
+    found, weights = _rows(sample_weight, targets=targets, classes=classes)
+    for name, values in zip(("targets", "classes"), found, strict=True):
+        check_targets(values, "classes", k, name, "a confusion matrix wants", "k = {k}")
+    pairs = k * found[0].astype(np.int64) + found[1].astype(np.int64)
+    return np.bincount(pairs, weights, minlength=k * k).reshape(k, k)
 
 
 def f1(matrix: Any) -> Floats:
@@ -113,7 +121,9 @@ def f1(matrix: Any) -> Floats:
     >>> f1([[1, 1, 0], [0, 1, 0], [0, 0, 1]]).round(3)
     array([0.667, 0.667, 1.   ])
     """
-    matrix = np.asarray(matrix, np.float64)
+    matrix = floating(matrix, "matrix").astype(np.float64, copy=False)
+    if matrix.ndim != 2 or len(matrix) != len(matrix.T):
+        raise ValueError(must_have_shape("matrix", "(k, k), a row and a column for each class", matrix.shape))
     there = matrix.sum(axis=0) + matrix.sum(axis=1)
     found: Floats = np.divide(2 * np.diag(matrix), there, out=np.full(len(matrix), np.nan), where=there > 0)
     return found
@@ -162,15 +172,16 @@ def calibration(true: Any, probabilities: Any, sample_weight: Any = None) -> Cal
     >>> found.predicted[[2, 8, 9]].round(3), found.observed[[2, 8, 9]], round(found.error, 3)
     (array([0.23, 0.9 , 0.94]), array([0.5, 1. , 1. ]), 0.175)
     """
-    return calibrated(calibration_sums(true, probabilities, sample_weight))
+    (true, p), weights = _rows(sample_weight, true=true, probabilities=probabilities)
+    check_targets(true, "binary", None, "true", "a calibration wants")
+    return calibrated(calibration_sums(true, p, weights))
 
 
-def calibration_sums(true: Any, probabilities: Any, sample_weight: Any = None) -> Floats:
+def calibration_sums(true: Array, p: Array, weights: Array | None = None) -> Floats:
     """(3, 10): of each tenth the sums of the weights, of the probabilities, and of what came true. They add up."""
-    p = np.asarray(probabilities, np.float64)
-    s = np.ones(len(p)) if sample_weight is None else np.asarray(sample_weight, np.float64)
+    s = np.ones(len(p)) if weights is None else weights
     bins = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], p)
-    return np.array([np.bincount(bins, part, minlength=BINS) for part in (s, s * p, s * np.asarray(true, np.float64))])
+    return np.array([np.bincount(bins, part, minlength=BINS) for part in (s, s * p, s * true)])
 
 
 def calibrated(sums: Floats) -> Calibration:
@@ -217,8 +228,8 @@ def coverage(targets: Any, predictions: Any, sample_weight: Any = None) -> Cover
     >>> coverage([1.0, 2.0, 3.0, 4.0], [2.0, 2.5, 2.75, 3.0])
     Coverage(share=0.5, predicted=array([2.  , 2.5 , 2.75, 3.  ]), observed=array([1., 1., 0., 0.]))
     """
-    y, p = np.asarray(targets, np.float64), np.asarray(predictions, np.float64)
-    s = np.ones(len(p)) if sample_weight is None else np.asarray(sample_weight, np.float64)
+    (y, p), weights = _rows(sample_weight, targets=targets, predictions=predictions)
+    s = np.ones(len(p)) if weights is None else weights
     y, p, s = y[s > 0], p[s > 0], s[s > 0]
     if not len(p):
         return Coverage(float("nan"), np.empty(0), np.empty(0))
@@ -231,13 +242,27 @@ def coverage(targets: Any, predictions: Any, sample_weight: Any = None) -> Cover
     )
 
 
+def _rows(sample_weight: Any, **columns: Any) -> tuple[list[Floats], Floats | None]:
+    """The columns, and the weights where there are some, in float64: a value a row each, of as many rows as the first."""
+    given = columns if sample_weight is None else columns | {"sample_weight": sample_weight}
+    found: list[Floats] = []
+    for name, values in given.items():
+        array = floating(values, name).astype(np.float64, copy=False)
+        if array.ndim != 1 or (found and len(array) != len(found[0])):
+            wanted = f"({len(found[0])},)" if found else "(n,)"
+            raise ValueError(must_have_shape(name, f"{wanted}, one value a row", array.shape))
+        found.append(array)
+    return found[: len(columns)], None if sample_weight is None else found[-1]
+
+
 def _counts(targets: Any, scores: Any, sample_weight: Any) -> tuple[Array, Array]:
     """Zeros and ones at or above each threshold, as numbers of rows or as weights."""
-    y, s = np.asarray(targets) == 1, np.asarray(scores)
-    if sample_weight is None:
+    (y, s), weights = _rows(sample_weight, targets=targets, scores=scores)
+    check_targets(y, "binary", None, "targets", "a ROC curve wants")
+    y = y == 1
+    if weights is None:
         weights = np.ones(len(y), np.int64)  # whole numbers: exact
     else:
-        weights = np.asarray(sample_weight, np.float64)
         y, s, weights = y[weights > 0], s[weights > 0], weights[weights > 0]
     if y.all() or not y.any():
         where = "" if sample_weight is None else " of positive weight"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gdcore.checks import must_be, must_have_shape
 from gdcore.losses.targets import check_targets
 from gdcore.models.linear import Linear
 from gdcore.models.mlp import MLP
@@ -74,7 +75,7 @@ def score(
     """
     loss = model.loss if isinstance(model, (Linear, MLP)) else None
     if loss is None:
-        raise TypeError(f"model must be a Linear or MLP that gdcore.fit has trained, and so knows its loss, found {model!r}")
+        raise TypeError(must_be("model", "a Linear or MLP that gdcore.fit has trained, and so knows its loss", repr(model)))
     if isinstance(X, Table):
         if Y is not None or sample_weight is not None:
             raise ValueError("a table brings Y and sample_weight with it: leave both out")
@@ -91,7 +92,7 @@ def score(
     trained = arrays.floating(train, "train")
     wanted = "(n,) or (n, 1)" if targets == 1 else f"(n, {targets})"
     if not trained.size or trained.ndim > 2 or (trained.shape[1:] != (targets,) and (targets > 1 or trained.ndim != 1)):
-        raise ValueError(f"train must be targets, {wanted}, found shape {trained.shape}")
+        raise ValueError(must_have_shape("train", f"{wanted}, as targets have", trained.shape))
     return found.with_baseline(_constant(model, loss, names, trained.reshape(-1, targets)))
 
 
@@ -191,7 +192,7 @@ def summed(pieces: Iterable[Piece], model: Linear | MLP, loss: Loss, labels: Seq
     """
     k = int(np.prod(model.outputs, dtype=int))
     if labels and not loss.numeric and len(labels) != max(2, k):
-        raise ValueError(f"labels must be {max(2, k)}, one for each class, found {len(labels)}")
+        raise ValueError(must_be("labels", f"{max(2, k)}, one for each class", f"{len(labels)}"))
     found = sums(loss, labels or [str(c) for c in range(max(2, k))], targets)
     for piece in pieces:
         found.add(predicted(model, piece.X), piece.Y, piece.sample_weight)

@@ -23,6 +23,7 @@ from gdcore.checks import yes_or_no
 from gdcore.container import FileError
 from gdcore.descent.course import history_of
 from gdcore.descent.state import like
+from gdcore.messages import Message, Option, joined
 from gdcore.notices import CheckpointWarning, warn
 from gdcore.rows.ahead import ending
 from gdcore.run import MOST_EPOCHS, Checkpoint, History, Method
@@ -55,7 +56,7 @@ def keeper(checkpoint: Path | Checkpoint | None, resume: bool) -> Keeper | None:
     resume = yes_or_no(resume, "resume")
     if checkpoint is None:
         if resume:
-            raise ValueError("resume=True needs checkpoint=, the file to go on from")
+            raise ValueError(Message(Option("resume", True), " needs ", Option("checkpoint"), ", the file to go on from"))
         return None
     return Keeper(checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint), resume)
 
@@ -161,10 +162,11 @@ class Keeper:
         except FileError as error:
             raise FileError(f"{self.name} is there, and cannot be gone on from: {error}") from None
         if not self._resume:
-            raise ValueError(
-                f"{self.name} is there: the checkpoint of a run at epoch {meta['epoch'][:20]}, written {meta['saved'][:20]}; "
-                "resume=True goes on from it; for a new run delete it, or give another path"
+            there = (
+                f"{self.name} is there: the checkpoint of a run at epoch {meta['epoch'][:20]}, written {meta['saved'][:20]}"
             )
+            advice = " goes on from it; for a new run delete it, or give another path"
+            raise ValueError(Message(there, "; ", Option("resume", True), advice))
         self._check(case, meta, configuration, data)
         stored = Stored(self.name, arrays, meta)
         self._written = stored.epoch
@@ -173,10 +175,9 @@ class Keeper:
     def _check(self, case: Case, meta: dict[str, str], configuration: dict[str, str], data: dict[str, Any]) -> None:
         """ValueError where the file is of another run."""
         if changed := fingerprints.changes(configuration, self._configuration):
-            raise ValueError(
-                f"{self.name} is the checkpoint of a run with other options: {'; '.join(changed)}. Go on with those that it "
-                "had, or give another path"
-            )
+            other = f"{self.name} is the checkpoint of a run with other options: "
+            advice = ". Go on with those that it had, or give another path"
+            raise ValueError(Message(other, joined("; ", changed), advice))
         here = fingerprints.environment()
         self._data = case.data(meta["method"])
         same = meta["environment"] == here

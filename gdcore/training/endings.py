@@ -11,6 +11,7 @@ import numpy as np
 from gdcore import notices
 from gdcore.facts import dependence
 from gdcore.facts.metric import covariance
+from gdcore.messages import Message, Option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _ELSEWHERE: ContextVar[bool] = ContextVar("elsewhere", default=False)
 _NAMED = 5  # columns at most
+_REMEDY = ("; drop columns, or give ", Option("l2"), " a value")
 _PART = 0.1  # of the largest: columns that take so much part in a separation are named
 
 
@@ -58,12 +60,11 @@ def warn(problem: Problem, plan: Plan, end: Ending) -> None:
         _dependent(problem, end.metric)
     if end.separating:
         apart = "rows whose target is 0 are told apart" if problem.loss_function.numeric else "the classes are separated"
-        notices.warn(
-            f"{apart}, {_columns(problem, end.separating)}: there are no best weights, for larger ones are "
-            "always better; those of this model have grown until no loss was left to gain; an l2 penalty, as l2=0.01, gives "
-            "finite ones",
-            notices.SeparationWarning,
+        what = (
+            f"{apart}, {_columns(problem, end.separating)}: there are no best weights, for larger ones are always better; "
+            "those of this model have grown until no loss was left to gain; an l2 penalty, as "
         )
+        notices.warn(Message(what, Option("l2", 0.01), ", gives finite ones"), notices.SeparationWarning)
     asked = problem.linear or not plan.tol_by_default  # of a network nothing is proved: its epochs are what was wanted
     if end.status != "epochs" or not plan.tol or not end.done or not asked or _ELSEWHERE.get():
         return
@@ -89,18 +90,12 @@ def _dependent(problem: Problem, metric: Metric) -> None:
     which = dependence.told(found, problem.has_bias, None if table is None else table.names)
     if blurred:
         condition = f" (condition {metric.condition:.2g}, scaled)" if np.isfinite(metric.condition) else ""
-        notices.warn(
-            f"the columns of X are so nearly dependent{condition} that {problem.dtype} cannot tell the weights apart"
-            f"{f': but for rounding, {which}' if which else ''}. Nothing is proved of the weights; drop columns, or give l2 "
-            "a value",
-            notices.ConditionWarning,
-        )
+        but = f": but for rounding, {which}" if which else ""
+        what = f"the columns of X are so nearly dependent{condition} that {problem.dtype} cannot tell the weights apart{but}. "
+        notices.warn(Message(what, "Nothing is proved of the weights", *_REMEDY), notices.ConditionWarning)
     elif found:
-        notices.warn(
-            f"{len(found)} of {problem.d} columns of X depend on others: {which}. Other weights fit as well as "
-            "these; drop columns, or give l2 a value",
-            notices.ConditionWarning,
-        )
+        what = f"{len(found)} of {problem.d} columns of X depend on others: {which}. Other weights fit as well as these"
+        notices.warn(Message(what, *_REMEDY), notices.ConditionWarning)
 
 
 def _columns(problem: Problem, separating: list[Floats]) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 
 from gdcore import schema
 from gdcore.backends import BACKENDS, kernel
+from gdcore.messages import Message, Option
 from gdcore.models.linear import Linear
 from gdcore.rows.moments import engine_for
 from gdcore.rows.tables import PIECE_BYTES, Piece, Table
@@ -99,7 +100,7 @@ def changes(old: dict[str, str], new: dict[str, str]) -> list[str]:
     """What of two configurations differs, in words."""
     names = [*new, *(name for name in old if name not in new)]
     return [
-        f"{name} was {old.get(name, 'unknown')}, now it is {new.get(name, 'unknown')}"
+        Message(Option(name), f" was {old.get(name, 'unknown')}, now it is {new.get(name, 'unknown')}")
         for name in names
         if old.get(name) != new.get(name)
     ]

@@ -28,6 +28,7 @@ from gdcore import notices, optimizers
 from gdcore.descent.problem import GRAM_COLUMNS
 from gdcore.facts.lanczos import largest_eigenvalue
 from gdcore.facts.spectrum import Spectrum, of
+from gdcore.messages import Message, Option
 from gdcore.rows import arrays
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from gdcore.descent.problem import Problem
     from gdcore.run import Run
 
-_CARRIED = "The run up to there is .run of this error."
 _SMALL = 100_000  # numbers in X up to which all rows are looked at
 _STEPS = 8  # of Lanczos: its value lies below λmax, and so what is past 2 over it is past the limit
 _ABOVE = 1.01  # a loss so many times another lies above it
@@ -69,11 +69,8 @@ def warn(problem: Problem, plan: Plan, epochs: int) -> Limit | None:
     if limit is None or plan.lr <= limit.lr:
         return limit
     batches = f" of batches of {plan.batch_size}" if plan.batches else ""
-    notices.warn(
-        f"lr = {plan.lr:g} is past the limit{batches} {limit.lr:.6g}{how}, above which gradient descent diverges"
-        f"{limit.cause}; lr='auto' chooses one",
-        notices.LearningRateWarning,
-    )
+    past = f"lr = {plan.lr:g} is past the limit{batches} {limit.lr:.6g}{how}, above which gradient descent diverges"
+    notices.warn(Message(past, limit.cause, "; ", Option("lr", "auto"), " chooses one"), notices.LearningRateWarning)
     return limit
 
 
@@ -210,20 +207,20 @@ def diverged(problem: Problem, plan: Plan, limit: Limit | None, ceiling: float, 
         what = f"climbed above that of the all-zero model in epoch {epoch}{at}; it was {last:.6g} after epoch {epoch - 1}"
     else:
         what = f"left the finite numbers in epoch {epoch}{at}; its last finite value was {last:.6g}, after epoch {epoch - 1}"
-    return f"the loss {what}. {_advice(problem, plan, limit)}. {_CARRIED}"
+    return Message(f"the loss {what}. ", _advice(problem, plan, limit))
 
 
 def _advice(problem: Problem, plan: Plan, limit: Limit | None) -> str:
     if plan.auto or plan.lr is None:
-        return f"gdcore chose the learning rate: {_sizes(problem)}"
+        return Message("gdcore chose the learning rate: ", _sizes(problem))
     if limit is None and _has_limit(problem, plan):
         limit = _limit(problem, plan, problem.spectrum)
     if limit is None:
-        return "Take a smaller lr, or lr='auto'"
-    which = f"lr = {limit.best:.4g} is the best for it, and lr='auto' chooses for you"
+        return Message("Take a smaller ", Option("lr"), ", or ", Option("lr", "auto"))
+    which = f"lr = {limit.best:.4g} is the best for it, and ", Option("lr", "auto"), " chooses for you"
     if plan.batches:
-        which = f"for batches of {plan.batch_size} lr = {limit.best:.4g} is right (lr='auto')"
-    return f"The limit is {limit.lr:.6g}{limit.cause}; {which}"
+        which = f"for batches of {plan.batch_size} lr = {limit.best:.4g} is right (", Option("lr", "auto"), ")"
+    return Message(f"The limit is {limit.lr:.6g}{limit.cause}; ", *which)
 
 
 def _sizes(problem: Problem) -> str:
@@ -241,8 +238,8 @@ def _sizes(problem: Problem) -> str:
     text += f", Y has {float(np.max(np.abs(Y))):.3g}"
     if problem.sample_weight is not None:
         some = problem.sample_weight[problem.sample_weight > 0]
-        text += f", sample_weight goes from {float(some.min()):.3g} to {float(some.max()):.3g}"
-    return f"{text}, which may be too far apart for {dtype}; {advice}"
+        text = Message(text, ", ", Option("sample_weight"), f" goes from {float(some.min()):.3g} to {float(some.max()):.3g}")
+    return Message(text, f", which may be too far apart for {dtype}; {advice}")
 
 
 def ended(problem: Problem, plan: Plan, run: Run, begun: float) -> None:
@@ -257,10 +254,10 @@ def ended(problem: Problem, plan: Plan, run: Run, begun: float) -> None:
     if math.isnan(first) and run.loss <= margin * problem.objective_at(*problem.model.parameters(problem.dtype)):
         return
     if plan.auto:
-        advice = f"gdcore chose the learning rate: {_sizes(problem)}"
+        advice = Message("gdcore chose the learning rate: ", _sizes(problem))
     else:
         smaller = "lr or momentum" if plan.optimizer.parameters.get("momentum") else "lr"
-        advice = f"lr = {plan.lr:g} is too large for {plan.optimizer} and these data, unless more epochs bring it down again: "
-        advice += f"take a smaller {smaller}, or lr='auto'"
+        large = f"lr = {plan.lr:g} is too large for {plan.optimizer} and these data, unless more epochs bring it down again: "
+        advice = Message(f"{large}take a smaller {smaller}, or ", Option("lr", "auto"))
     above = f"above that of its start and that of a model of zeros, {zeros:.6g}"
-    notices.warn(f"the run ends at the loss {run.loss:.6g}, {above}: {advice}", notices.DivergenceWarning)
+    notices.warn(Message(f"the run ends at the loss {run.loss:.6g}, {above}: ", advice), notices.DivergenceWarning)

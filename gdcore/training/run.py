@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore.checks import integer
+from gdcore.checks import integer, must_be
 from gdcore.descent.course import Course
 from gdcore.descent.plan import choose, plan
 from gdcore.descent.problem import Problem
@@ -174,7 +174,9 @@ def _descend(
     if not drive.guarded(end.conclude):
         end.interrupted()
     if end.diverged is not None:
-        raise DivergenceError(end.diverged, end.run)
+        error = DivergenceError(end.diverged, end.run)
+        error.add_note("The run up to there is .run of this error.")
+        raise error
     if drive.status not in ("interrupted", "diverged"):
         if course.done:
             limits.ended(task.problem, task.plan, end.run, task.begun)
@@ -194,11 +196,11 @@ def _counted(epochs: int | Sequence[int], done: int, method: str) -> tuple[tuple
     if method == "exact" and not isinstance(epochs, int) and np.ndim(epochs) == 1:
         asked = tuple(integer(epoch, "epochs", 1) for epoch in epochs)
         if not asked or any(a >= b for a, b in itertools.pairwise(asked)):
-            raise ValueError(f"epochs must be a number, or increasing numbers for method 'exact', found {epochs!r}")
+            raise ValueError(must_be("epochs", "a number, or increasing numbers for method 'exact'", repr(epochs)))
         epochs = asked[-1]
     count = integer(epochs, "epochs", 0)
     if count > (most := MOST_EPOCHS - done):
-        raise ValueError(f"epochs must be at most {most}, found {count}")
+        raise ValueError(must_be("epochs", f"at most {most}", f"{count}"))
     return asked, count
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gdcore.checks import must_be
 from gdcore.descent.course import EPOCH, VALIDATION
 from gdcore.descent.start import classes_of
 from gdcore.losses.targets import check_targets
@@ -40,7 +41,8 @@ class Validation:
             X, Y, *rest = given
             (s,) = rest or (None,)
         except (TypeError, ValueError):
-            raise TypeError("validation must be a pair (Xv, Yv), or three with the rows' weights, (Xv, Yv, sv)") from None
+            wanted = "a pair (Xv, Yv), or three with the rows' weights, (Xv, Yv, sv)"
+            raise TypeError(must_be("validation", wanted, type(given).__name__)) from None
         if cluster.lazy(X):
             far = _far(X, Y, s, problem)
             return cls(problem, far, None, None, patience)
