@@ -5,6 +5,7 @@ import functools
 import itertools
 import math
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -410,8 +411,11 @@ def test_the_proof_of_far_columns_does_not_depend_on_how_predictions_are_rounded
     W, b, targets = run.model.weights.reshape(3, -1), np.ravel(run.model.bias), Y.reshape(-1, 1).astype(float)
     gradient = kernel.loss_gradient(X, targets, W, b, loss=name, parameter=LOSSES[name]().parameter, l2=0.01)[2]
     other = np.array([1e-10, -1e-10, 0])[: len(b)]
+    problem = SimpleNamespace(
+        X=X, Y=targets, sample_weight=None, n_threads=1, loss_function=LOSSES[name](), l1=0.0, l2=0.01, backend_name="kernel"
+    )
     for off in (0, other, -other):
-        found = gap.duality_gap(X, targets, W, b, None, 1, LOSSES[name](), 0.0, 0.01, gradient + off)
+        found = gap.duality_gap(problem, W, b, gradient + off)
         assert found == pytest.approx(run.gap, rel=0.05, abs=1e-14)  # ∇b itself is at least 4e-9
 
 
@@ -952,7 +956,7 @@ def test_newtons_method_by_its_name(name):
 )
 def test_where_newtons_method_cannot_be(options):
     X, Y = problem("softmax" if "loss" in options else "mse")
-    with pytest.raises(ValueError, match=r"optimizer 'newton' is for lr='auto', linear models of up to 2,048 columns"):
+    with pytest.raises(ValueError, match=r"optimizer='newton' is for lr='auto', linear models of up to 2,048 columns"):
         fit(X, Y, optimizer="newton", **options)
 
 

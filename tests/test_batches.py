@@ -62,7 +62,7 @@ def test_the_kernels_trajectory_is_the_references(loss, optimizer):
                 order = np.empty(45, np.int64)
                 reference.permutation(order, 3, epoch)
                 status = backend.descend_batches(
-                    X, Y, W, b, 0.01, size, history, done, order=order,
+                    X, Y, W, b, 0.001 if chosen.has_link else 0.01, size, history, done, order=order,
                     sample_weight=s if weighted else None, loss=loss, parameter=chosen.parameter,
                     l1=0.01, l2=0.1, optimizer=optimizer.rule, state=state, steps=steps,
                 )  # fmt: skip

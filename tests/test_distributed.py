@@ -35,7 +35,9 @@ def data(name="mse", n=N):
     X = rng.normal(size=(n, D)) * np.geomspace(0.1, 10, D) + 3
     z = (X - 3) @ rng.normal(size=D) + rng.standard_t(2, size=n)
     kind = LOSSES[name]().targets
-    Y = {"real": z, "binary": (z > 0) * 1.0, "classes": np.digitize(z, [-5, 5]) * 1.0}.get(kind, np.exp(z / 10))
+    Y = {"real": z, "binary": (z > 0) * 1.0, "positive": 1 + np.digitize(z, [-5, 5]) * 1.0}.get(
+        kind, np.digitize(z, [-5, 5]) * 1.0
+    )
     return X, Y, rng.uniform(0, 2, n)
 
 
@@ -118,26 +120,28 @@ def source(X, folder):
 def test_it_agrees_with_the_local_fit(name, weighted, options):
     X, Y, s = data(name)
     dX, dY, ds = in_dask(X, Y, s)
-    tol = 1e-8 if LOSSES[name]().curvature is None else 1e-10
+    tol = 1e-8 if LOSSES[name]().kinked else 1e-10
     options = {"loss": name, **options}
     run = gdcore.distributed.fit(dX, dY, sample_weight=ds if weighted else None, **options)
     whole = fit(X, Y, sample_weight=s if weighted else None, **options)
     bound = 1e-12
-    if name == "logistic":
+    chosen = LOSSES[name]()
+    if name == "logistic" or chosen.has_link:
         # Newton's steps end where little is left to gain, at 1e-12 of the loss. Weights that far from the best ones have
         # gradients that far from 0, times the Hessian's smallest eigenvalue.
-        p = 1 / (1 + np.exp(-(X @ whole.model.weights + whole.model.bias)))
+        bent = chosen.second((X @ whole.model.weights + whole.model.bias)[:, None], Y[:, None])[:, 0]
         Z, r = np.column_stack([X, np.ones(N)]), s if weighted else np.ones(N)
-        H = (Z.T * (r * p * (1 - p) / r.sum())) @ Z + options.get("l2", 0.0) * np.diag([1.0] * D + [0.0])
-        bound = max(bound, (run.gradient_norm + whole.gradient_norm) / np.linalg.eigvalsh(H)[0])
-        assert bound < 1e-7
+        H = (Z.T * (r * bent / r.sum())) @ Z + options.get("l2", 0.0) * np.diag([1.0] * D + [0.0])
+        away = (run.gradient_norm + whole.gradient_norm) / np.linalg.eigvalsh(H)[0]
+        bound = max(bound, away / np.max(np.abs(whole.model.weights)))
+        assert bound < (1e-5 if chosen.has_link else 1e-7)
     close(run, whole, bound)
     assert run.loss == pytest.approx(whole.loss, rel=1e-12)
     assert (run.status, whole.status) == ("converged", "converged")
     if name == "mse" and "l1" not in options:
         assert run.gap == pytest.approx(whole.gap, rel=1e-4, abs=1e-24)
-    assert 0 <= run.gap <= tol * run.loss
-    assert 0 <= whole.gap <= tol * run.loss
+    assert 0 <= run.gap <= tol * abs(run.loss)
+    assert 0 <= whole.gap <= tol * abs(run.loss)
 
 
 @pytest.mark.usefixtures("here")
@@ -147,7 +151,7 @@ def test_several_targets(name):
     Y2 = np.stack([Y, Y[::-1]], axis=1)
     dX, dY, ds = in_dask(X, Y2, s)
     # Newton's method ends when 1e-21 of the loss is left to gain, which is 3e-11 of what weights measure, over √λmin.
-    bound = 1e-9 if name == "logistic" else 1e-12
+    bound = 1e-9 if name == "logistic" or LOSSES[name]().has_link else 1e-12
     close(gdcore.distributed.fit(dX, dY, loss=name, sample_weight=ds), fit(X, Y2, loss=name, sample_weight=s), bound)
     start = Linear(np.full((D, 2), 0.1), None)
     close(gdcore.distributed.fit(dX, dY, start, name), fit(X, Y2, start, name), bound)
@@ -549,7 +553,8 @@ def test_the_same_bits_on_any_number_of_workers_and_threads(two, three, name):
     with two.as_current():
         run = gdcore.distributed.fit(dX, dY, **options)
         assert bits(run) == bits(alone)
-        assert run.gap == pytest.approx(gap, rel=1e-6)  # NumPy's products, whose last bits depend on its BLAS' threads
+        # NumPy's products, whose last bits depend on its BLAS' threads
+        assert gap is None or run.gap == pytest.approx(gap, rel=1e-6)
     with three.as_current():
         assert bits(gdcore.distributed.fit(dX, dY, n_threads=3, **options)) == bits(alone)
 

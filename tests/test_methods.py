@@ -27,6 +27,10 @@ def conditioned(n, d, condition, seed=0):
     return math.sqrt(n) * U * np.geomspace(1, condition**-0.5, d) @ V.T
 
 
+# Losses of amounts have no bound of the curvature, which a chosen learning rate and a fixed metric need.
+BOUNDED = [name for name in LOSSES if not LOSSES[name]().has_link]
+
+
 def trainable(name, n=80, d=4, k=None, seed=0, dtype=np.float64):
     """Rows with targets of the loss's kind, neither separable nor exactly linear."""
     rng = np.random.default_rng([seed, n, d])
@@ -494,6 +498,8 @@ def test_resuming_exact_three_times_and_far():
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize(("l1", "l2"), [(0, 0), (0, 0.01), (0.02, 0)])
 def test_resuming_auto_is_going_on(name, precondition, l1, l2):
+    if precondition == "diagonal" and name not in BOUNDED:
+        return
     X, Y = trainable(name)
     s = np.random.default_rng(0).uniform(0.5, 2, len(X))
     splits = [(1, 1), (3, 4), (13, 40), (60, 30)]
@@ -507,7 +513,7 @@ def test_resuming_auto_with_a_callback_and_validation_is_going_on(name):
 
 
 @pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS if name != "nesterov"])
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", BOUNDED)
 @pytest.mark.parametrize("batch_size", [None, 16])
 def test_resuming_auto_of_other_optimizers_is_going_on(name, optimizer, batch_size):
     X, Y = trainable(name)
@@ -529,7 +535,7 @@ def test_resuming_auto_of_a_network_is_going_on(optimizer, batch_size):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_auto_has_the_same_bits_for_any_number_of_threads(name, dtype):
     X, Y = trainable(name, 12_000, 6, dtype=dtype)
-    for options in ({}, {"precondition": "diagonal"}, {"l2": 0.01, "tol": 0}):
+    for options in ({}, {"precondition": "diagonal"} if name in BOUNDED else {}, {"l2": 0.01, "tol": 0}):
         runs = [fit(X, Y, loss=name, epochs=8, n_threads=threads, **options) for threads in THREADS]
         for run in runs[1:]:
             assert bits(run) == bits(runs[0])
@@ -559,7 +565,7 @@ def test_resuming_with_another_tol_judges_anew(name):
     assert rough.status == "converged"
     fine = rough.resume(X, Y, tol=1e-9)
     assert fine.status == "converged"
-    assert fine.gap <= 1e-9 * fine.loss
+    assert fine.gap <= 1e-9 * abs(fine.loss)
     again = fine.resume(X, Y, tol=0.1)
     assert again.status == "converged"
     assert again.epochs <= fine.epochs + 1

@@ -328,9 +328,15 @@ def test_what_cannot_be_scored_is_told_in_sentences():
     for model, rows, how, error, told in (
         (classifier, (X, y), {"labels": 5}, TypeError, "labels must be a list of names, found 5"),
         (classifier, (X, y), {"labels": "ab"}, TypeError, "labels must be a list of names, found 'ab'"),
-        (classifier, (X, y), {"train": 3.0}, ValueError, r"train must be targets, \(n,\) or \(n, 1\), found shape \(\)"),
+        (
+            classifier,
+            (X, y),
+            {"train": 3.0},
+            ValueError,
+            r"train must have shape \(n,\) or \(n, 1\), as targets have, found shape \(\)",
+        ),
         (classifier, (X, y), {"train": []}, ValueError, r"found shape \(0,\)"),
-        (numbers, (X, two), {"train": y}, ValueError, r"train must be targets, \(n, 2\), found shape \(6,\)"),
+        (numbers, (X, two), {"train": y}, ValueError, r"train must have shape \(n, 2\), as targets have, found shape \(6,\)"),
         (classifier, (Kept(X, np.empty((6, 0)), (0,)),), {}, ValueError, "the table has no target"),
         (classifier, (Kept(X, 3.5 * y[:, None], ()),), {}, ValueError, r"Y\[1\] is 3.5: logistic wants 0 or 1"),
         (numbers, (Kept(X, y[:, None], ()),), {}, ValueError, "Y must have 2 columns for a model of mse with 2 outputs"),

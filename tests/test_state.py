@@ -106,7 +106,7 @@ def test_other_arrays_make_none(change, message):
 def begun(**how):
     """A solver of a plan, a state and what a pass tells there."""
     chosen = options(**how).checked()
-    labels = (Y > 0).astype(float) if chosen.loss == "logistic" else Y
+    labels = (Y > 0).astype(float) if chosen.loss.name == "logistic" else Y
     problem = Problem.of(X, labels, None, chosen)
     planned = plan(problem, chosen, 100)
     solver = SOLVERS[planned.solver](problem, planned, Stop(problem, planned))

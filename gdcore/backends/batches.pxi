@@ -247,7 +247,7 @@ cdef int small_steps(Pass* t, Steps* e, Team* team, floating* w, floating* g, fl
     cdef char* memory
     cdef int outcome
     t.block = (t.n + 3) // 4 * 4
-    t.turned = t.columns = False
+    t.turned = t.columns = t.parted = False
     memory = <char*>malloc(carve(t, &own, NULL) + LINE)
     if memory == NULL:
         return EXHAUSTED

@@ -52,6 +52,14 @@ cdef inline void dot_columns(const floating* x0, const floating* x1, const float
     g[3] += a3
 
 
+cdef inline void keep_sums(floating* raw, double* whole, Py_ssize_t count) noexcept nogil:
+    # whole (count,) += raw (count,), which begins anew
+    cdef Py_ssize_t i
+    for i in range(count):
+        whole[i] += raw[i]
+        raw[i] = 0
+
+
 cdef inline void ask_for(const floating* x, Py_ssize_t m) noexcept nogil:
     # The lines of a run of a column that will be wanted later
     cdef Py_ssize_t i
@@ -60,8 +68,9 @@ cdef inline void ask_for(const floating* x, Py_ssize_t m) noexcept nogil:
 
 
 cdef void column_chunk(Pass* t, Scratch* own, Py_ssize_t low, Py_ssize_t high, Team* team, floating* tag) noexcept nogil:
-    # Rows low … high of X, a block of rows at a time.
+    # Rows low … high of X, a block of rows at a time; sums over more than LONG columns are made in double.
     cdef Py_ssize_t d = t.d, k = t.k, m, j, c, i, count
+    cdef double *whole = own.whole
     cdef bint in_place = t.x_row == sizeof(floating)
     cdef double *g = own.sums + 2 + k
     cdef const floating *w = <floating*>t.w
@@ -77,6 +86,8 @@ cdef void column_chunk(Pass* t, Scratch* own, Py_ssize_t low, Py_ssize_t high, T
         # forward   Ŷ = XW + b
         for i in range(k * m):
             raw[i] = 0
+        if t.parted:
+            memset(whole, 0, k * m * sizeof(double))
         j = 0
         while j < d:
             count = 4 if j + 4 <= d else 1
@@ -87,6 +98,11 @@ cdef void column_chunk(Pass* t, Scratch* own, Py_ssize_t low, Py_ssize_t high, T
             for c in range(k):
                 add_columns(x[0], x[1], x[2], x[3], w + c * d + j, count, m, raw + c * m)
             j += count
+            if t.parted and j % LONG == 0:
+                keep_sums(raw, whole, k * m)
+        if t.parted:
+            for i in range(k * m):
+                raw[i] = <floating>(whole[i] + raw[i])
         residuals(t, own, &block, tag)
 
         # backward  ∇W = Xᵀ·∂ℓ/∂Ŷ

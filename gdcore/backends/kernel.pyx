@@ -38,10 +38,10 @@
 # 165, where a plain loop in C took 14 at d = 10 and 41 at d = 100 in order. Of 32 rows of 100 columns in order a pass
 # takes 79, that loop 102.
 #
-# Any number of threads, the same bits. Rows are cut into chunks by d and the order of visiting alone; a thread takes the
-# next free chunk and writes that chunk's partial sums; partial sums are added in the order of the chunks. Threads live as
-# long as one call: creating one costs 20 µs, and there is nothing to deadlock in a forked child, no second pool beside
-# OpenBLAS or OpenMP, and no spinning between calls.
+# Any number of threads, the same bits. Rows are cut into chunks by d, k, the dtype and the order of visiting alone; a thread
+# takes the next free chunk and writes that chunk's partial sums; partial sums are added in the order of the chunks. Threads
+# live as long as one call: creating one costs 20 µs, and there is nothing to deadlock in a forked child, no second pool
+# beside OpenBLAS or OpenMP, and no spinning between calls.
 #
 # float32. Products, and sums within a block (at most 256 rows, or 1,024 columns of one row), are float32; sums over blocks
 # and over longer rows are kept in float64.
@@ -170,6 +170,7 @@ cdef struct Pass:
     void* w                         # (k, d) contiguous: the weights, transposed
     void* b                         # (k,): the bias, zeros where there is none
     bint columns                    # the numbers of a column are nearer to each other than those of a row: visited by columns
+    bint parted                     # by columns, float32 rows longer than LONG: their products are summed in double
     bint turned                     # rows shorter than a cache line: vectors run across rows
     bint direct                     # rows can be read in place
     Py_ssize_t span                 # rows between two streams
@@ -187,6 +188,7 @@ cdef struct Scratch:
     double* room                    # (4, block), for softmax
     void* raw                       # (k, block): Ŷ, then ∂ℓ/∂Ŷ
     void* behind                    # (k, block): ∂ℓ/∂Ŷ of the block before
+    double* whole                   # (k, block): Ŷ of the columns before these, of a pass that is parted
     void* y                         # (k, block): where the targets are copied to
     const void* targets             # (k, block): there, or Y itself
     void* s                         # (block,): sample weights, 0 for padding

@@ -28,6 +28,7 @@ cdef void cut(Pass* t) noexcept nogil:
     cdef Scratch own
     t.direct = t.x_column == item or t.d == 1
     t.columns = not t.direct and t.order == NULL and t.job in (PREDICT, LOSS, GRADIENT) and llabs(t.x_row) < llabs(t.x_column)
+    t.parted = t.columns and not t.wide and t.d > LONG
     t.turned = t.d * item <= LINE and not t.columns
     t.span = max(1, SPAN // (t.d * item))
     t.block = COLUMN_ROWS if t.columns else PANEL if t.turned else 4 * max(1, min(32, BLOCK // (4 * t.d * item)))

@@ -90,6 +90,8 @@ cdef size_t carve(Pass* t, Scratch* own, char* memory) noexcept nogil:
     own.rows, own.rows_behind = <void**>memory, <void**>(memory + lines(t.block * sizeof(void*)))
     own.soon = <void**>(memory + 2 * lines(t.block * sizeof(void*)))
     memory += 3 * lines(t.block * sizeof(void*))
+    own.whole = <double*>memory
+    memory += lines(t.block * t.k * sizeof(double)) if t.parted else 0
     own.packed = memory
     if t.turned:
         memory += lines(PANEL_STRIDE * t.d * item)
