@@ -258,8 +258,9 @@ cdef extern from *:
 
 cdef inline double exponential(double x) noexcept nogil:
     # e^x to 2 units in the last place, ∞ past 709.7, at least e^−708; NaN stays NaN. Plain arithmetic, so that loops over it
-    # run in vectors: e^x = 2^k·e^u with k the integer nearest to x·log2(e), u = x − k·log 2, |u| ≤ ½·log 2, and e^u by its series.
-    # log 2 is taken off in two parts, of which the first has few enough digits that k times it is exact (Cody and Waite 1980).
+    # run in vectors: e^x = 2^k·e^u with k the integer nearest to x·log2(e), u = x − k·log 2, |u| ≤ ½·log 2, and e^u by its
+    # series. log 2 is taken off in two parts, of which the first has few enough digits that k times it is exact (Cody and
+    # Waite 1980).
     cdef double k, u, p
     cdef Number power
     x = -708 if x < -708 else x
