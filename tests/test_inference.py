@@ -206,6 +206,24 @@ def test_many_pieces_are_one():
         np.testing.assert_allclose(found.cov_params(), bread @ meat @ bread, rtol=1e-8, atol=1e-15)
 
 
+def test_targets_that_the_columns_explain_wholly():
+    """What is left is rounding, of which errors are made that are as small."""
+    y = X @ [1.0, 2.0, 3.0] + 4
+    found = inference(fit(X, y), X, y)
+    np.testing.assert_allclose(found.params, [4, 1, 2, 3], rtol=1e-9)
+    assert (found.bse < 1e-9).all()
+    assert found.rsquared == pytest.approx(1, abs=1e-12)
+
+
+def test_rows_in_dask():
+    da = pytest.importorskip("dask.array")
+    for loss, y, cov_type in (("mse", Y, "HC3"), ("logistic", B, "nonrobust"), ("mae", Y, "nonrobust")):
+        run = fit(X, y, loss=loss)
+        wanted = inference(run, X, y, cov_type=cov_type)
+        found = inference(run, da.from_array(X, chunks=(30, 3)), da.from_array(y, chunks=30), cov_type=cov_type)
+        np.testing.assert_allclose(found.bse, wanted.bse, rtol=1e-9)
+
+
 # What is refused ------------------------------------------------------------------------------------------------------------
 
 
@@ -243,6 +261,15 @@ def test_what_is_refused():
         inference(fit(X, np.column_stack([Y, Y])), X, np.column_stack([Y, Y]))
     with pytest.raises(ValueError, match="cov_type 'HC1' is not for quantiles"):
         inference(fit(X, Y, loss="mae"), X, Y, cov_type="HC1")
+    with pytest.raises(ValueError, match="Y must have 1 column for a model of mse with 1 outputs, found 2"):
+        inference(run, X, np.column_stack([Y, Y]))
+    with pytest.raises(ValueError, match=r"Y\[0\] is .*: logistic wants 0 or 1"):
+        inference(fit(X, B, loss="logistic"), X, Y)
+    with pytest.raises(TypeError, match="groups must be numbers, or texts, one for each row, found values of NoneType, str"):
+        inference(run, X, Y, cov_type="cluster", groups=["a", None] * 40)
+    alone = np.column_stack([X, np.arange(80) == 7])
+    with pytest.raises(ValueError, match=r"a row has leverage 1, .* take cov_type='HC1'"):
+        inference(fit(alone, Y), alone, Y, cov_type="HC3")
     with pytest.raises(TypeError, match="Y is missing"):
         inference(run, X)
     with pytest.raises(ValueError, match="alpha must be above 0 and below 1"):

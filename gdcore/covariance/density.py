@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ def at_zero(rows: Any, loss: Loss, weights: Floats, bias: Floats | None) -> floa
     that of 95 % intervals (Hall and Sheather 1988). A vector of n numbers is made.
     """
     X, Y, s, n_threads = rows
-    parts: list[Floats] = fold(X, Y, s, lambda piece, n_threads: [_residuals(piece, weights, bias)], n_threads)
+    parts: list[Floats] = fold(X, Y, s, functools.partial(_residuals, weights=weights, bias=bias), n_threads)
     r, y = np.concatenate(parts).T
     n, tau = len(r), 0.5 if loss.level is None else loss.level
     normal = NormalDist()
@@ -47,10 +48,10 @@ def at_zero(rows: Any, loss: Loss, weights: Floats, bias: Floats | None) -> floa
     return float(np.sum(0.75 * (1 - u[inside] ** 2))) / (n * width)
 
 
-def _residuals(piece: Piece, weights: Floats, bias: Floats | None) -> Floats:
-    """(m, 2) residuals and targets of the rows that have a weight."""
+def _residuals(piece: Piece, n_threads: int, *, weights: Floats, bias: Floats | None) -> list[Floats]:
+    """[(m, 2)], residuals and targets of the rows that have a weight."""
     eta = piece.X.astype(np.float64) @ weights + (0.0 if bias is None else bias)
     both = np.column_stack([piece.Y - eta, piece.Y])
     if not math.isfinite(float(both.sum())):
         raise ValueError("predictions or targets are not finite")
-    return both if piece.sample_weight is None else both[piece.sample_weight > 0]
+    return [both if piece.sample_weight is None else both[piece.sample_weight > 0]]

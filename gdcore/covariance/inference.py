@@ -1,4 +1,4 @@
-"""`inference`: standard errors, tests and intervals of fitted weights, by one pass over the rows that trained.
+"""`inference`: standard errors, tests and intervals of fitted weights, by two passes over the rows that trained.
 
 With bread B, meat M and the dispersion φ of `gdcore.covariance.sums`, the covariance of the weights is
 
@@ -28,14 +28,17 @@ from gdcore.facts import dependence
 from gdcore.facts.metric import inverse
 from gdcore.models.linear import Linear
 from gdcore.rows import arrays
+from gdcore.rows.cluster import Cluster, lazy
 from gdcore.rows.tables import Table, columns_of, moments_of
 from gdcore.run import Run
+from gdcore.scores.scoring import check_table, checked
 
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats
     from gdcore.losses import Loss
 
 COV_TYPES = ("nonrobust", "HC0", "HC1", "HC2", "HC3", "cluster")
+_ROUNDING = 1e-10  # of the largest part of a prediction
 _OFF = 0.01  # standard errors: weights so far from the best are not those of an unpenalised fit
 
 
@@ -64,8 +67,12 @@ def inference(
     ----------
     run : Run or Linear
         What `gdcore.fit` has given for these rows, or its model.
-    X, Y, sample_weight
-        The rows that trained, as `gdcore.fit` took them: arrays, or a table, which brings Y and sample_weight with it.
+    X : array (n, d), float32 or float64
+        The rows that trained, as `gdcore.fit` took them; or a table, which brings Y and sample_weight with it; or Dask's.
+    Y : array (n,) or (n, 1)
+        Their targets.
+    sample_weight : array (n,), optional
+        The weights with which they trained.
     cov_type : {"nonrobust", "HC0", "HC1", "HC2", "HC3", "cluster"}
         What is believed of the rows. "nonrobust": that the loss is their log-likelihood, but for a dispersion. "HC0" to "HC3":
         that rows are independent, whatever their variances are. "cluster": that groups are.
@@ -78,6 +85,8 @@ def inference(
     Returns
     -------
     Inference
+        In float64: weights in units of the linear predictor (of mse those of Y) per unit of their column, the bias first, and
+        their errors in the same. The formulas stand at the head of `gdcore.covariance.inference`.
 
     Raises
     ------
@@ -107,27 +116,23 @@ def inference(
     one_of(weights, "weights", ("precision", "frequency"))
     if loss.kinked and cov_type != "nonrobust":
         raise ValueError(f"cov_type {cov_type!r} is not for quantiles, whose kernel sandwich is 'nonrobust'")
-    if loss.numeric and math.prod(model.outputs) != 1:
+    if loss.targets != "classes" and math.prod(model.outputs) != 1:
         raise ValueError(f"inference is for one output, found {math.prod(model.outputs)}: fit each by itself")
     if cov_type in ("HC2", "HC3") and loss.targets == "classes":
         raise ValueError(f"cov_type {cov_type!r} is not for softmax: take 'HC0', 'HC1' or 'cluster'")
-    rows = _rows(model, X, Y, sample_weight, threads.resolve(n_threads))
+    rows = _rows(model, loss, X, Y, sample_weight, n_threads)
     return _Found(model, loss, rows, cov_type, groups, weights == "frequency").inference()
 
 
-def _rows(model: Linear, X: Any, Y: Any, sample_weight: Any, n_threads: int) -> _Rows:
+def _rows(model: Linear, loss: Loss, X: Any, Y: Any, sample_weight: Any, n_threads: int | None) -> _Rows:
+    if lazy(X) and Y is not None:
+        X, Y, sample_weight = Cluster(X, Y, sample_weight, loss.targets, n_threads), None, None
     if isinstance(X, Table):
-        if Y is not None or sample_weight is not None:
-            raise ValueError("a table brings Y and sample_weight with it: leave both out")
-        return _Rows(X, None, None, n_threads)
-    if Y is None:
-        raise TypeError("Y is missing: what is left of it tells the errors")
-    X = arrays.table(X)
-    model.check_columns(X)
-    arrays.check_finite(X, "X")
-    Y = arrays.targets(Y, X).reshape(len(X), -1)
-    arrays.check_finite(Y, "Y")
-    return _Rows(X, Y, None if sample_weight is None else arrays.weights_of_rows(sample_weight, X), n_threads)
+        check_table(model, loss, X, Y, sample_weight)
+        return _Rows(X, None, None, threads.resolve(n_threads))
+    piece = checked(model, loss, X, Y, sample_weight, "what is left of it tells the errors")
+    arrays.check_finite(piece.X, "X")
+    return _Rows(*piece, threads.resolve(n_threads))
 
 
 class _Found:
@@ -150,7 +155,11 @@ class _Found:
             raise ValueError(
                 "cov_type 'cluster' is for arrays: rows of a table may be left out, and groups would not fit them"
             )
-        labels, codes = np.unique(np.asarray(groups), return_inverse=True)
+        try:
+            labels, codes = np.unique(np.asarray(groups), return_inverse=True)
+        except TypeError:  # None among text, text among numbers
+            kinds = ", ".join(sorted({type(value).__name__ for value in groups}))
+            raise TypeError(must_be("groups", "numbers, or texts, one for each row", f"values of {kinds}")) from None
         if codes.shape != (len(self.rows.X),):
             raise ValueError(must_have_shape("groups", f"({len(self.rows.X)},), one for each row", np.shape(groups)))
         if len(labels) < 2:
@@ -158,11 +167,17 @@ class _Found:
         return codes, len(labels)
 
     def measured(self, **more: Any) -> Sums:
-        rows = self.rows
+        rows, centre = self.rows, float(self._middle[0]) if self.loss.numeric else 0.0
         return measured(
-            rows.X, rows.Y, rows.s, rows.n_threads, self.loss, self.weights, self.bias, self.mean,
-            counts=self.counts, **{"centre": 0.0, "groups": self.groups, "expected": self.cov_type == "nonrobust"} | more,
+            rows.X, rows.Y, rows.s, rows.n_threads, self.loss, self.weights, self.bias, self.mean, counts=self.counts,
+            centre=centre, groups=self.groups, expected=self.cov_type == "nonrobust", **more,
         )  # fmt: skip
+
+    @property
+    def _middle(self) -> Floats:
+        """b' = b + μ·w (k,), the linear predictor of the mean row: of squared error the mean of the targets."""
+        middle: Floats = self.mean @ self.weights + (0.0 if self.bias is None else self.bias)
+        return middle
 
     def inference(self) -> Inference:
         loss, cov_type = self.loss, self.cov_type
@@ -203,14 +218,15 @@ class _Found:
             covariance = robust
         if not loss.kinked:
             self._check_best(found, B, np.sqrt(np.diag(covariance)))
-        told = {
-            "use_t": loss.kinked or (loss.squared and cov_type == "nonrobust"), "nobs": n, "df_resid": freedom,
-            "df_model": p - (self.bias is not None) * (p // (len(self.weights) + (self.bias is not None))),
-            "scale": scale / 2 if loss.squared else scale, "cov_type": cov_type, "loss": loss, "condition": bread.condition,
-        } | self._fit(found, n)  # fmt: skip
         names = list(getattr(self.model, "columns", None) or getattr(self.rows.X, "names", None) or [])
         names = [str(name) for name in names] or [f"x{j + 1}" for j in range(len(self.weights))]
-        return Inference(*self._own(covariance), ["const"] * (self.bias is not None) + names, told)
+        params, covariance = self._own(covariance)
+        return Inference(
+            params, covariance, ["const"] * (self.bias is not None) + names, loss, cov_type,
+            use_t=loss.kinked or (loss.squared and cov_type == "nonrobust"), nobs=n, df_resid=freedom,
+            df_model=p - (self.bias is not None) * (p // (len(self.weights) + (self.bias is not None))),
+            scale=scale / 2 if loss.squared else scale, condition=bread.condition, **self._fit(found, n),
+        )  # fmt: skip
 
     def _own(self, covariance: Floats) -> tuple[Floats, Floats]:
         """Parameters and covariance in the user's own coordinates: b = b' − μ·w."""
@@ -230,10 +246,10 @@ class _Found:
         """How good the fit is, in the terms of its loss."""
         loss, told = self.loss, {}
         if loss.squared:
-            ssr, total = found.loss, found.total
-            mean = found.targets[0] / total if self.bias is not None else 0.0
-            spread = self.measured(centre=mean, constant=1.0).targets[1]
-            told["llf"] = -n / 2 * (math.log(2 * math.pi * ssr / n) + 1) + (0.0 if self.counts else found.logs / 2)
+            ssr, (first, second) = found.loss, found.targets
+            spread = second - (first**2 / found.total if self.bias is not None else 0.0)
+            log = math.log(2 * math.pi * ssr / n) if ssr > 0 else -math.inf
+            told["llf"] = -n / 2 * (log + 1) + (0.0 if self.counts else found.logs / 2)
             if spread > 0:
                 told["rsquared"] = 1 - ssr / spread
         if loss.has_link:
@@ -244,7 +260,12 @@ class _Found:
 
     def _check_best(self, found: Sums, B: Floats, errors: Floats) -> None:
         """The weights must be those of the least loss: penalised ones are not, and have no such errors."""
-        off = np.abs(B @ found.score) / np.where(errors > 0, errors, np.inf)
+        size = np.sqrt(np.diag(found.bread))  # about in which units a weight is of the size of a prediction
+        weights = np.vstack([self._middle, self.weights]) if self.bias is not None else self.weights
+        if self.loss.targets == "classes":
+            weights = weights[:, 1:] - weights[:, :1]
+        rounding = _ROUNDING * np.max(size * np.abs(weights.T.ravel())) / size
+        off = np.abs(B @ found.score) / (errors + rounding)
         worst = int(np.argmax(off))
         if off[worst] > _OFF:
             raise ValueError(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _WIDTH = 11
 
 
+@dataclass(frozen=True, repr=False, eq=False)
 class Inference:
     """What `inference` gives: statsmodels' names for statsmodels' numbers.
 
@@ -41,29 +43,34 @@ class Inference:
         Of mse.
     deviance, pearson_chi2 : float or None
         Of poisson, gamma and tweedie.
+    condition : float
+        The condition number of B, its diagonal scaled to 1.
+    covariance : float64 array
+        See `cov_params`, which gives a copy.
     cov_type : str
     loss : Loss
     """
 
-    def __init__(self, params: Floats, covariance: Floats, names: list[str], told: dict[str, Any]) -> None:
-        self.params, self.names, self._covariance = params, names, covariance
-        self.use_t: bool = told["use_t"]
-        self.nobs: float = told["nobs"]
-        self.df_model: float = told["df_model"]
-        self.df_resid: float = told["df_resid"]
-        self.scale: float = told["scale"]
-        self.cov_type: str = told["cov_type"]
-        self.loss: Loss = told["loss"]
-        self.llf: float | None = told.get("llf")
-        self.rsquared: float | None = told.get("rsquared")
-        self.deviance: float | None = told.get("deviance")
-        self.pearson_chi2: float | None = told.get("pearson_chi2")
-        self.condition: float = told["condition"]
+    params: Floats
+    covariance: Floats
+    names: list[str]
+    loss: Loss
+    cov_type: str
+    use_t: bool
+    nobs: float
+    df_model: float
+    df_resid: float
+    scale: float
+    condition: float
+    llf: float | None = None
+    rsquared: float | None = None
+    deviance: float | None = None
+    pearson_chi2: float | None = None
 
     @property
     def bse(self) -> Floats:
         """Standard errors."""
-        found: Floats = np.sqrt(np.diag(self._covariance)).reshape(self.params.T.shape).T
+        found: Floats = np.sqrt(np.diag(self.covariance)).reshape(self.params.T.shape).T
         return found
 
     @property
@@ -86,7 +93,7 @@ class Inference:
 
     def cov_params(self) -> Floats:
         """(p, p), or of classes (p·(k − 1), p·(k − 1)), class by class: the covariance of ``params``."""
-        return self._covariance.copy()
+        return self.covariance.copy()
 
     def conf_int(self, alpha: float = 0.05) -> Floats:
         """(p, 2), or of classes (p, k − 1, 2): between which values a weight lies with probability 1 − alpha."""

@@ -17,12 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gdcore.messages import Message, Option
 from gdcore.rows.tables import fold
 
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats
     from gdcore.losses import Loss
     from gdcore.rows.tables import Piece, Table
+
+
+_ALONE = 1e-10  # of a row's own weight in its prediction, what others leave: less is rounding
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,6 @@ class Sums:
     """How many have a weight."""
     total: float
     """Σ s."""
-    squares: float
-    """Σ s², which of weights that count rows is Σ s."""
     loss: float
     """Σ s·ℓ."""
     pearson: float
@@ -44,7 +46,7 @@ class Sums:
     curvatures: Floats
     """Σ s·ℓ'' and Σ s·ℓ''²."""
     targets: Floats
-    """Σ s·y and Σ s·(y − ȳ)², ȳ as it was given, of one target."""
+    """Σ s·(y − c) and Σ s·(y − c)², c as it was given, of one target."""
     least: float
     """Σ s·min ℓ."""
     base: float | None
@@ -69,7 +71,7 @@ def measured(
 ) -> Sums:  # fmt: skip
     """One pass.
 
-    ``centre``: ȳ. ``constant``: stands in the place of ℓ̄''. ``counts``: weights of rows are how often they occur.
+    ``centre``: c. ``constant``: stands in the place of ℓ̄''. ``counts``: weights of rows are how often they occur.
     ``leverage``: B⁻¹ and a power m: each ℓ'² is divided by (1 − h)ᵐ, h = s·ℓ̄''·zᵀB⁻¹z. ``groups``: each row's group, by
     number, and how many there are.
     """
@@ -92,7 +94,7 @@ def _of_piece(
 ) -> Sums:  # fmt: skip
     start = place[0]
     place[0] += len(piece.X)
-    s = np.ones(len(piece.X)) if piece.sample_weight is None else piece.sample_weight.astype(np.float64)
+    s = piece.weights
     Y, z = piece.Y.astype(np.float64), np.subtract(piece.X, mean, order="C", dtype=np.float64)
     used = s > 0
     if not used.all():
@@ -124,8 +126,11 @@ def _of_piece(
         pearson = float(np.sum(u * slope / np.where(variance > 0, variance, np.inf)))
     if leverage is not None:
         inverse, power = leverage
-        h = s * own[:, 0] * np.einsum("ni,ij,nj->n", z, inverse, z)
-        slope = slope / np.sqrt(np.maximum(1 - h, 1e-300) ** power)[:, None]
+        rest = 1 - s * own[:, 0] * np.einsum("ni,ij,nj->n", z, inverse, z)
+        if (rest < _ALONE).any():
+            what = "a row has leverage 1, as one that alone tells a weight has, and its residual tells nothing; take "
+            raise ValueError(Message(what, Option("cov_type", "HC1")))
+        slope = slope / np.sqrt(rest**power)[:, None]
         u = s[:, None] * slope
     if groups is None:
         v = np.sqrt(s)[:, None] * slope if counts else u
@@ -139,12 +144,12 @@ def _of_piece(
         meat = np.zeros((count, k * p))
         own_codes = codes[start : start + len(piece.X)][used]
         np.add.at(meat, own_codes, (u[:, :, None] * z[:, None, :]).reshape(len(z), k * p))
-    y = Y[:, 0]
+    y = Y[:, 0] - centre
     base = loss.log_base(Y)
     bent = np.zeros(len(z)) if loss.kinked or k > 1 else loss.second(eta, Y)[:, 0]
     return Sums(
-        float(len(z)), float(s.sum()), float(s.sum() if counts else s @ s), float(s @ value.sum(axis=1)), pearson,
-        float(np.sum(u * slope)), np.array([s @ bent, s @ bent**2]), np.array([s @ y, s @ (y - centre) ** 2]),
+        float(len(z)), float(s.sum()), float(s @ value.sum(axis=1)), pearson,
+        float(np.sum(u * slope)), np.array([s @ bent, s @ bent**2]), np.array([s @ y, s @ y**2]),
         float(s @ loss.least(Y)[:, 0]), None if base is None else float(s @ base[:, 0]), float(np.log(s).sum()),
         (u.T @ z).ravel(), bread.reshape(k * p, k * p), meat,
     )  # fmt: skip

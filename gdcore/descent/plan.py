@@ -287,8 +287,11 @@ def _rate(problem: Facts, choice: Choice) -> float:
     loss = problem.loss_function
     if loss.curvature is None and not (loss.kinked and loss.targets == "real"):
         wants = f" wants a bound of the curvature of the loss {loss.name}, or for all rows and up to {GRAM_COLUMNS:,} columns "
-        advice = "its second derivative: its class tells neither, so give a number for ", Option("lr")
-        raise ValueError(Message(Option("lr", "auto"), wants, *advice))
+        advice = "its second derivative: its class tells neither, so "
+        if loss.has_second:
+            advice = "Newton's method, which no other optimizer, batches or precondition may be asked for beside; there is no "
+            advice += "bound, so leave these out, or "
+        raise ValueError(Message(Option("lr", "auto"), wants, advice, "give a number for ", Option("lr")))
     if loss.curvature is None:
         return problem.lr_of_kinks  # steps that decrease
     if choice.batches:

@@ -77,11 +77,10 @@ def score(
     if loss is None:
         raise TypeError(must_be("model", "a Linear or MLP that gdcore.fit has trained, and so knows its loss", repr(model)))
     if isinstance(X, Table):
-        if Y is not None or sample_weight is not None:
-            raise ValueError("a table brings Y and sample_weight with it: leave both out")
+        check_table(model, loss, X, Y, sample_weight)
         pieces, targets, own = _of_table(model, loss, X), (X.target_shape or (1,))[0], X.labels
     else:
-        piece = _checked(model, X, Y, sample_weight)
+        piece = checked(model, loss, X, Y, sample_weight, "scores compare predictions with it")
         pieces, targets, own = iter([piece]), piece.Y.shape[1], ()
     if isinstance(labels, str) or not (labels is None or hasattr(labels, "__iter__")):
         raise TypeError(f"labels must be a list of names, found {labels!r}")
@@ -106,12 +105,11 @@ def _constant(model: Linear | MLP, loss: Loss, labels: Sequence[str], Y: Array) 
     return found
 
 
-def _checked(model: Linear | MLP, X: Any, Y: Any, sample_weight: Any) -> Piece:
-    """The rows, with errors in the words of `gdcore.fit`."""
-    loss, k = model.loss, int(np.prod(model.outputs, dtype=int))
-    assert loss is not None
+def checked(model: Linear | MLP, loss: Loss, X: Any, Y: Any, sample_weight: Any, why: str) -> Piece:
+    """Rows that a trained model predicts, with errors in the words of `gdcore.fit`; ``why`` Y is wanted."""
+    k = int(np.prod(model.outputs, dtype=int))
     if Y is None:
-        raise TypeError("Y is missing: scores compare predictions with it")
+        raise TypeError(f"Y is missing: {why}")
     X = arrays.table(X)
     model.check_columns(X)
     Y = arrays.targets(Y, X).reshape(len(X), -1)
@@ -129,14 +127,20 @@ def _check_width(loss: Loss, k: int, found: int) -> None:
         raise ValueError(f"Y must have {wanted} {of} for a model of {loss.name} with {k} outputs, found {found}")
 
 
-def _of_table(model: Linear | MLP, loss: Loss, X: Table) -> Iterator[Piece]:
-    """The rows of a table, whose target has to be one that the model predicts."""
-    k = int(np.prod(model.outputs, dtype=int))
+def check_table(model: Linear | MLP, loss: Loss, X: Table, Y: Any, sample_weight: Any) -> None:
+    """ValueError where the target of a table is none that the model predicts, or is given beside it."""
+    if Y is not None or sample_weight is not None:
+        raise ValueError("a table brings Y and sample_weight with it: leave both out")
     if X.target_shape == (0,):
         raise ValueError("the table has no target: open it with the name of one")
     if X.labels and loss.numeric:
         raise ValueError(f"the table's target is {len(X.labels)} classes, and the model predicts numbers ({loss.name})")
-    _check_width(loss, k, (X.target_shape or (1,))[0])
+    _check_width(loss, int(np.prod(model.outputs, dtype=int)), (X.target_shape or (1,))[0])
+
+
+def _of_table(model: Linear | MLP, loss: Loss, X: Table) -> Iterator[Piece]:
+    """The rows of a table."""
+    k = int(np.prod(model.outputs, dtype=int))
     for piece in X.pieces(1):
         check_targets(piece.Y[:, 0], loss.targets, k, "in a piece of the table Y", f"{loss.name} wants")
         yield piece
