@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from gdcore._types import Array
 
 
+AMOUNTS = {"nonnegative": "0 or more", "positive": "numbers above 0"}
+"""Of the kinds of targets that are amounts, what they are."""
+
+
 def check_targets(
     Y: Array,
     kind: str,
@@ -29,10 +33,8 @@ def check_targets(
     if kind == "real":
         return
     check_finite(Y, name)
-    if kind == "nonnegative":
-        wrong, wanted = Y < 0, "0 or more"
-    elif kind == "positive":
-        wrong, wanted = Y <= 0, "numbers above 0"
+    if kind in AMOUNTS:
+        wrong, wanted = no_amounts(Y, kind), AMOUNTS[kind]
     elif kind == "binary":
         wrong, wanted = (Y != 0) & (Y != 1), "0 or 1"
     else:
@@ -44,6 +46,12 @@ def check_targets(
     if np.any(wrong):
         place = [int(i) for i in np.argwhere(wrong)[0]]
         raise ValueError(f"{name}{place or ''} is {Y[tuple(place)]}: {who} {wanted}")
+
+
+def no_amounts(Y: Array, kind: str) -> Array:
+    """Where Y is none of the amounts that are wanted."""
+    wrong: Array = Y < 0 if kind == "nonnegative" else Y <= 0
+    return wrong
 
 
 def count_classes(Y: Array, least: int = 2) -> int:

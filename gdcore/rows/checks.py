@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gdcore.losses.targets import AMOUNTS, no_amounts
 from gdcore.messages import Message, Option
 from gdcore.rows.arrow import TableError, as_numpy
 from gdcore.rows.columns import EXACT, Column, Encoding, Numbers
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from gdcore._types import Array
+    from gdcore.losses import Loss
 
 
 class Strange(NamedTuple):
@@ -44,6 +46,8 @@ class Checks:
         Of each column the one value that it has had up to here, None where there were several; None: nobody wants to know.
     notes : list of str
         Takes what is odd.
+    loss : Loss, optional
+        Whose targets are looked at.
     """
 
     def __init__(
@@ -55,9 +59,10 @@ class Checks:
         advice: str | None,
         constant: dict[str, Any] | None,
         notes: list[str],
+        loss: Loss | None = None,
     ) -> None:
         self.source, self.encoding, self.read, self.unseen, self.advice = source, encoding, read, unseen, advice
-        self.constant, self.notes = constant, notes
+        self.constant, self.notes, self.loss = constant, notes, loss
         self.strange: dict[str, Strange] = {}
         self.gaps = dict.fromkeys((column.name for column in read), 0)
         """In how many rows each column has no value."""
@@ -150,6 +155,8 @@ class Checks:
                 self._no(wrong, keep, column, "neither true nor false, nor 1 nor 0; " + MEND)
             if not numbers.finite:
                 self._no(~np.isfinite(values), keep, column, f"an infinite number; {MEND}")
+            if own and column.name != encoding.weights:
+                self._no_target(values, keep, column)
             if own and column.name == encoding.weights:
                 self._no(values < 0, keep, column, "a negative weight; weights are at least 0")
             elif own and encoding.target and encoding.target.labels:
@@ -188,6 +195,17 @@ class Checks:
             row, unit = int(np.argmax(wrong)), column.writing.unit if column.writing else ""
             what = f"{raw[row].as_py()!r} is not a number" + (f" in {unit}" if unit else "")
             raise TableError(f"{self._place(row)}, column {column.name}: {what}; {MEND}")
+
+    def _no_target(self, values: Array, keep: Array | None, column: Column) -> None:
+        """A number that is none of the amounts which the loss wants."""
+        if self.loss is None or self.loss.targets not in AMOUNTS:
+            return
+        wrong = no_amounts(values, self.loss.targets)
+        if wrong.any():
+            first = values[np.argmax(wrong if keep is None else wrong & keep)]
+            self._no(
+                wrong, keep, column, f"{first:g} is no target for {self.loss.name}, which wants {AMOUNTS[self.loss.targets]}"
+            )
 
     def _no(self, wrong: Array, keep: Array | None, column: Column, what: str) -> None:
         wrong = wrong if keep is None else wrong & keep

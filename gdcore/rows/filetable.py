@@ -388,7 +388,8 @@ class FileTable(Table):
         """For up to ``most`` rows at a time: the first one's number, the columns' numbers, which rows lack nothing, and the
         rows as they were read, with the columns ``beside`` among theirs."""
         read = self._read
-        checks = Checks(self.source, self.encoding, read, self.unseen, self.advice, self._constant, self.notes)
+        loss = None if self.encoding.target is None else self.loss
+        checks = Checks(self.source, self.encoding, read, self.unseen, self.advice, self._constant, self.notes, loss)
         self.strange = checks.strange
         for batch in self._batches([*dict.fromkeys([*(column.name for column in read), *beside])], most):
             start = checks.rows
