@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         ScaleWarning,
         SeparationWarning,
         SpeedWarning,
+        UniquenessWarning,
     )
     from gdcore.optimizers import SGD, Adagrad, Adam, AdamW, Nesterov, Newton, RMSprop, schedules
     from gdcore.rows.arrow import TableError
@@ -48,7 +49,7 @@ __all__ = [
     "DivergenceError", "DivergenceWarning", "Epoch", "History", "Inference",
     "LabelWarning", "LearningRateWarning", "Linear", "Nesterov",
     "Newton", "PrecisionWarning", "RMSprop", "Run", "ScaleWarning", "SeparationWarning", "Spectrum", "SpeedWarning",
-    "TableError", "TableWarning", "check_gradient", "fit", "inference",
+    "TableError", "TableWarning", "UniquenessWarning", "check_gradient", "fit", "inference",
     "load", "losses", "open_table", "optimizers", "plots", "save",
     "schedules", "scores", "spectrum", "train",
 ]  # fmt: skip
@@ -63,6 +64,7 @@ _HOME = {
     "notices": (
         "CheckpointWarning", "ConditionWarning", "ConvergenceWarning", "DivergenceWarning", "LabelWarning",
         "LearningRateWarning", "PrecisionWarning", "ScaleWarning", "SeparationWarning", "SpeedWarning",
+        "UniquenessWarning",
     ),
     "run": ("Checkpoint", "DivergenceError", "Epoch", "History", "Run"),
     "rows.arrow": ("TableError",),

@@ -215,8 +215,8 @@ class Run:
     settings : Settings
         What was left to `gdcore.fit` to choose, as it was chosen.
     proof : str or None
-        What proves `gap`, in a word: "vertex", where mae or quantile passes through the rows of ``model.interpolated`` and a dual
-        solution of the same value is known; None else.
+        What proves `gap`, in a word: "vertex", where mae or quantile passes through the rows of ``model.interpolated`` and a
+        dual solution of the same value is known; None else.
     models : list of Linear or MLP, or None
         With ``fit(..., keep_weights=True)``: the model at the start, then after each epoch; what `gdcore.plots.path` draws.
 
@@ -267,6 +267,9 @@ class Run:
     @functools.cached_property
     def gap(self) -> float | None:
         """A proved bound on loss − best loss (`gdcore.facts.gap` says how); None where nothing is proved.
+
+        Where `proof` says "vertex" the loss is the least, and the gap is what the rounding of predictions may make of that: of
+        float32 weights, what rounding them has cost.
 
         Found when first asked for, from the data that the run was given, at the cost of one to three passes; ValueError where
         they have changed meanwhile, as far as `gdcore.training.fingerprints.marks` notices it.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gdcore._types import Floats
     from gdcore.descent.plan import Plan
     from gdcore.descent.problem import Problem
+    from gdcore.descent.proof import Corner
     from gdcore.facts.metric import Metric
 
 _ELSEWHERE: ContextVar[bool] = ContextVar("elsewhere", default=False)
@@ -52,6 +53,8 @@ class Ending(NamedTuple):
     """Of the columns' second moments, where the descent had it."""
     separating: list[Floats]
     """Of outputs whose classes are separated: the step that goes on for ever."""
+    corner: Corner | None
+    """Where the loss has kinks, and its minimum was found at one."""
 
 
 def warn(problem: Problem, plan: Plan, end: Ending) -> None:
@@ -65,6 +68,8 @@ def warn(problem: Problem, plan: Plan, end: Ending) -> None:
             "those of this model have grown until no loss was left to gain; an l2 penalty, as "
         )
         notices.warn(Message(what, Option("l2", 0.01), ", gives finite ones"), notices.SeparationWarning)
+    if end.corner is not None and not end.corner.unique.all() and end.done:
+        _one_of_several(end.corner)
     asked = problem.linear or not plan.tol_by_default  # of a network nothing is proved: its epochs are what was wanted
     if end.status != "epochs" or not plan.tol or not end.done or not asked or _ELSEWHERE.get():
         return
@@ -74,6 +79,17 @@ def warn(problem: Problem, plan: Plan, end: Ending) -> None:
         f"the fit has not converged after {after}: that the loss {end.loss:.6g} is "
         f"within tol of the best one is not proved; {why}",
         notices.ConvergenceWarning,
+    )
+
+
+def _one_of_several(corner: Corner) -> None:
+    """Other weights have the same loss, and other predictions."""
+    several = [str(output) for output in np.flatnonzero(corner.unique == 0)]
+    of = f" of output{'s' if len(several) > 1 else ''} {', '.join(several)}" if len(corner.unique) > 1 else ""
+    notices.warn(
+        f"the best weights{of} are not unique: along an edge from these the loss stays the same, which is proved to be the "
+        "least; other software may end elsewhere on it",
+        notices.UniquenessWarning,
     )
 
 
