@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         UniquenessWarning,
     )
     from gdcore.optimizers import SGD, Adagrad, Adam, AdamW, Nesterov, Newton, RMSprop, schedules
+    from gdcore.quantiles import quantiles
     from gdcore.rows.arrow import TableError
     from gdcore.rows.filetable import TableWarning, open_table
     from gdcore.run import Checkpoint, DivergenceError, Epoch, History, Run
@@ -50,7 +51,7 @@ __all__ = [
     "LabelWarning", "LearningRateWarning", "Linear", "Nesterov",
     "Newton", "PrecisionWarning", "RMSprop", "Run", "ScaleWarning", "SeparationWarning", "Spectrum", "SpeedWarning",
     "TableError", "TableWarning", "UniquenessWarning", "check_gradient", "fit", "inference",
-    "load", "losses", "open_table", "optimizers", "plots", "save",
+    "load", "losses", "open_table", "optimizers", "plots", "quantiles", "save",
     "schedules", "scores", "spectrum", "train",
 ]  # fmt: skip
 
@@ -71,6 +72,7 @@ _HOME = {
     "facts.spectrum": ("Spectrum", "spectrum"),
     "covariance.inference": ("inference",),
     "covariance.result": ("Inference",),
+    "quantiles": ("quantiles",),
     "train": ("fit", "train"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -49,10 +49,10 @@ def gap_at(problem: Problem, weights: Array, bias: Array | None, anchors: list[P
     return min((bound for bound in bounds if bound is not None), default=None)
 
 
-def above(problem: Problem, weights: Array, bias: Array | None, corner: Corner) -> float:
-    """How far the loss at weights that are a rounding of the corner's is above the least, in float64: one pass."""
-    sums: Floats = problem.fold(functools.partial(_loss, weights=weights, bias=bias, loss=problem.loss_function))
-    return max(float(sums[0] / sums[1]) - corner.best, corner.gap)
+def above(problem: Problem, weights: Array, bias: Array | None, best: float, least: float, loss: Loss) -> float:
+    """How far a loss at weights that are a rounding of a corner's is above ``best``, in float64, at least: one pass."""
+    sums: Floats = problem.fold(functools.partial(_loss, weights=weights, bias=bias, loss=loss))
+    return max(float(sums[0] / sums[1]) - best, least)
 
 
 def _loss(piece: Piece, n_threads: int, *, weights: Array, bias: Array | None, loss: Loss) -> Floats:

@@ -6,7 +6,8 @@ sides, to be taken in as well. Where none has, the vertex is the end: it passes 
 columns, and the dual, λ on these rows and the slope of their side on all others, has the value of the loss. What is said to be
 left, `End.gap`, is how the predictions of the rows that fit are rounded, times their slopes.
 
-The vertex is at last computed from its rows alone, in their order: its bits say nothing of how it was found.
+Several minima, of outputs or of τ, share all passes. Each vertex is at last computed from its rows alone, in their order: its
+bits say nothing of how it was found.
 """
 
 from __future__ import annotations
@@ -16,56 +17,23 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from gdcore.solvers.reduction import CHEAP, FEW, Lines, lost, solved
+from gdcore.solvers.kinked_passes import Ask, Rows, gone, joined, near, sampled
+from gdcore.solvers.reduction import CHEAP, FEW, Lines, solved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from gdcore._types import Array, Floats
     from gdcore.descent.problem import Problem
     from gdcore.facts.curvature import Frame, Part
     from gdcore.losses import Loss
-    from gdcore.rows.tables import Piece
     from gdcore.solvers.exchange import Vertex
+    from gdcore.solvers.kinked_passes import Told
 
 _EPS = float(np.finfo(np.float64).eps)
 _WHOLE = 1 << 20  # numbers: rows that have no more are looked at all together
 _SURE = 3.0  # standard errors of a share that a sample tells: so far from their target rows are surely above or below
 _ROUNDS = 12  # of repair
-
-
-class Rows(NamedTuple):
-    """Some rows."""
-
-    z: Floats
-    """(m, p): [x − μ, 1], or x."""
-    y: Floats
-    s: Floats
-    numbers: Array
-    """(m,) from 0."""
-
-    def of(self, which: Array) -> Rows:
-        """Some of them."""
-        return Rows(*(column[which] for column in self))
-
-    @classmethod
-    def together(cls, parts: Sequence[Rows]) -> Rows:
-        """One after the other."""
-        return cls(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-
-
-class Told(NamedTuple):
-    """What a pass tells: rows, and sums over all others."""
-
-    rows: tuple[Rows, ...]
-    slope: Floats
-    """(p,) Σ s·ℓ'·z."""
-    loss: float
-    """Σ s·ℓ of all rows."""
-    doubt: float
-    """What of it may be rounding, where rows that a line stands for are at their target."""
-    n: int
-    """How many rows there are."""
 
 
 class End(NamedTuple):
@@ -82,116 +50,153 @@ class End(NamedTuple):
     """The distance of the nearest row that does not fit; 0 where all do."""
 
 
-def ended(problem: Problem, part: Part, frame: Frame) -> End | None:
-    """The minimum of one output; ``part`` says which, and where to begin. None where none is found."""
-    loss, total, p = problem.loss_function, problem.moments.total, len(frame.plain)
-    scale = np.where(np.diag(frame.plain) > 0, np.sqrt(np.append(frame.spread, 1.0)[:p]), 1.0)
-    fold: Callable[..., Told] = functools.partial(problem.fold, add=joined)
-    look = functools.partial(functools.partial, mean=frame.mean if frame.bias else None, output=part.outputs[0], loss=loss)
-    lines = functools.partial(_lines, scale=scale, loss=loss, total=total)
-    theta, width, n = _coordinates(part, frame) * scale, np.inf, problem.n
-    if n * p > _WHOLE:
-        m = max(FEW * p + CHEAP, int(np.sqrt(p) * n ** (2 / 3)))
-        sample = Rows.together(fold(look(_sampled, stride=max(1, n // m))).rows)
-        first = solved(lines(sample, np.zeros(p)), theta)
-        if first is None:
-            return None
-        theta = first.theta
-        share = 2 * _SURE * np.sqrt(p / 4 / len(sample.y))
-        width = float(np.quantile(np.abs(first.left), min(1.0, share))) if share < 1 else np.inf
-        width = max(width, 1e-9 * frame.terms(*_parameters(theta / scale, frame)))
-    held, low, high = theta, *loss.sides()
-    kept, slope = _kept(fold(look(_near, at=held / scale, width=width)))
+def ended(problem: Problem, wanted: list[tuple[Part, Loss]]) -> list[End] | None:
+    """The minimum of each output by its loss; the parts say which output, and where to begin. None where one is not found.
+
+    Of neighbours in the list each begins where the one before it ended on the sample.
+    """
+    grid = _Grid(problem)
+    searches = [_Search(grid, part, loss) for part, loss in wanted]
+    if problem.n * grid.p > _WHOLE and not _sampled(grid, searches):
+        return None
     for _ in range(_ROUNDS):
-        found = solved(lines(kept, slope / scale), theta)
-        if found is None and np.isfinite(width):  # so few rows do not hold θ back
-            width *= 8
-            kept, slope = _kept(fold(look(_near, at=held / scale, width=width)))
-            continue
-        if found is None:
+        going = [search for search in searches if search.end is None]
+        looking = [search for search in going if search.kept is None]
+        if looking:
+            for search, told in zip(looking, grid.over_rows(near, looking), strict=True):
+                search.kept, search.slope = Rows.together(told.rows), told.slope
+        if not all(search.descends() for search in going):
             return None
-        theta = found.theta
-        if not np.isfinite(width):
-            return _end(kept, found, part, frame, scale, problem, None)
-        told = fold(look(_lost, held=held / scale, at=theta / scale, width=width, touched=not found.unique))
-        others = Rows.together(told.rows)
-        others = others.of(~np.isin(others.numbers, kept.numbers))
-        if not len(others.y):
-            return _end(kept, found, part, frame, scale, problem, told)
-        if len(others.y) <= len(kept.y):
-            kept = _taken_in(kept, others)
-            slope = slope - (np.where(others.z @ (held / scale) - others.y > 0, high, low) * others.s) @ others.z
-        else:
-            held = theta
-            kept, slope = _kept(fold(look(_near, at=held / scale, width=width)))
+        moved = [search for search in going if search.found is not None and np.isfinite(search.width)]
+        if moved:
+            for search, told in zip(moved, grid.over_rows(gone, moved), strict=True):
+                search.judge(told)
+        if all(search.end is not None for search in searches):
+            return [search.end for search in searches if search.end is not None]
     return None
 
 
-def _kept(told: Told) -> tuple[Rows, Floats]:
-    return Rows.together(told.rows), told.slope
+class _Grid:
+    """What all searches have in common."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem, self.frame = problem, problem.frame
+        frame, self.p = self.frame, len(self.frame.plain)
+        self.total = problem.moments.total
+        self.scale: Floats = np.where(np.diag(frame.plain) > 0, np.sqrt(np.append(frame.spread, 1.0)[: self.p]), 1.0)
+        """(p,) of the columns of z: θ is in their units."""
+        self.mean = frame.mean if frame.bias else None
+
+    def over_rows(self, part: Callable[..., list[Told]], searches: list[_Search]) -> list[Told]:
+        """A pass."""
+        return self.problem.fold(functools.partial(part, mean=self.mean, asks=[one.ask for one in searches]), joined)
+
+    def lines(self, some: Rows, slope: Floats, low: float, high: float) -> Lines:
+        """The sum over some rows, and what stands for others."""
+        size = self.total * (high - low)
+        return Lines(some.z / self.scale, some.y, some.s * low, some.s * high, _apart(some.numbers), slope / self.scale, size)
 
 
-# What passes tell -----------------------------------------------------------------------------------------------------------
+class _Search:
+    """The way to one minimum."""
+
+    def __init__(self, grid: _Grid, part: Part, loss: Loss) -> None:
+        self.grid, self.part = grid, part
+        self.low, self.high = loss.sides()
+        self.theta: Floats = _coordinates(part, grid.frame) * grid.scale
+        self.held, self.width = self.theta, np.inf
+        self.kept: Rows | None = None
+        """The rows near their target at ``held``; None: a pass has to find them."""
+        self.slope: Floats = np.zeros(grid.p)
+        self.found: Vertex | None = None
+        self.end: End | None = None
+
+    @property
+    def ask(self) -> Ask:
+        """What a pass has to tell."""
+        scale = self.grid.scale
+        touched = self.found is not None and not self.found.unique
+        where = self.held / scale, self.width, self.theta / scale
+        return Ask(self.part.outputs[0], self.low, self.high, *where, touched)
+
+    def begin(self, sample: Rows, start: Floats) -> bool:
+        """Where a sample has its minimum, and how near to their target there rows are that may change sides."""
+        grid = self.grid
+        own = sample._replace(y=np.ascontiguousarray(sample.y[:, self.part.outputs[0]]))
+        found = solved(grid.lines(own, self.slope, self.low, self.high), start)
+        if found is None:
+            return False
+        self.held = self.theta = found.theta
+        share = 2 * _SURE * np.sqrt(grid.p / 4 / len(own.y))
+        width = float(np.quantile(np.abs(found.left), share)) if share < 1 else np.inf
+        self.width = max(width, 1e-9 * grid.frame.terms(*_parameters(found.theta / grid.scale, grid.frame)))
+        return True
+
+    def descends(self) -> bool:
+        """The minimum over the rows that are kept; False where there is none, though these are all."""
+        assert self.kept is not None
+        self.found = solved(self.grid.lines(self.kept, self.slope, self.low, self.high), self.theta)
+        if self.found is None:  # so few rows do not hold θ back
+            all_of_them = not np.isfinite(self.width)
+            self.width, self.kept = 8 * self.width, None
+            return not all_of_them
+        self.theta = self.found.theta
+        if not np.isfinite(self.width):
+            self.end = self._end(self.kept, self.found, None)
+        return True
+
+    def judge(self, told: Told) -> None:
+        """Whether all other rows are still on their side; those that are not are taken in."""
+        assert self.kept is not None
+        assert self.found is not None
+        others = Rows.together(told.rows)
+        others = others.of(~np.isin(others.numbers, self.kept.numbers))
+        if not len(others.y):
+            self.end = self._end(self.kept, self.found, told)
+        elif len(others.y) <= len(self.kept.y):
+            sides = np.where(others.z @ (self.held / self.grid.scale) > others.y, self.high, self.low)
+            self.slope = self.slope - (sides * others.s) @ others.z
+            both = Rows.together([self.kept, others])
+            self.kept = both.of(np.argsort(both.numbers))
+        else:
+            self.held, self.kept = self.theta, None
+
+    def _end(self, kept: Rows, found: Vertex, told: Told | None) -> End:
+        """The vertex from its rows alone, and what rounding has left of its loss."""
+        grid, low, high = self.grid, self.low, self.high
+        order = np.argsort(kept.numbers[found.basis])
+        basis = found.basis[order]
+        at = _through(kept.z[basis] / grid.scale, kept.y[basis], found.theta) / grid.scale
+        weights, bias = _parameters(at, grid.frame)
+        r = kept.z @ at - kept.y
+        error = (len(at) + 2) * _EPS * (np.abs(kept.z) @ np.abs(at) + np.abs(kept.y))
+        if bias is not None:
+            error += 2 * _EPS * float(abs(bias[0]) + np.abs(grid.frame.mean) @ np.abs(weights[:, 0]))
+        fits = np.abs(r) <= error
+        fits[basis] = True
+        side = np.where(r > 0, high, low) * kept.s
+        left = float(np.sum(np.abs(side - found.slopes)[fits] * np.abs(r[fits]) + (high - low) * (kept.s * error)[fits]))
+        left += float(found.excess.sum()) * float(np.median(np.abs(r)))
+        value = float(kept.s @ np.maximum(low * r, high * r)) if told is None else told.loss
+        left += 0.0 if told is None else told.doubt
+        part, away = self.part._replace(weights=weights, bias=bias), np.abs(r[~fits])
+        width = float(away.min()) if len(away) else 0.0
+        return End(part, kept.numbers[basis], left / grid.total, value / grid.total, found.unique, width)
 
 
-def joined(a: Told, b: Told) -> Told:
-    """Of rows and those that follow them."""
-    later = tuple(rows._replace(numbers=rows.numbers + a.n) for rows in b.rows)
-    return Told(a.rows + later, a.slope + b.slope, a.loss + b.loss, a.doubt + b.doubt, a.n + b.n)
-
-
-def _read(piece: Piece, mean: Floats | None, output: int) -> tuple[Floats, Floats, Floats]:
-    """z, y and s of all rows."""
-    x = np.asarray(piece.X, np.float64)
-    if mean is not None:
-        z = np.empty((len(x), x.shape[1] + 1))
-        np.subtract(x, mean, out=z[:, :-1])
-        z[:, -1] = 1.0
-    else:
-        z = np.ascontiguousarray(x)
-    return z, np.ascontiguousarray(piece.Y[:, output], np.float64), piece.weights
-
-
-def _sampled(piece: Piece, n_threads: int, *, mean: Floats | None, output: int, loss: Loss, stride: int) -> Told:
-    """Every so-manieth row."""
-    rows = slice(None, None, stride)
-    s = None if piece.sample_weight is None else piece.sample_weight[rows]
-    z, y, s = _read(piece._replace(X=piece.X[rows], Y=piece.Y[rows], sample_weight=s), mean, output)
-    used = np.flatnonzero(s > 0)
-    return Told((Rows(z[used], y[used], s[used], used * stride),), np.zeros(z.shape[1]), 0.0, 0.0, len(piece.X))
-
-
-def _near(piece: Piece, n_threads: int, *, mean: Floats | None, output: int, loss: Loss, at: Floats, width: float) -> Told:
-    """The rows within a width of their target."""
-    z, y, s = _read(piece, mean, output)
-    r = z @ at - y
-    near = np.abs(r) <= width
-    low, high = loss.sides()
-    slope = np.where(near, 0.0, np.where(r > 0, high, low)) * s
-    rows = np.flatnonzero(near & (s > 0))
-    return Told((Rows(z[rows], y[rows], s[rows], rows),), slope @ z, 0.0, 0.0, len(y))
-
-
-def _lost(
-    piece: Piece, n_threads: int, *, mean: Floats | None, output: int, loss: Loss, held: Floats, at: Floats, width: float,
-    touched: bool,
-) -> Told:  # fmt: skip
-    """The rows that were not within the width of their target, and are now on its other side, or with ``touched`` at it."""
-    z, y, s = _read(piece, mean, output)
-    before, r = (z @ np.column_stack([held, at]) - y[:, None]).T
-    low, high = loss.sides()
-    wrong, fits = lost(z, y, at, r, before > 0)
-    outside = (np.abs(before) > width) & (s > 0)
-    rows = np.flatnonzero(outside & (wrong | fits if touched else wrong))
-    value = float(s @ np.maximum(low * r, high * r))
-    doubt = (high - low) * float(s[outside & fits] @ np.abs(r[outside & fits]))
-    return Told((Rows(z[rows], y[rows], s[rows], rows),), np.zeros(z.shape[1]), value, doubt, len(y))
-
-
-def _taken_in(kept: Rows, more: Rows) -> Rows:
-    """With more rows, all in their order."""
-    both = Rows.together([kept, more])
-    return both.of(np.argsort(both.numbers))
+def _sampled(grid: _Grid, searches: list[_Search]) -> bool:
+    """Begins all searches on a sample; False where one finds nothing there."""
+    n, p = grid.problem.n, grid.p
+    m = max(FEW * p + CHEAP, int(np.sqrt(p) * n ** (2 / 3)))
+    [told] = grid.problem.fold(functools.partial(sampled, mean=grid.mean, stride=max(1, n // m)), joined)
+    sample = Rows.together(told.rows)
+    ends: dict[int, Floats] = {}
+    for search in searches:
+        output = search.part.outputs[0]
+        if not search.begin(sample, ends.get(output, search.theta)):
+            return False
+        ends[output] = search.theta
+    return True
 
 
 # Coordinates ----------------------------------------------------------------------------------------------------------------
@@ -211,12 +216,6 @@ def _parameters(at: Floats, frame: Frame) -> tuple[Floats, Floats | None]:
     return w[:, None], np.array([at[-1] - frame.mean @ w])
 
 
-def _lines(some: Rows, slope: Floats, scale: Floats, loss: Loss, total: float) -> Lines:
-    low, high = loss.sides()
-    size = total * (high - low)
-    return Lines(some.z / scale, some.y, some.s * low, some.s * high, _apart(some.numbers), slope, size)
-
-
 def _apart(numbers: Array) -> Floats:
     """(m,) numbers between 1 and 2 without order, which follow from the rows' (a multiplication hash, mixed twice)."""
     x = numbers.astype(np.uint64) + np.uint64(1)
@@ -224,39 +223,6 @@ def _apart(numbers: Array) -> Floats:
         x = (x ^ (x >> np.uint64(31))) * np.uint64(0x9E3779B97F4A7C15)
     mixed: Floats = 1.0 + ((x ^ (x >> np.uint64(29))) >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return mixed
-
-
-# The end --------------------------------------------------------------------------------------------------------------------
-
-
-def _end(kept: Rows, found: Vertex, part: Part, frame: Frame, scale: Floats, problem: Problem, told: Told | None) -> End:
-    """The vertex from its rows alone, and what rounding has left of its loss."""
-    order = np.argsort(kept.numbers[found.basis])
-    basis = found.basis[order]
-    at = _through(kept.z[basis] / scale, kept.y[basis], found.theta) / scale
-    weights, bias = _parameters(at, frame)
-    low, high = problem.loss_function.sides()
-    total = problem.moments.total
-    r = kept.z @ at - kept.y
-    error = (len(at) + 2) * _EPS * (np.abs(kept.z) @ np.abs(at) + np.abs(kept.y))
-    if bias is not None:
-        error += 2 * _EPS * float(abs(bias[0]) + np.abs(frame.mean) @ np.abs(weights[:, 0]))
-    fits = np.abs(r) <= error
-    fits[basis] = True
-    side = np.where(r > 0, high, low) * kept.s
-    left = float(np.sum(np.abs(side - found.slopes)[fits] * np.abs(r[fits]) + (high - low) * (kept.s * error)[fits]))
-    left += float(found.excess.sum()) * float(np.median(np.abs(r)))
-    away = np.abs(r[~fits])
-    value = float(kept.s @ np.maximum(low * r, high * r)) if told is None else told.loss
-    left += 0.0 if told is None else told.doubt
-    return End(
-        part._replace(weights=weights, bias=bias),
-        kept.numbers[basis],
-        left / total,
-        value / total,
-        found.unique,
-        float(away.min(initial=np.inf)) if len(away) else 0.0,
-    )
 
 
 def _through(B: Floats, y: Floats, theta: Floats) -> Floats:

@@ -112,7 +112,7 @@ def _exchanged(
         if full:
             B = A[basis]
             if since >= _REFRESH or len(inverse) < rank:
-                inverse = np.linalg.inv(B)
+                inverse = np.asarray(np.linalg.inv(B), np.float64)
             at = inverse @ wanted[basis]
             at += inverse @ (wanted[basis] - B @ at)
             reach = float(np.linalg.norm(np.abs(inverse) @ (lengths[basis] * np.linalg.norm(at[:, 0]) + np.abs(y[basis]))))

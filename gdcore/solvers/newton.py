@@ -159,18 +159,18 @@ class Newton(Solver[Numbers]):
         parts, problem = self.parts, self.problem
         self._untried = False
         there = state.copy()
-        for i, here in enumerate(parts.all_at(there)):
-            end = exact_quantile.ended(problem, parts.first(here) or here, parts.frame)
-            if end is None:
-                state.own = self.fresh()
-                self._begun(state, True)
-                return None
+        ends = exact_quantile.ended(problem, [(parts.first(here) or here, self.loss) for here in parts.all_at(there)])
+        if ends is None:
+            state.own = self.fresh()
+            self._begun(state, True)
+            return None
+        for i, end in enumerate(ends):
             part = end.part._replace(smoothing=max(end.width / 2, parts.noise_of(end.part, end.loss)))
             parts.put(there, part)
             parts.meet(there, i, part, end.loss)
             own = there.own
             own.smoothing[i], own.gain[i], own.ended[i], own.gap[i] = part.smoothing, 0.0, PROVED, end.gap
-            self._ends.append(end)
+        self._ends = ends
         there.judged = self.plan.tol, True
         return there, over_rows(problem).evaluate(*problem.final(there.weights, there.bias))
 

@@ -203,7 +203,10 @@ def _facts(
         _check_unchanged(problem, marks)
         if problem.table is not None and not problem.squared:
             problem.table.keep()  # several passes
-        value = gap_at(problem, weights, bias, anchors) if corner is None else above(problem, weights, bias, corner)
+        if corner is None:
+            value = gap_at(problem, weights, bias, anchors)
+        else:
+            value = above(problem, weights, bias, corner.best, corner.gap, problem.loss_function)
         task.free()
         return value
 

@@ -60,7 +60,7 @@ class Ending(NamedTuple):
 def warn(problem: Problem, plan: Plan, end: Ending) -> None:
     """Warns of columns that depend on others, of separated classes, and of a run that wanted to converge and has not."""
     if end.metric is not None and problem.l1 == 0 and problem.l2 == 0 and end.done:
-        _dependent(problem, end.metric)
+        dependent(problem, end.metric)
     if end.separating:
         apart = "rows whose target is 0 are told apart" if problem.loss_function.numeric else "the classes are separated"
         what = (
@@ -93,8 +93,8 @@ def _one_of_several(corner: Corner) -> None:
     )
 
 
-def _dependent(problem: Problem, metric: Metric) -> None:
-    """Weights of dependent columns are one choice of many; of nearly dependent ones they are rounding."""
+def dependent(problem: Problem, metric: Metric) -> None:
+    """Warns of dependent columns: their weights are one choice of many; of nearly dependent ones they are rounding."""
     blurred = not metric.clear or (problem.squared and not problem.clear)
     if not blurred and not metric.null.shape[1]:
         return
