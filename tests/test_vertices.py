@@ -83,6 +83,35 @@ def test_the_loss_is_that_of_a_linear_program(kind):
         np.testing.assert_allclose(run.predict(X)[rows], y[rows], rtol=0, atol=1e-12 * (1 + size))
 
 
+def farthest(X, y, s, tau, best):
+    """How far apart two weights can be, in some direction, whose losses are the least: by HiGHS again."""
+    n, A = len(y), np.column_stack([X, np.ones(len(y))])
+    costs = np.concatenate([np.zeros(A.shape[1]), s * tau, s * (1 - tau)])
+    equal = np.hstack([A, np.eye(n), -np.eye(n)])
+    way = np.concatenate([np.random.default_rng(0).normal(size=A.shape[1]), np.zeros(2 * n)])
+    bounds = [(None, None)] * A.shape[1] + [(0, None)] * (2 * n)
+    limit = {"A_ub": costs[None], "b_ub": [best * s.sum() + 1e-9], "A_eq": equal, "b_eq": y, "bounds": bounds}
+    return -sum(linprog(sign * way, method="highs", **limit).fun for sign in (1, -1))
+
+
+@pytest.mark.parametrize("kind", ["plain", "integers", "ties", "repeated"])
+def test_what_is_said_of_other_weights_is_so(kind):
+    rng, told = np.random.default_rng(5), 0
+    for _ in range(25):
+        X, y, s, tau = small(rng, kind)
+        s = np.maximum(s, 1.0)
+        if np.linalg.matrix_rank(np.column_stack([X, np.ones(len(y))])) <= X.shape[1]:
+            continue
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            run = gdcore.fit(X, y, loss=f"quantile:{tau}", sample_weight=s)
+        several = [warning.category for warning in warned] == [gdcore.UniquenessWarning]
+        assert several or not warned
+        assert (farthest(X, y, s, tau, run.loss) > 1e-4) == several
+        told += several
+    assert (told > 0) == (kind == "integers")
+
+
 def solved(A, b):
     """A⁻¹b in fractions, by Gauss and Jordan."""
     rows = [[*row, value] for row, value in zip(A, b, strict=True)]
