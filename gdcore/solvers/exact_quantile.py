@@ -150,7 +150,9 @@ class _Search:
         assert self.kept is not None
         assert self.found is not None
         others = Rows.together(told.rows)
-        others = others.of(~np.isin(others.numbers, self.kept.numbers))
+        known = self.kept.numbers
+        places = np.minimum(np.searchsorted(known, others.numbers), len(known) - 1)
+        others = others.of(known[places] != others.numbers)
         if not len(others.y):
             self.end = self._end(self.kept, self.found, told)
         elif len(others.y) <= len(self.kept.y):

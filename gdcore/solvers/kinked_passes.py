@@ -99,28 +99,40 @@ def sampled(piece: Piece, n_threads: int, *, mean: Floats | None, stride: int) -
 def near(piece: Piece, n_threads: int, *, mean: Floats | None, asks: list[Ask]) -> list[Told]:
     """The rows within a width of their target, and the sum of the others' slopes."""
     z, y, s = _read(piece, mean)
-    result = []
-    for ask in asks:
-        target = np.ascontiguousarray(y[:, ask.output])
-        r = z @ ask.held - target
-        close = np.abs(r) <= ask.width
-        slope = np.where(close, 0.0, np.where(r > 0, ask.high, ask.low)) * s
-        rows = np.flatnonzero(close & (s > 0))
-        result.append(Told((Rows(z[rows], target[rows], s[rows], rows),), slope @ z, 0.0, 0.0, len(r)))
-    return result
+    residuals = _residuals(z, y, asks, [ask.held for ask in asks])
+    slopes, kept = np.empty(residuals.shape), []
+    for r, slope, ask in zip(residuals, slopes, asks, strict=True):
+        slope[:] = np.where(r > 0, ask.high, ask.low)
+        slope *= s
+        close = np.flatnonzero(np.abs(r) <= ask.width)
+        slope[close] = 0.0
+        kept.append(_rows(z, y, s, close[s[close] > 0], ask))
+    return [Told((rows,), line, 0.0, 0.0, len(s)) for rows, line in zip(kept, slopes @ z, strict=True)]
 
 
 def gone(piece: Piece, n_threads: int, *, mean: Floats | None, asks: list[Ask]) -> list[Told]:
     """The rows that were not within the width of their target, and are now on its other side; and the loss."""
     z, y, s = _read(piece, mean)
+    then, now = (_residuals(z, y, asks, [getattr(ask, at) for ask in asks]) for at in ("held", "at"))
     result = []
-    for ask in asks:
-        target = np.ascontiguousarray(y[:, ask.output])
-        before, r = (z @ np.column_stack([ask.held, ask.at]) - target[:, None]).T
-        wrong, fits = lost(z, target, ask.at, r, before > 0)
-        outside = (np.abs(before) > ask.width) & (s > 0)
-        rows = np.flatnonzero(outside & (wrong | fits if ask.touched else wrong))
-        value = float(s @ np.maximum(ask.low * r, ask.high * r))
-        doubt = (ask.high - ask.low) * float(s[outside & fits] @ np.abs(r[outside & fits]))
-        result.append(Told((Rows(z[rows], target[rows], s[rows], rows),), np.zeros(z.shape[1]), value, doubt, len(r)))
+    for before, r, ask in zip(then, now, asks, strict=True):
+        most = float(np.abs(r).max(initial=0.0))
+        some = np.flatnonzero(np.where(before > 0, r, -r) <= 1e-6 * most)
+        some = some[(np.abs(before[some]) > ask.width) & (s[some] > 0)]
+        wrong, fits = lost(z[some], y[some, ask.output], ask.at, r[some], before[some] > 0)
+        value = ask.low * float(s @ r) + (ask.high - ask.low) * float(s @ np.maximum(r, 0.0))
+        doubt = (ask.high - ask.low) * float(s[some[fits]] @ np.abs(r[some[fits]]))
+        rows = _rows(z, y, s, some[wrong | fits if ask.touched else wrong], ask)
+        result.append(Told((rows,), np.zeros(z.shape[1]), value, doubt, len(s)))
     return result
+
+
+def _residuals(z: Floats, y: Floats, asks: list[Ask], at: list[Floats]) -> Floats:
+    """(asks, rows)."""
+    found: Floats = np.array(at) @ z.T
+    found -= y.T[[ask.output for ask in asks]]
+    return found
+
+
+def _rows(z: Floats, y: Floats, s: Floats, which: Array, ask: Ask) -> Rows:
+    return Rows(z[which], y[which, ask.output], s[which], which)

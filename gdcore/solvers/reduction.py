@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FEW, CHEAP = 50, 2000
 """p times the one and the other: so many rows are solved at once."""
 _ROUNDS = 30
-_STEPS = 6  # of Newton's method for a width
+_STEPS = 2  # of Newton's method for a width
 _WIDER = 8.0
 
 
@@ -80,10 +80,11 @@ def solved(lines: Lines, start: Floats) -> Vertex | None:
 
 def lost(A: Floats, y: Floats, theta: Floats, r: Floats, above: Array) -> tuple[Array, Array]:
     """Which rows, held above or below their target, are on the other side by more than rounding; which are at it."""
-    fits = np.zeros(len(y), bool)
-    at = np.flatnonzero(np.where(above, r, -r) <= 1e-6 * np.abs(y).max(initial=0.0) + 1e-6 * np.abs(r).max(initial=0.0))
-    fits[at] = np.abs(r[at]) <= FITS * (np.abs(A[at]) @ np.abs(theta) + np.abs(y[at]))
-    return ((r < 0) == above) & ~fits & (r != 0), fits
+    wrong, fits = np.zeros(len(y), bool), np.zeros(len(y), bool)
+    some = np.flatnonzero(np.where(above, r, -r) <= 1e-6 * np.abs(r).max(initial=0.0))
+    fits[some] = np.abs(r[some]) <= FITS * (np.abs(A[some]) @ np.abs(theta) + np.abs(y[some]))
+    wrong[some] = ((r[some] < 0) == above[some]) & ~fits[some]
+    return wrong, fits
 
 
 def _nearest(r: Floats, count: int) -> Array:
