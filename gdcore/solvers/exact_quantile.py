@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _EPS = float(np.finfo(np.float64).eps)
 _WHOLE = 1 << 20  # numbers: rows that have no more are looked at all together
-_SURE = 2.0  # standard errors of a share that a sample tells: so far from their target rows are surely above or below
+_SURE = 3.0  # standard errors of a share that a sample tells: so far from their target rows are surely above or below
 _ROUNDS = 12  # of repair
 
 
