@@ -25,16 +25,13 @@ from gdcore.train import fit as _fit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import dask.array as da
-    import dask.dataframe as dd
     import pandas as pd
 
-    from gdcore._types import Array, ArrayLike
+    from gdcore._types import Array, ArrayLike, Lazy
     from gdcore.drawing import Predicts
     from gdcore.facts.spectrum import Spectrum
     from gdcore.losses import Loss
 
-    Lazy: TypeAlias = da.Array | dd.DataFrame | dd.Series
     Block: TypeAlias = Array | pd.DataFrame | pd.Series
 
 

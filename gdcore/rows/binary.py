@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore.rows import dates
-from gdcore.rows.arrow import TableError, arrow, from_numpy
+from gdcore.rows.arrow import TableError, arrow, batch_of, from_numpy
 from gdcore.rows.sources import File, Form, check_names, kind_of, known, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-    import pyarrow as pa
-
-    from gdcore._types import Array
+    from gdcore._types import Array, ArrowSchema, RecordBatch
 
 _BUFFER = 1 << 26  # of all columns of a Parquet file together: keeps memory small whatever the row groups are
 
@@ -57,7 +55,7 @@ class Parquet(File):
             raise TableError(f"{self.label} has columns but no rows; a model needs some")
         self.size = max(encoded, self.rows * len(self.kinds) * 8)
 
-    def decode(self, names: list[str]) -> Iterator[Any]:
+    def decode(self, names: list[str]) -> Iterator[RecordBatch]:
         import pyarrow.parquet as pq
 
         buffer = max(1 << 12, min(1 << 20, _BUFFER // len(names)))
@@ -89,13 +87,13 @@ class Parquet(File):
         return ""
 
 
-def names_of(schema: pa.Schema, where: str) -> dict[str, str]:
+def names_of(schema: ArrowSchema, where: str) -> dict[str, str]:
     """The columns' names, without blanks around them, and as they stand in the file."""
     check_names([name.strip() for name in schema.names], where)
     return {name.strip(): name for name in schema.names}
 
 
-def index_of(schema: pa.Schema) -> list[str]:
+def index_of(schema: ArrowSchema) -> list[str]:
     """The columns that were a data frame's index: pandas says so in the metadata, which get lost, or by the name."""
     try:
         told = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
@@ -106,7 +104,7 @@ def index_of(schema: pa.Schema) -> list[str]:
     return [name.strip() for name in schema.names if name in names or own.fullmatch(name)]
 
 
-def plain(file: File, batch: pa.RecordBatch, start: int) -> pa.RecordBatch:
+def plain(file: File, batch: RecordBatch, start: int) -> RecordBatch:
     """The batch with text for categories, dates and times in one unit, and float64 for what is neither integer nor boolean.
 
     ``start`` is the number of its first row, for a message.
@@ -127,7 +125,7 @@ def plain(file: File, batch: pa.RecordBatch, start: int) -> pa.RecordBatch:
         elif wanted is not None and column.type != wanted:
             column = column.cast(wanted, safe=kind != "number")
         columns.append(column)
-    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+    return batch_of(columns, batch.schema.names)
 
 
 class Npy(File):
@@ -153,7 +151,7 @@ class Npy(File):
         self.kinds = {str(j): kind for j in range(shape[1])}
         self.size = shape[0] * shape[1] * 8
 
-    def _header(self) -> tuple[tuple[int, ...], bool, Any, int]:
+    def _header(self) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
         """Shape, whether columns are contiguous, dtype, and where the values begin."""
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         with open(self.path, "rb") as file:
@@ -167,9 +165,8 @@ class Npy(File):
                 raise TableError(f"{self.label}: the head of this .npy file is damaged; save it again") from None
             return shape, fortran, dtype, file.tell()
 
-    def decode(self, names: list[str]) -> Iterator[Any]:
+    def decode(self, names: list[str]) -> Iterator[RecordBatch]:
         # Read, not memory-mapped: a file that another program cuts off is then an error, and not a crash.
-        pa = arrow()
         native = np.dtype(np.float64) if self.dtype.kind == "f" else self.dtype.newbyteorder("=")
         step = rows_of(self.shape[1])
         with open(self.path, "rb") as file:
@@ -177,7 +174,7 @@ class Npy(File):
                 count = min(step, self.shape[0] - start)
                 columns = self._columns(file, start, count, [int(name) for name in names])
                 arrays = [from_numpy(np.ascontiguousarray(column, native)) for column in columns]
-                yield pa.RecordBatch.from_arrays(arrays, names=names)
+                yield batch_of(arrays, names)
 
     def _columns(self, file: BinaryIO, start: int, count: int, columns: list[int]) -> list[Array]:
         n, d = self.shape

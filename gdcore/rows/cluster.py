@@ -17,7 +17,7 @@ import math
 import operator
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -32,7 +32,17 @@ from gdcore.rows.tables import Piece, Table
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gdcore._types import Array, Floats
+    import pandas as pd
+    from dask.delayed import Delayed
+    from distributed import Client, Future
+
+    from gdcore._types import Add, Array, ArrayLike, Floats, Lazy, Part
+
+    Block: TypeAlias = Array | pd.DataFrame | pd.Series
+    """A partition."""
+
+T = TypeVar("T")
+D = TypeVar("D")
 
 FAN = 4
 """So many sums are added by one task of the tree."""
@@ -50,7 +60,7 @@ class ClusterWarning(UserWarning):
     """The cluster has no worker, and nothing is computed until one comes."""
 
 
-def lazy(value: Any) -> bool:
+def lazy(value: object) -> bool:
     """Whether it is Dask's, without importing Dask."""
     return hasattr(type(value), "__dask_graph__")
 
@@ -81,7 +91,13 @@ class Cluster(Table):
     whole = "X.compute(), Y.compute()"
 
     def __init__(
-        self, X: Any, Y: Any, sample_weight: Any = None, targets: str = "real", n_threads: int | None = None, label: str = ""
+        self,
+        X: Lazy,
+        Y: Lazy | ArrayLike | None,
+        sample_weight: Lazy | ArrayLike | None = None,
+        targets: str = "real",
+        n_threads: int | None = None,
+        label: str = "",
     ) -> None:
         import dask
 
@@ -107,7 +123,7 @@ class Cluster(Table):
         make = dask.delayed(_piece, pure=True)
         self._lazy = [make(i, how, x, y, s) for i, (x, y, s) in enumerate(zip(source.blocks, *beside, strict=False))]
         self._label = label
-        self._pieces: list[Any] = self._lazy
+        self._pieces: list[Delayed] = self._lazy
         self._places: list[str | None] = [None] * len(self._lazy)
 
     def __len__(self) -> int:
@@ -118,9 +134,9 @@ class Cluster(Table):
 
     def fold(
         self,
-        part: Callable[..., Any],
+        part: Part,
         n_threads: int,
-        add: Callable[[Any, Any], Any] = operator.add,
+        add: Add = operator.add,
         multiple: int | None = None,
     ) -> Any:
         """What `gdcore.rows.tables.fold` says: ``part`` of each partition on its worker, added up in a tree on the workers."""
@@ -130,7 +146,7 @@ class Cluster(Table):
             raise ValueError(f"{self._label}X is empty: no partition has rows")
         return value
 
-    def _folded(self, part: Callable[..., Any], add: Callable[[Any, Any], Any]) -> Any:
+    def _folded(self, part: Part, add: Add) -> Any:
         import dask
 
         whole, client = functools.partial(part), _client()
@@ -140,16 +156,16 @@ class Cluster(Table):
         run, join = dask.delayed(_run, pure=False), dask.delayed(_joined, pure=False)
         return _computed(_tree([run(whole, piece, self.n_threads, self._crowd) for piece in self._pieces], join, add))
 
-    def _sent(self, client: Any, part: Any, add: Any) -> Any:
+    def _sent(self, client: Client, part: Part, add: Add) -> Any:
         """`_folded` with each task sent to the worker of its partition; `_LOST` where one of these workers has gone.
 
         Else an idle worker may take a task, and fetch for it a partition, which is read much faster than it is sent.
         """
         from distributed import futures_of
 
-        made: list[Any] = []
+        made: list[Future] = []
 
-        def submit(*arguments: Any, **options: Any) -> Any:
+        def submit(*arguments: Any, **options: Any) -> Future:
             made.append(client.submit(*arguments, pure=False, **options))
             return made[-1]
 
@@ -214,7 +230,7 @@ class Cluster(Table):
 class _Source:
     """X as partitions, and what else can be brought into them."""
 
-    def __init__(self, X: Any, name: str) -> None:
+    def __init__(self, X: Lazy, name: str) -> None:
         self.name = name
         self.blocks, self.sizes, meta = _partitions(X, name)
         self.width: int | None = None
@@ -225,7 +241,7 @@ class _Source:
         self.dtype = meta.dtype
         self.shape_beside: tuple[int, ...] = ()
 
-    def align(self, value: Any, name: str, most: int) -> list[Any]:
+    def align(self, value: Lazy | ArrayLike, name: str, most: int) -> list[Delayed]:
         """Y or sample_weight, cut as X is; its shape but for the rows is then in ``shape_beside``."""
         import dask.array as da
 
@@ -263,7 +279,7 @@ class _Source:
         return found
 
 
-def _partitions(value: Any, name: str) -> tuple[list[Any], list[int] | None, Array]:
+def _partitions(value: Lazy, name: str) -> tuple[list[Delayed], list[int] | None, Array]:
     """Delayed partitions, their numbers of rows where they are known, and an empty array of the shape and dtype wanted."""
     kind = type(value)  # a Delayed has any attribute, its type has not
     if hasattr(kind, "chunks") and hasattr(kind, "to_delayed"):
@@ -290,24 +306,24 @@ def _partitions(value: Any, name: str) -> tuple[list[Any], list[int] | None, Arr
     raise TypeError(must_be(name, LAZY, type(value).__name__))
 
 
-def _counted(blocks: list[Any]) -> list[int]:
+def _counted(blocks: list[Delayed]) -> list[int]:
     """How many rows each partition has, by one task each."""
     return together([_delayed(len)(block) for block in blocks])
 
 
-def each(function: Any, value: Any, name: str) -> list[Any]:
+def each(function: Callable[[Block], T], value: Lazy, name: str) -> list[T]:
     """What a function gives for each partition of Dask's arrays and frames, labels included."""
     if not hasattr(type(value), "to_delayed"):
         raise TypeError(must_be(name, LAZY, type(value).__name__))
     return together([_delayed(function)(block) for block in np.ravel(value.to_delayed())])
 
 
-def together(values: list[Any]) -> list[Any]:
+def together(values: list[Delayed]) -> list[Any]:
     """Lazy values, computed at once."""
     return list(_computed(values))
 
 
-def _delayed(function: Any) -> Any:
+def _delayed(function: Callable[..., object]) -> Delayed:
     import dask
 
     return dask.delayed(function, pure=True)
@@ -319,14 +335,14 @@ def _delayed(function: Any) -> Any:
 class _Wanted:
     """What a partition has to be like."""
 
-    def __init__(self, names: list[str], dtype: str, target_shape: Any, targets: str, label: str) -> None:
+    def __init__(self, names: list[str], dtype: str, target_shape: tuple[int, ...] | None, targets: str, label: str) -> None:
         self.names, self.dtype, self.target_shape, self.targets, self.label = names, dtype, target_shape, targets, label
 
-    def __dask_tokenize__(self) -> Any:
+    def __dask_tokenize__(self) -> tuple[object, ...]:
         return tuple(self.names), self.dtype, self.target_shape, self.targets, self.label
 
 
-def _piece(number: int, wanted: _Wanted, x: Any, y: Any, s: Any) -> Piece:
+def _piece(number: int, wanted: _Wanted, x: Block, y: Block | None, s: Block | None) -> Piece:
     """A partition, checked; errors name it by its number, from 0."""
     before = f"in partition {number}: {wanted.label}"
     d, dtype = len(wanted.names), np.dtype(wanted.dtype)
@@ -351,7 +367,7 @@ def _piece(number: int, wanted: _Wanted, x: Any, y: Any, s: Any) -> Piece:
     return Piece(X, Y, None if s is None else _weights(s, X, f"{before}sample_weight"))
 
 
-def _floats(block: Any, dtype: Any, name: str) -> Array:
+def _floats(block: Block, dtype: np.dtype[Any] | None, name: str) -> Array:
     """A partition as float32 or float64."""
     if hasattr(block, "to_numpy"):
         array = block.to_numpy()
@@ -366,7 +382,7 @@ def _aligned(value: Any) -> Any:
     return np.array(value) if isinstance(value, np.ndarray) and not value.flags.aligned else value
 
 
-def _weights(s: Any, X: Array, name: str) -> Array:
+def _weights(s: Block, X: Array, name: str) -> Array:
     weights = _floats(s, None, name)
     if weights.shape != (len(X),):
         raise ValueError(must_have_shape(name, f"({len(X)},), one weight a row of X", weights.shape, f"; {_ALIKE}"))
@@ -402,7 +418,7 @@ def _worker_threads() -> int:
     return threads.resolve(None)
 
 
-def _joined(add: Any, *sums: Any) -> Any:
+def _joined(add: Callable[[T, T], T], *sums: T | None) -> T | None:
     """One task of the tree."""
     found = [value for value in sums if value is not None]
     return functools.reduce(add, found) if found else None
@@ -430,7 +446,7 @@ def _facts_together(a: Floats, b: Floats) -> Floats:
 # ------------------------------------------------------------------------------------------------------ Dask's scheduler
 
 
-def _client() -> Any:
+def _client() -> Client | None:
     """The distributed client that Dask would use now, or None."""
     from dask.base import get_scheduler
 
@@ -438,7 +454,7 @@ def _client() -> Any:
     return client if hasattr(client, "scheduler_info") else None
 
 
-def _places(pieces: list[Any]) -> list[str | None]:
+def _places(pieces: list[Delayed]) -> list[str | None]:
     """The worker on which each persisted piece lies."""
     client = _client()
     if client is None:
@@ -450,14 +466,14 @@ def _places(pieces: list[Any]) -> list[str | None]:
     return [next(iter(found.get(piece.key, ())), None) for piece in pieces]
 
 
-def _tree(sums: list[Any], join: Any, add: Any) -> Any:
+def _tree(sums: list[D], join: Callable[..., D], add: Add) -> D:
     """Lazy sums, added up: the shape depends on their number alone."""
     while len(sums) > 1:
         sums = [join(add, *sums[i : i + FAN]) for i in range(0, len(sums), FAN)]
     return sums[0]
 
 
-def _computed(value: Any) -> Any:
+def _computed(value: Delayed | list[Delayed]) -> Any:
     """The value of a lazy one, or of a list of them."""
     client = _client()
     if client is None:
@@ -469,7 +485,7 @@ def _computed(value: Any) -> Any:
     return client.gather(futures)
 
 
-def _waited(client: Any, futures: Any, useful: Callable[[], bool] = lambda: True) -> bool:
+def _waited(client: Client, futures: Future | list[Future] | list[Delayed], useful: Callable[[], bool] = lambda: True) -> bool:
     """Waits for futures as long as that is useful; whether it was to the end. That there is no worker at all is told."""
     from distributed import wait
 
@@ -494,7 +510,7 @@ def _waited(client: Any, futures: Any, useful: Callable[[], bool] = lambda: True
             return True
 
 
-def _check_workers(client: Any) -> None:
+def _check_workers(client: Client) -> None:
     """ImportError that names the processes of the cluster that have no gdcore, or another one: Dask would let them crash."""
     from gdcore import __version__
 

@@ -11,6 +11,8 @@ from gdcore.rows.sources import File, Form, kind_of, rows_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gdcore._types import RecordBatch
+
 
 def opened(path: str, label: str, form: Form) -> File:
     """The table in such a file."""
@@ -49,7 +51,7 @@ class Feather(File):
         ipc = arrow().ipc
         return ipc.open_file(arrow().OSFile(self.path), options=ipc.IpcReadOptions(included_fields=columns, use_threads=False))
 
-    def decode(self, names: list[str]) -> Iterator[Any]:
+    def decode(self, names: list[str]) -> Iterator[RecordBatch]:
         with self._reader([]) as reader:
             order = reader.schema.names
         start = 0

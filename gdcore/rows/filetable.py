@@ -32,7 +32,7 @@ from gdcore.rows.tables import Block, Table, farthest_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from gdcore._types import Array, Floats, Path
+    from gdcore._types import Array, Floats, Path, RecordBatch
     from gdcore.rows.tables import Piece
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ def open_table(
     comment: str | None = None,
     index: str = "drop",
     cache: Path | None = None,
-    progress: Callable[[int], Any] | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> FileTable:
     """A table in CSV, Parquet, Feather or .npy files, for `fit`, `spectrum` and ``predict``; it may be larger than memory.
 
@@ -226,12 +226,12 @@ class FileTable(Table):
         self.unseen = "error"
         self.strange: dict[str, Strange] = {}
         self.notes: list[str] = []
-        self.progress: Callable[[int], Any] | None = None
+        self.progress: Callable[[int], object] | None = None
         self.seen = Glance(target_only=True)
         self._reader: Reader | None = None  # of the last pass
         self._made: list[_Made] | None = None  # all rows, of a table that stays in memory, once a pass has made them
         self._warned = 0
-        self._constant: dict[str, Any] | None = {}  # see `Checks`; None after the first pass
+        self._constant: dict[str, str | float | None] | None = {}  # see `Checks`; None after the first pass
 
     def settle(self, roles: Roles) -> None:
         """Decides what becomes of the columns; with passes over those that have to be seen for it, where there are any."""
@@ -326,7 +326,7 @@ class FileTable(Table):
     def pieces(self, multiple: int) -> Iterator[Piece]:
         return self._read_ahead(super().pieces(multiple), self._warn)
 
-    def _read_ahead(self, pieces: Iterator[T], each: Callable[[], Any] | None = None) -> Iterator[T]:
+    def _read_ahead(self, pieces: Iterator[T], each: Callable[[], object] | None = None) -> Iterator[T]:
         """A pass; what one before, that was left, still reads ends first: both note what they see."""
         found = ahead(pieces, after=self._reader, each=each)
         self._reader = found.reader
@@ -377,14 +377,14 @@ class FileTable(Table):
         """`both`, read ahead."""
         return self._read_ahead(self.both(), self._warn)
 
-    def matrices(self, beside: Iterable[str] = ()) -> Iterator[tuple[Floats, Array | None, Any]]:
+    def matrices(self, beside: Iterable[str] = ()) -> Iterator[tuple[Floats, Array | None, RecordBatch]]:
         """For a table without a target: X of the rows without a missing value, which these are (None: all), and of all rows
         a RecordBatch of the columns ``beside``."""
         beside = list(beside)
         for _, numbers, keep, batch in self._numbers(beside, rows_at_once(len(self.names))):
             yield self._block(numbers, keep).piece().X, keep, batch.select(beside)
 
-    def _numbers(self, beside: Iterable[str], most: int) -> Iterator[tuple[int, list[Numbers], Array | None, Any]]:
+    def _numbers(self, beside: Iterable[str], most: int) -> Iterator[tuple[int, list[Numbers], Array | None, RecordBatch]]:
         """For up to ``most`` rows at a time: the first one's number, the columns' numbers, which rows lack nothing, and the
         rows as they were read, with the columns ``beside`` among theirs."""
         read = self._read
@@ -403,7 +403,7 @@ class FileTable(Table):
         self.causes = {name: count for name, count in checks.dropped().items() if count}
         self._constant = None
 
-    def _batches(self, names: list[str], rows: int) -> Iterator[Any]:
+    def _batches(self, names: list[str], rows: int) -> Iterator[RecordBatch]:
         batches = self.source.batches(names)
         # What is not kept is decoded, in a thread of its own.
         with contextlib.nullcontext(batches) if self.kept else contextlib.closing(ahead(batches)) as found:

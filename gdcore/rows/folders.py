@@ -6,7 +6,7 @@ import os
 import re
 import urllib.parse
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gdcore.checks import must_be
 from gdcore.rows.arrow import TableError
@@ -58,7 +58,7 @@ def find(paths: Path | Iterable[Path]) -> tuple[list[Found], list[str]]:
     return found, remarks
 
 
-def _given(paths: Any) -> list[str] | None:
+def _given(paths: Path | Iterable[Path]) -> list[str] | None:
     """The paths; None where they are none, as of a table in memory, of which a loop may take the names for paths."""
     if isinstance(paths, (str, os.PathLike)):
         return [os.fspath(paths)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from gdcore.rows.written import Writing, is_number, writing
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from gdcore._types import ArrowArray, Label, RecordBatch
     from gdcore.losses import Loss
     from gdcore.rows.missing import Policy
     from gdcore.rows.sources import Source
@@ -66,7 +67,7 @@ class Survey:
         """Values of rows that do not count."""
         self.nulls = dict.fromkeys(text, 0)
         self.goal = target
-        self.labels: dict[Any, None] = {}
+        self.labels: dict[Label, None] = {}
         self.rows = self.all_rows = 0
         self.gaps = dict.fromkeys(drop, 0)
         """In how many rows each column that leaves rows out has no value."""
@@ -75,7 +76,7 @@ class Survey:
         self.notes: list[str] = []
         """What is odd."""
 
-    def add(self, batch: Any) -> None:
+    def add(self, batch: RecordBatch) -> None:
         """Takes a batch into account."""
         self.all_rows += batch.num_rows
         if self.drop:
@@ -197,11 +198,12 @@ class Survey:
         """The target, as numbers or as classes."""
         kind, where, loss = self.source.kinds[name], f"{self.source.label}: the target {name}", self.loss
         text = kind == "text"
-        written = self.writing(self.labels) if text else None
+        words = [str(label) for label in self.labels] if text else []
+        written = self.writing(words) if text else None
         if written is not None and (loss.numeric if loss is not None else len(self.labels) > 2):
-            return Target(self._written(name, written, self.labels))
+            return Target(self._written(name, written, words))
         if text and written is None:
-            self.check_meant(name, self.labels)
+            self.check_meant(name, words)
         if kind in dates.KINDS:
             raise TableError(f"{where} holds dates; make numbers of them first, days for example")
         if text and loss is not None and loss.numeric:
@@ -230,7 +232,8 @@ class Survey:
             raise TableError(Message(what, Option("loss", "softmax"), " is for more"))
         if whole:
             labels = [int(label) for label in labels]
-        column = Column(name, "category", tuple(labels[1:]), labels[0]) if text else Column(name, kind)
+        words = sorted(words)
+        column = Column(name, "category", tuple(words[1:]), words[0]) if text else Column(name, kind)
         return Target(column, tuple(labels))
 
 
@@ -255,11 +258,12 @@ def _several(count: int) -> str:
     return f"{count:,}" if count <= _COUNTED else f"more than {_COUNTED:,}"
 
 
-def _as_text(label: Any, whole: bool) -> str:
+def _as_text(label: Label, whole: bool) -> str:
     return str(int(label) if whole else label)
 
 
-def _all_valid(batch: Any, names: list[str]) -> Any:
+def _all_valid(batch: RecordBatch, names: list[str]) -> ArrowArray:
     """The rows in which none of these is missing."""
     pc = arrow().compute
-    return functools.reduce(pc.and_, (pc.invert(batch.column(name).is_null(nan_is_null=True)) for name in names))
+    valid: ArrowArray = functools.reduce(pc.and_, (pc.invert(batch.column(name).is_null(nan_is_null=True)) for name in names))
+    return valid

@@ -19,9 +19,9 @@ from gdcore.rows.coded import Coded, dense, joined, products, rows_at_once
 from gdcore.rows.moments import Moments, engine_for, first_means
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from gdcore._types import Array, Floats
+    from gdcore._types import Add, Array, Floats, Part
 
 PIECE_BYTES = 1 << 24
 """At most about so many bytes of X come in a piece."""
@@ -105,7 +105,7 @@ class Table:
         How a person gets all rows as arrays.
     """
 
-    dtype: Any = np.dtype(np.float64)
+    dtype: np.dtype[Any] = np.dtype(np.float64)
     ndim = 2
     far = False
     tells_constants = False
@@ -183,9 +183,9 @@ class Table:
 
     def fold(
         self,
-        part: Callable[..., Any],
+        part: Part,
         n_threads: int,
-        add: Callable[[Any, Any], Any] = operator.add,
+        add: Add = operator.add,
         multiple: int | None = None,
     ) -> Any:
         """What `fold` says, over all rows of the table."""
@@ -240,9 +240,9 @@ def fold(
     X: Array | Table,
     Y: Array | None,
     sample_weight: Array | None,
-    part: Callable[..., Any],
+    part: Part,
     n_threads: int,
-    add: Callable[[Any, Any], Any] = operator.add,
+    add: Add = operator.add,
     multiple: int | None = None,
 ) -> Any:
     """The sum over all rows of arrays or of a table, piece by piece: ``add(… add(part(first), part(second)) …, part(last))``.
@@ -256,7 +256,7 @@ def fold(
     return _folded(_cut(X, Y, sample_weight, multiple), part, n_threads, add, multiple is not None)
 
 
-def _folded(pieces: Iterable[Piece], part: Any, n_threads: int, add: Any, carries: bool) -> Any:
+def _folded(pieces: Iterable[Piece], part: Part, n_threads: int, add: Add, carries: bool) -> Any:
     total = None
     for piece in pieces:
         if carries:
