@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore.rows import binary, csvfile, csvtext, sources
-from gdcore.rows import kept as keeping
 from gdcore.rows.ahead import ahead
 from gdcore.rows.arrow import TableError
-from gdcore.rows.csvtext import meant_as_number
-from gdcore.rows.kept import Kept
-from gdcore.rows.opening import open_source
+from gdcore.rows.files import csvfile, csvtext, npy, sources
+from gdcore.rows.files import kept as keeping
+from gdcore.rows.files.csvtext import meant_as_number
+from gdcore.rows.files.kept import Kept
+from gdcore.rows.files.opening import open_source
 from gdcore.rows.written import is_number
 
 pa = pytest.importorskip("pyarrow")
@@ -240,7 +240,7 @@ def test_npy(tmp_path, monkeypatch, dtype, order):
 def test_npy_is_not_mapped_into_memory(tmp_path):
     np.save(tmp_path / "t.npy", np.arange(6.0).reshape(3, 2))
     source = open_source(tmp_path / "t.npy")
-    assert isinstance(source, binary.Npy)
+    assert isinstance(source, npy.Npy)
     assert not any(isinstance(value, np.memmap) for value in vars(source).values())
 
 

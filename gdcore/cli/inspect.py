@@ -13,7 +13,8 @@ from gdcore.facts.spectrum import spectrum
 from gdcore.models.linear import Linear
 from gdcore.models.mlp import MLP
 from gdcore.rows.arrow import TableError
-from gdcore.rows.filetable import FileTable, open_table
+from gdcore.rows.filetable import FileTable
+from gdcore.rows.open_table import open_table
 from gdcore.store import files
 
 if TYPE_CHECKING:

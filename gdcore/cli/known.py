@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from gdcore.models.linear import Linear
     from gdcore.models.mlp import MLP
     from gdcore.rows.columns import Target
+    from gdcore.rows.files.sources import Source
     from gdcore.rows.glance import Glance
-    from gdcore.rows.sources import Source
 
 _TRUTH = {"true": 1.0, "1": 1.0, "1.0": 1.0, "false": 0.0, "0": 0.0, "0.0": 0.0}
 

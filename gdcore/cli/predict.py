@@ -21,10 +21,10 @@ from gdcore.container import write
 from gdcore.models.linear import Linear, mean, probabilities
 from gdcore.rows.arrow import TableError, arrow, batch_of, from_numpy, from_texts
 from gdcore.rows.columns import Encoding
+from gdcore.rows.files.folders import files_of
+from gdcore.rows.files.opening import open_source
+from gdcore.rows.files.sources import Marks
 from gdcore.rows.filetable import TableWarning
-from gdcore.rows.folders import files_of
-from gdcore.rows.opening import open_source
-from gdcore.rows.sources import Marks
 from gdcore.store import files
 
 if TYPE_CHECKING:

@@ -16,12 +16,13 @@ from gdcore.cli.results import Result
 from gdcore.messages import Message
 from gdcore.report import page
 from gdcore.rows.arrow import TableError
-from gdcore.rows.filetable import FileTable, TableWarning, open_table
-from gdcore.rows.folders import files_of
+from gdcore.rows.files.folders import files_of
+from gdcore.rows.files.opening import open_source
+from gdcore.rows.files.sources import Source
+from gdcore.rows.filetable import FileTable, TableWarning
 from gdcore.rows.glance import Glance
-from gdcore.rows.opening import open_source
+from gdcore.rows.open_table import open_table
 from gdcore.rows.roles import unknown
-from gdcore.rows.sources import Source
 from gdcore.store import files
 
 if TYPE_CHECKING:

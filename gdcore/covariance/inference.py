@@ -28,7 +28,8 @@ from gdcore.facts import dependence
 from gdcore.facts.metric import inverse
 from gdcore.models.linear import Linear
 from gdcore.rows import arrays
-from gdcore.rows.cluster import Cluster, lazy
+from gdcore.rows.dask.cluster import Cluster
+from gdcore.rows.dask.partitions import lazy
 from gdcore.rows.tables import Table, columns_of, moments_of
 from gdcore.run import Run
 from gdcore.scores.scoring import check_table, checked

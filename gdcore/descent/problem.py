@@ -19,7 +19,9 @@ from gdcore.facts.quadratic import Quadratic
 from gdcore.facts.spectrum import Spectrum, of
 from gdcore.models.linear import Linear
 from gdcore.models.mlp import MLP, Network
-from gdcore.rows import arrays, cluster
+from gdcore.rows import arrays
+from gdcore.rows.dask.cluster import Cluster
+from gdcore.rows.dask.partitions import lazy
 from gdcore.rows.moments import MOST_COLUMNS, Moments, check
 from gdcore.rows.piecewise import Piecewise
 from gdcore.rows.tables import Table, columns_of, farthest, fold, moments_of
@@ -64,10 +66,10 @@ class Problem:
         """From the arguments of `fit`: arrays, a table that comes in pieces, or Dask's, which are such a table."""
         loss = losses.get(options.loss)
         n_threads = threads.resolve(options.n_threads)
-        if cluster.lazy(X):
+        if lazy(X):
             if Y is None:
                 raise TypeError("Y must be given beside X: found None")
-            X = cluster.Cluster(X, Y, options.sample_weight, loss.targets, options.n_threads)
+            X = Cluster(X, Y, options.sample_weight, loss.targets, options.n_threads)
         elif isinstance(X, Table):
             for name, value in (("Y", Y), ("sample_weight", options.sample_weight)):
                 if value is not None:

@@ -13,7 +13,7 @@ from gdcore import losses
 from gdcore.estimators.descent import Descent
 from gdcore.estimators.inputs import in_dask, remember, weights_of, with_callbacks
 from gdcore.models.linear import probabilities
-from gdcore.rows.cluster import lazy
+from gdcore.rows.dask.partitions import lazy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

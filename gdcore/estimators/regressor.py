@@ -16,7 +16,7 @@ from gdcore.facts.quadratic import Quadratic
 from gdcore.facts.spectrum import Spectrum
 from gdcore.models.linear import mean
 from gdcore.notices import ConditionWarning, warn
-from gdcore.rows.cluster import lazy
+from gdcore.rows.dask.partitions import lazy
 from gdcore.run import History
 from gdcore.scores.sums import NumberSums
 

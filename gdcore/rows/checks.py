@@ -11,8 +11,8 @@ from gdcore.losses.targets import AMOUNTS, no_amounts
 from gdcore.messages import Message, Option
 from gdcore.rows.arrow import TableError, arrow, as_numpy
 from gdcore.rows.columns import EXACT, Column, Encoding, Numbers
+from gdcore.rows.files.sources import Source
 from gdcore.rows.missing import Policy, one_column
-from gdcore.rows.sources import Source
 from gdcore.rows.written import MEND
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from gdcore import schema
 from gdcore.rows import dates
 from gdcore.rows.arrow import arrow, as_numpy, from_texts
 from gdcore.rows.coded import Coded, Places
+from gdcore.rows.files.sources import Marks
 from gdcore.rows.missing import POLICIES, Policy
-from gdcore.rows.sources import Marks
 from gdcore.rows.written import Writing
 
 if TYPE_CHECKING:

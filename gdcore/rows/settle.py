@@ -12,9 +12,9 @@ from gdcore.rows import dates
 from gdcore.rows.arrow import TableError, as_numpy
 from gdcore.rows.checks import all_missing
 from gdcore.rows.columns import Column, Encoding, Target
+from gdcore.rows.files.sources import Source
 from gdcore.rows.fills import Fill, fill
 from gdcore.rows.missing import NUMBERS
-from gdcore.rows.sources import Source
 from gdcore.rows.survey import Survey, with_policy
 
 if TYPE_CHECKING:

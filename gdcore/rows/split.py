@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gdcore._types import Array, Floats, Label, RecordBatch
-    from gdcore.rows.sources import Source
+    from gdcore.rows.files.sources import Source
 
 _SIDES = {"train": False, "training": False, "test": True, "testing": True}
 _CLASSES = 10_000  # past so many values a target is no classes

@@ -12,7 +12,7 @@ from gdcore.messages import Message, Option
 from gdcore.rows import dates
 from gdcore.rows.arrow import TableError, arrow
 from gdcore.rows.columns import Column, Target
-from gdcore.rows.csvtext import meant_as_number, not_that
+from gdcore.rows.files.csvtext import meant_as_number, not_that
 from gdcore.rows.missing import NUMBERS, one_column
 from gdcore.rows.written import Writing, is_number, writing
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from gdcore._types import ArrowArray, Label, RecordBatch
     from gdcore.losses import Loss
+    from gdcore.rows.files.sources import Source
     from gdcore.rows.missing import Policy
-    from gdcore.rows.sources import Source
 
 CATEGORIES = 100
 """So many values a text column may have, or more where there are `ROWS_EACH` rows for each."""

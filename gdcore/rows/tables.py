@@ -3,7 +3,7 @@
 Every pass of `gdcore.fit` over linear models and all rows is a sum over rows, a `fold` of some function over pieces. `pieces`
 cuts a table where the backends cut arrays, and their sums are carried from one piece to the next in the order of the rows, so
 that the result is that of the same rows in memory in the same order, C or Fortran, to the bit, however a file is cut. Where
-the rows lie on other machines (`gdcore.rows.cluster`) only the place of the sum changes.
+the rows lie on other machines (`gdcore.rows.dask.cluster`) only the place of the sum changes.
 """
 
 from __future__ import annotations

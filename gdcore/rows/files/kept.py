@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gdcore.messages import Message, Option
 from gdcore.rows.arrow import TableError, arrow
-from gdcore.rows.sources import Source
+from gdcore.rows.files.sources import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

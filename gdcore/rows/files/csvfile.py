@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore.messages import Message, Option
-from gdcore.rows import csvhead, csvtext, dates
+from gdcore.rows import dates
 from gdcore.rows.arrow import TableError, arrow
-from gdcore.rows.csvlines import Lines
-from gdcore.rows.csvtext import MISSING, damaged, not_that, reason
-from gdcore.rows.sources import File, Form, check_names, kind_of, rows_of, shortened
+from gdcore.rows.files import csvhead, csvtext
+from gdcore.rows.files.csvlines import Lines
+from gdcore.rows.files.csvtext import MISSING, damaged, not_that, reason
+from gdcore.rows.files.sources import File, Form, check_names, kind_of, rows_of, shortened
 from gdcore.rows.written import is_number
 
 if TYPE_CHECKING:

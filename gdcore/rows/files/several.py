@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gdcore.rows import dates
 from gdcore.rows.arrow import TableError, arrow
-from gdcore.rows.sources import Source
+from gdcore.rows.files.sources import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -8,7 +8,7 @@ import numpy as np
 
 from gdcore.messages import Message, Option
 from gdcore.rows.arrow import TableError
-from gdcore.rows.sources import shortened
+from gdcore.rows.files.sources import shortened
 from gdcore.rows.written import is_number
 
 COMMENTS = ("#", "%", "!", "*", "@")

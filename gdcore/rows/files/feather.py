@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gdcore.rows.arrow import TableError, arrow
-from gdcore.rows.binary import index_of, names_of, plain
-from gdcore.rows.sources import File, Form, kind_of, rows_of
+from gdcore.rows.files.sources import File, Form, kind_of, rows_of
+from gdcore.rows.files.typed import index_of, names_of, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,8 +1,8 @@
 """Where tables come from: one interface in front of files of any kind, read in order as batches, and what its readers share.
 
-Decoding is pyarrow's; each kind of file has its own reader: `gdcore.rows.csvfile` for CSV, `gdcore.rows.binary` for Parquet
-and .npy, `gdcore.rows.feather`. `gdcore.rows.opening` finds that of a path, `gdcore.rows.several` joins files, and
-`gdcore.rows.kept` keeps what has been decoded.
+Decoding is pyarrow's; each kind of file has its own reader, which stands in `gdcore.rows.files.readers`.
+`gdcore.rows.files.opening` finds that of a path, `gdcore.rows.files.several` joins files, and `gdcore.rows.files.kept` keeps
+what has been decoded.
 """
 
 from __future__ import annotations
