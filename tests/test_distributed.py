@@ -321,7 +321,7 @@ def test_nothing_but_sums_comes_home(name, monkeypatch):
     n = 30_000
     X, Y, _ = data(name, n)
     sizes, computed = [], scheduler.computed
-    monkeypatch.setattr(cluster, "_computed", lambda value: sizes.append(computed(value)) or sizes[-1])
+    monkeypatch.setattr(scheduler, "computed", lambda value: sizes.append(computed(value)) or sizes[-1])
     run = gdcore.distributed.fit(*in_dask(X, Y), loss=name, l2=1e-3)
     assert run.status == "converged"
     _ = run.gap
