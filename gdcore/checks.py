@@ -156,8 +156,8 @@ def function(value: T, name: str, wanted: str = "callable") -> T:
     return value
 
 
-def check_finite(array: Array, name: str) -> None:
-    """Raises ValueError with the place of the first NaN or infinity, if there is one.
+def check_finite(array: Array, name: str, start: int = 0) -> None:
+    """Raises ValueError with the place of the first NaN or infinity, if there is one; rows count from ``start``.
 
     >>> check_finite(np.array([[1.0, 2.0], [np.nan, 4.0]]), "X")
     Traceback (most recent call last):
@@ -167,7 +167,6 @@ def check_finite(array: Array, name: str) -> None:
         if not np.isfinite(array):
             raise ValueError(f"{name} is {array}: it must be finite")
         return
-    start = 0
     for block in blocks(array):
         finite = np.isfinite(block)
         if not finite.all():

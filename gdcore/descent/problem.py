@@ -207,7 +207,7 @@ class Problem:
         real = self.loss_function.targets == "real"
         Y = self.Y if real else None
         moments = moments_of(self.X, Y, self.sample_weight, self.n_threads, self.backend_name, target=real)
-        if not moments.finite and self.table is None:
+        if not moments.finite:
             self.check_finite()
         check(moments, None if self.table is not None else self.in_memory[0])
         return moments
@@ -219,8 +219,8 @@ class Problem:
             return self.moments.of_columns()
         moments = columns_of(self.X, self.sample_weight, self.n_threads)
         X = None if self.table is not None else self.in_memory[0]
-        if not moments.finite and X is not None:
-            arrays.check_finite(X, "X")
+        if not moments.finite:
+            self.check_finite()
         check(moments, X)
         return moments
 
@@ -336,7 +336,10 @@ class Problem:
         return final
 
     def check_finite(self) -> None:
-        """ValueError with the place of a NaN or an infinity in the arrays, if there is one."""
+        """ValueError with the place of a NaN or an infinity in the rows, if there is one."""
+        if self.table is not None:
+            self.table.check_finite()
+            return
         X, Y = self.in_memory
         arrays.check_finite(X, "X")
         arrays.check_finite(Y.reshape(self.n, *self.target_shape), "Y")
@@ -345,9 +348,9 @@ class Problem:
         """NaN and infinity show in the first loss and gradient: find where they come from."""
         if math.isfinite(found.loss) and math.isfinite(found.norm):
             return
+        self.check_finite()
         if self.table is not None:
             raise ValueError("the loss overflows before the first epoch: scale the columns of the table")
-        self.check_finite()
         if math.isnan(found.loss) and math.isfinite(self.objective_at(weights, bias)):
             return
         X, Y = self.in_memory

@@ -366,8 +366,8 @@ def of(
         raise ValueError(f"a table's spectrum is for up to {MOST_COLUMNS:,} columns, found {columns:,}; leave some out")
     if columns <= MOST_COLUMNS:
         moments = moments_of(X, None, sample_weight, n_threads, backend, target=False)
-        if not moments.finite and not isinstance(X, Table):
-            arrays.check_finite(X, "X")
+        if not moments.finite:
+            X.check_finite() if isinstance(X, Table) else arrays.check_finite(X, "X")
         check(moments, None if isinstance(X, Table) else X)
         return Spectrum(moments, bias, loss, l2)
     found = largest_eigenvalue(X, sample_weight, bias, loss, l2, backend, n_threads)

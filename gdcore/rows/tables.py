@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gdcore.rows.arrays import no_weight
+from gdcore.rows.arrays import check_finite, no_weight
 from gdcore.rows.coded import Coded, dense, joined, products, rows_at_once
 from gdcore.rows.moments import Moments, engine_for, first_means
 
@@ -139,6 +139,14 @@ class Table:
                     raise ValueError(f"{name} of the rows from {start} on is {found}, {says}")
             yield Block(X[...], Y[...], None if s is None else s[...])
             start += m
+
+    def check_finite(self) -> None:
+        """ValueError with the place of a NaN or an infinity that `blocks` has let through; of rows that are far tasks look."""
+        start = 0
+        for X, Y, s in () if self.far else self._checked():
+            for name, array in (("X", dense(X)), ("Y", Y), *([] if s is None else [("sample_weight", s)])):
+                check_finite(array, name, start)
+            start += len(X)
 
     @property
     def shape(self) -> tuple[int, int]:
