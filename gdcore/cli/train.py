@@ -67,7 +67,7 @@ def run(options: Namespace) -> int:
         }  # fmt: skip
         with words.overheard() as warned:
             found = fits.fitted(table, options, wish, curves=drawn)
-        result = Result(found, test=found.test, tested=_tested(table), warned=warned)
+        result = Result(found, test=found.test, tested="" if table.split is None else table.split.what, warned=warned)
         if options.test is not None:
             bars.reading("testing")
             result = _on_file(result, table, options, drawn_rows)
@@ -84,10 +84,6 @@ def run(options: Namespace) -> int:
     elif not options.quiet:
         results.show(table, options, result, facts, out, replaced)
     return 0
-
-
-def _tested(table: FileTable) -> str:
-    return "" if table.split is None else table.split.what
 
 
 def _test_source(table: FileTable, options: Namespace) -> Source:

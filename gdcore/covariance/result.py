@@ -143,8 +143,10 @@ class Summary:
             at = (slice(None), c) if several else (slice(None),)
             columns = (found.params[at], found.bse[at], found.tvalues[at], found.pvalues[at], *ends[at].T)
             for name, values in zip(found.names, zip(*columns, strict=True), strict=True):
+                # Quotients and probabilities in three decimals.
+                cells = [f"{x:.3f}" if j in (2, 3) else plain(float(x), 5) for j, x in enumerate(values)]
                 label = f"{name} (class {c + 1})" if several else name
-                self.rows.append((label, [_cell(j, float(value)) for j, value in enumerate(values)]))
+                self.rows.append((label, cells))
         self.facts = _facts(found)
 
     def __str__(self) -> str:
@@ -163,10 +165,6 @@ class Summary:
         facts = "".join(row("td", [name, value]) for name, value in self.facts)
         body = "".join(row("td", [name, *cells]) for name, cells in self.rows)
         return f"<table>{facts}</table><table>{row('th', ['', *self.heads])}{body}</table>"
-
-
-def _cell(column: int, value: float) -> str:
-    return f"{value:.3f}" if column in (2, 3) else plain(value, 5)
 
 
 def _facts(found: Inference) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ import numpy as np
 from gdcore import losses
 from gdcore.messages import Message, Option
 from gdcore.notices import warn
-from gdcore.rows.ahead import Reader, ahead
+from gdcore.rows.ahead import Ahead, Reader
 from gdcore.rows.arrow import TableError
 from gdcore.rows.checks import Checks, Strange
 from gdcore.rows.coded import rows_at_once
@@ -141,10 +141,6 @@ class FileTable(Table):
         drops = any(column.missing == "drop" for column in self._read)
         self.rows = None if self.split is not None or drops else self.source.rows
 
-    @property
-    def _split_columns(self) -> list[str]:
-        return [] if self.split is None else list(self.split.columns)
-
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_reader": None, "_made": None}  # a thread is not pickled, and rows are read again
 
@@ -192,7 +188,7 @@ class FileTable(Table):
 
     def _read_ahead(self, pieces: Iterator[T], each: Callable[[], object] | None = None) -> Iterator[T]:
         """A pass; what one before, that was left, still reads ends first: both note what they see."""
-        found = ahead(pieces, after=self._reader, each=each)
+        found = Ahead(pieces, after=self._reader, each=each)
         self._reader = found.reader
         return found
 
@@ -220,7 +216,9 @@ class FileTable(Table):
         split, dropped = self.split, 0
         kept: list[_Made] | None = [] if train and (test or split is None) else None
         size = 0
-        for start, numbers, keep, batch in self._numbers(self._split_columns, rows_at_once(len(self._read))):
+        for start, numbers, keep, batch in self._numbers(
+            () if split is None else split.columns, rows_at_once(len(self._read))
+        ):
             trains = keep
             if split is not None:
                 held = split.tests(start, batch)
@@ -270,7 +268,7 @@ class FileTable(Table):
     def _batches(self, names: list[str], rows: int) -> Iterator[RecordBatch]:
         batches = self.source.batches(names)
         # What is not kept is decoded, in a thread of its own.
-        with contextlib.nullcontext(batches) if self.kept else contextlib.closing(ahead(batches)) as found:
+        with contextlib.nullcontext(batches) if self.kept else contextlib.closing(Ahead(batches)) as found:
             for batch in found:
                 for start in range(0, batch.num_rows, rows):
                     yield batch.slice(start, rows)

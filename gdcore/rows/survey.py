@@ -19,7 +19,7 @@ from gdcore.rows.written import Writing, is_number, writing
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from gdcore._types import ArrowArray, Label, RecordBatch
+    from gdcore._types import Label, RecordBatch
     from gdcore.losses import Loss
     from gdcore.rows.files.sources import Source
     from gdcore.rows.missing import Policy
@@ -83,7 +83,8 @@ class Survey:
             pc = arrow().compute
             for name in self.drop:
                 self.gaps[name] += int(pc.sum(batch.column(name).is_null(nan_is_null=True)).as_py() or 0)
-            valid = _all_valid(batch, self.drop)
+            known = (pc.invert(batch.column(name).is_null(nan_is_null=True)) for name in self.drop)
+            valid = functools.reduce(pc.and_, known)
             count, every = int(pc.sum(valid).as_py() or 0), batch.num_rows
             batch = batch.select([*dict.fromkeys([*self.counts, *([] if self.goal is None else [self.goal])])])
             if count < every and batch.num_columns:
@@ -220,7 +221,7 @@ class Survey:
                 rows = "one row" if self.rows else "no row"
                 rows += " without a missing value" if self.policy.rest == "drop" else ""
                 raise TableError(f"{self.source.label} has {rows}; a model needs two")
-            what = f"one value only, {_as_text(labels[0], whole)}" if labels else "no value at all"
+            what = f"one value only, {int(labels[0]) if whole else labels[0]}" if labels else "no value at all"
             raise TableError(f"{where} has {what}, so that there is nothing to learn; take another one")
         if loss is not None and numbers and not whole:
             raise TableError(Message(f"{where} has numbers that are no integers, and {loss.name} wants classes; ", *_NUMBERS))
@@ -256,14 +257,3 @@ def with_policy(column: Column, policy: Policy, where: str) -> Column:
 
 def _several(count: int) -> str:
     return f"{count:,}" if count <= _COUNTED else f"more than {_COUNTED:,}"
-
-
-def _as_text(label: Label, whole: bool) -> str:
-    return str(int(label) if whole else label)
-
-
-def _all_valid(batch: RecordBatch, names: list[str]) -> ArrowArray:
-    """The rows in which none of these is missing."""
-    pc = arrow().compute
-    valid: ArrowArray = functools.reduce(pc.and_, (pc.invert(batch.column(name).is_null(nan_is_null=True)) for name in names))
-    return valid
