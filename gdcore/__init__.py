@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     )
     from gdcore.optimizers import SGD, Adagrad, Adam, AdamW, Nesterov, Newton, RMSprop, schedules
     from gdcore.rows.arrow import TableError
-    from gdcore.rows.filetable import TableWarning, open_table
+    from gdcore.rows.filetable import TableWarning
+    from gdcore.rows.open_table import open_table
     from gdcore.run import Checkpoint, DivergenceError, Epoch, History, Run
     from gdcore.store.files import load, save
     from gdcore.train import fit, train
@@ -58,7 +59,8 @@ __all__ = [
 _HOME = {
     "training.check": ("check_gradient",),
     "store.files": ("load", "save"),
-    "rows.filetable": ("TableWarning", "open_table"),
+    "rows.filetable": ("TableWarning",),
+    "rows.open_table": ("open_table",),
     "models.mlp": ("MLP",),
     "models.linear": ("Linear",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Nesterov", "Newton", "RMSprop"),

@@ -106,9 +106,6 @@ def test_only_the_command_line_knows_flags():
     assert not found, "\n".join(["elsewhere gdcore.messages.Option names an argument:", *found])
 
 
-LONG = {"gdcore.rows.cluster", "gdcore.rows.filetable"}  # to become shorter
-
-
 def test_files_are_read_at_one_sitting():
     long = {name for name, path in modules().items() if len(path.read_text().splitlines()) > 400}
-    assert long <= LONG
+    assert not long

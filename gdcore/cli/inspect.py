@@ -13,11 +13,14 @@ from gdcore.facts.spectrum import spectrum
 from gdcore.models.linear import Linear
 from gdcore.models.mlp import MLP
 from gdcore.rows.arrow import TableError
-from gdcore.rows.filetable import FileTable, open_table
+from gdcore.rows.filetable import FileTable
+from gdcore.rows.open_table import open_table
 from gdcore.store import files
 
 if TYPE_CHECKING:
     from argparse import Namespace
+
+    from gdcore.estimators import GDClassifier, GDRegressor
 
 _COLUMNS = 60  # told of
 _TOLD = ("data", "target", "rows", "labels", "train", "test", "test rows", "baseline", "cross-validation", "dependent",
@@ -114,7 +117,7 @@ def _model(options: Namespace) -> int:
     return 0
 
 
-def _estimator(path: str, estimator: Any, as_json: bool) -> int:
+def _estimator(path: str, estimator: GDRegressor | GDClassifier, as_json: bool) -> int:
     """What an estimator is that was saved from Python, and what its fit has told."""
     learned = estimator.learned()
     names, labels = (None if values is None else values.tolist() for values in (learned.feature_names_in, learned.classes))
@@ -152,7 +155,7 @@ def _folds(told: dict[str, Any]) -> str:
     return ", ".join(f"{name} {found['mean']:.6g} ± {found['error']:.2g}" for name, found in told.items())
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_text(v)}" for name, v in value.items())
     if isinstance(value, list):

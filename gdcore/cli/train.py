@@ -16,12 +16,13 @@ from gdcore.cli.results import Result
 from gdcore.messages import Message
 from gdcore.report import page
 from gdcore.rows.arrow import TableError
-from gdcore.rows.filetable import FileTable, TableWarning, open_table
-from gdcore.rows.folders import files_of
+from gdcore.rows.files.folders import files_of
+from gdcore.rows.files.opening import open_source
+from gdcore.rows.files.sources import Source
+from gdcore.rows.filetable import FileTable, TableWarning
 from gdcore.rows.glance import Glance
-from gdcore.rows.opening import open_source
+from gdcore.rows.open_table import open_table
 from gdcore.rows.roles import unknown
-from gdcore.rows.sources import Source
 from gdcore.store import files
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def run(options: Namespace) -> int:
         }  # fmt: skip
         with words.overheard() as warned:
             found = fits.fitted(table, options, wish, curves=drawn)
-        result = Result(found, test=found.test, tested=_tested(table), warned=warned)
+        result = Result(found, test=found.test, tested="" if table.split is None else table.split.what, warned=warned)
         if options.test is not None:
             bars.reading("testing")
             result = _on_file(result, table, options, drawn_rows)
@@ -103,10 +104,6 @@ def _errors(table: FileTable, found: fits.Fitted, options: Namespace) -> Inferen
 
     found.run.model.columns = table.names
     return inference(found.run, found.rows, cov_type=options.cov_type or "nonrobust", n_threads=options.n_threads)
-
-
-def _tested(table: FileTable) -> str:
-    return "" if table.split is None else table.split.what
 
 
 def _test_source(table: FileTable, options: Namespace) -> Source:

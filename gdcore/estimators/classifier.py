@@ -13,12 +13,12 @@ from gdcore import losses
 from gdcore.estimators.descent import Descent
 from gdcore.estimators.inputs import in_dask, remember, weights_of, with_callbacks
 from gdcore.models.linear import probabilities
-from gdcore.rows.cluster import lazy
+from gdcore.rows.dask.partitions import lazy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gdcore._types import Array, ArrayLike, DTypeLike
+    from gdcore._types import Array, ArrayLike, DTypeLike, Lazy
     from gdcore.optimizers import Optimizer
     from gdcore.run import Callback
 
@@ -137,7 +137,9 @@ class GDClassifier(ClassifierMixin, Descent):  # type: ignore[misc]
             raise ValueError(f"the classes were {self.classes_}, now they are {classes}: warm_start has no start for them")
         self.classes_ = classes
 
-    def _fit_far(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any) -> Self:
+    def _fit_far(
+        self, X: Lazy, y: Lazy | Array, sample_weight: Lazy | Array | None, X_val: Lazy | None, y_val: Lazy | Array
+    ) -> Self:
         """`fit` of rows in Dask: one pass finds the classes."""
         from gdcore import distributed
 

@@ -17,6 +17,7 @@ from gdcore.backends import BACKENDS
 from gdcore.facts import certificate
 from gdcore.facts.curvature import Part, measured
 from gdcore.losses.duals import Mix
+from gdcore.losses.targets import check_targets
 from gdcore.rows import sizes
 from gdcore.rows.tables import fold
 
@@ -142,7 +143,7 @@ def duality_gap(problem: Measured, weights: Array, bias: Array | None, bias_grad
     if mean is not None and mean.any():
         shares = np.zeros(len(mean))
         if not loss.numeric:
-            labels = rows(part=functools.partial(_labels, loss=loss, classes=len(mean)))
+            labels = rows(part=functools.partial(weights_of_labels, targets=loss.targets, classes=len(mean)))
             shares = labels[1:] / labels[0]
         mix = loss.mixture(mean, shares)
         if 0 < mix.share < _NEAR:
@@ -191,11 +192,12 @@ def _balancing(sums: Floats, mean: Floats) -> Floats:
     return step
 
 
-def _labels(piece: Piece, n_threads: int, *, classes: int, loss: Loss) -> Floats:
+def weights_of_labels(piece: Piece, n_threads: int, *, classes: int, targets: str) -> Floats:
     """Σ s, and for each class, or each output, Σ s of the rows that have it."""
     s = piece.weights
-    if loss.targets == "classes":
+    check_targets(piece.Y, targets, classes, "in a piece of the table Y")
+    if targets == "classes":
         labels: Array = np.bincount(piece.Y[:, 0].astype(np.intp), weights=s, minlength=classes)
     else:
-        labels = np.asarray(s @ piece.Y)
+        labels = s @ piece.Y.astype(np.float64)
     return np.concatenate([[s.sum()], labels])

@@ -28,7 +28,7 @@ from gdcore.rows.tables import Table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gdcore._types import Array, ArrayLike, DTypeLike, Floats
+    from gdcore._types import JSON, Array, ArrayLike, DTypeLike, Floats
     from gdcore.backends.backend import Backend
     from gdcore.losses import Loss
     from gdcore.optimizers.base import Rule
@@ -77,6 +77,10 @@ class MLP:
     >>> MLP([2, 4, 1]).predict([[0.0, 1.0], [1.0, 0.0]]).shape
     (2, 1)
     """
+
+    columns: list[str]
+    card: dict[str, JSON]
+    """Both as `Linear`'s."""
 
     def __init__(self, sizes: Sequence[int], activation: str = "relu", seed: int = 0, dtype: DTypeLike = np.float64) -> None:
         if len(sizes) < 2 or any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1 for n in sizes):
@@ -282,10 +286,11 @@ class Network:
         self, out: Array, Y: Array, sample_weight: Array | None, loss: str, parameter: float
     ) -> tuple[float, Array]:
         """Mean loss of the predictions ``out`` (n, k), and ∂loss/∂out (n, k)."""
+        s = None if sample_weight is None else np.ascontiguousarray(sample_weight)
         # With room before it: a vector loop whose input ends just before its output adds up in another order.
         slope = np.empty(_APART + out.size, self.dtype)[_APART:].reshape(out.shape[::-1])
         value, total = self.backend.derivatives_of(
-            np.ascontiguousarray(out.T), np.ascontiguousarray(Y.T), _contiguous(sample_weight), slope, loss, parameter
+            np.ascontiguousarray(out.T), np.ascontiguousarray(Y.T), s, slope, loss, parameter
         )
         slope /= self.dtype.type(total)
         return float(value / total), slope.T
@@ -302,50 +307,18 @@ class Network:
             )
         )
 
-    def _advance(
-        self, weights: Array, gradient: Array, how: tuple[float, Rule, Array | None, int], decimals: int | None, l1: float
-    ) -> None:
+    def advance(
+        self, weights: Array, bias: None, gradient: Array, bias_gradient: None, how: loops.Step, decimals: int | None = None,
+        l1: float = 0.0,
+    ) -> None:  # fmt: skip
+        """See `gdcore.backends.loops.advance`."""
         lr, optimizer, state, number = how
         self.backend.step(weights[:, 0], gradient[:, 0], lr, optimizer, state, number, decimals)
         if l1 > 0:
             np.copyto(weights, loops.shrunk(weights, lr * l1), where=self.penalised)
 
-    def advance(self, weights: Array, gradient: Array, lr: float, l1: float) -> None:
-        """A step of plain gradient descent, in ``weights``."""
-        self._advance(weights, gradient, (lr, ("sgd", reference.PLAIN), None, 1), None, l1)
-
-    def descend(
-        self,
-        X: Array,
-        Y: Array,
-        weights: Array,
-        bias: None,
-        gradient: Array,
-        bias_gradient: None,
-        lr: float | Floats,
-        epochs: int,
-        history: Floats,
-        done: Array,
-        sample_weight: Array | None = None,
-        tol: float = -1.0,
-        decimals: int | None = None,
-        n_threads: int = 1,
-        loss: str = "mse",
-        parameter: float = 0.0,
-        l1: float = 0.0,
-        l2: float = 0.0,
-        optimizer: Rule = ("sgd", reference.PLAIN),
-        state: Array | None = None,
-        steps: Array | None = None,
-        ceiling: float = np.inf,
-    ) -> str:
-        """Full-batch epochs: see `gdcore.backends.reference.descend`."""
-        return loops.descend(
-            lambda: self.loss_gradient(X, Y, weights, None, sample_weight, 1, loss, parameter, l1, l2),
-            lambda grad, _: self.gradient_norm(weights, grad, None, l1),
-            lambda *step: self._advance(weights, gradient, step, decimals, l1),
-            weights, None, gradient, None, lr, epochs, history, done, tol, optimizer, state, steps, ceiling,
-        )  # fmt: skip
+    descend = loops.descend_by
+    """Full-batch epochs: see `gdcore.backends.reference.descend`."""
 
     def descend_batches(
         self,
@@ -378,7 +351,7 @@ class Network:
 
         return loops.descend_batches(
             evaluate,
-            lambda grad, _, *step: self._advance(weights, self._with_l2(grad, weights, l2), step, decimals, l1),
+            lambda grad, _, *step: self.advance(weights, None, self._with_l2(grad, weights, l2), None, step, decimals, l1),
             lambda: self.penalties(weights, l1, l2),
             len(X), weights, None, lr, batch_size, history, done, order, sample_weight, optimizer, state, steps,
         )  # fmt: skip
@@ -390,7 +363,3 @@ class Network:
         """(l2/2)·‖W‖² + l1·‖W‖₁ over all layers' weights."""
         w = weights[self.penalised].astype(np.float64)
         return l2 / 2 * float(np.sum(w * w)) + l1 * float(np.sum(np.abs(w)))
-
-
-def _contiguous(array: Array | None) -> Array | None:
-    return None if array is None else np.ascontiguousarray(array)

@@ -14,6 +14,7 @@ from gdcore.rows.tables import Piece, Table, fold
 
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats
+    from gdcore.optimizers.base import Rule
 
 
 class Piecewise:
@@ -27,10 +28,10 @@ class Piecewise:
     def loss_gradient(
         self,
         X: Array | Table,
-        Y: Any,
+        Y: Array | None,
         weights: Array,
         bias: Array | None,
-        sample_weight: Any = None,
+        sample_weight: Array | None = None,
         n_threads: int = 1,
         loss: str = "mse",
         parameter: float = 0.0,
@@ -51,41 +52,17 @@ class Piecewise:
         """The objective."""
         return self.loss_gradient(*arguments, **options)[0]
 
-    def descend(
-        self,
-        X: Table,
-        Y: Any,
-        weights: Array,
-        bias: Array | None,
-        gradient: Array,
-        bias_gradient: Array | None,
-        lr: float | Floats,
-        epochs: int,
-        history: Floats,
-        done: Array,
-        sample_weight: Any = None,
-        tol: float = -1.0,
-        decimals: int | None = None,
-        n_threads: int = 1,
-        loss: str = "mse",
-        parameter: float = 0.0,
-        l1: float = 0.0,
-        l2: float = 0.0,
-        optimizer: Any = None,
-        state: Array | None = None,
-        steps: Array | None = None,
-        ceiling: float = np.inf,
-    ) -> str:
-        """Full-batch epochs: see `gdcore.backends.reference.descend`."""
+    descend = loops.descend_by
+    """Full-batch epochs: see `gdcore.backends.reference.descend`."""
 
-        return loops.descend(
-            lambda: self.loss_gradient(X, Y, weights, bias, sample_weight, n_threads, loss, parameter, l1, l2),
-            lambda grad, bias_grad: self.gradient_norm(weights, grad, bias_grad, l1),
-            lambda *how: loops.advance(self._step, weights, bias, gradient, bias_gradient, how, decimals, l1),
-            weights, bias, gradient, bias_gradient, lr, epochs, history, done, tol, optimizer, state, steps, ceiling,
-        )  # fmt: skip
+    def advance(
+        self, weights: Array, bias: Array | None, gradient: Array, bias_gradient: Array | None, how: loops.Step,
+        decimals: int | None, l1: float,
+    ) -> None:  # fmt: skip
+        """See `gdcore.backends.loops.advance`."""
+        loops.advance(self._step, weights, bias, gradient, bias_gradient, how, decimals, l1)
 
-    def _step(self, parameters: Array, along: Array, lr: float, rule: Any, state: Array | None, *rest: Any) -> None:
+    def _step(self, parameters: Array, along: Array, lr: float, rule: Rule, state: Array | None, *rest: Any) -> None:
         """The backend's step, which wants the state's rows side by side."""
         whole = None if state is None else np.ascontiguousarray(state)
         self.backend.step(parameters, along, lr, rule, whole, *rest)

@@ -28,7 +28,7 @@ ENDING = ".safetensors"
 _PARTS = ("weights", "bias")
 _ESTIMATORS = ("GDRegressor", "GDClassifier")
 _REQUIRED = container.COMMON | {"kind", "loss"}
-_ATTRIBUTES = {
+_ATTRIBUTES: dict[str, schema.Check] = {
     "columns": schema.listed(schema.text),
     "card": schema.mapping(schema.anything),
     "training": schema.mapping(schema.anything),
