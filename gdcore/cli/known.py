@@ -133,8 +133,7 @@ def _each(column: ArrowArray, of: Callable[[Label], float]) -> Floats:
     coded = column if arrow().types.is_dictionary(column.type) else column.dictionary_encode()
     found = [math.nan if value is None else of(value) for value in coded.dictionary.to_pylist()]
     at: Array = as_numpy(coded.indices, len(found))
-    values: Floats = np.array([*found, math.nan])[at]
-    return values
+    return np.array([*found, math.nan])[at]
 
 
 class Scorer:

@@ -185,8 +185,7 @@ class _Found:
     @property
     def _middle(self) -> Floats:
         """b' = b + μ·w (k,), the linear predictor of the mean row: of squared error the mean of the targets."""
-        middle: Floats = self.mean @ self.weights + (0.0 if self.bias is None else self.bias)
-        return middle
+        return self.mean @ self.weights + (0.0 if self.bias is None else self.bias)
 
     def inference(self) -> Inference:
         loss, cov_type = self.loss, self.cov_type

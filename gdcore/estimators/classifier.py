@@ -198,8 +198,7 @@ class GDClassifier(ClassifierMixin, Descent):  # type: ignore[misc]
         if lazy(X):
             return in_dask(self, X, "predict")
         raw = self.decision_function(X)
-        labels: Array = self.classes_[(raw > 0).astype(np.intp) if self._binary else raw.argmax(axis=1)]
-        return labels
+        return self.classes_[(raw > 0).astype(np.intp) if self._binary else raw.argmax(axis=1)]
 
     def predict_proba(self, X: ArrayLike) -> Any:
         """Probabilities (n, k) of classes_, float64; each row sums to 1."""
@@ -216,5 +215,4 @@ class GDClassifier(ClassifierMixin, Descent):  # type: ignore[misc]
         if self._binary:
             return -np.logaddexp(0, np.column_stack([raw, -raw]))
         raw -= raw.max(axis=1, keepdims=True)
-        logs: Array = raw - np.log(np.exp(raw).sum(axis=1, keepdims=True))
-        return logs
+        return raw - np.log(np.exp(raw).sum(axis=1, keepdims=True))

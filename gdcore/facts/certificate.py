@@ -147,8 +147,7 @@ def _more(found: _Sums, W: Floats, hessian: Floats, frame: Frame, steep: bool) -
 
 def _steepness(found: _Sums) -> Floats:
     """About the size of α (k,)."""
-    result: Floats = np.sqrt(found.squares / found.total)
-    return result
+    return np.sqrt(found.squares / found.total)
 
 
 def _sizes(found: _Sums, frame: Frame) -> Floats:

@@ -188,8 +188,7 @@ def _curvature(piece: Piece, n_threads: int, *, weights: Array, bias: Array | No
 def _balancing(sums: Floats, mean: Floats) -> Floats:
     """What added to the bias makes ∇b 0, to second order: a Newton step of the bias alone, from the sums of `_curvature`."""
     hessian = sums[1:].reshape(len(mean), len(mean)) / sums[0]
-    step: Floats = -np.linalg.pinv(hessian, rcond=1e-12, hermitian=True) @ mean
-    return step
+    return -np.linalg.pinv(hessian, rcond=1e-12, hermitian=True) @ mean
 
 
 def weights_of_labels(piece: Piece, n_threads: int, *, classes: int, targets: str) -> Floats:

@@ -129,8 +129,7 @@ def products(X: Array | Coded, weights: Floats, bias: Floats | None) -> Floats:
     """XW + b (m, k) in float64, whatever X is."""
     if isinstance(X, Coded):
         return X.times(weights, bias)
-    out: Floats = X.astype(np.float64, order="C") @ weights + (0.0 if bias is None else bias)
-    return out
+    return X.astype(np.float64, order="C") @ weights + (0.0 if bias is None else bias)
 
 
 def rows_at_once(columns: int) -> int:

@@ -109,8 +109,7 @@ def part(column: ArrowArray, name: str) -> Floats:
     else:
         divisor = _DAY / 24 if name == "hours" else _DAY
         found = pc.divide(column.cast(arrow().int64()).cast(arrow().float64(), safe=False), divisor)
-    numbers: Floats = as_numpy(found.cast(arrow().float64()))
-    return numbers
+    return as_numpy(found.cast(arrow().float64()))
 
 
 class Span:

@@ -45,8 +45,7 @@ class Piecewise:
             loss_sums, backend=self.name, weights=weights, bias=bias, loss=loss, parameter=parameter, smoothing=smoothing
         )
         sums = fold(X, Y, sample_weight, part, n_threads, multiple=multiple)
-        value: tuple[float, Array, Array | None] = self.backend.settled(sums, weights, bias, l1, l2)
-        return value
+        return self.backend.settled(sums, weights, bias, l1, l2)
 
     def loss(self, *arguments: Any, **options: Any) -> float:
         """The objective."""

@@ -54,8 +54,7 @@ def uniform(start: int, count: int, seed: int) -> Floats:
         for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
             z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
         z ^= z >> np.uint64(31)
-    numbers: Floats = (z >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    return numbers
+    return (z >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def held_out(start: int, count: int, share: float, seed: int) -> Array:
@@ -133,8 +132,7 @@ class Order:
         if coded.null_count:
             numbers.append(self._codes.setdefault(None, len(self._codes)))
         at = as_numpy(coded.indices, len(values))
-        found: Array = np.array([*numbers, 0], np.intp)[at]
-        return found
+        return np.array([*numbers, 0], np.intp)[at]
 
 
 @dataclass(frozen=True)
@@ -154,8 +152,7 @@ class Share:
 
     def tests(self, start: int, batch: RecordBatch) -> Array:
         places = self.order.places(start, batch)
-        found: Array = np.floor((places + 1) * self.share) > np.floor(places * self.share)
-        return found
+        return np.floor((places + 1) * self.share) > np.floor(places * self.share)
 
 
 @dataclass(frozen=True)
@@ -236,8 +233,7 @@ class Last:
             column = dates.checked(column, "date", self.columns[0], lambda row: self._source.place(start + row))
         if pa.types.is_timestamp(column.type):
             column = column.cast(pa.int64())
-        values: Floats = as_numpy(column.cast(pa.float64(), safe=False))
-        return values
+        return as_numpy(column.cast(pa.float64(), safe=False))
 
 
 class Named:
@@ -262,8 +258,7 @@ class Named:
             value = batch.column(self.columns[0])[row].as_py()
             found = "a missing value" if value is None else repr(value)
             raise TableError(f"{self._source.place(start + row)}, column {self.columns[0]}: {found} is neither train nor test")
-        tests: Array = np.array([bool(side) for side in said] + [False])[at]
-        return tests
+        return np.array([bool(side) for side in said] + [False])[at]
 
 
 def column_of(split: str | None, source: Source) -> str | None:

@@ -214,8 +214,7 @@ def summed(pieces: Iterable[Piece], model: Linear | MLP, loss: Loss, labels: Seq
 def predicted(model: Linear | MLP, X: Array | Coded) -> Array:
     """The model's predictions (m, k), before they are probabilities; of no rows too."""
     k = int(np.prod(model.outputs, dtype=int))
-    raw: Array = model.linear_predictor(X).reshape(len(X), k) if len(X) else np.empty((0, k))
-    return raw
+    return model.linear_predictor(X).reshape(len(X), k) if len(X) else np.empty((0, k))
 
 
 def of_moments(moments: Moments, model: Linear, train: Moments | None = None) -> NumberScores:
