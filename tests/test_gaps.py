@@ -13,8 +13,6 @@ from equivalence import exact
 from formulas import loss_of
 
 import gdcore
-from gdcore.facts.gap import weights_of_labels
-from gdcore.rows.tables import Piece
 
 PARAMETERS = {"mse": 0.0, "mae": 0.0, "huber": 0.75, "quantile": 0.25, "logistic": 0.0, "softmax": 0.0}
 PENALTIES = [(0.0, 0.0), (0.0, 0.02), (0.01, 0.0), (0.01, 0.02)]
@@ -104,13 +102,3 @@ def test_no_model_is_better_by_more_than_the_gap(name, penalties, bias):
 def test_far_off_neither(name, penalties, bias):
     """Where probabilities are smaller than any float64."""
     judge(name, penalties, bias, (10.0, 100.0, 1000.0, 1e5))
-
-
-@pytest.mark.parametrize("name", ["logistic", "softmax"])
-def test_what_the_classes_weigh(name):
-    X, Y, s = problem(name)
-    found = weights_of_labels(
-        Piece(X, Y[:, None], s), 1, classes=3 if name == "softmax" else 1, targets=loss_named(name).targets
-    )
-    wanted = [s[c == Y].sum() for c in (range(3) if name == "softmax" else [1])]
-    np.testing.assert_allclose(found, [s.sum(), *wanted], rtol=60 * np.finfo(np.float64).eps)
