@@ -7,7 +7,7 @@ exception ends, is undone.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,23 +17,6 @@ if TYPE_CHECKING:
     from gdcore._types import Array, Floats
     from gdcore.optimizers.base import Rule
 
-    Step = tuple[float, Rule, Array | None, int]
-    """The learning rate, the optimizer, its state, and the number of the step, from 1."""
-
-    class InPython(Protocol):
-        """Who `descend_by` goes by."""
-
-        @property
-        def loss_gradient(self) -> Callable[..., tuple[float, Array, Array | None]]: ...
-        @property
-        def gradient_norm(self) -> Callable[..., float]: ...
-        @property
-        def advance(self) -> Callable[..., None]: ...
-
-
-PLAIN: dict[str, Any] = {"momentum": 0.0, "nesterov": False}
-"""Of the optimizer "sgd": plain gradient descent."""
-
 
 def advance(
     step: Callable[..., None],
@@ -41,11 +24,11 @@ def advance(
     bias: Array | None,
     gradient: Array,
     bias_gradient: Array | None,
-    how: Step,
+    how: tuple[float, Rule, Array | None, int],
     decimals: int | None,
     l1: float,
 ) -> None:
-    """A backend's ``step`` of weights and bias together, and the proximal step of l1."""
+    """A backend's ``step`` of weights and bias together, and the proximal step of l1; ``how`` is what `descend` says."""
     lr, optimizer, state, number = how
     size = weights.size
     flat, along = weights.T.ravel(), gradient.T.ravel()
@@ -106,22 +89,6 @@ def descend(
         if norm <= tol:
             return "converged"
     return "epochs"
-
-
-def descend_by(
-    engine: InPython, X: Any, Y: Any, weights: Array, bias: Any, gradient: Array, bias_gradient: Any, lr: float | Floats,
-    epochs: int, history: Floats, done: Array, sample_weight: Array | None = None, tol: float = -1.0,
-    decimals: int | None = None, n_threads: int = 1, loss: str = "mse", parameter: float = 0.0, l1: float = 0.0,
-    l2: float = 0.0, optimizer: Rule = ("sgd", PLAIN), state: Array | None = None, steps: Array | None = None,
-    ceiling: float = np.inf,
-) -> str:  # fmt: skip
-    """`descend`, of who has a gradient, its norm and a step in Python: a method of networks, and of tables."""
-    return descend(
-        lambda: engine.loss_gradient(X, Y, weights, bias, sample_weight, n_threads, loss, parameter, l1, l2),
-        lambda grad, bias_grad: engine.gradient_norm(weights, grad, bias_grad, l1),
-        lambda *how: engine.advance(weights, bias, gradient, bias_gradient, how, decimals, l1),
-        weights, bias, gradient, bias_gradient, lr, epochs, history, done, tol, optimizer, state, steps, ceiling,
-    )  # fmt: skip
 
 
 def descend_batches(

@@ -13,12 +13,11 @@ the kernel does not know comes here as itself instead of its name.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gdcore.backends import loops
-from gdcore.backends.loops import PLAIN as PLAIN
 from gdcore.losses import LOSSES, PARAMETERS
 from gdcore.optimizers import OPTIMIZERS
 
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
 
 _LONG = 1024  # columns of a row whose products may be summed in X's dtype, as in the kernel
 _PANEL = 128  # rows that the kernel's second moments go by
+
+PLAIN: dict[str, Any] = {"momentum": 0.0, "nesterov": False}
 
 
 def read(X: Array, n_threads: int = 1) -> float:

@@ -147,7 +147,8 @@ def _more(found: _Sums, W: Floats, hessian: Floats, frame: Frame, steep: bool) -
 
 def _steepness(found: _Sums) -> Floats:
     """About the size of α (k,)."""
-    return np.sqrt(found.squares / found.total)
+    result: Floats = np.sqrt(found.squares / found.total)
+    return result
 
 
 def _sizes(found: _Sums, frame: Frame) -> Floats:
@@ -155,9 +156,13 @@ def _sizes(found: _Sums, frame: Frame) -> Floats:
     return np.outer(np.sqrt(frame.spread), _steepness(found))
 
 
+def _objective(found: _Sums, W: Floats, frame: Frame) -> float:
+    return found.loss / found.total + frame.penalty(W)
+
+
 def _concluded(found: _Sums, W: Floats, delta: Floats, scale: float, frame: Frame) -> tuple[Proof, float]:
     """The proof, and the number that the α have to be multiplied by for it."""
-    objective = found.loss / found.total + frame.penalty(W)
+    objective = _objective(found, W, frame)
     slopes, size = found.slopes, _sizes(found, frame)
     size = np.broadcast_to(size.max(axis=1, keepdims=True), size.shape)  # of the output that has most of it
     # What is left of Σ s·α is taken off each α, which changes Σ s·α·z by nothing, as Σ s·z = 0.

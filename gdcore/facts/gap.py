@@ -17,7 +17,6 @@ from gdcore.backends import BACKENDS
 from gdcore.facts import certificate
 from gdcore.facts.curvature import Part, measured
 from gdcore.losses.duals import Mix
-from gdcore.losses.targets import check_targets
 from gdcore.rows import sizes
 from gdcore.rows.tables import fold
 
@@ -143,7 +142,7 @@ def duality_gap(problem: Measured, weights: Array, bias: Array | None, bias_grad
     if mean is not None and mean.any():
         shares = np.zeros(len(mean))
         if not loss.numeric:
-            labels = rows(part=functools.partial(weights_of_labels, targets=loss.targets, classes=len(mean)))
+            labels = rows(part=functools.partial(_labels, loss=loss, classes=len(mean)))
             shares = labels[1:] / labels[0]
         mix = loss.mixture(mean, shares)
         if 0 < mix.share < _NEAR:
@@ -188,15 +187,15 @@ def _curvature(piece: Piece, n_threads: int, *, weights: Array, bias: Array | No
 def _balancing(sums: Floats, mean: Floats) -> Floats:
     """What added to the bias makes ∇b 0, to second order: a Newton step of the bias alone, from the sums of `_curvature`."""
     hessian = sums[1:].reshape(len(mean), len(mean)) / sums[0]
-    return -np.linalg.pinv(hessian, rcond=1e-12, hermitian=True) @ mean
+    step: Floats = -np.linalg.pinv(hessian, rcond=1e-12, hermitian=True) @ mean
+    return step
 
 
-def weights_of_labels(piece: Piece, n_threads: int, *, classes: int, targets: str) -> Floats:
+def _labels(piece: Piece, n_threads: int, *, classes: int, loss: Loss) -> Floats:
     """Σ s, and for each class, or each output, Σ s of the rows that have it."""
     s = piece.weights
-    check_targets(piece.Y, targets, classes, "in a piece of the table Y")
-    if targets == "classes":
+    if loss.targets == "classes":
         labels: Array = np.bincount(piece.Y[:, 0].astype(np.intp), weights=s, minlength=classes)
     else:
-        labels = s @ piece.Y.astype(np.float64)
+        labels = np.asarray(s @ piece.Y)
     return np.concatenate([[s.sum()], labels])

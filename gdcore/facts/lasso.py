@@ -76,7 +76,8 @@ def _flat_way(B: Floats, left: Floats, w: Floats) -> Floats:
     bend = float(along @ B @ along)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         past = 2 * float(np.where(along * w < 0, -w / along, 0.0).max(initial=0.0))
-    return along * (min(float(left @ along) / bend, past) if bend > 0 else past)
+    result: Floats = along * (min(float(left @ along) / bend, past) if bend > 0 else past)
+    return result
 
 
 def _lower(B: Floats, wanted: Floats, before: Floats, after: Floats) -> bool:

@@ -286,11 +286,10 @@ class Network:
         self, out: Array, Y: Array, sample_weight: Array | None, loss: str, parameter: float
     ) -> tuple[float, Array]:
         """Mean loss of the predictions ``out`` (n, k), and ∂loss/∂out (n, k)."""
-        s = None if sample_weight is None else np.ascontiguousarray(sample_weight)
         # With room before it: a vector loop whose input ends just before its output adds up in another order.
         slope = np.empty(_APART + out.size, self.dtype)[_APART:].reshape(out.shape[::-1])
         value, total = self.backend.derivatives_of(
-            np.ascontiguousarray(out.T), np.ascontiguousarray(Y.T), s, slope, loss, parameter
+            np.ascontiguousarray(out.T), np.ascontiguousarray(Y.T), _contiguous(sample_weight), slope, loss, parameter
         )
         slope /= self.dtype.type(total)
         return float(value / total), slope.T
@@ -307,18 +306,50 @@ class Network:
             )
         )
 
-    def advance(
-        self, weights: Array, bias: None, gradient: Array, bias_gradient: None, how: loops.Step, decimals: int | None = None,
-        l1: float = 0.0,
-    ) -> None:  # fmt: skip
-        """See `gdcore.backends.loops.advance`."""
+    def _advance(
+        self, weights: Array, gradient: Array, how: tuple[float, Rule, Array | None, int], decimals: int | None, l1: float
+    ) -> None:
         lr, optimizer, state, number = how
         self.backend.step(weights[:, 0], gradient[:, 0], lr, optimizer, state, number, decimals)
         if l1 > 0:
             np.copyto(weights, loops.shrunk(weights, lr * l1), where=self.penalised)
 
-    descend = loops.descend_by
-    """Full-batch epochs: see `gdcore.backends.reference.descend`."""
+    def advance(self, weights: Array, gradient: Array, lr: float, l1: float) -> None:
+        """A step of plain gradient descent, in ``weights``."""
+        self._advance(weights, gradient, (lr, ("sgd", reference.PLAIN), None, 1), None, l1)
+
+    def descend(
+        self,
+        X: Array,
+        Y: Array,
+        weights: Array,
+        bias: None,
+        gradient: Array,
+        bias_gradient: None,
+        lr: float | Floats,
+        epochs: int,
+        history: Floats,
+        done: Array,
+        sample_weight: Array | None = None,
+        tol: float = -1.0,
+        decimals: int | None = None,
+        n_threads: int = 1,
+        loss: str = "mse",
+        parameter: float = 0.0,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        optimizer: Rule = ("sgd", reference.PLAIN),
+        state: Array | None = None,
+        steps: Array | None = None,
+        ceiling: float = np.inf,
+    ) -> str:
+        """Full-batch epochs: see `gdcore.backends.reference.descend`."""
+        return loops.descend(
+            lambda: self.loss_gradient(X, Y, weights, None, sample_weight, 1, loss, parameter, l1, l2),
+            lambda grad, _: self.gradient_norm(weights, grad, None, l1),
+            lambda *step: self._advance(weights, gradient, step, decimals, l1),
+            weights, None, gradient, None, lr, epochs, history, done, tol, optimizer, state, steps, ceiling,
+        )  # fmt: skip
 
     def descend_batches(
         self,
@@ -351,7 +382,7 @@ class Network:
 
         return loops.descend_batches(
             evaluate,
-            lambda grad, _, *step: self.advance(weights, None, self._with_l2(grad, weights, l2), None, step, decimals, l1),
+            lambda grad, _, *step: self._advance(weights, self._with_l2(grad, weights, l2), step, decimals, l1),
             lambda: self.penalties(weights, l1, l2),
             len(X), weights, None, lr, batch_size, history, done, order, sample_weight, optimizer, state, steps,
         )  # fmt: skip
@@ -363,3 +394,7 @@ class Network:
         """(l2/2)·‖W‖² + l1·‖W‖₁ over all layers' weights."""
         w = weights[self.penalised].astype(np.float64)
         return l2 / 2 * float(np.sum(w * w)) + l1 * float(np.sum(np.abs(w)))
+
+
+def _contiguous(array: Array | None) -> Array | None:
+    return None if array is None else np.ascontiguousarray(array)

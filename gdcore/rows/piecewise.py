@@ -9,6 +9,7 @@ import numpy as np
 
 from gdcore import losses
 from gdcore.backends import BACKENDS, loops
+from gdcore.backends.reference import PLAIN
 from gdcore.losses.targets import check_targets
 from gdcore.rows.tables import Piece, Table, fold
 
@@ -45,21 +46,46 @@ class Piecewise:
             loss_sums, backend=self.name, weights=weights, bias=bias, loss=loss, parameter=parameter, smoothing=smoothing
         )
         sums = fold(X, Y, sample_weight, part, n_threads, multiple=multiple)
-        return self.backend.settled(sums, weights, bias, l1, l2)
+        value: tuple[float, Array, Array | None] = self.backend.settled(sums, weights, bias, l1, l2)
+        return value
 
     def loss(self, *arguments: Any, **options: Any) -> float:
         """The objective."""
         return self.loss_gradient(*arguments, **options)[0]
 
-    descend = loops.descend_by
-    """Full-batch epochs: see `gdcore.backends.reference.descend`."""
+    def descend(
+        self,
+        X: Table,
+        Y: Array | None,
+        weights: Array,
+        bias: Array | None,
+        gradient: Array,
+        bias_gradient: Array | None,
+        lr: float | Floats,
+        epochs: int,
+        history: Floats,
+        done: Array,
+        sample_weight: Array | None = None,
+        tol: float = -1.0,
+        decimals: int | None = None,
+        n_threads: int = 1,
+        loss: str = "mse",
+        parameter: float = 0.0,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        optimizer: Rule = ("sgd", PLAIN),
+        state: Array | None = None,
+        steps: Array | None = None,
+        ceiling: float = np.inf,
+    ) -> str:
+        """Full-batch epochs: see `gdcore.backends.reference.descend`."""
 
-    def advance(
-        self, weights: Array, bias: Array | None, gradient: Array, bias_gradient: Array | None, how: loops.Step,
-        decimals: int | None, l1: float,
-    ) -> None:  # fmt: skip
-        """See `gdcore.backends.loops.advance`."""
-        loops.advance(self._step, weights, bias, gradient, bias_gradient, how, decimals, l1)
+        return loops.descend(
+            lambda: self.loss_gradient(X, Y, weights, bias, sample_weight, n_threads, loss, parameter, l1, l2),
+            lambda grad, bias_grad: self.gradient_norm(weights, grad, bias_grad, l1),
+            lambda *how: loops.advance(self._step, weights, bias, gradient, bias_gradient, how, decimals, l1),
+            weights, bias, gradient, bias_gradient, lr, epochs, history, done, tol, optimizer, state, steps, ceiling,
+        )  # fmt: skip
 
     def _step(self, parameters: Array, along: Array, lr: float, rule: Rule, state: Array | None, *rest: Any) -> None:
         """The backend's step, which wants the state's rows side by side."""

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gdcore.backends.loops import PLAIN
 from gdcore.descent.course import LR, TOLD, Advance
 from gdcore.descent.passes import over_rows
 from gdcore.descent.state import Rate
@@ -85,5 +84,5 @@ def search(problem: Problem, weights: Array, found: Evaluation, lr: float) -> fl
 def step(problem: Problem, weights: Array, gradient: Array, lr: float) -> Array:
     """The weights after a plain step of that lr."""
     weights = weights.copy()
-    problem.network.advance(weights, None, gradient, None, (lr, ("sgd", PLAIN), None, 1), None, problem.l1)
+    problem.network.advance(weights, gradient, lr, problem.l1)
     return weights

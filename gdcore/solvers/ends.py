@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gdcore.descent.stop import LEEWAY
-from gdcore.facts.gap import weights_of_labels
+from gdcore.losses.targets import check_targets
 from gdcore.rows import sizes
 from gdcore.solvers import narrowing
 from gdcore.solvers.parts import PROVED, STUCK, Numbers, Parts
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gdcore._types import Array, Floats
     from gdcore.descent.state import State
     from gdcore.facts.curvature import Local
+    from gdcore.rows.tables import Piece
 
 _EPS = float(np.finfo(np.float64).eps)
 LEAST_DAMPING = 1e-4
@@ -107,7 +108,7 @@ def _guesses(parts: Parts) -> tuple[Floats, Array]:
     weights of 0.
     """
     k, of_classes = parts.problem.outputs, parts.loss.targets == "classes"
-    sums: Floats = parts.problem.fold(functools.partial(weights_of_labels, classes=k, targets=parts.loss.targets))
+    sums: Floats = parts.problem.fold(functools.partial(_shares, classes=k if of_classes else 0))
     shares = sums[1:] / sums[0]
     rest = 1 - shares if not of_classes else np.ones(k)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -116,3 +117,14 @@ def _guesses(parts: Parts) -> tuple[Floats, Array]:
     if of_classes:
         terms, absent = np.array([terms.sum()]), np.array([absent.any()])
     return np.where(terms > 0, terms, math.log(k if of_classes else 2)), absent
+
+
+def _shares(piece: Piece, n_threads: int, *, classes: int) -> Floats:
+    """Σ s, and for each class, or of each output, Σ s of the rows that have it."""
+    s = piece.weights
+    check_targets(piece.Y, "classes" if classes else "binary", classes or None, "in a piece of the table Y")
+    if classes:
+        sums: Array = np.bincount(piece.Y[:, 0].astype(np.intp), weights=s, minlength=classes)
+    else:
+        sums = s @ piece.Y.astype(np.float64)
+    return np.concatenate([[s.sum()], sums])
