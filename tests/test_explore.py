@@ -341,6 +341,74 @@ def test_the_limit_is_drawn_where_the_slider_has_it(tab):
     assert "at the limit" in said(tab)
 
 
+PLACES = """(() => {
+  const plot = (id) => document.getElementById(id);
+  const pairs = (shape) => shape.getAttribute("points").split(" ").map((pair) => pair.split(",").map(Number));
+  const centre = (mark) => [Number(mark.getAttribute("cx")), Number(mark.getAttribute("cy"))];
+  const marks = [...plot("loss").querySelectorAll(".grid text[text-anchor=end]")];
+  const ticks = marks.map((mark) => [mark.textContent, Number(mark.getAttribute("y")) - 4]);
+  return {
+    rim: pairs(plot("surface").querySelector(".rim")), path: pairs(plot("surface").querySelector("polyline.now")), ticks,
+    begin: centre(plot("surface").querySelector(".begin")), lowest: centre(plot("surface").querySelector(".lowest")),
+    end: centre(plot("surface").querySelector(".end")), loss: centre(plot("loss").querySelector(".end")),
+    now: pairs(plot("data").querySelector("polyline.now")), goal: pairs(plot("data").querySelector("polyline.goal")),
+    rows: [...plot("data").querySelectorAll(".datum")].map(centre),
+  };
+})()"""
+
+
+def of_mark(text):
+    """The number at an axis."""
+    power = re.fullmatch("10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)", text)
+    if power is None:
+        return float(text.replace(",", ""))
+    return 10.0 ** int(power[1].translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")))
+
+
+def beside(point, outline):
+    """How far a point is from a closed line of points."""
+    a, b = np.array(outline), np.roll(outline, -1, axis=0)
+    along = np.clip(np.sum((point - a) * (b - a), axis=1) / np.sum((b - a) ** 2, axis=1), 0, 1)[:, None]
+    return float(np.min(np.hypot(*(point - a - along * (b - a)).T)))
+
+
+@needs_browser
+@pytest.mark.parametrize("written", WRITTEN)
+def test_what_is_drawn_lies_where_the_numbers_are(browser, page, written):
+    values = np.linspace(1, 6, 40)
+    target = 30 * values - 90  # both ends of the best line are in the picture
+    browser.open(page(values[:, None], target, model=Linear([2.0], 9.0)).as_uri())
+    centred, scaled = map(json.dumps, written)
+    browser.run(f"change({{ centred: {centred}, scaled: {scaled}, epochs: 3 }})")
+    browser.run("change({ lr: 0.7 * limitOf(current(), 0) })")
+    places = browser.run(PLACES)
+    assert len(places["path"]) == 4
+    assert places["path"][0] == pytest.approx(places["begin"], abs=0.1)
+    assert places["path"][-1] == pytest.approx(places["end"], abs=0.1)
+    assert beside(places["begin"], places["rim"]) < 0.5  # pixels: the rim is the loss of the start
+    np.testing.assert_allclose(np.mean(places["rim"], axis=0), places["lowest"], atol=0.1)
+    # Halfway along a straight line from the start to the lowest point the loss above the best is a quarter.
+    levels = browser.run("[...document.querySelectorAll('#surface polygon')].map((p) => p.getAttribute('points'))")
+    quarter = np.array(
+        [pair.split(",") for pair in levels[14].split(" ")], float
+    )  # the fourth from within; the rim is the eighth
+    assert beside((np.array(places["begin"]) + places["lowest"]) / 2, quarter) < 0.5
+    # The loss on its logarithmic axis, by two of its marks.
+    marks = [(of_mark(text), y) for text, y in places["ticks"]]
+    (low, y_low), (high, y_high) = marks[0], marks[-1]
+    share = np.log10(browser.run("position(current()).loss") / low) / np.log10(high / low)
+    assert places["loss"][1] == pytest.approx(y_low + share * (y_high - y_low), abs=0.5)
+    # The best line goes through the rows, which lie on it; the line of now becomes it.
+    (ax, ay), (bx, by) = places["goal"]
+    for cx, cy in places["rows"]:
+        assert cy == pytest.approx(ay + (cx - ax) * (by - ay) / (bx - ax), abs=0.5)
+    assert np.abs(np.array(places["now"]) - places["goal"]).max() > 3
+    browser.run("change({ epochs: 1e6 })")
+    places = browser.run(PLACES)
+    np.testing.assert_allclose(places["now"], places["goal"], atol=0.11)
+    assert places["end"] == pytest.approx(places["lowest"], abs=0.1)
+
+
 @needs_browser
 def test_keys_move_the_slider_and_reach_everything(tab):
     tab.run("the('exact').focus()")

@@ -197,7 +197,7 @@ function begin() {
   });
   the("choice").hidden = given.columns.length === 1;
   const drawn = given.values.length < given.rows ? `${counted(given.values.length)} of ${counted(given.rows)} rows are drawn; all of them count.` : `${counted(given.rows)} rows.`;
-  const weighed = given.weighted ? " They have weights." : "", others = given.left ? ` ${counted(given.left)} more columns are left out: a straight line tells less by them.` : "";
+  const weighed = given.weighted ? " They have weights." : "", others = given.left ? ` ${counted(given.left)} more columns are left out: their lines tell less.` : "";
   the("about").textContent = `${drawn}${weighed}${others} loss = mean of (w·x + b − y)². Made with gdcore.`;
   const limit = () => limitOf(current(), state.momentum);
   const on = (id, event, what) => the(id).addEventListener(event, what);
