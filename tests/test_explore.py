@@ -68,7 +68,7 @@ def test_a_column_is_its_mean_its_variance_and_the_best_line(page):
     np.testing.assert_allclose(given["values"], Y, atol=1e-4 * np.ptp(Y))
 
 
-def test_of_many_rows_a_sample_is_drawn_and_all_count(page):
+def test_of_many_rows_a_sample_is_drawn_and_all_count(page, tmp_path):
     many = RNG.normal(5, 2, size=200_000)  # in more than one block
     target = 3 * many + RNG.normal(size=len(many))
     given = facts(page(many[:, None], target))
@@ -76,7 +76,7 @@ def test_of_many_rows_a_sample_is_drawn_and_all_count(page):
     assert given["rows"] == 200_000
     assert given["columns"][0]["mean"] == pytest.approx(many.mean(), rel=1e-12)
     assert given["columns"][0]["slope"] == pytest.approx(np.cov(many, target)[0, 1] / many.var(ddof=1), rel=1e-11)
-    assert page().stat().st_size < 60_000
+    assert (tmp_path / "page.html").stat().st_size < 60_000
 
 
 def test_the_column_that_tells_most_comes_first_or_the_one_that_is_named(page):
@@ -331,13 +331,17 @@ def test_the_slider_crosses_the_limit(tab):
 
 @needs_browser
 def test_the_limit_is_drawn_where_the_slider_has_it(tab):
-    tab.run("change({ lr: limitOf(current(), 0) })")
     place = "const { left, width } = document.querySelector('ID').getBoundingClientRect(); return "
-    thumb = tab.run(
-        f"(() => {{ {place.replace('ID', '#rate')} left + 12 + (the('rate').value / the('rate').max) * (width - 24); }})()"
-    )
-    mark = tab.run(f"(() => {{ {place.replace('ID', '#marks line.limit')} left + width / 2; }})()")
-    assert thumb == pytest.approx(mark, abs=2.5)  # half a step of the slider, and of the line's width
+    thumb = f"(() => {{ {place.replace('ID', '#rate')} left + 12 + (the('rate').value / the('rate').max) * (width - 24); }})()"
+    mark = f"(() => {{ {place.replace('ID', '#marks line.limit')} left + width / 2; }})()"
+    places = []
+    for button in (None, "#centre", "#scale"):
+        if button:
+            tab.click(button)
+        tab.run("change({ lr: limitOf(current(), 0) })")
+        places.append(tab.run(thumb))
+        assert tab.run(mark) == pytest.approx(places[-1], abs=2.5)  # half a step of the slider, and of the line's width
+    assert places[-1] - places[0] > 50  # it has moved to the right
     assert "at the limit" in said(tab)
 
 
@@ -505,9 +509,13 @@ def test_a_divergence_without_end_breaks_nothing(tab):
             drawn = tab.run("[...document.querySelectorAll('svg')].map((svg) => svg.innerHTML).join()")
             assert "NaN" not in drawn
             assert "Infinity" not in drawn
+            assert tab.run("document.querySelector('#surface polyline.now').getAttribute('points').split(' ').length") < 50
             assert max(map(float, re.findall(r"(?<=[ ,\"])\d+\.\d+", drawn))) < 1e6
             assert "past" in said(tab)
     assert "the loss is past all numbers" in said(tab)
+    for centred in ("true", "false"):
+        tab.run(f"change({{ momentum: 0, lr: Number.MAX_VALUE, epochs: 2, centred: {centred} }})")  # past all numbers at once
+        assert "NaN" not in tab.run("document.querySelector('#surface').innerHTML")
     tab.click("#best")
     tab.click("#reset")
     assert shown(tab, "epoch") == "0"
@@ -561,8 +569,13 @@ def test_the_status_is_said_once_things_rest(tab):
         "window.times = 0; new MutationObserver(() => window.times++).observe(the('said'), { childList: true }); "
         "for (let i = 0; i < 40; i++) { the('rate').value = i; the('rate').dispatchEvent(new Event('input')); }"
     )
-    assert tab.run("new Promise((done) => setTimeout(() => done(window.times), 1500))") == 1
+    assert tab.run("new Promise((done) => setTimeout(() => done(window.times), 1000))") == 1
     assert tab.run("the('said').textContent === the('what').textContent")
+    tab.run("window.times = 0")
+    tab.click("#play")
+    assert tab.run("new Promise((done) => setTimeout(() => done([window.times, state.epochs > 14]), 1000))") == [0, True]
+    tab.click("#play")
+    assert tab.run("new Promise((done) => setTimeout(() => done(window.times), 1000))") == 1
 
 
 @needs_browser

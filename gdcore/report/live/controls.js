@@ -149,10 +149,10 @@ function show() {
   announce(told);
 }
 
-// To screen readers, once things are at rest: not while a slider is drawn or Play goes on.
+// To screen readers, once things are at rest: while a slider is drawn, or Play goes on, the next change comes before that.
 function announce(told) {
   clearTimeout(saying);
-  if (timer === null) saying = setTimeout(() => { the("said").textContent = told; }, 700);
+  saying = setTimeout(() => { the("said").textContent = told; }, 7 * EVERY);
 }
 
 function play(on) {
