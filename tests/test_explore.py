@@ -112,6 +112,12 @@ def test_weights_count(page):
         assert given["columns"][0][name] == pytest.approx(repeated["columns"][0][name], rel=1e-12)
 
 
+def test_rows_in_dask_are_refused(page):
+    array = pytest.importorskip("dask.array").from_array(X, chunks=(20, 1))
+    with pytest.raises(TypeError, match=re.escape("X must be rows at hand, found rows in Dask: X.compute() brings them here")):
+        page(array, Y)
+
+
 def test_what_the_user_names_stays_text(page):
     source = page(names=[EVIL], target=EVIL).read_text("utf-8")
     assert source.count("<script") == source.count("</script>") == 2
@@ -557,7 +563,7 @@ def test_a_screen_reader_is_told(tab):
         ("heading", "The limit, live: y by x"),
     } <= names  # fmt: skip
     pictures = [name for role, name, _ in told if role in ("image", "img")]
-    assert [name.split(" ")[0] for name in pictures] == ["Data", "The", "The"]
+    assert [name.split(" ")[0] for name in pictures] == ["Data", "Loss", "Loss"]
     assert "the path from w 0, b 0 to w" in pictures[1]
     value = tab.run("the('rate').getAttribute('aria-valuetext')")
     assert re.fullmatch(r"[\d.]+, 0\.9 of the limit, below the limit", value)
