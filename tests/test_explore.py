@@ -97,6 +97,7 @@ def test_a_frame_and_a_table_bring_their_names(page, tmp_path):
     frame = pandas.DataFrame({"area": x, "zip": np.arange(40)})
     of_frame = facts(page(frame, pandas.Series(Y, name="price")))
     assert (of_frame["target"], [column["name"] for column in of_frame["columns"]]) == ("price", ["area", "zip"])
+    assert facts(page(frame, pandas.Series(Y, name="")))["target"] == "y"
     frame.assign(price=Y).to_csv(tmp_path / "t.csv", index=False)
     assert facts(page(gdcore.open_table(tmp_path / "t.csv", "price"), None)) == of_frame
 

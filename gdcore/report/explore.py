@@ -235,8 +235,8 @@ def _names(X: Any, names: Iterable[str] | None) -> list[str]:
 def _target(X: Any, Y: Any) -> str:
     if isinstance(X, Table):
         return str((X.card() or {}).get("target") or "y")
-    name = getattr(Y, "name", None)
-    return "y" if name is None else str(name)
+    name = getattr(Y, "name", None)  # of a series, where it has one
+    return "y" if name is None else str(name) or "y"
 
 
 def _place(column: Any, names: list[str]) -> int:
