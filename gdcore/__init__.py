@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         SpeedWarning,
     )
     from gdcore.optimizers import SGD, Adagrad, Adam, AdamW, Nesterov, Newton, RMSprop, schedules
+    from gdcore.report.explore import explore
     from gdcore.rows.arrow import TableError
     from gdcore.rows.filetable import TableWarning
     from gdcore.rows.open_table import open_table
@@ -51,7 +52,7 @@ __all__ = [
     "ConvergenceWarning", "DivergenceError", "DivergenceWarning", "Epoch", "History", "Inference", "Interval",
     "LabelWarning", "LearningRateWarning", "Linear", "Nesterov",
     "Newton", "PrecisionWarning", "RMSprop", "Run", "ScaleWarning", "SeparationWarning", "Spectrum", "SpeedWarning",
-    "TableError", "TableWarning", "check_gradient", "conformal", "fit", "inference",
+    "TableError", "TableWarning", "check_gradient", "conformal", "explore", "fit", "inference",
     "load", "losses", "open_table", "optimizers", "plots", "save",
     "schedules", "scores", "spectrum", "train",
 ]  # fmt: skip
@@ -69,6 +70,7 @@ _HOME = {
         "LearningRateWarning", "PrecisionWarning", "ScaleWarning", "SeparationWarning", "SpeedWarning",
     ),
     "run": ("Checkpoint", "DivergenceError", "Epoch", "History", "Run"),
+    "report.explore": ("explore",),
     "rows.arrow": ("TableError",),
     "facts.spectrum": ("Spectrum", "spectrum"),
     "covariance.conformal": ("Conformal", "conformal"),

@@ -327,6 +327,39 @@ class Run:
 
         return drawing.losses(self.history, ax=ax)
 
+    def animate(self, path: Path, *, frames: int = 100, fps: float = 10.0) -> None:
+        """Writes a GIF for slides: the path over the loss, of models of two numbers, and the loss curve beside it.
+
+        Parameters
+        ----------
+        path : path
+            Ends in .gif; written whole or not at all.
+        frames, fps : int and float
+            How many epochs are shown at most, ≥ 2, ever sparser ones of more, and how many in a second.
+
+        Raises
+        ------
+        ValueError
+            Weights were not kept, or are not a weight and a bias or two weights; the data have changed; the rows are a table's
+            and the loss is not squared error.
+        ImportError
+            When matplotlib is missing.
+
+        Examples
+        --------
+        >>> import gdcore, tempfile
+        >>> run = gdcore.fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.5], lr=0.3, epochs=3, keep_weights=True)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run.animate(f"{folder}/descent.gif")
+        """
+        if not self.models:
+            raise ValueError("the run has not kept its weights: fit(..., keep_weights=True) keeps them")
+        from gdcore import animation
+
+        optimizer, lr, *_ = self.settings
+        title = f"{self.model.loss.spelling}, {optimizer}" + ("" if lr is None else f", lr = {lr:.4g}")
+        animation.save(path, self.models, self._facts["losses"](), title, frames, fps)
+
     def __repr__(self) -> str:
         return f"Run({self.status} after {self.epochs} epochs, loss {self.loss:.6g}, gradient norm {self.gradient_norm:.3g})"
 
@@ -342,6 +375,8 @@ def _without_data(what: str) -> Callable[..., Any]:
 
 class _NoFacts(dict[str, "Callable[[], Any]"]):
     def __missing__(self, name: str) -> Callable[[], Any]:
+        if name == "losses":
+            return _without_data("be animated: animate it before")
         return _without_data(f"tell its {name}: ask for run.{name} before, and it goes along")
 
 

@@ -17,7 +17,7 @@ FLOORS = [
     "losses", "optimizers",
     "backends",
     "rows",
-    "drawing",
+    "drawing", "surface", "animation",
     "run",
     "models",
     "scores",

@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore import losses, schema
-from gdcore.cli import flags, results, terminal
+from gdcore.cli import flags, results, terminal, usable
 from gdcore.cli.terminal import say
 from gdcore.facts.spectrum import spectrum
 from gdcore.models.linear import Linear
 from gdcore.models.mlp import MLP
-from gdcore.rows.arrow import TableError
-from gdcore.rows.filetable import FileTable
-from gdcore.rows.open_table import open_table
 from gdcore.store import files
 
 if TYPE_CHECKING:
@@ -32,7 +29,7 @@ def run(options: Namespace) -> int:
     if len(options.data) == 1 and options.data[0].endswith(files.ENDING):
         return _model(options)
     loss = losses.get(options.loss or "mse")
-    table, notes = _open(options)
+    table, notes = usable.opened(options)
     s = spectrum(table, loss=loss, l2=options.l2, n_threads=options.n_threads)
     assert s.moments is not None
     means, spreads = s.moments.mean.tolist(), s.moments.deviations.tolist()
@@ -66,28 +63,6 @@ def run(options: Namespace) -> int:
     for note in notes:
         say(f"  not used: {flags.told(note)}")
     return 0
-
-
-def _open(options: Namespace) -> tuple[FileTable, list[str]]:
-    """The table without the columns that cannot be used, and why they cannot."""
-    exclude: list[str] = list(options.exclude)
-    notes: list[str] = []
-    while True:
-        try:
-            table = open_table(
-                options.data, options.target, loss="mse" if options.target else None, features=options.features,
-                exclude=exclude, categorical=options.categorical, dates=options.dates,
-                missing=options.missing or "drop", na=options.na, na_keep=options.na_keep,
-                delimiter=options.delimiter, decimal=options.decimal, comment=options.comment,
-                index=options.index,
-            )  # fmt: skip
-        except TableError as error:
-            if not error.columns or options.features:
-                raise
-            exclude += error.columns
-            notes += error.columns.values()
-        else:
-            return table, notes
 
 
 def _model(options: Namespace) -> int:

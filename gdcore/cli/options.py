@@ -16,6 +16,7 @@ _EXAMPLES = """\
 examples:
   gdcore demo
   gdcore inspect flights.csv
+  gdcore explore flights.csv --target arr_delay --out limit.html
   gdcore train flights.csv --target arr_delay --missing drop \\
       --exclude tailnum,time_hour --plot flights.png
   gdcore predict flights.safetensors new-flights.csv --out delays.csv
@@ -85,6 +86,18 @@ _INSPECT_EXAMPLES = """\
 examples:
   gdcore inspect flights.csv --target arr_delay
   gdcore inspect flights.safetensors"""
+_EXPLORE = """\
+Writes a page for a browser on which gradient descent is watched: the line
+through a column, the loss over its weight and bias with the path, the loss
+curve, and a slider for the learning rate with the limit drawn on it. Buttons
+centre and scale the column, and so move the limit. It needs no network. Rows
+in which a value is missing and columns that are no numbers and no categories
+are left out, and named."""
+_EXPLORE_EXAMPLES = """\
+examples:
+  gdcore explore flights.csv --target arr_delay --out limit.html
+  beginning with a certain column
+      gdcore explore houses.csv --target price --column area --out limit.html"""
 _DEMO = """\
 Trains on NIST's Norris calibration data and compares with the certified
 coefficients, then shows what the Celsius to Fahrenheit lesson really learns.
@@ -105,6 +118,7 @@ def parser() -> Parser:
     _inspect(
         _command(commands, "inspect", "what a table's spectrum tells, or what a model holds", _INSPECT, _INSPECT_EXAMPLES)
     )
+    _explore(_command(commands, "explore", "a page on which descent is watched", _EXPLORE, _EXPLORE_EXAMPLES))
     demo = _command(commands, "demo", "train on real data and show every step", _DEMO)
     demo.add_argument("--plot", metavar="FILE", help="draw data, line and loss curve to FILE (.png, .svg or .pdf)")
     return top
@@ -358,3 +372,17 @@ def _inspect(inspect: argparse.ArgumentParser) -> None:
     add("--l2", type=_SIZE, default=0.0, metavar="P", help="with this penalty")
     _threads_option(add)
     inspect.add_argument_group("what is written").add_argument("--json", action="store_true", help="print it as JSON")
+
+
+def _explore(explore: argparse.ArgumentParser) -> None:
+    explore.usage = "gdcore explore DATA [DATA ...] --target NAME --out FILE [options]"
+    add = _table_options(explore, _TABLE, missing="drop")
+    add("--target", required=True, metavar="NAME", help="the column that the lines are to tell; numbers")
+    add("--column", metavar="NAME", help="the column that the page begins with (default: that which tells most)")
+    add("--features", type=_names, metavar="A,B,…", help="the columns to choose from (default: all others)")
+    add("--exclude", type=_names, default=[], metavar="A,B,…", help="columns to leave out")
+    _codes_option(add)
+    _index_option(add)
+    add = explore.add_argument_group("what is written").add_argument
+    add("--out", required=True, metavar="FILE", help="the page (.html)")
+    add("--quiet", action="store_true", help="print nothing but warnings")
