@@ -34,6 +34,8 @@ if TYPE_CHECKING:
         SpeedWarning,
     )
     from gdcore.optimizers import SGD, Adagrad, Adam, AdamW, Nesterov, Newton, RMSprop, schedules
+    from gdcore.paths.path import path
+    from gdcore.paths.result import Path
     from gdcore.rows.arrow import TableError
     from gdcore.rows.filetable import TableWarning, open_table
     from gdcore.run import Checkpoint, DivergenceError, Epoch, History, Run
@@ -47,9 +49,9 @@ __all__ = [
     "MLP", "SGD", "Adagrad", "Adam", "AdamW", "Checkpoint", "CheckpointWarning", "ConditionWarning", "ConvergenceWarning",
     "DivergenceError", "DivergenceWarning", "Epoch", "History", "Inference",
     "LabelWarning", "LearningRateWarning", "Linear", "Nesterov",
-    "Newton", "PrecisionWarning", "RMSprop", "Run", "ScaleWarning", "SeparationWarning", "Spectrum", "SpeedWarning",
+    "Newton", "Path", "PrecisionWarning", "RMSprop", "Run", "ScaleWarning", "SeparationWarning", "Spectrum", "SpeedWarning",
     "TableError", "TableWarning", "check_gradient", "fit", "inference",
-    "load", "losses", "open_table", "optimizers", "plots", "save",
+    "load", "losses", "open_table", "optimizers", "path", "plots", "save",
     "schedules", "scores", "spectrum", "train",
 ]  # fmt: skip
 
@@ -69,6 +71,8 @@ _HOME = {
     "facts.spectrum": ("Spectrum", "spectrum"),
     "covariance.inference": ("inference",),
     "covariance.result": ("Inference",),
+    "paths.path": ("path",),
+    "paths.result": ("Path",),
     "train": ("fit", "train"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
