@@ -368,7 +368,7 @@ def test_coordinate_descent_alone_does_not_end_where_columns_are_nearly_copies()
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"loss": "mae"}, "loss must be 'mse'"),
+        ({"loss": "mae"}, "loss must be one with a second derivative"),
         ({"l1_ratio": 1.5}, "l1_ratio must be between 0 and 1, found 1.5"),
         ({"l1_ratio": -1}, "l1_ratio must be finite and not negative"),
         ({"penalties": 1}, "penalties must be at least 2"),

@@ -65,7 +65,7 @@ class Drawn:
 class Given:
     """Folds by an array that names them."""
 
-    def __init__(self, folds: Any, rows: int) -> None:
+    def __init__(self, folds: Any, rows: int, what: str = "") -> None:
         try:
             labels, codes = np.unique(np.asarray(folds), return_inverse=True)
         except TypeError:  # None among text, text among numbers
@@ -76,7 +76,7 @@ class Given:
             raise ValueError(must_be("folds", "two or more", f"{len(labels)}"))
         self.count = len(labels)
         self._codes: Array = codes.astype(_kind(self.count))
-        self.what = f"{self.count} folds, as given"
+        self.what = what or f"{self.count} folds, as given"
 
     def of(self, start: int, rows: int) -> Array:
         """See `Folds`."""

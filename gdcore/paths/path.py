@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -10,10 +10,13 @@ from gdcore import losses, threads
 from gdcore.checks import integer, must_be, must_have_shape, number, yes_or_no
 from gdcore.descent.start import model_of_table, starting_model
 from gdcore.messages import Message, Option
-from gdcore.paths.folds import Drawn, Given
+from gdcore.notices import ConvergenceWarning, warn
+from gdcore.paths.constants import constants
+from gdcore.paths.folds import Drawn, Given, by_class
 from gdcore.paths.moments import of_folds, without_each
 from gdcore.paths.result import Path
-from gdcore.paths.rows import Lying
+from gdcore.paths.rows import Lying, Without, numbered
+from gdcore.paths.smooth import Smooth
 from gdcore.paths.squared import Squared
 from gdcore.rows import arrays
 from gdcore.rows.cluster import lazy
@@ -24,8 +27,11 @@ if TYPE_CHECKING:
     from gdcore._types import Array, ArrayLike, Floats
     from gdcore.losses import Loss
     from gdcore.paths.folds import Folds
+    from gdcore.paths.smooth import Models
+    from gdcore.rows.moments import Moments
 
 _LEAST = 1e-4  # of the largest penalty: the smallest
+_ROUNDED = 1e-12
 _RIDGE = 1e-3  # without l1 no penalty makes all weights 0: the largest is then that of this l1_ratio, as glmnet has it
 
 
@@ -50,6 +56,7 @@ def path(
         loss + λ·l1_ratio·Σ σ|w| + λ·(1 − l1_ratio)/2·Σ σ²w².
 
     The bias is not penalised. Squared error takes one pass over the rows: its second moments, fold by fold, tell everything.
+    Other losses take some passes for every penalty and fold, each from the penalty before.
 
     Parameters
     ----------
@@ -58,14 +65,15 @@ def path(
     Y : array (n,) or (n, 1)
         Targets.
     loss : str or Loss
-        "mse".
+        "mse", "huber", "logistic", "softmax", "poisson", "gamma" or "tweedie", with a parameter "huber:2.0".
     l1_ratio : float
         From 0, ridge, to 1, the lasso; between them the elastic net.
     penalties : int or array (m,)
         How many, from the smallest one at which all weights are 0 down to 1e-4 of it, each by the same factor; of ridge, whose
         weights are never 0, from 1,000 times the largest slope. Or the penalties themselves, above 0.
     cv : int
-        K, the number of folds. Each of K rows that follow each other is in another one, as ``seed`` draws it.
+        K, the number of folds. Each of K rows that follow each other is in another one, as ``seed`` draws it;
+        of classes each of K rows of one class.
     folds : array (n,), optional
         Which fold each row belongs to instead, as numbers or text: groups, or times.
     sample_weight : array (n,), optional
@@ -108,8 +116,10 @@ def path(
     array([ 2.75, -1.71,  0.  ,  0.  ,  0.  ])
     """
     chosen = losses.get(loss)
-    if not chosen.squared:
-        raise ValueError(must_be("loss", "'mse'", repr(chosen.spelling), ", the only one as yet"))
+    if chosen.kinked or not chosen.curved:
+        raise ValueError(must_be("loss", "one with a second derivative", repr(chosen.spelling), ": it knows no path as yet"))
+    if offset is not None and not chosen.squared:
+        raise ValueError(Message(Option("offset"), f" is for mse, not for {chosen.spelling!r}"))
     ratio = number(l1_ratio, "l1_ratio")
     if ratio > 1:
         raise ValueError(must_be("l1_ratio", "between 0 and 1", repr(l1_ratio)))
@@ -119,8 +129,8 @@ def path(
         wanted = integer(wanted, "penalties", 2)
     seed = integer(seed, "seed", 0, (1 << 63) - 1)
     table = rows(X, Y, chosen, sample_weight, offset)
-    parts = _folds(table, cv, folds, seed)
-    return _squared(table, parts, chosen, ratio, wanted, standardize, threads.resolve(n_threads))
+    how = _folds(table, chosen, cv, folds, seed), chosen, ratio, wanted, standardize, threads.resolve(n_threads)
+    return _squared(table, *how) if chosen.squared else _smooth(table, *how)
 
 
 def rows(X: Any, Y: Any, loss: Loss, sample_weight: Any, offset: Any) -> Table:
@@ -141,11 +151,13 @@ def rows(X: Any, Y: Any, loss: Loss, sample_weight: Any, offset: Any) -> Table:
         x = arrays.table(X)
         y = arrays.targets(Y, x)
         shape = y.shape[1:]
-        starting_model(None, x, y, loss)
+        model = starting_model(None, x, y, loss)
         s = None if sample_weight is None else arrays.weights_of_rows(sample_weight, x)
         if s is not None and not s.all():
             arrays.check_finite(y, "Y")
         table = Lying(x, _without(y.reshape(len(x), -1), offset), s)
+        if loss.targets == "classes":
+            table.classes = model.outputs[0]
     if shape not in ((), (1,)):
         raise ValueError(must_have_shape("Y", "(n,) or (n, 1), one target", ("n", *shape), ": make a path of each by itself"))
     if len(table.names) > MOST_COLUMNS:
@@ -175,11 +187,15 @@ def _penalties(values: Any) -> Floats:
     return np.sort(found)[::-1].copy()
 
 
-def _folds(table: Table, cv: int, folds: Any, seed: int) -> Folds:
+def _folds(table: Table, loss: Loss, cv: int, folds: Any, seed: int) -> Folds:
     n = len(table)
     if folds is not None:
         return Given(folds, n)
-    return Drawn(integer(cv, "cv", 2, max(2, n)), seed)
+    cv = integer(cv, "cv", 2, max(2, n))
+    if loss.numeric:
+        return Drawn(cv, seed)
+    labels = np.concatenate([piece.Y[:, 0] for _, piece in numbered(table)])
+    return Given(by_class(labels, cv, seed), n, f"{cv} folds, drawn with seed {seed} of each class alike")
 
 
 def ladder(steepest: float, count: int, ratio: float) -> Floats:
@@ -196,30 +212,100 @@ def ladder(steepest: float, count: int, ratio: float) -> Floats:
     return found
 
 
+class _Parts(NamedTuple):
+    """What the pass that folds have in common tells."""
+
+    used: list[int]
+    """The folds that have rows with weight."""
+    folds: list[Moments]
+    """Theirs, beyond the origin."""
+    training: list[Moments]
+    """Of the other rows, likewise."""
+    whole: Moments
+    origin: Floats
+
+    @classmethod
+    def of(cls, table: Table, folds: Folds, n_threads: int) -> _Parts:
+        found, origin = of_folds(table, folds, n_threads)
+        used = [k for k, part in enumerate(found) if part.total > 0]
+        if len(used) < 2:
+            raise ValueError(f"only {len(used)} of {folds.what} has rows that count: cross-validation wants two")
+        parts = [found[k] for k in used]
+        training = list(without_each(parts))
+        whole = training[0] + parts[0]
+        if not whole.finite and isinstance(table, Lying):
+            arrays.check_finite(table.arrays.X, "X")
+            arrays.check_finite(table.arrays.Y[:, 0], "Y")
+        check(whole._replace(mean=whole.mean + origin), table.arrays.X if isinstance(table, Lying) else None)
+        return cls(used, parts, training, whole, origin)
+
+
 def _squared(
     table: Table, folds: Folds, loss: Loss, ratio: float, wanted: int | Floats, standardize: bool, n_threads: int
 ) -> Path:
-    parts, origin = of_folds(table, folds, n_threads)
-    used = [k for k, part in enumerate(parts) if part.total > 0]
-    if len(used) < 2:
-        raise ValueError(f"only {len(used)} of {folds.what} has rows that count: cross-validation wants two")
-    parts = [parts[k] for k in used]
-    training = list(without_each(parts))
-    whole = training[0] + parts[0]
-    if not whole.finite and isinstance(table, Lying):
-        arrays.check_finite(table.arrays.X, "X")
-        arrays.check_finite(table.arrays.Y[:, 0], "Y")
-    check(whole._replace(mean=whole.mean + origin), table.arrays.X if isinstance(table, Lying) else None)
-    problem = Squared(whole, origin, standardize)
+    parts = _Parts.of(table, folds, n_threads)
+    problem = Squared(parts.whole, parts.origin, standardize)
     penalties = ladder(problem.steepest, wanted, ratio) if isinstance(wanted, int) else wanted
     found = problem.solve(penalties, ratio)
     held = [
-        Squared(rest, origin, standardize).solve(penalties, ratio).held_out(own)
-        for rest, own in zip(training, parts, strict=True)
+        Squared(rest, parts.origin, standardize).solve(penalties, ratio).held_out(own)
+        for rest, own in zip(parts.training, parts.folds, strict=True)
     ]
-    card = table.card()
     return Path(
         loss, ratio, standardize, penalties, found.weights, found.bias, found.loss, found.gap, np.array(held),
-        np.array([part.total for part in parts]), problem.deviations, whole.rows, folds.what, np.dtype(table.dtype),
-        None if card is None else list(table.names), card,
+        _weights(parts), problem.deviations, parts.whole.rows, folds.what, np.dtype(table.dtype), *_known(table),
     )  # fmt: skip
+
+
+def _smooth(
+    table: Table, folds: Folds, loss: Loss, ratio: float, wanted: int | Floats, standardize: bool, n_threads: int
+) -> Path:
+    parts = _Parts.of(table, folds, n_threads)
+    codes = folds.of(0, len(table))
+    starts = constants(table, loss, codes, folds.count)
+    every = [(table, parts.whole, starts.all_but(None))]
+    every += [
+        (Without(table, codes == k), rest, starts.all_but(k)) for k, rest in zip(parts.used, parts.training, strict=True)
+    ]
+    problems = [Smooth(rows, m._replace(mean=m.mean + parts.origin), loss, standardize, n_threads) for rows, m, _ in every]
+    begun = [problem.begin(constant) for problem, (*_, constant) in zip(problems, every, strict=True)]
+    # The constant is found up to rounding, and so is the penalty that keeps all weights at 0.
+    penalties = ladder(problems[0].steepest(begun[0]) * (1 + _ROUNDED), wanted, ratio) if isinstance(wanted, int) else wanted
+    found = [
+        problem.models(start, penalties, ratio, proved=i == 0)
+        for i, (problem, start) in enumerate(zip(problems, begun, strict=True))
+    ]
+    held = [models.held_out(table, codes == k, loss) for models, k in zip(found[1:], parts.used, strict=True)]
+    whole = found[0]
+    _tell(found, penalties, loss)
+    weights, bias = (whole.weights, whole.bias) if loss.targets == "classes" else (whole.weights[:, :, 0], whole.bias[:, 0])
+    return Path(
+        loss, ratio, standardize, penalties, weights, bias, whole.loss, whole.gap, np.array(held),
+        _weights(parts), problems[0].deviations, parts.whole.rows, folds.what, np.dtype(table.dtype), *_known(table),
+    )  # fmt: skip
+
+
+def _weights(parts: _Parts) -> Floats:
+    return np.array([part.total for part in parts.folds])
+
+
+def _known(table: Table) -> tuple[list[str] | None, dict[str, Any] | None]:
+    """What a model of the table's rows has to know of it."""
+    card = table.card()
+    return (None, None) if card is None else (list(table.names), card)
+
+
+def _tell(found: list[Models], penalties: Floats, loss: Loss) -> None:
+    """Warns of models that are not known to be the best ones."""
+    unsolved = np.any([models.open for models in found], axis=0)
+    unproved = loss.has_conjugate and np.isnan(found[0].gap).any()
+    if unsolved.any():
+        first = float(penalties[int(np.argmax(unsolved))])
+        warn(
+            f"at {int(unsolved.sum())} of {len(penalties)} penalties, {first:.3g} the largest of them, no step lowered the "
+            f"{loss.spelling} objective any more before the best weights were reached",
+            ConvergenceWarning,
+        )
+    elif unproved:
+        count = int(np.isnan(found[0].gap).sum())
+        warn(f"at {count} of {len(penalties)} penalties nothing proves how far the best weights are", ConvergenceWarning)
