@@ -121,11 +121,13 @@ def test_the_first_penalty_is_the_smallest_that_leaves_no_weight(ratio, standard
         assert found.penalties[-1] == pytest.approx(found.penalties[0] * 1e-4, rel=1e-12)
 
 
-def test_the_first_penalty_of_ridge_is_glmnets():
+def test_the_penalties_of_ridge_are_those_of_the_curvature_whatever_the_units_of_the_targets_are():
     X, y = problem()
-    Z = (X - X.mean(0)) / X.std(0)
-    slopes = np.abs(2 * Z.T @ (y - y.mean()) / len(y))
-    assert gdcore.path(X, y, l1_ratio=0).penalties[0] == pytest.approx(slopes.max() / 1e-3, rel=1e-12)
+    for target in (y, 1e6 * y):
+        found = gdcore.path(X, target, l1_ratio=0)
+        np.testing.assert_allclose(found.penalties, np.geomspace(2e3, 2e-4, 100), rtol=1e-12)
+    largest = gdcore.path(X, y, l1_ratio=0, standardize=False).penalties[0]
+    assert largest == pytest.approx(2e3 * X.var(0).max(), rel=1e-12)
 
 
 @pytest.mark.parametrize("ratio", RATIOS)

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 _LEAST = 1e-4  # of the largest penalty: the smallest
 _ROUNDED = 1e-12
-_RIDGE = 1e-3  # without l1 no penalty makes all weights 0: the largest is then that of this l1_ratio, as glmnet has it
+_ALMOST = 1e-3  # an l1_ratio below it is taken for it: the largest penalty then leaves weights that are hardly anything
+_BENDS, _LEAST_BENDS = 1e3, 1e-4  # times the largest curvature of a weight: the penalties of ridge, whose weights are never 0
 
 
 def path(
@@ -70,7 +71,8 @@ def path(
         From 0, ridge, to 1, the lasso; between them the elastic net.
     penalties : int or array (m,)
         How many, from the smallest one at which all weights are 0 down to 1e-4 of it, each by the same factor; of ridge, whose
-        weights are never 0, from 1,000 times the largest slope. Or the penalties themselves, above 0.
+        weights are never 0, from 1,000 times the largest curvature of a weight, which leaves about a thousandth of it, down to
+        1e-4 times that. Or the penalties themselves, above 0.
     cv : int
         K, the number of folds. Each of K rows that follow each other is in another one, as ``seed`` draws it;
         of classes each of K rows of one class.
@@ -198,14 +200,17 @@ def _folds(table: Table, loss: Loss, cv: int, folds: Any, seed: int) -> Folds:
     return Given(by_class(labels, cv, seed), n, f"{cv} folds, drawn with seed {seed} of each class alike")
 
 
-def ladder(steepest: float, count: int, ratio: float) -> Floats:
-    """Penalties (count,) from the smallest one at which an l1 keeps weights of such slopes at 0, down to 1e-4 of it."""
+def ladder(steepest: float, bend: float, count: int, ratio: float) -> Floats:
+    """Penalties (count,) from the smallest one at which an l1 keeps weights of such slopes at 0, down to 1e-4 of it; of ridge
+    by the largest curvature, for an l2 has its units, whatever those of the targets are."""
     if not steepest > 0:
         raise ValueError(
             "no column of X tells anything of Y, so that all weights are 0 at every penalty: give penalties of your own"
         )
-    top = steepest / max(ratio, _RIDGE)
-    while ratio >= _RIDGE and top * ratio < steepest:  # rounding
+    if ratio == 0:
+        return np.geomspace(_BENDS * bend, _LEAST_BENDS * bend, count)
+    top = steepest / max(ratio, _ALMOST)
+    while ratio >= _ALMOST and top * ratio < steepest:  # rounding
         top = float(np.nextafter(top, np.inf))
     found = np.geomspace(top, top * _LEAST, count)
     found[0] = top
@@ -245,7 +250,7 @@ def _squared(
 ) -> Path:
     parts = _Parts.of(table, folds, n_threads)
     problem = Squared(parts.whole, parts.origin, standardize)
-    penalties = ladder(problem.steepest, wanted, ratio) if isinstance(wanted, int) else wanted
+    penalties = ladder(problem.steepest, problem.bend, wanted, ratio) if isinstance(wanted, int) else wanted
     found = problem.solve(penalties, ratio)
     held = [
         Squared(rest, parts.origin, standardize).solve(penalties, ratio).held_out(own)
@@ -270,7 +275,10 @@ def _smooth(
     problems = [Smooth(rows, m._replace(mean=m.mean + parts.origin), loss, standardize, n_threads) for rows, m, _ in every]
     begun = [problem.begin(constant) for problem, (*_, constant) in zip(problems, every, strict=True)]
     # The constant is found up to rounding, and so is the penalty that keeps all weights at 0.
-    penalties = ladder(problems[0].steepest(begun[0]) * (1 + _ROUNDED), wanted, ratio) if isinstance(wanted, int) else wanted
+    penalties = wanted
+    if isinstance(penalties, int):
+        steepest, bend = problems[0].steepest(begun[0]), problems[0].bend(begun[0])
+        penalties = ladder(steepest * (1 + _ROUNDED), bend, penalties, ratio)
     found = [
         problem.models(start, penalties, ratio, proved=i == 0)
         for i, (problem, start) in enumerate(zip(problems, begun, strict=True))

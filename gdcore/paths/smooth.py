@@ -120,6 +120,12 @@ class Smooth:
         slope = self.raw.slope(local.gradient, local.bias_gradient)[:, :-1] / self.scale
         return float(np.abs(slope).max())
 
+    def bend(self, point: Point) -> float:
+        """The largest curvature of a weight there; of flat losses, of which few rows may be curved, the bound on it."""
+        frame, k = self._frame(0.0, 0.0), len(point.part.outputs)
+        hessian = frame.bound(k, self.loss.bound()) if self.loss.flat else self._local(point, frame).hessian
+        return float(np.diag(hessian).reshape(k, -1)[:, :-1].max())
+
     def models(self, start: Point, penalties: Floats, l1_ratio: float, proved: bool) -> Models:
         """The models of these penalties, decreasing ones, from the best constant on."""
         # Where few rows are curved the model promises far too much.

@@ -103,6 +103,11 @@ class Squared:
         """The largest slope of a weight where all are 0: an l1 as large keeps them there."""
         return float(np.abs(self.q).max())
 
+    @property
+    def bend(self) -> float:
+        """The largest curvature of a weight."""
+        return float(np.diag(self.A).max())
+
     def solve(self, penalties: Floats, l1_ratio: float) -> Solved:
         """The models of these penalties, decreasing ones."""
         l1, l2 = penalties * l1_ratio, penalties * (1 - l1_ratio)
