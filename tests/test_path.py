@@ -1,5 +1,7 @@
 """`gdcore.path` of squared error: against plain ridge and coordinate descent, fold by fold."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -186,6 +188,7 @@ class Cut(Table):
 def test_the_bits_are_the_same_for_any_cutting_and_any_number_of_threads(monkeypatch):
     monkeypatch.setattr("gdcore.paths.rows._ELEMENTS", 1200)  # pieces of 200 rows
     X, y = problem(n=1511)
+    running = threading.active_count()
     found = gdcore.path(X, y, seed=2, n_threads=1)
     others = [gdcore.path(X, y, seed=2, n_threads=n) for n in (2, 3)]
     others += [gdcore.path(Cut(X, y, sizes), seed=2) for sizes in ([1511], [7, 301], [1, 2, 3])]
@@ -193,6 +196,7 @@ def test_the_bits_are_the_same_for_any_cutting_and_any_number_of_threads(monkeyp
     for other in others:
         for name in ("penalties", "weights", "bias", "train_loss", "fold_loss", "gap"):
             np.testing.assert_array_equal(getattr(found, name), getattr(other, name))
+    assert threading.active_count() == running
 
 
 def test_folds_are_drawn_by_row_number_each_of_k_rows_in_another():

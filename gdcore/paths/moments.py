@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import itertools
 import operator
-from typing import TYPE_CHECKING, NamedTuple
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gdcore.backends import BACKENDS
 from gdcore.paths.rows import numbered
 from gdcore.rows.moments import Moments, engine_for, first_means
 from gdcore.rows.tables import Piece
@@ -56,20 +59,52 @@ def of_folds(table: Table, folds: Folds, n_threads: int) -> tuple[list[Moments],
 
 
 def _pass(table: Table, folds: Folds, n_threads: int, shifts: dict[int, Floats]) -> dict[int, _Sums]:
-    """One pass; of folds that have weight."""
-    engine = engine_for(len(table.names) + 1, "kernel")
+    """One pass; of folds that have weight. A fold's own shift, where there is none, is the mean of its first rows."""
+    shifts = dict(shifts)
     found: dict[int, _Sums] = {}
-    for start, piece in numbered(table):
+    for parts in _by_piece(table, folds, n_threads, shifts):
+        for k, (sums, rows) in parts.items():
+            before = found.get(k)
+            if before is not None:
+                largest = max(before.sums[0], sums[0])
+                sums, rows = before.sums + sums, before.rows + rows
+                sums[0] = largest
+            found[k] = _Sums(shifts[k], sums, rows)
+    return found
+
+
+def _by_piece(
+    table: Table, folds: Folds, n_threads: int, shifts: dict[int, Floats]
+) -> Iterator[dict[int, tuple[Floats, int]]]:
+    """What `_sums` gives for each piece, in their order; once all shifts are known, of so many pieces at a time."""
+    engine = engine_for(len(table.names) + 1, "kernel")
+    alone = n_threads == 1 or engine is not BACKENDS["kernel"]  # BLAS has threads of its own
+    waiting: deque[Future[dict[int, tuple[Floats, int]]]] = deque()
+    pool = ThreadPoolExecutor(n_threads, thread_name_prefix="gdcore-folds")
+    try:
+        for start, piece in numbered(table):
+            if alone or len(shifts) < folds.count:
+                yield _sums(piece, start, folds, engine, shifts)
+                continue
+            waiting.append(pool.submit(_sums, piece, start, folds, engine, shifts))
+            if len(waiting) > 2 * n_threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _sums(piece: Piece, start: int, folds: Folds, engine: Any, shifts: dict[int, Floats]) -> dict[int, tuple[Floats, int]]:
+    """The backend's sums of a piece's rows of each fold, and how many these are."""
+    found = {}
+    with np.errstate(over="ignore", invalid="ignore"):
         for k, (X, Y, s) in _by_fold(piece, start, folds):
             if s is not None and not s.any():
                 continue
-            before = found.get(k)
-            if before is None:
-                shift = shifts[k] if k in shifts else first_means(X, Y, s)
-                found[k] = _Sums(shift, engine.moments(X, Y, s, shift, n_threads), len(X))
-            else:
-                sums = engine.moments(X, Y, s, before.shift, n_threads, before.sums)
-                found[k] = _Sums(before.shift, sums, before.rows + len(X))
+            if k not in shifts:
+                shifts[k] = first_means(X, Y, s)
+            found[k] = engine.moments(X, Y, s, shifts[k], 1), len(X)
     return found
 
 
