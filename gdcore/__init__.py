@@ -36,6 +36,8 @@ if TYPE_CHECKING:
         SpeedWarning,
     )
     from gdcore.optimizers import SGD, Adagrad, Adam, AdamW, Nesterov, Newton, RMSprop, schedules
+    from gdcore.paths.path import path
+    from gdcore.paths.result import Path
     from gdcore.report.explore import explore
     from gdcore.rows.arrow import TableError
     from gdcore.rows.filetable import TableWarning
@@ -51,9 +53,9 @@ __all__ = [
     "MLP", "SGD", "Adagrad", "Adam", "AdamW", "Checkpoint", "CheckpointWarning", "ConditionWarning", "Conformal",
     "ConvergenceWarning", "DivergenceError", "DivergenceWarning", "Epoch", "History", "Inference", "Interval",
     "LabelWarning", "LearningRateWarning", "Linear", "Nesterov",
-    "Newton", "PrecisionWarning", "RMSprop", "Run", "ScaleWarning", "SeparationWarning", "Spectrum", "SpeedWarning",
+    "Newton", "Path", "PrecisionWarning", "RMSprop", "Run", "ScaleWarning", "SeparationWarning", "Spectrum", "SpeedWarning",
     "TableError", "TableWarning", "check_gradient", "conformal", "explore", "fit", "inference",
-    "load", "losses", "open_table", "optimizers", "plots", "save",
+    "load", "losses", "open_table", "optimizers", "path", "plots", "save",
     "schedules", "scores", "spectrum", "train",
 ]  # fmt: skip
 
@@ -77,6 +79,8 @@ _HOME = {
     "covariance.inference": ("inference",),
     "covariance.intervals": ("Interval",),
     "covariance.result": ("Inference",),
+    "paths.path": ("path",),
+    "paths.result": ("Path",),
     "train": ("fit", "train"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -28,6 +28,7 @@ FLOORS = [
     "training",
     "train",
     "report",
+    "paths",
     "distributed",
     "estimators",
     "store",

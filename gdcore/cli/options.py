@@ -49,6 +49,8 @@ examples:
       gdcore train houses.parquet --target price --summary --cov-type HC1
   two classes, with a penalty; a page with pictures
       gdcore train mail.csv --target spam --l2 0.01 --report spam.html
+  as few columns as predict well: the lasso's penalty by cross-validation, drawn
+      gdcore train houses.parquet --target price --l1 cv --plot houses.png
   all tables of a folder; integers are classes
       gdcore train parts/ --target y --loss softmax
   how good that is, from ten folds; classes of 1% have their share in each
@@ -178,7 +180,13 @@ _COUNT = _value(int, "a whole number from 1 on", lambda value: 1 <= value < 1 <<
 _SEED = _value(int, "a whole number from 0 on", lambda value: 0 <= value < 1 << 63)
 _SHARE = _value(float, "a share, at least 0 and less than 1", lambda value: 0 <= value < 1)
 _SIZE = _value(float, "a finite number, at least 0", lambda value: 0 <= value < float("inf"))
+_PENALTY = _value(float, "cv or a finite number, at least 0", lambda value: 0 <= value < float("inf"))
+_PART = _value(float, "a share, from 0 to 1", lambda value: 0 <= value <= 1)
 _RATE = _value(float, "auto or a finite number above 0", lambda value: 0 < value < float("inf"))
+
+
+def _penalty(text: str) -> float | str:
+    return text if text == "cv" else float(_PENALTY(text))
 
 
 def _rate(text: str) -> float | str:
@@ -298,8 +306,18 @@ def _train(train: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("--model", default="linear", metavar="MODEL", help="linear (default), or mlp:64,32: a network with hidden layers")
     add("--class-weight", choices=("balanced",), help="rows weigh such that all classes weigh the same")
-    add("--l1", type=_SIZE, default=0.0, metavar="P", help="penalty l1·‖W‖₁")
-    add("--l2", type=_SIZE, default=0.0, metavar="P", help="penalty (l2/2)·‖W‖²; of a network, on its scaled columns")
+    add(
+        "--l1", type=_penalty, default=0.0, metavar="P",
+        help="penalty l1·‖W‖₁; cv: cross-validation chooses it, of columns in units of their spread",
+    )  # fmt: skip
+    add(
+        "--l2", type=_penalty, default=0.0, metavar="P",
+        help="penalty (l2/2)·‖W‖²; of a network, on its scaled columns; cv: likewise",
+    )  # fmt: skip
+    add(
+        "--l1-ratio", type=_PART, metavar="R",
+        help="how much of a penalty that is chosen is l1 (default: of --l1 cv all, of --l2 cv nothing, of both half)",
+    )  # fmt: skip
 
     add = train.add_argument_group("the training").add_argument
     add("--lr", type=_rate, default="auto", metavar="RATE", help="the textbook's learning rate (default: gdcore chooses)")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gdcore import losses, optimizers
 from gdcore.checks import optional
-from gdcore.cli import fits, folds, known, outputs, pictures, results, terminal, words
+from gdcore.cli import fits, folds, known, outputs, penalties, pictures, results, terminal, words
 from gdcore.cli.bars import Bars
 from gdcore.cli.results import Result
 from gdcore.messages import Message
@@ -38,6 +38,7 @@ def run(options: Namespace) -> int:
     optional(optimizers.get, options.optimizer)  # what is none is told before the table is read
     _check_tests(options)
     _check_summary(options)
+    penalties.ratio(options)
     out, drawn = options.out or _stem(options.data[0]) + files.ENDING, bool(options.plot or options.report)
     replaced = _check_outputs(options, out, drawn)
     start = perf_counter()
@@ -179,7 +180,7 @@ def _check_summary(options: Namespace) -> None:
     if options.cov_type is not None and not options.summary:
         raise ValueError(f"--cov-type {options.cov_type} is of the weights' errors: give --summary, which tells them, too")
     biased = {
-        "--l1": options.l1 > 0, "--l2": options.l2 > 0, "--model": options.model != "linear",
+        "--l1": options.l1 != 0, "--l2": options.l2 != 0, "--model": options.model != "linear",
         "--batch-size": options.batch_size is not None, "--patience": options.patience is not None,
     }  # fmt: skip
     for flag, given in biased.items():

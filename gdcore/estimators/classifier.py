@@ -30,7 +30,7 @@ class GDClassifier(ClassifierMixin, Descent):  # type: ignore[misc]
     default nothing is penalised, so that the units of the columns do not matter; a penalty weighs on weights as they are,
     which are large where a column's numbers are small. The l2 of scikit-learn's LogisticRegression(C) is 1/(C·n). Classes that
     a plane separates have no best weights without a penalty: they grow for ever, which is told; some l2, 1e-4 for columns of
-    size 1, ends that.
+    size 1, ends that; `GDClassifierCV` chooses one, in units of the columns' spreads.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, Descent):  # type: ignore[mi
 
     The objective is the mean loss of the rows (by ``sample_weight``) + l1·‖W‖₁ + (l2/2)·‖W‖²: see `gdcore.losses`. The
     defaults solve it, on columns of any scale. By default nothing is penalised; a penalty weighs on weights as they are, in
-    the units of X.
+    the units of X; `GDRegressorCV` chooses one, in units of the columns' spreads.
 
     Parameters
     ----------
