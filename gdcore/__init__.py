@@ -34,10 +34,12 @@ if TYPE_CHECKING:
         ScaleWarning,
         SeparationWarning,
         SpeedWarning,
+        UniquenessWarning,
     )
     from gdcore.optimizers import SGD, Adagrad, Adam, AdamW, Nesterov, Newton, RMSprop, schedules
     from gdcore.paths.path import path
     from gdcore.paths.result import Path
+    from gdcore.quantiles import quantiles
     from gdcore.report.explore import explore
     from gdcore.rows.arrow import TableError
     from gdcore.rows.filetable import TableWarning
@@ -54,8 +56,8 @@ __all__ = [
     "ConvergenceWarning", "DivergenceError", "DivergenceWarning", "Epoch", "History", "Inference", "Interval",
     "LabelWarning", "LearningRateWarning", "Linear", "Nesterov",
     "Newton", "Path", "PrecisionWarning", "RMSprop", "Run", "ScaleWarning", "SeparationWarning", "Spectrum", "SpeedWarning",
-    "TableError", "TableWarning", "check_gradient", "conformal", "explore", "fit", "inference",
-    "load", "losses", "open_table", "optimizers", "path", "plots", "save",
+    "TableError", "TableWarning", "UniquenessWarning", "check_gradient", "conformal", "explore", "fit", "inference",
+    "load", "losses", "open_table", "optimizers", "path", "plots", "quantiles", "save",
     "schedules", "scores", "spectrum", "train",
 ]  # fmt: skip
 
@@ -70,6 +72,7 @@ _HOME = {
     "notices": (
         "CheckpointWarning", "ConditionWarning", "ConvergenceWarning", "DivergenceWarning", "LabelWarning",
         "LearningRateWarning", "PrecisionWarning", "ScaleWarning", "SeparationWarning", "SpeedWarning",
+        "UniquenessWarning",
     ),
     "run": ("Checkpoint", "DivergenceError", "Epoch", "History", "Run"),
     "report.explore": ("explore",),
@@ -81,6 +84,7 @@ _HOME = {
     "covariance.result": ("Inference",),
     "paths.path": ("path",),
     "paths.result": ("Path",),
+    "quantiles": ("quantiles",),
     "train": ("fit", "train"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

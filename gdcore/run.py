@@ -214,6 +214,9 @@ class Run:
         Likewise; NaN where it was not computed, as with batches and without ``tol``.
     settings : Settings
         What was left to `gdcore.fit` to choose, as it was chosen.
+    proof : str or None
+        What proves `gap`, in a word: "vertex", where mae or quantile passes through the rows of ``model.interpolated`` and a
+        dual solution of the same value is known; None else.
     models : list of Linear or MLP, or None
         With ``fit(..., keep_weights=True)``: the model at the start, then after each epoch; what `gdcore.plots.path` draws.
 
@@ -233,6 +236,7 @@ class Run:
         facts: dict[str, Callable[[], Any]],
         settings: Settings,
         models: list[Any] | None = None,
+        proof: str | None = None,
     ) -> None:
         self.model = model
         self.history = history
@@ -242,6 +246,7 @@ class Run:
         self.gradient_norm = gradient_norm
         self.settings = settings
         self.models = models
+        self.proof = proof
         self._resume = resume
         self._facts = facts
 
@@ -262,6 +267,9 @@ class Run:
     @functools.cached_property
     def gap(self) -> float | None:
         """A proved bound on loss − best loss (`gdcore.facts.gap` says how); None where nothing is proved.
+
+        Where `proof` says "vertex" the loss is the least, and the gap is what the rounding of predictions may make of that: of
+        float32 weights, what rounding them has cost.
 
         Found when first asked for, from the data that the run was given, at the cost of one to three passes; ValueError where
         they have changed meanwhile, as far as `gdcore.training.fingerprints.marks` notices it.

@@ -128,6 +128,7 @@ def test_every_form_trains_as_its_rows(files, columns, X, form, keeping, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.filterwarnings("ignore::gdcore.UniquenessWarning")  # targets with few values
 @pytest.mark.parametrize(
     "options", [{}, {"weights": "w"}, {"test_size": 0.3, "seed": 5}, {"weights": "w", "test_size": 0.2}], ids=str
 )
@@ -278,6 +279,7 @@ def test_one_pass_is_all_for_squared_error(files, passes, form, test_size, monke
     assert passes == {"begun": 1, "ended": 1}
 
 
+@pytest.mark.filterwarnings("ignore::gdcore.UniquenessWarning")  # targets with few values
 @pytest.mark.parametrize("loss", ["mse", "logistic", "quantile"])
 def test_a_table_that_is_kept_is_decoded_once(files, passes, loss):
     table = open_table(files["csv"], target_of(loss), features=NAMES, loss=loss, test_size=0.2, missing="drop")

@@ -27,6 +27,7 @@ FLOORS = [
     "solvers",
     "training",
     "train",
+    "quantiles",
     "report",
     "paths",
     "distributed",

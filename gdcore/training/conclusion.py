@@ -11,7 +11,7 @@ import numpy as np
 
 from gdcore.descent.course import NORM, VALIDATION
 from gdcore.descent.passes import over_rows
-from gdcore.descent.proof import gap_at
+from gdcore.descent.proof import above, gap_at
 from gdcore.models.linear import Linear
 from gdcore.rows.moments import MOST_COLUMNS
 from gdcore.run import Run, Settings
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gdcore.descent.options import Options
     from gdcore.descent.plan import Plan
     from gdcore.descent.problem import Problem
+    from gdcore.descent.proof import Corner
     from gdcore.facts.curvature import Part
     from gdcore.facts.spectrum import Spectrum
     from gdcore.training.checkpoints import Keeper
@@ -171,13 +172,17 @@ class Conclusion:
         model.loss = problem.loss_function
         if isinstance(model, Linear) and problem.table is not None and (card := problem.table.card()) is not None:
             model.columns, model.card = list(problem.table.names), card
+        corner = self.drive.solver.corner(state) if best is None else None
+        if corner is not None and isinstance(model, Linear):
+            model.interpolated = corner.rows
         task.free()
         recorder = self._functions.recorder
         models = None if recorder is None else recorder.up_to(course.done, model_at(problem, course))
-        facts = _facts(task, weights, bias, self.drive.solver.anchors(state))
+        facts = _facts(task, weights, bias, self.drive.solver.anchors(state), corner)
         status, method = self.drive.status, task.plan.method
         settings = _settings(task.plan)
-        return Run(model, course.history(), status, method, loss, norm, self._resume, facts, settings, models)
+        proof = None if corner is None else "vertex"
+        return Run(model, course.history(), status, method, loss, norm, self._resume, facts, settings, models, proof)
 
 
 def _settings(plan: Plan) -> Settings:
@@ -186,17 +191,24 @@ def _settings(plan: Plan) -> Settings:
     return Settings(repr(plan.optimizer), lr, plan.metric, plan.tol)
 
 
-def _facts(task: Task, weights: Array, bias: Array | None, anchors: list[Part] | None) -> dict[str, Callable[[], Any]]:
+def _facts(
+    task: Task, weights: Array, bias: Array | None, anchors: list[Part] | None, corner: Corner | None
+) -> dict[str, Callable[[], Any]]:
     """What a run tells when it is asked, because it costs passes."""
     problem = task.problem
     known = problem.loss_function.curvature is not None and problem.linear
     marks = _marks(problem)
 
     def gap_later() -> float | None:
+        if corner is not None and problem.dtype == np.float64:
+            return corner.gap
         _check_unchanged(problem, marks)
         if problem.table is not None and not problem.squared:
             problem.table.keep()  # several passes
-        value = gap_at(problem, weights, bias, anchors)
+        if corner is None:
+            value = gap_at(problem, weights, bias, anchors)
+        else:
+            value = above(problem, weights, bias, corner.best, corner.gap, problem.loss_function)
         task.free()
         return value
 
