@@ -17,6 +17,7 @@ FLOORS = [
     "losses", "optimizers",
     "backends",
     "rows",
+    "history",
     "drawing", "surface", "animation",
     "run",
     "models",
