@@ -108,6 +108,8 @@ def test_they_are_cloned_pickled_and_piped_and_learn_no_chunks():
     np.testing.assert_array_equal(again.predict(X), fitted.predict(X))
     assert again[-1].path_.best == model.path_.best
     assert not hasattr(model, "partial_fit")
+    with pytest.raises(TypeError, match=r"found GDRegressorCV: its path_\.model\(\) is a gdcore\.Linear"):
+        gdcore.save(fitted[-1], "model.safetensors")
     counts = np.random.default_rng(0).poisson(np.exp(X[:, 0])).astype(float)
     poisson = GDRegressorCV("poisson", penalties=6, cv=3).fit(X, counts)
     np.testing.assert_allclose(poisson.predict(X), np.exp(X @ poisson.coef_ + poisson.intercept_), rtol=1e-12)

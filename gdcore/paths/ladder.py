@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore._types import Floats
 from gdcore.checks import must_have_shape
 from gdcore.messages import Message, Option
 from gdcore.rows import arrays
+
+if TYPE_CHECKING:
+    from gdcore._types import Floats
 
 _LEAST = 1e-4  # of the largest penalty: the smallest
 _ALMOST = 1e-3  # an l1_ratio below it is taken for it: the largest penalty then leaves weights that are hardly anything
