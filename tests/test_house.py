@@ -90,6 +90,25 @@ def test_imports_point_down(name):
     assert not up, f"{name} imports from above: {sorted(up)}"
 
 
+# Of the floor "rows", what its folders may import beside themselves; in the others every file may know every other.
+WITHIN = {
+    "gdcore.rows.files": {"arrow", "dates", "written"},  # what a model makes of columns is not known there
+    "gdcore.rows.dask": {"arrays", "moments", "tables"},
+}
+
+
+@pytest.mark.parametrize("folder", WITHIN)
+def test_folders_within_a_floor_know_no_more_than_they_need(folder):
+    own = {name: others for name, others in HOUSE.items() if name.startswith(folder)}
+    known = {other.split(".")[2] for others in own.values() for other in others if is_beside(other, folder)}
+    assert len(own) > 3
+    assert known == WITHIN[folder]
+
+
+def is_beside(other, folder):
+    return other.startswith("gdcore.rows.") and not other.startswith(folder)
+
+
 def test_nothing_goes_in_circles():
     left = {name: set(others) for name, others in HOUSE.items()}
     while free := {name for name, others in left.items() if not others & left.keys()}:
