@@ -4,8 +4,11 @@ import pickle
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 import gdcore
+from gdcore.estimators import GDRegressor
+from gdcore.rows import tables
 from gdcore.rows.tables import Piece, Table
 from gdcore.solvers import exact_quantile, reduction
 
@@ -34,6 +37,7 @@ def heavy(n, d, seed=0):
 @pytest.fixture
 def many(monkeypatch):
     monkeypatch.setattr(exact_quantile, "_WHOLE", 1)
+    monkeypatch.setattr(tables, "_step", lambda _: 700)  # several pieces
     for module in (exact_quantile, reduction):
         monkeypatch.setattr(module, "FEW", 10)
         monkeypatch.setattr(module, "CHEAP", 50)
@@ -141,3 +145,15 @@ def test_a_run_of_several_goes_into_a_pickle_and_no_further():
     assert repr(run).startswith("Run(converged after 0 epochs")
     with pytest.raises(RuntimeError, match="nothing to go on with"):
         run.resume(X, y)
+
+
+def test_the_estimator_predicts_a_column_a_quantile():
+    X, y = heavy(300, 2)
+    model = GDRegressor(loss="quantile", quantile=TAUS).fit(X, y)
+    run = gdcore.quantiles(X, y, TAUS)
+    np.testing.assert_array_equal(model.predict(X), run.predict(X))
+    np.testing.assert_array_equal(model.coef_, run.model.weights.T)
+    np.testing.assert_array_equal(clone(model).fit(X, y).gap_, run.gap)
+    for wrong in ({"loss": "mae"}, {"l1": 0.1}, {"early_stopping": True}, {"tau": 0.5}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be .* beside quantile"):
+            GDRegressor(**{"loss": "quantile", "quantile": TAUS, **wrong}).fit(X, y)

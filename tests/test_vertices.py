@@ -8,6 +8,7 @@ import pytest
 from scipy.optimize import linprog
 
 import gdcore
+from gdcore.rows import tables
 from gdcore.rows.tables import Piece, Table
 from gdcore.solvers import exact_quantile, reduction
 
@@ -160,6 +161,7 @@ def test_the_dual_holds_in_fractions():
 def many(monkeypatch):
     """A few thousand rows are many, and solved by few of them."""
     monkeypatch.setattr(exact_quantile, "_WHOLE", 1)
+    monkeypatch.setattr(tables, "_step", lambda _: 700)  # several pieces
     for module in (exact_quantile, reduction):
         monkeypatch.setattr(module, "FEW", 10)
         monkeypatch.setattr(module, "CHEAP", 50)
@@ -205,12 +207,14 @@ def test_ties_among_many_rows(many):
         assert s @ np.maximum(-0.3 * away, 0.7 * away) / s.sum() >= run.loss * (1 - 8 * EPS)
 
 
-def test_bits_say_nothing_of_threads_or_pieces(many):
+def test_bits_say_nothing_of_threads_or_pieces(many, monkeypatch):
     X, y, s = heavy(4000, 4)
     wanted = gdcore.fit(X, y, loss="mae", sample_weight=s, n_threads=1)
     same(gdcore.fit(X, y, loss="mae", sample_weight=s, n_threads=2), wanted)
     same(gdcore.fit(np.asfortranarray(X), y, loss="mae", sample_weight=s), wanted)
     same(gdcore.fit(Pieces(X, y, s), loss="mae"), wanted)
+    monkeypatch.setattr(tables, "_step", lambda _: 333)
+    same(gdcore.fit(X, y, loss="mae", sample_weight=s), wanted)
 
 
 def test_other_weights_that_are_as_good_are_told():

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _EPS = float(np.finfo(np.float64).eps)
 _WHOLE = 1 << 20  # numbers: rows that have no more are looked at all together
-_SURE = 3.0  # standard errors of a share that a sample tells: so far from their target rows are surely above or below
+_SURE = 2.0  # standard errors of a share that a sample tells: so far from their target rows are surely above or below
 _ROUNDS = 12  # of repair
 
 
@@ -89,12 +89,14 @@ class _Grid:
 
     def over_rows(self, part: Callable[..., list[Told]], searches: list[_Search]) -> list[Told]:
         """A pass."""
-        return self.problem.fold(functools.partial(part, mean=self.mean, asks=[one.ask for one in searches]), joined)
+        return self.problem.fold(
+            functools.partial(part, mean=self.mean, scale=self.scale, asks=[one.ask for one in searches]), joined
+        )
 
     def lines(self, some: Rows, slope: Floats, low: float, high: float) -> Lines:
         """The sum over some rows, and what stands for others."""
         size = self.total * (high - low)
-        return Lines(some.z / self.scale, some.y, some.s * low, some.s * high, _apart(some.numbers), slope / self.scale, size)
+        return Lines(some.z, some.y, some.s * low, some.s * high, _apart(some.numbers), slope, size)
 
 
 class _Search:
@@ -114,10 +116,8 @@ class _Search:
     @property
     def ask(self) -> Ask:
         """What a pass has to tell."""
-        scale = self.grid.scale
         touched = self.found is not None and not self.found.unique
-        where = self.held / scale, self.width, self.theta / scale
-        return Ask(self.part.outputs[0], self.low, self.high, *where, touched)
+        return Ask(self.part.outputs[0], self.low, self.high, self.held, self.width, self.theta, touched)
 
     def begin(self, sample: Rows, start: Floats) -> bool:
         """Where a sample has its minimum, and how near to their target there rows are that may change sides."""
@@ -150,16 +150,17 @@ class _Search:
         assert self.kept is not None
         assert self.found is not None
         others = Rows.together(told.rows)
-        known = self.kept.numbers
+        known = np.sort(self.kept.numbers)
         places = np.minimum(np.searchsorted(known, others.numbers), len(known) - 1)
         others = others.of(known[places] != others.numbers)
         if not len(others.y):
             self.end = self._end(self.kept, self.found, told)
         elif len(others.y) <= len(self.kept.y):
-            sides = np.where(others.z @ (self.held / self.grid.scale) > others.y, self.high, self.low)
+            sides = np.where(others.z @ self.held > others.y, self.high, self.low)
             self.slope = self.slope - (sides * others.s) @ others.z
-            both = Rows.together([self.kept, others])
-            self.kept = both.of(np.argsort(both.numbers))
+            parts = [self.kept, others]
+            self.kept = None
+            self.kept = Rows.together(parts)
         else:
             self.held, self.kept = self.theta, None
 
@@ -168,20 +169,22 @@ class _Search:
         grid, low, high = self.grid, self.low, self.high
         order = np.argsort(kept.numbers[found.basis])
         basis = found.basis[order]
-        at = _through(kept.z[basis] / grid.scale, kept.y[basis], found.theta) / grid.scale
-        weights, bias = _parameters(at, grid.frame)
+        at = _through(kept.z[basis], kept.y[basis], found.theta)
+        weights, bias = _parameters(at / grid.scale, grid.frame)
         r = kept.z @ at - kept.y
-        error = (len(at) + 2) * _EPS * (np.abs(kept.z) @ np.abs(at) + np.abs(kept.y))
+        some = np.flatnonzero(np.abs(r) <= 1e-6 * np.abs(r).max(initial=0.0))
+        some = np.union1d(some, basis)  # only these may fit
+        error = (len(at) + 2) * _EPS * (np.abs(kept.z[some]) @ np.abs(at) + np.abs(kept.y[some]))
         if bias is not None:
             error += 2 * _EPS * float(abs(bias[0]) + np.abs(grid.frame.mean) @ np.abs(weights[:, 0]))
-        fits = np.abs(r) <= error
-        fits[basis] = True
-        side = np.where(r > 0, high, low) * kept.s
-        left = float(np.sum(np.abs(side - found.slopes)[fits] * np.abs(r[fits]) + (high - low) * (kept.s * error)[fits]))
+        fits = (np.abs(r[some]) <= error) | np.isin(some, basis)
+        some, error = some[fits], error[fits]
+        s, side = kept.s[some], np.where(r[some] > 0, high, low) * kept.s[some]
+        left = float(np.sum(np.abs(side - found.slopes[some]) * np.abs(r[some]) + (high - low) * s * error))
         left += float(found.excess.sum()) * float(np.median(np.abs(r)))
         value = float(kept.s @ np.maximum(low * r, high * r)) if told is None else told.loss
         left += 0.0 if told is None else told.doubt
-        part, away = self.part._replace(weights=weights, bias=bias), np.abs(r[~fits])
+        part, away = self.part._replace(weights=weights, bias=bias), np.abs(np.delete(r, some))
         width = float(away.min()) if len(away) else 0.0
         return End(part, kept.numbers[basis], left / grid.total, value / grid.total, found.unique, width)
 
@@ -190,7 +193,7 @@ def _sampled(grid: _Grid, searches: list[_Search]) -> bool:
     """Begins all searches on a sample; False where one finds nothing there."""
     n, p = grid.problem.n, grid.p
     m = max(FEW * p + CHEAP, int(np.sqrt(p) * n ** (2 / 3)))
-    [told] = grid.problem.fold(functools.partial(sampled, mean=grid.mean, stride=max(1, n // m)), joined)
+    [told] = grid.problem.fold(functools.partial(sampled, mean=grid.mean, scale=grid.scale, stride=max(1, n // m)), joined)
     sample = Rows.together(told.rows)
     ends: dict[int, Floats] = {}
     for search in searches:

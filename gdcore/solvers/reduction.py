@@ -23,6 +23,7 @@ FEW, CHEAP = 50, 2000
 _ROUNDS = 30
 _STEPS = 2  # of Newton's method for a width
 _WIDER = 8.0
+_BLOCK = 4096  # rows are copied together
 
 
 class Lines(NamedTuple):
@@ -128,8 +129,11 @@ def _newton(lines: Lines, r: Floats, h: float) -> Floats:
     near = np.flatnonzero(np.abs(r) <= h)
     middle, half = (lines.low + lines.high) / 2, (lines.high - lines.low) / 2
     g = lines.c + (middle + half * np.clip(r / h, -1, 1)) @ lines.A
-    B = lines.A[near] * np.sqrt(half[near] / h)[:, None]
-    H = B.T @ B
+    H = np.zeros((len(g), len(g)))
+    for i in range(0, len(near), _BLOCK):
+        rows = near[i : i + _BLOCK]
+        B = lines.A[rows] * np.sqrt(half[rows] / h)[:, None]
+        H += B.T @ B
     H[np.diag_indices(len(H))] += 1e-10 * np.trace(H) / len(H) + 1e-300
     step: Floats = -solution(H, g)
     return step
