@@ -18,14 +18,14 @@ from gdcore.facts.spectrum import Spectrum
 from gdcore.models.linear import mean
 from gdcore.notices import ConditionWarning, warn
 from gdcore.quantiles import quantiles
-from gdcore.rows.cluster import lazy
+from gdcore.rows.dask.partitions import lazy
 from gdcore.run import History
 from gdcore.scores.sums import NumberSums
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gdcore._types import Array, ArrayLike
+    from gdcore._types import Array, ArrayLike, Lazy
     from gdcore.optimizers import Optimizer
     from gdcore.run import Callback
 
@@ -35,7 +35,7 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, Descent):  # type: ignore[mi
 
     The objective is the mean loss of the rows (by ``sample_weight``) + l1·‖W‖₁ + (l2/2)·‖W‖²: see `gdcore.losses`. The
     defaults solve it, on columns of any scale. By default nothing is penalised; a penalty weighs on weights as they are, in
-    the units of X.
+    the units of X; `GDRegressorCV` chooses one, in units of the columns' spreads.
 
     Parameters
     ----------
@@ -166,7 +166,9 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, Descent):  # type: ignore[mi
         held = None if X_val is None else self._checked(X_val, y_val, None, reset=False)[:2]
         return self._fit(X, Y, y, s, self._loss(), Y.shape[1:], held)
 
-    def _fit_far(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any) -> Self:
+    def _fit_far(
+        self, X: Lazy, y: Lazy | Array, sample_weight: Lazy | Array | None, X_val: Lazy | None, y_val: Lazy | Array
+    ) -> Self:
         """`fit` of rows in Dask."""
         like, held = self._far(X, y), None if X_val is None else (X_val, y_val)
         return self._fit(X, y, y, sample_weight, self._loss(), np.shape(y)[1:], held, like)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from gdcore.descent.proof import above, gap_at
 from gdcore.models.linear import Linear
 from gdcore.rows.moments import MOST_COLUMNS
 from gdcore.run import Run, Settings
+from gdcore.surface import only_pairs
 from gdcore.training import fingerprints, limits
 from gdcore.training.observe import model_at
 
@@ -219,7 +221,29 @@ def _facts(
         known = problem.spectrum_costs_nothing and problem.d <= MOST_COLUMNS
         return problem.moments.of_columns().deviations if known else None
 
-    return {"gap": gap_later, "spectrum": spectrum_later, "spread": spread}
+    def losses() -> Callable[[Floats], Floats]:
+        _check_unchanged(problem, marks)
+        if not problem.linear or problem.d * problem.outputs + problem.has_bias * problem.outputs != 2:
+            raise ValueError(only_pairs(repr(problem.model)))
+        if problem.table is not None and not problem.squared:
+            raise ValueError(
+                f"the loss ({problem.loss_function.name}) at each place of a picture is a pass over the table: fit arrays"
+            )
+        return functools.partial(_losses, problem)
+
+    return {"gap": gap_later, "spectrum": spectrum_later, "spread": spread, "losses": losses}
+
+
+def _losses(problem: Problem, pairs: Floats) -> Floats:
+    """The objective of pairs of numbers (m, 2), a weight and a bias or two weights: (m,)."""
+    found, d = np.empty(len(pairs)), problem.d
+    for i, pair in enumerate(pairs.astype(problem.dtype)):
+        weights, bias = pair[:d, None].copy(), pair[d:].copy() if problem.has_bias else None
+        if problem.squared:
+            found[i] = problem.quadratic.loss_gradient(None, None, weights, bias, l1=problem.l1)[0]
+        else:
+            found[i] = problem.objective_at(weights, bias)
+    return found
 
 
 def _marks(problem: Problem) -> dict[str, tuple[Any, ...]]:
