@@ -151,10 +151,10 @@ KERNEL_MUTANTS = {
         (within("gdcore_tile_of", r"a\[ i \] \* x\[ v \]"), {"a product": (r"a\[ i \]", "a[0]")}),
         (within("gdcore_tile_of", r"kept\[ i \]\[ j \](?=;)"), {"the edge of a tile": (r"\[ i \]", "[0]")}),
         (within("gdcore_tile_of", r"out \+ i \* step \+ v \* GDCORE_LANES"), {"where a tile lies": (r"i \* step", "step")}),
-        (within("gdcore_squares", r"i > j \? i : j"), {"tiles above the diagonal": (r"i > j \? i : j", "i")}),
+        (within("gdcore_squares", r"from - j"), {"tiles on the diagonal": ("from - j", "0")}),
         (within("gdcore_squares", r"end - from(?= \))"), {"the last column of a tile": ("end - from", "end - from - 1")}),
-        (within("gdcore_sums", r"weights\[ r \] \*"), {"the weight of a sum": (r"weights\[ r \] \*", "1 *")}),
-        (within("gdcore_sums", r"r = whole"), {"the last rows of a sum": ("r = whole", "r = whole + 1")}),
+        (within("gdcore_sums", r"weights\[ r \](?= \*)"), {"the weight of a sum": (r"weights\[ r \]", "1")}),
+        (within("gdcore_sums", r"whole(?=; r < rows)"), {"the last rows of a sum": ("whole", "whole + 1")}),
         (
             within("gdcore_pack_of_##number", r"scale\[ r \] \* \( v - away\[ q \] \)"),
             {"the shift": (r"- away\[ q \]", ""), "the weight of a product": (r"scale\[ r \] \*", "")},
