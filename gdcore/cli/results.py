@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gdcore import scores
-from gdcore.cli import flags, outputs
+from gdcore.cli import flags, outputs, penalties
 from gdcore.cli.terminal import say
 from gdcore.facts import dependence
 from gdcore.models.linear import Linear
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from gdcore._types import Floats
     from gdcore.cli.fits import Fitted
+    from gdcore.covariance.result import Inference
     from gdcore.facts.spectrum import Spectrum
     from gdcore.rows.filetable import FileTable
     from gdcore.rows.tables import Piece
@@ -31,8 +32,9 @@ _CLASSES = 6  # whose weights are shown
 _COLUMNS = 40  # of the table, told of
 _ROUNDING = 1e-14  # of the largest effect on a prediction: a weight that has less is 0 but for rounding
 ENDS = {"converged": "converged", "epochs": "stopped", "early_stopped": "stopped early"}
-_SETTINGS = ("model", "loss", "lr", "epochs", "batch_size", "l1", "l2", "optimizer", "precondition", "tol", "missing",
-             "index", "test_size", "split", "stratify", "cv", "repeats", "class_weight", "patience", "seed")  # fmt: skip
+_SETTINGS = ("model", "loss", "lr", "epochs", "batch_size", "l1", "l2", "l1_ratio", "optimizer", "precondition", "tol",
+             "missing", "index", "test_size", "split", "stratify", "cv", "repeats", "class_weight", "patience",
+             "seed")  # fmt: skip
 
 
 class Result(NamedTuple):
@@ -51,6 +53,8 @@ class Result(NamedTuple):
         Of a cross-validation.
     warned : list of str
         What the training warned of, as it was told.
+    errors : Inference or None
+        Of the weights, where they were asked for.
     """
 
     fitted: Fitted
@@ -59,6 +63,7 @@ class Result(NamedTuple):
     sample: Piece | None = None
     folds: Sequence[Scores] = ()
     warned: Sequence[str] = ()
+    errors: Inference | None = None
 
     @property
     def run(self) -> Run:
@@ -89,13 +94,34 @@ def facts(table: FileTable, options: Namespace, result: Result, seconds: float) 
         **_beside(result), "columns": dict(columns(table)), "notes": [*map(flags.told, table.notes), *result.warned],
         "settings": {name: getattr(options, name) for name in _SETTINGS},
     }  # fmt: skip
+    if result.fitted.path is not None:
+        told["penalty"] = penalties.facts(result.fitted.path)
     if s is not None:
         told |= {"spectrum": spectrum(s, table.names), **together(s, table.names)}
     if isinstance(run.model, Linear):
         told["weights"] = dict(zip(table.names, run.model.weights.tolist(), strict=True))
         told["bias"] = np.asarray(run.model.bias).tolist()
+    if result.errors is not None:
+        told["summary"] = _errors(result.errors)
     finite_only: dict[str, Any] = plain(told)
     return finite_only
+
+
+def _errors(found: Inference) -> dict[str, Any]:
+    """The weights' errors: of each parameter a number, or of classes a list."""
+    ends = found.conf_int()
+    columns = {
+        "coef": found.params, "std err": found.bse, "t" if found.use_t else "z": found.tvalues, "p": found.pvalues,
+        "low": ends[..., 0], "high": ends[..., 1],
+    }  # fmt: skip
+    numbers = ("nobs", "df_model", "df_resid", "scale", "condition", "llf", "aic", "bic", "rsquared", "rsquared_adj",
+               "deviance", "pearson_chi2")  # fmt: skip
+    return {
+        "cov_type": found.cov_type, **{name: getattr(found, name) for name in numbers},
+        "parameters": {
+            name: {head: values[j].tolist() for head, values in columns.items()} for j, name in enumerate(found.names)
+        },
+    }  # fmt: skip
 
 
 def _beside(result: Result) -> dict[str, Any]:
@@ -238,9 +264,14 @@ def show(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
         for line in spectrum_lines(s, table.names):
             say(line)
     say()
-    epochs = f"{run.epochs:,} epoch{'s' * (run.epochs != 1)}"
-    say(f"{table.loss.name}: {ENDS[run.status]} after {epochs}, in {facts['seconds']:.2f} s")
-    say(f"  ({run.method})")
+    if result.fitted.path is not None:
+        for line in str(result.fitted.path).splitlines():
+            say(line)
+        say(f"the model has the best penalty and trained on all these rows, in {facts['seconds']:.2f} s")
+    else:
+        epochs = f"{run.epochs:,} epoch{'s' * (run.epochs != 1)}"
+        say(f"{table.loss.name}: {ENDS[run.status]} after {epochs}, in {facts['seconds']:.2f} s")
+        say(f"  ({run.method})")
     say()
     _show_scores(result, options)
     if isinstance(run.model, Linear):
@@ -249,6 +280,11 @@ def show(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
         for line in (said, *together_lines(facts)):
             if line:
                 say(f"  {line}")
+    if result.errors is not None:
+        say()
+        say(f"errors of the weights, from the {rows['train']:,} rows that trained")
+        for line in str(result.errors.summary()).splitlines():
+            say(f"  {line}".rstrip())
     say()
     say(f"model: {outputs.told(out, replaced)}")
     for name in ("plot", "report"):

@@ -8,7 +8,7 @@ moments add up to those of both (Chan, Golub and LeVeque 1979).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -183,7 +183,7 @@ def first_means(X: Array, Y: Array | None, sample_weight: Array | None) -> Float
     return np.concatenate(means)
 
 
-def check(moments: Moments, X: Any) -> None:
+def check(moments: Moments, X: Array | None) -> None:
     """ValueError where the second moments overflow float64, or those of a column underflow."""
     if not moments.finite:
         largest = "" if X is None else f": X has values up to {float(np.max(np.abs(X[: 1 << 16]))):.3g}"
