@@ -56,6 +56,7 @@ def extensions():
         "freethreading_compatible": True,
     }
     template = Extension("gdcore.backends.kernel", [source])
+    header = "gdcore/backends/vectors.h"
     # Cython compares the dates of its sources alone, and would keep the C code that other directives made: so that of a debug
     # build lies elsewhere, and what is older than this file is made anew.
     folder = os.path.join("build", "debug") if DEBUG else ""
@@ -64,7 +65,9 @@ def extensions():
     [translated] = cythonize([template], compiler_directives=directives, force=stale, build_dir=folder or None)
     for name, flags in VARIANTS.items():
         if name == "kernel" or (x86 and not DEBUG):
-            yield Extension(f"gdcore.backends.{name}", translated.sources, extra_compile_args=flags, depends=["setup.py"])
+            made = Extension(f"gdcore.backends.{name}", translated.sources, depends=["setup.py", header])
+            made.extra_compile_args, made.include_dirs = flags, [os.path.dirname(header)]
+            yield made
 
 
 class BuildVariants(build_ext):

@@ -26,6 +26,8 @@ from gdcore.backends import reference
 
 COLUMNS = (5, 10, 25, 50, 100, 250, 1000, 10_000)
 FORTRAN_COLUMNS = (10, 100, 1000)
+MOMENT_COLUMNS = (50, 100, 250, 1000, 2000)
+_PEAK_ROUNDS = 1 << 22
 DTYPES = ("float64", "float32")
 LEARNING_RATE = 0.01
 TRAIN_EPOCHS = 1000
@@ -40,6 +42,8 @@ TARGETS: dict[str, Any] = {
     # At least this many times as fast; NumPy has a target of its own at some numbers of columns.
     "speedup": {"reference": 1.9, "numpy": 1.9, "pytorch": 2.4},
     "speedup_at_columns": {10: {"reference": 4.0, "numpy": 4.0}},
+    # Second moments in C order: the share of the machine's multiply-adds.
+    "moments_share": {50: 0.40, 100: 0.53, 250: 0.62, 1000: 0.62, 2000: 0.62},
     "train_speedup": 50.0,
     "extra_memory_share": 0.05,
     "import_milliseconds": 15.0,
@@ -128,6 +132,8 @@ def _parts(args: argparse.Namespace) -> Iterator[measure.Part]:
             shapes = {"dtype": dtype, "threads": threads, "columns": args.columns} | quick
             rows = measure.in_subprocess(f"{this}:measure_shapes", shapes, threads)
             yield rows, lambda content: epoch_tables(content) + fortran_tables(content)
+    for threads in args.threads:
+        yield measure.in_subprocess(f"{this}:measure_moments", {"threads": threads} | quick, threads), moment_tables
     yield measure.in_subprocess(f"{this}:measure_train", quick, 1), small_tables
     memory = []
     for dtype in args.dtype:
@@ -285,6 +291,48 @@ def _epoch_row(X: Array, order: str, threads: int, times: dict[str, list[float]]
     }
 
 
+# ------------------------------------------------------------------------------------------------------ second moments
+
+
+def measure_moments(threads: int, quick: bool) -> list[Row]:
+    """Second moments of n rows, n·d²/2 multiply-adds, against what a core can make of them, which is measured in turn."""
+    return [measure_moment(order, d, threads, _sizes(quick)) for d in MOMENT_COLUMNS for order in ("C", "F")]
+
+
+def measure_moment(order: str, d: int, threads: int, sizes: Sizes) -> Row:
+    """One shape in float64: the kernel, NumPy's square product, and the multiply-adds of one core."""
+    n = max(sizes.shape_bytes // 8 // d // 4, 2 * d)
+    X = np.random.default_rng(d).random((n, d)).astype(np.float64, order="C" if order == "C" else "F")
+    shift = np.full(d, 0.5)
+    measure.progress(f"second moments, {_setting('float64', threads)}, {order} order, d = {d}, {n:,} rows")
+    tasks: dict[str, Callable[[], object]] = {
+        "kernel": lambda: Kernel.backend.moments(X, None, None, shift, threads),
+        "numpy": lambda: X.T @ X,
+        "peak": lambda: Kernel.backend.multiply_adds(_PEAK_ROUNDS),
+    }
+    made = Kernel.backend.multiply_adds(_PEAK_ROUNDS)
+    found = tasks["kernel"]()
+    wanted = (X - shift).T @ (X - shift)
+    error = float(np.max(np.abs(np.triu(np.asarray(found)[2 + d :].reshape(d, d) - wanted))) / np.max(wanted))
+    if not error <= KERNEL_TOLERANCE["float64"]:
+        raise SystemExit(f"the kernel's second moments are wrong by {error:.1e} at {order} order, d = {d}, n = {n}")
+    times = measure.interleaved(tasks, sizes.rounds, sizes.least_seconds, measure.SETTLE if threads > 1 else 0.0)
+    seconds = {name: statistics.median(values) for name, values in times.items()}
+    peak = made / seconds["peak"] * threads
+    return {
+        "kind": "moments",
+        "dtype": "float64",
+        "order": order,
+        "threads": threads,
+        "columns": d,
+        "rows": n,
+        "seconds": seconds,
+        "peak_multiply_adds_per_second": peak,
+        "share": n * d * d / 2 / seconds["kernel"] / peak,
+        "speedup": {"numpy": measure.median_ratio(times["numpy"], times["kernel"])},
+    }
+
+
 # -------------------------------------------------------------------------------------------- small fit, memory, import
 
 
@@ -422,6 +470,11 @@ def speedup_target(rival: str, columns: int) -> float | None:
     return targets.get(rival)
 
 
+def _moments_shortfalls(row: Row) -> list[str]:
+    target = TARGETS["moments_share"][row["columns"]]
+    return [f"share {row['share']:.2f} < {target:.2f}"] if row["order"] == "C" and row["share"] < target else []
+
+
 def _train_shortfalls(row: Row) -> list[str]:
     speedup, target = row["speedup"]["plain"], TARGETS["train_speedup"]
     return [f"plain NumPy loop × {speedup:.1f} < {target:.0f}"] if speedup < target else []
@@ -439,6 +492,7 @@ def _import_shortfalls(row: Row) -> list[str]:
 
 _SHORTFALLS = {
     "epoch": _epoch_shortfalls,
+    "moments": _moments_shortfalls,
     "train": _train_shortfalls,
     "memory": _memory_shortfalls,
     "import": _import_shortfalls,
@@ -450,6 +504,8 @@ def where(row: Row) -> str:
     if row["kind"] == "epoch":
         order = "" if row["order"] == "C" else ", Fortran order"
         return f"{_setting_of(row)}, d = {row['columns']}{order}"
+    if row["kind"] == "moments":
+        return f"second moments, {_setting_of(row)}, d = {row['columns']}, {row['order']} order"
     if row["kind"] == "memory":
         return f"memory of fit, {row['dtype']}, {row['order']} order"
     return {"train": "train on six rows", "import": "import gdcore"}[row["kind"]]
@@ -525,6 +581,26 @@ def fortran_tables(content: Document) -> list[Table]:
     return [Table("One epoch, X in Fortran order", head, lines)] if rows else []
 
 
+def moment_tables(content: Document) -> list[Table]:
+    """Second moments: their share of the multiply-adds that the machine can make."""
+    lines = [
+        [
+            f"{_setting_of(row)}, {row['order']} order",
+            f"{row['columns']:,}",
+            f"{row['rows']:,}",
+            number(1e3 * row["seconds"]["kernel"]),
+            number(row["peak_multiply_adds_per_second"] / 1e9),
+            f"{row['share']:.2f}",
+            number(row["speedup"]["numpy"]),
+            "; ".join(row["shortfalls"]),
+        ]
+        for row in _rows(content, "moments")
+    ]
+    head = ["", "d", "rows", "ms", "peak, 10⁹ multiply-adds/s", "share", "× NumPy's X.T @ X", "short of target"]
+    note = "share: n·d²/2 multiply-adds over the peak of so many cores, measured in turn with them."
+    return [Table("Second moments", head, lines, note)] if lines else []
+
+
 def small_tables(content: Document) -> list[Table]:
     """The small fit, the memory of a fit, the time of the import."""
     tables = []
@@ -598,6 +674,7 @@ TABLES: dict[str, Callable[[Document], list[Table]]] = {
     "throughput": epoch_tables,
     "throughput-summary": summary_tables,
     "throughput-fortran": fortran_tables,
+    "throughput-moments": moment_tables,
     "throughput-small": small_tables,
     "throughput-shortfalls": measure.shortfall_tables,
     "throughput-environment": measure.environment_table,

@@ -157,6 +157,10 @@ def compare_objective(backend: ModuleType, dtype: Any, loss: str, parameter: flo
 # ------------------------------------------------------------------------------------------------------------- the moments
 
 
+SIZES = ((1, 0), (2, 1), (3, 1), (4, 1), (6, 2), (9, 0), (17, 0), (24, 1), (25, 2), (50, 0))
+"""Columns of X and Y, on both sides of the edges of the kernel's tiles."""
+
+
 def formula_moments(X: Array, Y: Array | None, s: Array | None, shift: Array) -> tuple[Any, Any, Array, Array]:
     z = exact(X if Y is None else np.hstack([X, Y])) - exact(shift)
     weights = np.ones(len(X), np.longdouble) if s is None else exact(s)
@@ -166,7 +170,7 @@ def formula_moments(X: Array, Y: Array | None, s: Array | None, shift: Array) ->
 
 def check_moments(backend: ModuleType) -> None:
     """Second moments of odd and even numbers of columns, of part of a panel of rows and of several."""
-    for dtype, (d, k), n in itertools.product(EPS, ((1, 0), (2, 1), (3, 1), (4, 1), (6, 2), (9, 0)), (1, 127, 128, 300)):
+    for dtype, (d, k), n in itertools.product(EPS, SIZES, (1, 127, 128, 300)):
         rng = np.random.default_rng([n, d])
         X, Y = rng.normal(3, 1, (n, d)).astype(dtype), rng.normal(-2, 1, (n, k)).astype(dtype) if k else None
         shift = np.concatenate([rng.normal(3, 1, d), rng.normal(-2, 1, k)])

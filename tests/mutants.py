@@ -148,17 +148,27 @@ KERNEL_MUTANTS = {
         (within("norm_of", r"l1 if w\[ j \] > 0 else -l1"), {"the norm's sign": ("-l1", "l1")}),
     ],
     "moments": [
+        (within("gdcore_tile_of", r"a\[ i \] \* x\[ v \]"), {"a product": (r"a\[ i \]", "a[0]")}),
+        (within("gdcore_tile_of", r"kept\[ i \]\[ j \](?=;)"), {"the edge of a tile": (r"\[ i \]", "[0]")}),
+        (within("gdcore_tile_of", r"out \+ i \* step \+ v \* GDCORE_LANES"), {"where a tile lies": (r"i \* step", "step")}),
+        (within("gdcore_squares", r"from - j"), {"tiles on the diagonal": ("from - j", "0")}),
+        (within("gdcore_squares", r"end - from(?= \))"), {"the last column of a tile": ("end - from", "end - from - 1")}),
+        (within("gdcore_sums", r"weights\[ r \](?= \*)"), {"the weight of a sum": (r"weights\[ r \]", "1")}),
+        (within("gdcore_sums", r"whole(?=; r < rows)"), {"the last rows of a sum": ("whole", "whole + 1")}),
         (
-            within("take_column", r"root\[ i \] \* \( v - shift \)"),
-            {"the shift": ("- shift", ""), "the weight of a product": (r"root\[ i \] \*", "")},
+            within("gdcore_pack_of_##number", r"scale\[ r \] \* \( v - away\[ q \] \)"),
+            {"the shift": (r"- away\[ q \]", ""), "the weight of a product": (r"scale\[ r \] \*", "")},
         ),
-        (within("take_column", r"v \* v\b"), {"the length of a row": (r"v \* v", "v")}),
+        (within("gdcore_pack_of_##number", r"squares \+= v \* v"), {"the length of a row": (r"v \* v", "v")}),
+        (
+            within("gdcore_pack_of_##number", r"j >= q \* GDCORE_LANES && j < squared"),
+            {"a column's square twice": (r"j >= q \* GDCORE_LANES &&", ""), "squares of Y": (r"&& j < squared", "")},
+        ),
         (within("moments_chunk", r"sqrt\( s \)"), {"the root of the weight": (r"sqrt\( s \)", "s")}),
-        (within("moments_chunk", r"s\b", r"sums\[ 1 \] \+= "), {"the sum of the weights": ("s", "1")}),
+        (within("moments_chunk", r"s\b(?=\s*\n\s*root)", r"sums\[ 1 \] \+= "), {"the sum of the weights": ("s", "1")}),
         (within("moments_chunk", r"root\[ i \] > 0\b", "if "), {"rows without weight": (">", ">=")}),
-        (within("moments_chunk", r"root\[ i \] \* column\[ i \]"), {"the weight of a sum": (r"root\[ i \] \*", "")}),
-        (within("products_of", r"a\[ i \] \* c3\[ i \]"), {"a product": ("c3", "c2")}),
-        (within("products_of", r"b\[ i \] \* c1\[ i \]"), {"a product below": (r"b", "a")}),
+        (within("add_sums", r"before\[ j \] \+ own\[ j \]"), {"the rows before": (r"before\[ j \] \+", "")}),
+        (within("put_columns", r"x \+ i \* step \+ 2 \* column"), {"four columns at a time": (r"2 \* column", "column")}),
     ],
     "batches": [
         (within("forward1", r"q\[ j \] \* w\[ j \]"), {"one row: a product": (r"\* w\[ j \]", "")}),
@@ -414,6 +424,18 @@ LIBRARY_MUTANTS = [
     Wrong("metric: about the means", "facts/metric.py", r"self\.about_means\( g , gb \)", "g", near("mse")),
 ]
 
+MUTATE = """
+
+cdef extern from "vectors.h":
+    int gdcore_mutant
+
+cdef int mutant = 0
+
+
+def mutate(int number):
+    global mutant, gdcore_mutant
+    mutant = gdcore_mutant = number
+"""
 DIRECTIVES = ("boundscheck=False", "wraparound=False", "initializedcheck=False", "cdivision=True", "binding=True")
 
 
@@ -488,9 +510,9 @@ def linker():
 
 def kernel_sources(name=KERNEL.name):
     """The kernel's source and the files it includes, without their comments, in which formulas stand too: {name: text}."""
-    text = re.sub(r"(^|[ \t]+)#( .*)?$", "", (KERNEL.parent / name).read_text(), flags=re.MULTILINE)
+    text = re.sub(r"(^|[ \t]+)#( .*)?$|/\*[\s\S]*?\*/", "", (KERNEL.parent / name).read_text(), flags=re.MULTILINE)
     sources = {name: text}
-    for included in re.findall(r"""^\s*include\s+["'](.+?)["']""", text, re.MULTILINE):
+    for included in re.findall(r"""^\s*(?:include|cdef extern from)\s+["'](.+?)["']""", text, re.MULTILINE):
         sources |= kernel_sources(included)
     return sources
 
@@ -516,9 +538,16 @@ def kernel_mutants(folder):
         original = expression = place[place.re.groups]
         for name, mutant in mutants.items():
             names.append(name)
-            expression = f"(({mutated(original, mutant)}) if mutant == {len(names)} else ({expression}))"
+            wrong = mutated(original, mutant)
+            if file.endswith(".h"):
+                expression = f"(gdcore_mutant == {len(names)} ? ({wrong}) : ({expression}))"
+            else:
+                expression = f"(({wrong}) if mutant == {len(names)} else ({expression}))"
         sources[file] = put(sources[file], place, expression)
-    sources[KERNEL.name] += "\n\ncdef int mutant = 0\n\n\ndef mutate(int number):\n    global mutant\n    mutant = number\n"
+    sources["vectors.h"] = sources["vectors.h"].replace(
+        "#include <stddef.h>", "#include <stddef.h>\nstatic int gdcore_mutant;"
+    )
+    sources[KERNEL.name] += MUTATE
     for file, text in sources.items():
         (Path(folder) / file).write_text(text)
     options = [option for directive in DIRECTIVES for option in ("-X", directive)]

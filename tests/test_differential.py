@@ -30,6 +30,17 @@ def test_few_run_out(verdicts):
     assert len(out) < differential.ALLOWED * CASES, f"{len(out)} of {CASES}, like {[v.number for v in out[:10]]}"
 
 
+def test_a_float32_run_tells_the_loss_of_the_weights_that_it_gives():
+    """Weights of 72 that cancel to 4e-6 have lost in float32 what made them better than zeros: the run says so."""
+    made = differential.case(77)
+    with pytest.warns(gdcore.ConditionWarning):
+        run = gdcore.fit(made.X, made.Y, made.model, made.loss)
+    problem = made.problem
+    exact = problem.objective(problem.point(run.model.weights, run.model.bias))
+    assert run.loss == pytest.approx(float(exact), rel=1e-6)
+    assert exact <= problem.objective(problem.zeros) * (1 + LD(np.finfo(np.float32).eps))
+
+
 # What judges --------------------------------------------------------------------------------------------------------------
 
 

@@ -188,7 +188,7 @@ def test_default_fit(loss, options):
 @dtypes
 @pytest.mark.parametrize("d", [40, 511, 520])
 def test_second_moments(dtype, d):
-    """From 512 columns on they are NumPy's and BLAS's work."""
+    """Of one stripe of columns, of many, with the targets in the last or in one of their own."""
     rng = np.random.default_rng(0)
     X, Y, s = rng.normal(1, 1, (700, d)).astype(dtype), rng.normal(size=(700, 2)).astype(dtype), rng.uniform(size=700)
     s = s.astype(dtype)

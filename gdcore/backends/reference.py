@@ -56,7 +56,7 @@ def moments(
     """Of the rows z = [x, y] − shift, in one array: the largest ‖x‖² with s > 0, Σ s, Σ s·z (p,), Σ s·z·zᵀ (p, p).
 
     Of the last the upper triangle counts. ``carried`` is what this gave for the rows before these. In blocks of rows, whose
-    copies BLAS multiplies: above some hundred columns that is the fastest way there is.
+    copies BLAS multiplies.
     """
     p = len(shift)
     out = np.zeros(2 + p + p * p) if carried is None else carried.copy()

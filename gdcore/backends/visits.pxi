@@ -77,13 +77,16 @@ cdef size_t carve(Pass* t, Scratch* own, char* memory) noexcept nogil:
     # Lays the buffers out from `memory` on; the bytes they take.
     cdef size_t item = 8 if t.wide else 4, cell = lines(t.block * t.k * item)
     cdef char* start = memory
+    cdef Py_ssize_t p
     own.sums = <double*>memory
     memory += lines(t.width * sizeof(double))
     own.room = <double*>memory
     if t.job == MOMENTS:
-        own.raw = memory + PANEL * sizeof(double)
-        own.packed = memory + 2 * PANEL * sizeof(double)
-        return own.packed - start + lines(PANEL_STRIDE * (t.d + t.y_columns) * sizeof(double))
+        own.raw = memory + t.block * sizeof(double)
+        own.behind = <char*>own.raw + t.block * GDCORE_LANES * sizeof(double)
+        own.packed = <char*>own.behind + lines((t.block * GDCORE_STRIPE + LANES) * item)
+        p = t.d + t.y_columns
+        return own.packed - start + (t.block + 1) * (p + GDCORE_STRIPE) // GDCORE_STRIPE * GDCORE_STRIPE * sizeof(double) + LINE
     memory += lines(4 * t.block * sizeof(double)) if t.loss == SOFTMAX else 0
     own.raw, own.behind, own.y, own.s = memory, memory + cell, memory + 2 * cell, memory + 3 * cell
     memory += 3 * cell + lines(t.block * item)

@@ -20,7 +20,6 @@ from gdcore.backends import BACKENDS
 from gdcore.facts.lasso import lasso, solution
 from gdcore.facts.metric import constant_columns
 from gdcore.rows import sizes
-from gdcore.rows.moments import engine_for
 from gdcore.rows.tables import fold
 
 if TYPE_CHECKING:
@@ -88,6 +87,16 @@ def measured(
         result.append(_local(flat[at : at + size], part, loss, frame))
         at += size
     return result
+
+
+def loss_at(
+    X: Array | Table, Y: Array | None, sample_weight: Array | None, n_threads: int, backend: str, loss: Loss,
+    weights: Floats, bias: Floats | None,
+) -> float:  # fmt: skip
+    """The mean loss of all rows at some weights, in float64 whatever the rows are."""
+    part = functools.partial(_losses, backend=backend, loss=loss, weights=weights, bias=bias)
+    sums = fold(X, Y, sample_weight, part, n_threads)
+    return float(sums[0] / sums[1])
 
 
 class Frame:
@@ -203,6 +212,9 @@ class Frame:
             A, slope = A - cross.T @ follow[:, :-1], slope - cross.T @ follow[:, -1]
         A = np.ascontiguousarray((A + A.T) / 2)
         still = np.diag(A) <= 0
+        # What H has is known to its rounding, and so what is left of it: without as much again on the diagonal A may be
+        # indefinite, and its model without a minimum.
+        A[np.diag_indices_from(A)] += 16 * len(H) * _EPS * np.where(still, 0.0, np.diag(H)[w])
         new = start.copy()
         new[still] = 0.0  # such a column adds nothing but its penalty
         lasso(A, A @ start - slope, new, self.l1, backend)
@@ -253,7 +265,7 @@ def _sums(piece: Piece, n_threads: int, *, backend: str, loss: Loss, parts: list
             whole += [[ones.sum(), ones @ extra], sizes.counted(r, ones)]
         else:
             whole.append([float(len(x)) if weight is None else weight.sum(), 0.0])
-        moments = engine_for(d, backend).moments
+        moments = kernel.moments
         second = loss.hessian(raw, y, part.smoothing)
         for a, b in _pairs(part, loss):
             c = second(a, b)
@@ -267,6 +279,14 @@ def _sums(piece: Piece, n_threads: int, *, backend: str, loss: Loss, parts: list
             else:
                 whole.append(np.zeros(2 + d + d * d))
     return np.concatenate(whole)
+
+
+def _losses(
+    piece: Piece, n_threads: int, *, backend: str, loss: Loss, weights: Floats, bias: Floats | None
+) -> Floats:  # fmt: skip
+    """Σ s·ℓ and Σ s of a piece's rows."""
+    X, Y = (a.astype(np.float64, order="K", copy=False) for a in (piece.X, piece.Y))
+    return BACKENDS[backend].partial(X, Y, weights, bias, piece.weights, n_threads, **loss.arguments)[:2]
 
 
 def _first_sums(X: Array, Y: Array, s: Array | None, n_threads: int, kernel: Backend, loss: Loss, part: Part) -> Floats:

@@ -13,13 +13,13 @@ import itertools
 import operator
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from gdcore.backends import BACKENDS
 from gdcore.paths.rows import numbered
-from gdcore.rows.moments import Moments, engine_for, first_means
+from gdcore.rows.moments import Moments, first_means
 from gdcore.rows.tables import Piece
 
 if TYPE_CHECKING:
@@ -77,16 +77,14 @@ def _by_piece(
     table: Table, folds: Folds, n_threads: int, shifts: dict[int, Floats]
 ) -> Iterator[dict[int, tuple[Floats, int]]]:
     """What `_sums` gives for each piece, in their order; once all shifts are known, of so many pieces at a time."""
-    engine = engine_for(len(table.names) + 1, "kernel")
-    alone = n_threads == 1 or engine is not BACKENDS["kernel"]  # BLAS has threads of its own
     waiting: deque[Future[dict[int, tuple[Floats, int]]]] = deque()
     pool = ThreadPoolExecutor(n_threads, thread_name_prefix="gdcore-folds")
     try:
         for start, piece in numbered(table):
-            if alone or len(shifts) < folds.count:
-                yield _sums(piece, start, folds, engine, shifts)
+            if n_threads == 1 or len(shifts) < folds.count:
+                yield _sums(piece, start, folds, shifts)
                 continue
-            waiting.append(pool.submit(_sums, piece, start, folds, engine, shifts))
+            waiting.append(pool.submit(_sums, piece, start, folds, shifts))
             if len(waiting) > 2 * n_threads:
                 yield waiting.popleft().result()
         while waiting:
@@ -95,7 +93,7 @@ def _by_piece(
         pool.shutdown(cancel_futures=True)
 
 
-def _sums(piece: Piece, start: int, folds: Folds, engine: Any, shifts: dict[int, Floats]) -> dict[int, tuple[Floats, int]]:
+def _sums(piece: Piece, start: int, folds: Folds, shifts: dict[int, Floats]) -> dict[int, tuple[Floats, int]]:
     """The backend's sums of a piece's rows of each fold, and how many these are."""
     found = {}
     with np.errstate(over="ignore", invalid="ignore"):
@@ -104,7 +102,7 @@ def _sums(piece: Piece, start: int, folds: Folds, engine: Any, shifts: dict[int,
                 continue
             if k not in shifts:
                 shifts[k] = first_means(X, Y, s)
-            found[k] = engine.moments(X, Y, s, shifts[k], 1), len(X)
+            found[k] = BACKENDS["kernel"].moments(X, Y, s, shifts[k], 1), len(X)
     return found
 
 

@@ -8,7 +8,7 @@ moments add up to those of both (Chan, Golub and LeVeque 1979).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -26,8 +26,6 @@ _SAMPLE = 128  # rows whose mean is the first estimate: pieces of tables are mul
 _FAR = 16.0  # squared spreads between the first estimate and the mean, from which on the pass is made again
 _AGAIN = 2  # so many times
 _LEAST = 1e-303  # mean squares that float64 has with all their digits
-_BLAS_FROM = 512  # columns from which on NumPy's BLAS is faster than the kernel (1.6 times at 1,000, equal at 500)
-
 
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -92,7 +90,7 @@ class Moments(NamedTuple):
         backend: str = "kernel",
     ) -> Moments:
         """The moments of checked arrays: X (n, d), Y (n, k) or None, of one dtype."""
-        engine = engine_for(X.shape[1] + (0 if Y is None else Y.shape[1]), backend)
+        engine = BACKENDS[backend]
 
         def measure(shift: Floats | None) -> tuple[Floats, Floats]:
             about = first_means(X, Y, sample_weight) if shift is None else shift
@@ -183,11 +181,6 @@ def first_means(X: Array, Y: Array | None, sample_weight: Array | None) -> Float
     # In one memory order: NumPy adds rows and columns in different orders.
     means = [s @ np.array(a[first], np.float64, order="C") / s.sum() for a in (X, Y) if a is not None]
     return np.concatenate(means)
-
-
-def engine_for(columns: int, backend: str) -> Any:
-    """The backend whose second moments are the fastest."""
-    return BACKENDS["reference" if columns > _BLAS_FROM else backend]
 
 
 def check(moments: Moments, X: Array | None) -> None:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gdcore.backends import BACKENDS
 from gdcore.rows.arrays import check_finite, no_weight
 from gdcore.rows.coded import Coded, dense, joined, products, rows_at_once
-from gdcore.rows.moments import Moments, engine_for, first_means
+from gdcore.rows.moments import Moments, first_means
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -204,7 +205,7 @@ class Table:
     def moments(self, n_threads: int, backend: str, target: bool) -> Moments:
         """`Moments.of` all rows, with the target's where ``target`` says so."""
         d, k = len(self.names), (self.target_shape or (1,))[0] if target else 0
-        engine = engine_for(d + k, backend)
+        engine = BACKENDS[backend]
         multiple = int(engine.whole_rows(np.empty((1, d)), np.empty((1, k)) if k else None, moments=True))
 
         def measure(shift: Floats | None) -> tuple[Floats, Floats]:

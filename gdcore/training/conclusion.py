@@ -12,6 +12,7 @@ import numpy as np
 from gdcore.descent.course import NORM, VALIDATION
 from gdcore.descent.passes import over_rows
 from gdcore.descent.proof import above, gap_at
+from gdcore.facts.curvature import loss_at
 from gdcore.models.linear import Linear
 from gdcore.rows.moments import MOST_COLUMNS
 from gdcore.run import Run, Settings
@@ -143,9 +144,16 @@ class Conclusion:
         return self._as_rounded(found) if plan.newton and problem.dtype != np.float64 else found
 
     def _as_rounded(self, found: Evaluation) -> Evaluation:
-        """The loss of the weights in X's dtype; where rounding makes it worse than that of weights of 0, they become 0."""
+        """The loss of the weights as X's dtype holds them; where it is worse than that of weights of 0, they become 0.
+
+        In float64, where large terms that cancel do not hide what the rounding of the weights has done.
+        """
         problem, state = self.task.problem, self.course.state
-        loss, zeros = problem.objective_at(*problem.final(state.weights, state.bias)), problem.objective_of_zeros()
+        weights, bias = (None if a is None else a.astype(np.float64) for a in problem.final(state.weights, state.bias))
+        assert weights is not None
+        rows = (problem.X, problem.Y, problem.sample_weight, problem.n_threads)
+        loss = loss_at(*rows, problem.backend_name, problem.loss_function, weights, bias) + problem.frame.penalty(weights)
+        zeros = problem.objective_of_zeros()
         if loss <= zeros * (1 + float(np.finfo(problem.dtype).eps)) or not self.course.done:
             return found._replace(loss=loss)
         state.weights, state.bias = 0 * state.weights, None if state.bias is None else 0 * state.bias

@@ -20,7 +20,6 @@ from gdcore import schema
 from gdcore.backends import BACKENDS, kernel
 from gdcore.messages import Message, Option
 from gdcore.models.linear import Linear
-from gdcore.rows.moments import engine_for
 from gdcore.rows.tables import PIECE_BYTES, Piece, Table
 
 if TYPE_CHECKING:
@@ -35,13 +34,14 @@ _WHOLE = 1 << 19  # bytes of an array up to which all of them are looked at
 _SAMPLE = 4096  # values that are looked at of a larger one
 _GOLDEN = (math.sqrt(5) - 1) / 2
 _NEAR = 1e-6  # relative, between the kernels of different CPUs
+_SUMS = 2  # how the kernel adds up: changes with every change of its bits
 
 
 def environment() -> str:
     """What the bits of a run depend on beside its options and its rows."""
     from gdcore import __version__
 
-    return f"gdcore {__version__}, kernel {kernel.variant()} on {os.uname().machine}, NumPy {np.__version__}"
+    return f"gdcore {__version__}, kernel {kernel.variant()}, sums {_SUMS}, on {os.uname().machine}, NumPy {np.__version__}"
 
 
 def configuration(problem: Problem, choice: Choice, options: Options, validation_weight: Array | None) -> dict[str, str]:
@@ -116,9 +116,7 @@ DATA = schema.record({"X and Y": _ROWS, "the validation data": schema.optional(_
 
 def data(problem: Problem, method: str, validation: tuple[Array | Table, Array | None] | None) -> dict[str, Any]:
     """Of the rows that a run learns from, and of those that validate, as JSON can keep it."""
-    columns = problem.d + problem.outputs
-    by_kernel = engine_for(columns, problem.backend_name) is BACKENDS["kernel"]
-    if problem.table is not None and method != "stream" and by_kernel:
+    if problem.table is not None and method != "stream" and problem.backend_name == "kernel":
         m = problem.moments  # the one pass over the table that the run takes
         sums = np.concatenate([[m.total, m.largest_row], m.mean, m.scatter.ravel()])
         size = float(np.trace(m.scatter)) / m.total
