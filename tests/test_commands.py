@@ -717,7 +717,7 @@ def test_mistakes_are_told_in_one_line(folder, gd, given, said):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "a command is missing: train, predict, inspect or demo"),
+        ([], "a command is missing: train, predict, inspect, lesson or demo"),
         (["trian"], "invalid choice: 'trian'"),
         (["train"], "required: DATA, --target"),
         (["train", "homes.csv"], "required: --target; gdcore train --help"),
@@ -908,7 +908,9 @@ def test_a_reader_who_has_seen_enough(folder):
 # Help ---------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["predict"], ["inspect"], ["demo"]], ids=lambda command: " ".join(command))
+@pytest.mark.parametrize(
+    "command", [[], ["train"], ["predict"], ["inspect"], ["lesson"], ["demo"]], ids=lambda command: " ".join(command)
+)
 def test_help_fits_a_terminal(command):
     done = process(*command, "--help", env={**os.environ, "COLUMNS": "80"})
     assert (done.returncode, done.stderr) == (0, "")
@@ -928,7 +930,13 @@ def test_help_names_every_option():
 
 
 def test_the_examples_of_the_help_are_no_mistakes():
-    for text in (options._EXAMPLES, options._TRAIN_EXAMPLES, options._PREDICT_EXAMPLES, options._INSPECT_EXAMPLES):
+    for text in (
+        options._EXAMPLES,
+        options._TRAIN_EXAMPLES,
+        options._PREDICT_EXAMPLES,
+        options._INSPECT_EXAMPLES,
+        options._LESSON_EXAMPLES,
+    ):
         commands = re.findall(r"^ +gdcore (?!COMMAND)(.+)$", text.replace("\\\n", " "), re.MULTILINE)
         assert commands
         for command in commands:

@@ -32,6 +32,7 @@ FLOORS = [
     "estimators",
     "store",
     "demo",
+    "lessons",
     "cli",
     "__main__",
 ]  # fmt: skip

@@ -85,6 +85,15 @@ _INSPECT_EXAMPLES = """\
 examples:
   gdcore inspect flights.csv --target arr_delay
   gdcore inspect flights.safetensors"""
+_LESSON = """\
+Exercises for who learns or teaches the training loop: one epoch, forward,
+backward and update, to compute by hand, with its key. Without a number the
+lessons are listed. The lessons themselves are in the documentation, docs/learn."""
+_LESSON_EXAMPLES = """\
+examples:
+  gdcore lesson
+  a sheet for each of a class
+      gdcore lesson 1 --sheet --seed 17"""
 _DEMO = """\
 Trains on NIST's Norris calibration data and compares with the certified
 coefficients, then shows what the Celsius to Fahrenheit lesson really learns.
@@ -105,6 +114,7 @@ def parser() -> Parser:
     _inspect(
         _command(commands, "inspect", "what a table's spectrum tells, or what a model holds", _INSPECT, _INSPECT_EXAMPLES)
     )
+    _lesson(_command(commands, "lesson", "an epoch to compute by hand, with its key", _LESSON, _LESSON_EXAMPLES))
     demo = _command(commands, "demo", "train on real data and show every step", _DEMO)
     demo.add_argument("--plot", metavar="FILE", help="draw data, line and loss curve to FILE (.png, .svg or .pdf)")
     return top
@@ -358,3 +368,10 @@ def _inspect(inspect: argparse.ArgumentParser) -> None:
     add("--l2", type=_SIZE, default=0.0, metavar="P", help="with this penalty")
     _threads_option(add)
     inspect.add_argument_group("what is written").add_argument("--json", action="store_true", help="print it as JSON")
+
+
+def _lesson(lesson: argparse.ArgumentParser) -> None:
+    lesson.add_argument("number", nargs="?", type=_COUNT, metavar="N", help="which lesson (default: list them)")
+    add = lesson.add_argument_group("exercises").add_argument
+    add("--sheet", action="store_true", help="print a sheet to compute by hand, and its key")
+    add("--seed", type=_SEED, metavar="S", help="another seed, another sheet (default 0)")

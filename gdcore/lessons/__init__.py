@@ -1,0 +1,1 @@
+"""Material for lessons: sheets to compute by hand, loops that are broken on purpose, and what is wrong with a loop."""
