@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from gdcore.covariance.intervals import Interval
     from gdcore.covariance.result import Inference
     from gdcore.facts.spectrum import Spectrum, spectrum
+    from gdcore.lessons.diagnosis import diagnose
+    from gdcore.lessons.faults import Diagnosis
     from gdcore.models.linear import Linear
     from gdcore.models.mlp import MLP
     from gdcore.notices import (
@@ -47,10 +49,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "MLP", "SGD", "Adagrad", "Adam", "AdamW", "Checkpoint", "CheckpointWarning", "ConditionWarning", "Conformal",
-    "ConvergenceWarning", "DivergenceError", "DivergenceWarning", "Epoch", "History", "Inference", "Interval",
+    "ConvergenceWarning", "Diagnosis", "DivergenceError", "DivergenceWarning", "Epoch", "History", "Inference", "Interval",
     "LabelWarning", "LearningRateWarning", "Linear", "Nesterov",
     "Newton", "PrecisionWarning", "RMSprop", "Run", "ScaleWarning", "SeparationWarning", "Spectrum", "SpeedWarning",
-    "TableError", "TableWarning", "check_gradient", "conformal", "fit", "inference",
+    "TableError", "TableWarning", "check_gradient", "conformal", "diagnose", "fit", "inference",
     "load", "losses", "open_table", "optimizers", "plots", "save",
     "schedules", "scores", "spectrum", "train",
 ]  # fmt: skip
@@ -59,6 +61,8 @@ _HOME = {
     "training.check": ("check_gradient",),
     "store.files": ("load", "save"),
     "rows.filetable": ("TableWarning", "open_table"),
+    "lessons.diagnosis": ("diagnose",),
+    "lessons.faults": ("Diagnosis",),
     "models.mlp": ("MLP",),
     "models.linear": ("Linear",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Nesterov", "Newton", "RMSprop"),
