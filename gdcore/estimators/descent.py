@@ -20,7 +20,7 @@ from gdcore.facts import scales
 from gdcore.facts.spectrum import spectrum
 from gdcore.models.linear import Linear
 from gdcore.notices import warn
-from gdcore.rows.cluster import Cluster
+from gdcore.rows.dask.cluster import Cluster
 from gdcore.rows.moments import Moments
 from gdcore.run import Epoch, History, Run
 from gdcore.train import fit

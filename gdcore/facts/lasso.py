@@ -27,12 +27,12 @@ def lasso(A: Floats, q: Floats, w: Floats, l1: float, backend: Backend) -> bool:
     for _ in range(_ROUNDS):
         backend.lasso(A, q, w, l1, _SWEEPS)
         _settle_support(A, q, w, l1)
-        if _solved(A, q, w, l1):
+        if solved(A, q, w, l1):
             return True
     return False
 
 
-def _solved(A: Floats, q: Floats, w: Floats, l1: float) -> bool:
+def solved(A: Floats, q: Floats, w: Floats, l1: float) -> bool:
     """Whether 0 is a subgradient, but for the rounding of the terms that it is the sum of."""
     slope = A @ w - q
     short = np.where(w == 0, np.maximum(np.abs(slope) - l1, 0), np.abs(slope + l1 * np.sign(w)))
