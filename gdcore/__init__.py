@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from gdcore.covariance.intervals import Interval
     from gdcore.covariance.result import Inference
     from gdcore.facts.spectrum import Spectrum, spectrum
+    from gdcore.lessons.diagnosis import diagnose
+    from gdcore.lessons.faults import Diagnosis
     from gdcore.models.linear import Linear
     from gdcore.models.mlp import MLP
     from gdcore.notices import (
@@ -53,11 +55,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "MLP", "SGD", "Adagrad", "Adam", "AdamW", "Checkpoint", "CheckpointWarning", "ConditionWarning", "Conformal",
-    "ConvergenceWarning", "DivergenceError", "DivergenceWarning", "Epoch", "History", "Inference", "Interval",
+    "ConvergenceWarning", "Diagnosis", "DivergenceError", "DivergenceWarning", "Epoch", "History", "Inference", "Interval",
     "LabelWarning", "LearningRateWarning", "Linear", "Nesterov",
     "Newton", "Path", "PrecisionWarning", "RMSprop", "Run", "ScaleWarning", "SeparationWarning", "Spectrum", "SpeedWarning",
-    "TableError", "TableWarning", "UniquenessWarning", "check_gradient", "conformal", "explore", "fit", "inference",
-    "load", "losses", "open_table", "optimizers", "path", "plots", "quantiles", "save",
+    "TableError", "TableWarning", "UniquenessWarning", "check_gradient", "conformal", "diagnose", "explore", "fit",
+    "inference", "load", "losses", "open_table", "optimizers", "path", "plots", "quantiles", "save",
     "schedules", "scores", "spectrum", "train",
 ]  # fmt: skip
 
@@ -66,6 +68,8 @@ _HOME = {
     "store.files": ("load", "save"),
     "rows.filetable": ("TableWarning",),
     "rows.open_table": ("open_table",),
+    "lessons.diagnosis": ("diagnose",),
+    "lessons.faults": ("Diagnosis",),
     "models.mlp": ("MLP",),
     "models.linear": ("Linear",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Nesterov", "Newton", "RMSprop"),

@@ -50,7 +50,7 @@ def fit(
     progress: bool | Callable[..., ProgressBar] = False,
     on_divergence: str = "raise",
     keep_weights: bool = False,
-    verbose: bool = False,
+    verbose: bool | str = False,
     delta: float | None = None,
     tau: float | None = None,
     power: float | None = None,
@@ -151,8 +151,9 @@ def fit(
     keep_weights : bool
         Keep the model of the start and of each epoch in ``run.models``, for `gdcore.plots.path`; not with a checkpoint, whose
         file does not hold them.
-    verbose : bool
-        Print every epoch, as `train` does; of a network layer by layer, of batches and tables what there is of it.
+    verbose : bool or "shapes"
+        Print every epoch, as `train` does; of a network layer by layer, of batches and tables what there is of it. "shapes":
+        print once, before the first epoch, every line of the loop with the shapes of its parts.
     delta, tau, power : float, optional
         The parameter of "huber", of "quantile", of "tweedie".
 
@@ -245,7 +246,7 @@ def train(
     lr: float | str,
     epochs: int,
     decimals: int | None = None,
-    verbose: bool = False,
+    verbose: bool | str = False,
     *,
     loss: str | losses.Loss = "mse",
     delta: float | None = None,
@@ -271,10 +272,11 @@ def train(
     decimals : int, optional
         Round gradients and weights in every epoch, as np.round does. A value halfway between two roundings is decided by
         its last bit, so this runs on the NumPy backend, whose operations are the textbook's own.
-    verbose : bool
+    verbose : bool or "shapes"
         Print every epoch, one labelled line each: epoch; prediction, target and difference of the first five samples;
         loss; gradients; weights after the update; new prediction; new loss. This too runs on the NumPy backend, so that
-        the last bits may be others than without it.
+        the last bits may be others than without it. "shapes": print once, before the first epoch, every line of the loop
+        with the shapes of its parts, forward above backward; they are the same in every epoch.
     loss, delta, tau, power
         Another loss than mse, as for `fit`: the gradients are its own.
 
@@ -304,8 +306,16 @@ def train(
     weights: [1.867]
     new prediction: [1.867 3.734 5.601]
     new loss: 0.082548666666666...
+    >>> _ = gdcore.train(X, [2.0, 4.0, 6.0], [0.0], lr=0.1, epochs=1, verbose="shapes")
+    shapes in an epoch: 3 rows, 1 column
+    forward   Ŷ = X·W         (3,) = (3, 1)·(1,)
+              R = Ŷ − Y       (3,) = (3,) − (3,)
+              L = mean of r²  () = mean over 3 rows of (3,)
+    backward  ∂L/∂Ŷ = (2r)/n  (3,) = (3,)/()
+              ∇W = Xᵀ·∂L/∂Ŷ   (1,) = (1, 3)·(3,)
+    update    W = W − lr·∇W   (1,) = (1,) − ()·(1,)
     """
-    backend = "kernel" if decimals is None and not verbose else "reference"
+    backend = "kernel" if decimals is None and (verbose == "shapes" or not verbose) else "reference"
     run = fit(
         X, Y, Linear(weights, None), loss, "sgd", lr, epochs, decimals=decimals, verbose=verbose, backend=backend,
         method="stream", tol=0.0 if isinstance(lr, str) else None, delta=delta, tau=tau, power=power,

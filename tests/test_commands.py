@@ -717,7 +717,7 @@ def test_mistakes_are_told_in_one_line(folder, gd, given, said):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "a command is missing: train, predict, inspect, explore or demo"),
+        ([], "a command is missing: train, predict, inspect, explore, lesson or demo"),
         (["trian"], "invalid choice: 'trian'"),
         (["train"], "required: DATA, --target"),
         (["train", "homes.csv"], "required: --target; gdcore train --help"),
@@ -909,7 +909,9 @@ def test_a_reader_who_has_seen_enough(folder):
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["train"], ["predict"], ["inspect"], ["explore"], ["demo"]], ids=lambda command: " ".join(command)
+    "command",
+    [[], ["train"], ["predict"], ["inspect"], ["explore"], ["lesson"], ["demo"]],
+    ids=lambda command: " ".join(command),
 )
 def test_help_fits_a_terminal(command):
     done = process(*command, "--help", env={**os.environ, "COLUMNS": "80"})

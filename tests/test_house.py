@@ -35,6 +35,7 @@ FLOORS = [
     "estimators",
     "store",
     "demo",
+    "lessons",
     "cli",
     "__main__",
 ]  # fmt: skip

@@ -1,9 +1,11 @@
 """Training that is looked at while it goes on: divergence that is kept, weights that are kept, epochs that are printed."""
 
+import ast
 import contextlib
 import io
 import itertools
 import pickle
+import re
 import signal
 
 import numpy as np
@@ -229,7 +231,8 @@ def test_what_goes_with_kept_weights(tmp_path):
         ({"on_divergence": "ignore"}, ValueError, "on_divergence must be 'raise' or 'keep', found 'ignore'"),
         ({"on_divergence": None}, ValueError, "on_divergence must be 'raise' or 'keep', found None"),
         ({"keep_weights": 1}, TypeError, "keep_weights must be True or False, found 1"),
-        ({"verbose": 2}, TypeError, "verbose must be True or False, found 2"),
+        ({"verbose": 2}, TypeError, "verbose must be True, False or 'shapes', found 2"),
+        ({"verbose": "shape"}, ValueError, "verbose must be True, False or 'shapes', found 'shape'"),
     ],
     ids=str,
 )
@@ -394,3 +397,73 @@ def test_a_run_predicts():
     np.testing.assert_allclose(run.predict(X), X @ run.model.weights + run.model.bias, rtol=1e-12)
     network = fit(X, Y, gdcore.MLP([D, 2, 1]), lr=0.01, epochs=1)
     np.testing.assert_array_equal(network.predict(X), network.model.predict(X))
+
+
+# ------------------------------------------------------------------------------------------------------- shapes of the loop
+
+
+def evaluated(text):
+    """The shape that NumPy gives for the right side of a line: products are @ where one factor is a matrix."""
+    if text.startswith(("mean over", "sum over")):
+        what, rest = text.split(" of ")[0], text.split(" of ", 1)[1].split(" and ")
+        values = np.zeros(ast.literal_eval(rest[0]))
+        assert len(values) == int(what.split()[2])
+        return () if what.startswith("mean") else values.sum(axis=0).shape
+    terms = re.split(r" (?:\+|−|∘) ", text)
+    found = []
+    for term in terms:
+        factors = [np.zeros(ast.literal_eval(f)) for f in re.split("[·/]", term)]
+        product = factors[0]
+        for factor in factors[1:]:
+            inner = product.ndim == 2 and factor.ndim and product.shape[1] == factor.shape[0] and factor.shape[-1:] != (1,)
+            inner = inner or (product.ndim == 2 and factor.ndim == 2 and product.shape[1] == factor.shape[0])
+            product = product @ factor if inner else product * factor
+        found.append(product)
+    return np.broadcast_shapes(*(one.shape for one in found))
+
+
+NETWORK = gdcore.MLP([3, 4, 2, 1], activation="tanh")
+LOOPS = {
+    "line": (Y, None, {}),
+    "column": (Y[:, None], None, {}),
+    "outputs": (np.c_[Y, Y, Y, Y], None, {"l2": 0.1}),
+    "batches": (Y, None, {"batch_size": 7, "optimizer": "adam"}),
+    "weights": (np.c_[Y, Y], None, {"sample_weight": np.ones(N), "l1": 0.1}),
+    "classes": ((Y > 0).astype(int), None, {"loss": "softmax"}),
+    "binary": ((Y > 0) * 1.0, None, {"loss": "logistic"}),
+    "network": (Y, NETWORK, {}),
+}
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_the_shapes_are_those_that_numpy_gives(name):
+    y, model, options = LOOPS[name]
+    lines, run = printed(fit, X, y, model, lr=0.01, epochs=2, verbose="shapes", **options)
+    rows = options.get("batch_size", N)
+    wanted = f"shapes in a batch: {rows} of {N} rows, 3 columns" if rows < N else f"shapes in an epoch: {N} rows, 3 columns"
+    assert lines[0] == wanted
+    seen = {}
+    for line in lines[1:]:
+        formula, shapes = re.split(r" {2,}", line[10:])
+        left, right = shapes.split(" = ", 1)
+        assert evaluated(right) == ast.literal_eval(left), line
+        seen[formula.split(" = ")[0]] = ast.literal_eval(left)
+    # Of every gradient the shape is that of what it is the gradient of.
+    pairs = [(name, name[1:]) for name in seen if name.startswith("∇")]
+    pairs += [(name, name.removeprefix("∂L/∂")) for name in seen if name.startswith("∂L/∂")]
+    assert pairs
+    assert all(seen[gradient] == seen[what] for gradient, what in pairs)
+    trained = run.model.layers if model is not None else [run.model]
+    numbers = range(1, len(trained) + 1) if model is not None else [""]
+    assert all(seen[f"W{i}"] == layer.weights.shape for i, layer in zip(numbers, trained, strict=True))
+    parts = [line[:8].strip() for line in lines[1:] if line[:8].strip()]
+    assert parts == ["forward", "backward", "update"]
+
+
+def test_shapes_leave_the_bits_alone_and_tell_of_other_ways():
+    Z = np.c_[X, np.ones(N)]
+    lines, learned = printed(gdcore.train, Z, Y, np.zeros(4), 0.1, 3, verbose="shapes")
+    assert np.array_equal(learned, gdcore.train(Z, Y, np.zeros(4), 0.1, 3))
+    assert lines[-1] == "update    W = W − lr·∇W   (4,) = (4,) − ()·(4,)"
+    lines, run = printed(fit, X, Y, lr=0.1, epochs=3, method="exact", verbose="shapes")
+    assert lines[-1] == f"the same epochs by another way: {run.method}"

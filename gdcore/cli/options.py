@@ -31,6 +31,7 @@ def parser() -> Parser:
         )
     )
     _explore(_command(commands, "explore", "a page on which descent is watched", texts.EXPLORE, texts.EXPLORE_EXAMPLES))
+    _lesson(_command(commands, "lesson", "an epoch to compute by hand, with its key", texts.LESSON, texts.LESSON_EXAMPLES))
     demo = _command(commands, "demo", "train on real data and show every step", texts.DEMO)
     demo.add_argument("--plot", metavar="FILE", help="draw data, line and loss curve to FILE (.png, .svg or .pdf)")
     return top
@@ -314,3 +315,10 @@ def _explore(explore: argparse.ArgumentParser) -> None:
     add = explore.add_argument_group("what is written").add_argument
     add("--out", required=True, metavar="FILE", help="the page (.html)")
     add("--quiet", action="store_true", help="print nothing but warnings")
+
+
+def _lesson(lesson: argparse.ArgumentParser) -> None:
+    lesson.add_argument("number", nargs="?", type=_COUNT, metavar="N", help="which lesson (default: list them)")
+    add = lesson.add_argument_group("exercises").add_argument
+    add("--sheet", action="store_true", help="print a sheet to compute by hand, and its key")
+    add("--seed", type=_SEED, metavar="S", help="another seed, another sheet (default 0)")

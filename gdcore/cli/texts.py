@@ -88,6 +88,15 @@ examples:
   gdcore explore flights.csv --target arr_delay --out limit.html
   beginning with a certain column
       gdcore explore houses.csv --target price --column area --out limit.html"""
+LESSON = """\
+Exercises for who learns or teaches the training loop: one epoch, forward,
+backward and update, to compute by hand, with its key. Without a number the
+lessons are listed. The lessons themselves are in the documentation, docs/learn."""
+LESSON_EXAMPLES = """\
+examples:
+  gdcore lesson
+  a sheet for each of a class
+      gdcore lesson 1 --sheet --seed 17"""
 DEMO = """\
 Trains on NIST's Norris calibration data and compares with the certified
 coefficients, then shows what the Celsius to Fahrenheit lesson really learns.

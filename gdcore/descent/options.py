@@ -45,12 +45,17 @@ class Options(NamedTuple):
     progress: bool | Callable[..., ProgressBar] = False
     on_divergence: str = "raise"
     keep_weights: bool = False
-    verbose: bool = False
+    verbose: bool | str = False
+
+    @property
+    def traced(self) -> bool:
+        """Whether every epoch is printed."""
+        return self.verbose is True
 
     @property
     def watched(self) -> bool:
         """Whether somebody looks at every epoch."""
-        return self.callback is not None or self.validation is not None or self.keep_weights or self.verbose
+        return self.callback is not None or self.validation is not None or self.keep_weights or self.traced
 
     def checked(self) -> Options:
         """The same with every argument looked at once; ValueError or TypeError names the first that cannot be."""
@@ -78,7 +83,7 @@ class Options(NamedTuple):
             seed=integer(self.seed, "seed", 0, (1 << 63) - 1),
             shuffle=yes_or_no(self.shuffle, "shuffle"),
             keep_weights=yes_or_no(self.keep_weights, "keep_weights"),
-            verbose=yes_or_no(self.verbose, "verbose"),
+            verbose=_verbosity(self.verbose),
             backend=self._backend(loss, optimizer),
         )
 
@@ -90,6 +95,16 @@ class Options(NamedTuple):
         known = f"the kernel does not know {' and '.join(map(repr, own))}: this runs in NumPy, several times slower; "
         warn(Message(known, Option("backend", "reference"), " says that you know"), SpeedWarning)
         return "reference"
+
+
+def _verbosity(value: bool | str) -> bool | str:
+    """True, False or "shapes", or an error."""
+    if isinstance(value, str) and value == "shapes":
+        return value
+    if not isinstance(value, (bool, np.bool_)):
+        kind = ValueError if isinstance(value, str) else TypeError
+        raise kind(must_be("verbose", "True, False or 'shapes'", repr(value)))
+    return bool(value)
 
 
 _CHOICES: dict[str, tuple[Any, ...]] = {

@@ -67,10 +67,10 @@ class Functions:
     ) -> None:
         self.problem, self.in_batches = problem, in_batches
         start = None
-        if options.keep_weights or options.verbose:
+        if options.keep_weights or options.traced:
             start = model_at(problem, course)
         self.recorder = Recorder(start, former) if options.keep_weights else None
-        trace = Trace(problem, options.decimals, start) if options.verbose and start is not None else None
+        trace = Trace(problem, options.decimals, start) if options.traced and start is not None else None
         every = (self.recorder, trace, options.callback)
         self.functions: list[Callable[[Epoch], Any]] = [function for function in every if function is not None]
 

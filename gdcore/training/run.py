@@ -19,7 +19,7 @@ from gdcore.descent.stop import Stop
 from gdcore.facts import scales
 from gdcore.run import MOST_EPOCHS, DivergenceError, History
 from gdcore.solvers import SOLVERS
-from gdcore.training import endings, limits
+from gdcore.training import endings, limits, shapes
 from gdcore.training.conclusion import Conclusion, Task
 from gdcore.training.drive import Drive
 from gdcore.training.observe import Functions, Observer, Watcher
@@ -144,6 +144,8 @@ def _run(
         ceiling = max(problem.objective_of_zeros(), begun)
     state, status = _status(solver, state, found, stored, options.patience)
     course = Course(history, state, found)
+    if options.verbose == "shapes":
+        print("\n".join(shapes.lines(problem, planned)))
     if keeper is not None and case is not None:
         keeper.begin(case, course, planned.method, ceiling, stored)
     task = Task(problem, options, planned, validation, limit, begun, ceiling)
