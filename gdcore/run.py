@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from gdcore._types import Array, ArrayLike, Floats, Path
+    from gdcore.penalty import Bounds
 
     Callback = Callable[["Epoch"], Any]
     """Called after each epoch; True stops."""
@@ -192,6 +193,8 @@ class Settings(NamedTuple):
     precondition: str | None
     """The metric of the steps, where there is one."""
     tol: float | None
+    bounds: Bounds | None = None
+    """low and high of every column's weights, where any is held."""
 
 
 class Run:

@@ -54,6 +54,7 @@ def fit(
     delta: float | None = None,
     tau: float | None = None,
     power: float | None = None,
+    bounds: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> Run:
     """Trains a model by gradient descent: forward, loss, gradient, update, ``epochs`` times.
 
@@ -73,15 +74,16 @@ def fit(
     optimizer : str or Optimizer, optional
         A name in `gdcore.optimizers.OPTIMIZERS`, "nesterov" or "newton"; or, with parameters, for example
         ``gdcore.Adam(betas=(0.9, 0.99))``. Default: with a number for lr plain gradient descent, W ← W − lr·∇W; with "auto"
-        for mse without l1 `Nesterov` in its own metric, else `Newton` where it can be, `Nesterov` or plain gradient descent.
+        for mse without l1 and bounds `Nesterov` in its own metric, else `Newton` where it can be, `Nesterov` or plain gradient
+        descent.
     lr : float or "auto"
         A number: the textbook's learning rate, and every step is the textbook's. "auto": gdcore chooses. For a linear model
         and all rows at once, Newton's method, which needs no scaling and no tuning, and ends in few epochs with a proof
-        (`gdcore.solvers.newton`); squared error without l1 is solved from its second moments; with more than 2,048 columns,
-        or of softmax k·(columns + 1) above 2,049, Nesterov's descent in the metric of ``precondition``. With another optimizer
-        1/λmax of the `spectrum`, for batches 1/L_b, the expected smoothness; for mae and quantile steps that decrease as
-        1/√t; for networks by backtracking; for Adagrad, RMSprop, Adam and AdamW PyTorch's defaults, 0.01 or 0.001. What was
-        used is in ``history.lr``.
+        (`gdcore.solvers.newton`); squared error without l1 and bounds is solved from its second moments; with more than
+        2,048 columns, or of softmax k·(columns + 1) above 2,049, Nesterov's descent in the metric of ``precondition``. With
+        another optimizer 1/λmax of the `spectrum`, for batches 1/L_b, the expected smoothness; for mae and quantile steps that
+        decrease as 1/√t; for networks by backtracking; for Adagrad, RMSprop, Adam and AdamW PyTorch's defaults, 0.01 or 0.001.
+        What was used is in ``history.lr``.
     epochs : int, or list of int with method "exact"
         Passes over the data, ≥ 0; a list: the epochs that the history shall have, the last of them the end.
     batch_size : int, optional
@@ -101,8 +103,8 @@ def fit(
         The metric H of the steps W ← W − lr·H⁻¹∇ (`gdcore.facts.metric`): "gram" the data's second moments, times the bound of
         the loss's curvature, "diagonal" only the columns' spreads. "auto": with lr="auto", all rows and a linear model "gram"
         up to 2,048 columns, else "diagonal"; in all other cases None, plain gradients. With lr="auto", and no optimizer named,
-        "auto" and "gram" are Newton's method but for mse without l1; its H is the Hessian where the weights are. Weights,
-        bias and penalties stay in the units of the data.
+        "auto" and "gram" are Newton's method but for mse without l1 and bounds; its H is the Hessian where the weights are.
+        Weights, bias and penalties stay in the units of the data.
     method : {"auto", "stream", "gram", "exact"}
         "stream": every epoch goes over the rows. "gram", for mse and all rows: over their second moments, so that an epoch
         costs d² whatever n is. "exact", for plain or momentum SGD at constant lr: any number of epochs by formula; the
@@ -155,6 +157,10 @@ def fit(
         Print every epoch, as `train` does; of a network layer by layer, of batches and tables what there is of it.
     delta, tau, power : float, optional
         The parameter of "huber", of "quantile", of "tweedie".
+    bounds : (low, high), optional
+        Of a linear model's weights, each a number or one a column (d,), −∞ or ∞ where there is no bound; never of a bias. They
+        are rounded to X's dtype, and the weights keep within them in every epoch: each step ends with what is nearest in them.
+        Zeros start from what is nearest to them; a ``model`` outside is refused.
 
     Returns
     -------
@@ -224,7 +230,7 @@ def fit(
     options = Options(
         lr, chosen, optimizer, batch_size, l1, l2, sample_weight, validation, schedule,
         precondition, method, tol, patience, shuffle, seed, callback, decimals, backend, n_threads, progress, on_divergence,
-        keep_weights, verbose,
+        keep_weights, verbose, bounds,
     )  # fmt: skip
     keeper = None
     if checkpoint is not None or resume is not False:

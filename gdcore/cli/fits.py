@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gdcore import scores
-from gdcore.cli import words
+from gdcore.cli import bounds, words
 from gdcore.models.mlp import MLP
 from gdcore.models.scaling import Scaling
 from gdcore.rows.arrow import TableError
@@ -70,6 +70,7 @@ def fitted(table: FileTable, options: Namespace, wish: dict[str, Any], curves: b
     curves : bool
         Whether a test loss after every epoch is wanted, where it costs no pass over a file.
     """
+    wish = wish | bounds.of(table, options)
     if words.hidden(options.model) is not None:
         return _network(table, options, wish)
     if options.batch_size is not None or options.patience is not None:

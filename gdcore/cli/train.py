@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gdcore import losses, optimizers
 from gdcore.checks import optional
-from gdcore.cli import fits, folds, known, outputs, pictures, results, terminal, words
+from gdcore.cli import bounds, fits, folds, known, outputs, pictures, results, terminal, words
 from gdcore.cli.bars import Bars
 from gdcore.cli.results import Result
 from gdcore.messages import Message
@@ -51,6 +51,7 @@ def run(options: Namespace) -> int:
             index=options.index, cache=options.cache, progress=bars.rows,
         )  # fmt: skip
         _check_target(table, options)
+        bounds.check(table, options)
         if options.test is not None:
             bars.reading("looking at the rows that test")
             _check_file(table, options)

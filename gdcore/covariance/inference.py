@@ -26,6 +26,7 @@ from gdcore.covariance.result import Inference
 from gdcore.covariance.sums import Sums, measured
 from gdcore.facts import dependence
 from gdcore.facts.metric import inverse
+from gdcore.messages import Message, Option
 from gdcore.models.linear import Linear
 from gdcore.rows import arrays
 from gdcore.rows.cluster import Cluster, lazy
@@ -91,7 +92,8 @@ def inference(
     Raises
     ------
     ValueError
-        The model is not the best for these rows, as penalised ones and those of other rows are not; columns depend on others;
+        The model is not the best for these rows, as penalised and bounded ones and those of other rows are not; columns depend
+        on others;
         an option is unknown, or not for this loss.
     TypeError
         It is a network, or not trained.
@@ -112,6 +114,10 @@ def inference(
     loss = model.loss
     if loss is None:
         raise TypeError("the model is not trained, and so knows no loss: give what gdcore.fit gives")
+    if isinstance(run, Run) and run.settings.bounds is not None:
+        raise ValueError(
+            Message("the weights were held within ", Option("bounds"), ", and such weights have no errors of this kind")
+        )
     one_of(cov_type, "cov_type", COV_TYPES)
     one_of(weights, "weights", ("precision", "frequency"))
     if loss.kinked and cov_type != "nonrobust":
@@ -270,7 +276,8 @@ class _Found:
         if off[worst] > _OFF:
             raise ValueError(
                 f"the weights are not the best ones for these rows: it is least {off[worst]:.2g} standard errors from one "
-                "of them. Errors are known of fits without a penalty, that have converged, on the same rows and sample_weight"
+                "of them. Errors are known of fits without a penalty and bounds, that have converged, on the same rows and "
+                "sample_weight"
             )
 
     def _dependent(self) -> None:

@@ -23,9 +23,9 @@ def gap_at(problem: Problem, weights: Array, bias: Array | None, anchors: list[P
     """
     if not problem.linear or problem.d > MOST_COLUMNS:
         return None
-    if problem.squared and problem.l1 == 0 and problem.clear:
+    if problem.squared and not problem.penalty.kinked and problem.clear:
         loss, _, gradient, bias_gradient = over_rows(problem).evaluate(weights, bias)
-        found = gap.decrement(problem.quadratic.metric, weights, gradient, bias_gradient, 0.0)
+        found = gap.decrement(problem.quadratic.metric, weights, gradient, bias_gradient, problem.penalty)
         return gap.rounded_up(problem, found, loss, weights, bias)
     bounds = [gap.bound(problem, weights, bias, anchors)] if problem.hessian_serves else []
     if problem.l2 > 0 and bounds in ([], [None]):
@@ -37,6 +37,6 @@ def _by_slopes(problem: Problem, weights: Array, bias: Array | None) -> float | 
     _, _, gradient, bias_gradient = over_rows(problem).evaluate(weights, bias)
     bound = gap.duality_gap(problem, weights, bias, bias_gradient)
     if bound is not None and bias is None:
-        smallest = gap.subgradient(weights, gradient, problem.l1)
+        smallest = problem.penalty.subgradient(weights, gradient)
         bound = min(bound, float(np.sum(smallest**2)) / (2 * problem.l2))
     return bound

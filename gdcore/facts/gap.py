@@ -1,6 +1,6 @@
 """Bounds on loss − best loss at any weights, where the descent has ended or not.
 
-mse without l1: the loss is a quadratic with Hessian H, so loss − best = ½·∇ᵀH⁻¹∇ exactly. All others:
+mse without l1 and bounds: the loss is a quadratic with Hessian H, so loss − best = ½·∇ᵀH⁻¹∇ exactly. All others:
 `gdcore.facts.certificate` at the weights, with the step that Newton's method would take; and far from the best weights, where
 that proves nothing, `duality_gap` for huber, logistic and softmax with l2: slopes ∂ℓ/∂ŷ that add up to 0 by as little of
 something else as that takes. Near the best weights they are taken at a bias moved by a Newton step.
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gdcore.facts.curvature import Frame
     from gdcore.facts.metric import Metric
     from gdcore.losses import Loss
+    from gdcore.penalty import Penalty
     from gdcore.rows.tables import Piece
 
 
@@ -47,9 +48,7 @@ class Measured(Protocol):
     @property
     def loss_function(self) -> Loss: ...
     @property
-    def l1(self) -> float: ...
-    @property
-    def l2(self) -> float: ...
+    def penalty(self) -> Penalty: ...
     @property
     def frame(self) -> Frame: ...
 
@@ -57,14 +56,6 @@ class Measured(Protocol):
 _NEAR = 1e-8
 _ROOM = 4.0  # times ε of the terms of a prediction, and its square of the loss
 _EPS = float(np.finfo(np.float64).eps)
-
-
-def subgradient(weights: Array, gradient: Array, l1: float) -> Floats:
-    """The smallest subgradient: ∇ + l1·sign(w), or ∇ shrunk by l1 where w = 0."""
-    g = gradient.astype(np.float64)
-    if l1 > 0:
-        g = np.where(weights == 0, np.sign(g) * np.maximum(np.abs(g) - l1, 0), g + l1 * np.sign(weights))
-    return g
 
 
 def bound(problem: Measured, weights: Array, bias: Array | None, anchors: list[Part] | None = None) -> float | None:
@@ -120,9 +111,9 @@ def rounded_up(problem: Measured, found: float, loss: float, weights: Array, bia
     return min(float((np.sqrt(found) + room) ** 2), max(loss, found))
 
 
-def decrement(metric: Metric, weights: Array, gradient: Array, bias_gradient: Array | None, l1: float) -> float:
-    """½·∇ᵀH⁻¹∇: for mse the gap, for other losses what the metric makes of the gradient."""
-    g = subgradient(weights, gradient, l1)
+def decrement(metric: Metric, weights: Array, gradient: Array, bias_gradient: Array | None, penalty: Penalty) -> float:
+    """½·∇ᵀH⁻¹∇: for mse without l1 and bounds the gap, else what the metric makes of the smallest subgradient."""
+    g = penalty.subgradient(weights, gradient)
     along, bias_along = metric.step(g, bias_gradient)
     total = float(np.sum(g * along))
     if bias_gradient is not None and bias_along is not None:
@@ -132,8 +123,8 @@ def decrement(metric: Metric, weights: Array, gradient: Array, bias_gradient: Ar
 
 def duality_gap(problem: Measured, weights: Array, bias: Array | None, bias_gradient: Array | None) -> float | None:
     """The bound for losses that mix slopes, with l2 > 0, by a pass or some; None where it proves nothing."""
-    loss, l1, l2 = problem.loss_function, problem.l1, problem.l2
-    if l2 <= 0 or not loss.mixes:
+    loss, penalty = problem.loss_function, problem.penalty
+    if penalty.l2 <= 0 or not loss.mixes:
         return None
     mean = None if bias_gradient is None else bias_gradient.astype(np.float64)
     rows = functools.partial(fold, problem.X, problem.Y, problem.sample_weight, n_threads=problem.n_threads)
@@ -155,10 +146,7 @@ def duality_gap(problem: Measured, weights: Array, bias: Array | None, bias_grad
     if mean is not None:
         # What is left of Σ s·α is taken off each α: columns far from 0 would make much of it.
         sums = sums - centre * slope / total
-    w, v = weights.astype(np.float64), -sums / total
-    shrunk = np.sign(v) * np.maximum(np.abs(v) - l1, 0)
-    second = float(np.sum((l2 * w - shrunk) ** 2)) / (2 * l2) + float(np.sum(l1 * np.abs(w) - w * (v - shrunk)))
-    gap = first / total + second
+    gap = first / total + float(np.sum(penalty.excess(weights.astype(np.float64), -sums / total)))
     return gap if np.isfinite(gap) else None
 
 

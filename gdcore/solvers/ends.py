@@ -69,7 +69,7 @@ class Judge:
         if loss.flat:  # huber: far rows, of which one may be all of the objective, count as others do
             size, delta = sizes.typical(local.histogram), loss.parameter
             near = min(size, delta)
-            scale = min(scale, near * (size - near / 2) + frame.penalty(part.weights))
+            scale = min(scale, near * (size - near / 2) + frame.penalty.value(part.weights))
         enough = parts.tol * scale + noise
         falls = not before <= gain * _PROGRESS and gain > _DIGITS * scale
         done = gain <= enough and not (by_default and taken and falls)

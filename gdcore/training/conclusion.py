@@ -143,7 +143,9 @@ class Conclusion:
         """The loss of the weights in X's dtype; where rounding makes it worse than that of weights of 0, they become 0."""
         problem, state = self.task.problem, self.course.state
         loss, zeros = problem.objective_at(*problem.final(state.weights, state.bias)), problem.objective_of_zeros()
-        if loss <= zeros * (1 + float(np.finfo(problem.dtype).eps)) or not self.course.done:
+        box = problem.penalty.box
+        allowed = not box.clip(np.zeros(problem.d)).any()
+        if loss <= zeros * (1 + float(np.finfo(problem.dtype).eps)) or not self.course.done or not allowed:
             return found._replace(loss=loss)
         state.weights, state.bias = 0 * state.weights, None if state.bias is None else 0 * state.bias
         if self.drive.status == "converged":
@@ -174,7 +176,7 @@ class Conclusion:
         models = None if recorder is None else recorder.up_to(course.done, model_at(problem, course))
         facts = _facts(task, weights, bias, self.drive.solver.anchors(state))
         status, method = self.drive.status, task.plan.method
-        settings = _settings(task.plan)
+        settings = _settings(task.plan)._replace(bounds=problem.objective.bounds)
         return Run(model, course.history(), status, method, loss, norm, self._resume, facts, settings, models)
 
 
