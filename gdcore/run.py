@@ -217,6 +217,9 @@ class Run:
         Likewise; NaN where it was not computed, as with batches and without ``tol``.
     settings : Settings
         What was left to `gdcore.fit` to choose, as it was chosen.
+    proof : str or None
+        What proves `gap`, in a word: "vertex", where mae or quantile passes through the rows of ``model.interpolated`` and a dual
+        solution of the same value is known; None else.
     models : list of Linear or MLP, or None
         With ``fit(..., keep_weights=True)``: the model at the start, then after each epoch; what `gdcore.plots.path` draws.
 
@@ -236,6 +239,7 @@ class Run:
         facts: dict[str, Callable[[], Any]],
         settings: Settings,
         models: list[Any] | None = None,
+        proof: str | None = None,
     ) -> None:
         self.model = model
         self.history = history
@@ -245,6 +249,7 @@ class Run:
         self.gradient_norm = gradient_norm
         self.settings = settings
         self.models = models
+        self.proof = proof
         self._resume = resume
         self._facts = facts
 
