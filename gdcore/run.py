@@ -217,9 +217,6 @@ class Run:
         Likewise; NaN where it was not computed, as with batches and without ``tol``.
     settings : Settings
         What was left to `gdcore.fit` to choose, as it was chosen.
-    proof : str or None
-        What proves `gap`, in a word: "vertex", where mae or quantile passes through the rows of ``model.interpolated`` and a dual
-        solution of the same value is known; None else.
     models : list of Linear or MLP, or None
         With ``fit(..., keep_weights=True)``: the model at the start, then after each epoch; what `gdcore.plots.path` draws.
 
@@ -249,7 +246,8 @@ class Run:
         self.gradient_norm = gradient_norm
         self.settings = settings
         self.models = models
-        self.proof = proof
+        if proof is not None:
+            self.proof = proof
         self._resume = resume
         self._facts = facts
 
@@ -274,8 +272,25 @@ class Run:
         Found when first asked for, from the data that the run was given, at the cost of one to three passes; ValueError where
         they have changed meanwhile, as far as `gdcore.training.fingerprints.marks` notices it.
         """
-        value: float | None = self._facts["gap"]()
+        found = self._facts["gap"]()
+        value, proof = (None, None) if found is None else found
+        vars(self).setdefault("proof", proof)
         return value
+
+    @functools.cached_property
+    def proof(self) -> str | None:
+        """What proves `gap`, in a word, and found with it; None where nothing is proved.
+
+        - "least squares": the loss is a quadratic whose Hessian is known; the gap is exact.
+        - "duality": slopes of the rows bound the best loss from below, by the loss's conjugate, penalties and bounds.
+        - "strong convexity": l2 bends the objective, and the gradient is small.
+        - "no loss is below 0": the loss is so small that nothing else needs to be known.
+        - "vertex": mae or quantile passes through the rows of ``model.interpolated``, and a dual solution of the same value is
+          known.
+        """
+        _ = self.gap  # which brings it along
+        found: str | None = vars(self).get("proof")
+        return found
 
     @functools.cached_property
     def spectrum(self) -> Any:
@@ -336,7 +351,10 @@ class Run:
         return drawing.losses(self.history, ax=ax)
 
     def __repr__(self) -> str:
-        return f"Run({self.status} after {self.epochs} epochs, loss {self.loss:.6g}, gradient norm {self.gradient_norm:.3g})"
+        known, gap = "gap" in vars(self), vars(self).get("gap")
+        proved = "" if not known else ", gap not proved" if gap is None else f", gap {gap:.3g} ({self.proof})"
+        norm = f"gradient norm {self.gradient_norm:.3g}"
+        return f"Run({self.status} after {self.epochs} epochs, loss {self.loss:.6g}, {norm}{proved})"
 
 
 def _without_data(what: str) -> Callable[..., Any]:

@@ -105,8 +105,8 @@ class Stop:
             if left > min(enough, before / 2):
                 return _ON
             state.quick = left
-            proved = gap_at(problem, weights, state.bias)
-            return Verdict("converged", proved) if proved is not None and proved <= enough else _ON
+            bound = gap_at(problem, weights, state.bias)
+            return Verdict("converged", bound.value) if bound is not None and bound.value <= enough else _ON
         state.quick = left
         if left > enough:
             return _ON
@@ -150,7 +150,7 @@ class Stop:
         """The proof, at the cost of passes; ``quick`` is what led to it."""
         state.quick = quick
         bound = gap_at(self.problem, state.weights, state.bias)
-        return Verdict("converged", bound) if bound is not None and bound <= tol * found.loss else _ON
+        return Verdict("converged", bound.value) if bound is not None and bound.value <= tol * found.loss else _ON
 
     # mae and quantile are smoothed within h -------------------------------------------------------------------------------
 

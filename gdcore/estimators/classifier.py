@@ -43,7 +43,7 @@ class GDClassifier(ClassifierMixin, Descent):  # type: ignore[misc]
     Attributes
     ----------
     classes_, coef_, intercept_ : arrays (k,), (k, d) and (k,); for two classes (2,), (1, d) and (1,)
-    n_iter_, history_, status_, gap_, spectrum_, n_features_in_, feature_names_in_
+    n_iter_, history_, status_, gap_, proof_, spectrum_, n_features_in_, feature_names_in_
         As of `GDRegressor`.
 
     Examples

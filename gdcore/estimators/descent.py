@@ -201,7 +201,7 @@ class Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     def _keep(self, run: Run) -> None:
         self._name(run.model.weights, run.model.bias)
         self.n_iter_, self.history_, self.status_ = run.epochs, run.history, run.status
-        self._facts = {"gap": lambda: run.gap, "spectrum": lambda: run.spectrum}
+        self._facts = {"gap": lambda: run.gap, "proof": lambda: run.proof, "spectrum": lambda: run.spectrum}
 
     def _name(self, weights: Array, bias: Array | np.floating[Any] | None) -> None:
         """coef_ and intercept_, in scikit-learn's shapes."""
@@ -309,6 +309,7 @@ class Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         return self._facts[name]
 
     gap_ = property(lambda self: self._fact("gap"), doc="``run.gap``: a proved bound on loss − best loss, or None.")
+    proof_ = property(lambda self: self._fact("proof"), doc="``run.proof``: what proves gap_, in a word, or None.")
     spectrum_ = property(lambda self: self._fact("spectrum"), doc="``run.spectrum``: the `gdcore.Spectrum` of X, or None.")
 
     def __getstate__(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from gdcore.backends import BACKENDS
 from gdcore.estimators.descent import Descent
 from gdcore.estimators.inputs import FLOATS, SKLEARN, in_dask, remember, weights_of, with_callbacks
 from gdcore.estimators.moments import measured
+from gdcore.facts.gap import SQUARES
 from gdcore.facts.quadratic import Quadratic
 from gdcore.facts.spectrum import Spectrum
 from gdcore.models.linear import mean
@@ -69,7 +70,7 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, Descent):  # type: ignore[mi
     coef_, intercept_ : arrays (d,) and (), or (k, d) and (k,) for y (n, k)
     n_iter_, history_, status_
         Epochs done, and `History` and status of the `gdcore.Run`.
-    gap_, spectrum_
+    gap_, proof_, spectrum_
         Likewise; found when first asked for, or pickled, from the data given to fit, which are kept until then.
     n_features_in_, feature_names_in_
 
@@ -183,7 +184,12 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, Descent):  # type: ignore[mi
         self._name(weights.astype(X.dtype).reshape(-1, *outputs), bias)
         self.n_iter_, self.history_, self.status_ = 1, History.empty(), "converged"
         proved = best.gap(weights, best.bias) if not penalty.kinked and best.metric.clear else None
-        self._facts = {"moments": moments, "gap": proved, "spectrum": Spectrum(moments.of_columns(), self.bias, loss, self.l2)}
+        self._facts = {
+            "moments": moments,
+            "gap": proved,
+            "proof": None if proved is None else SQUARES,
+            "spectrum": Spectrum(moments.of_columns(), self.bias, loss, self.l2),
+        }
         return self
 
     def predict(self, X: ArrayLike) -> Any:

@@ -9,7 +9,7 @@ something else as that takes. Near the best weights they are taken at a bias mov
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -58,7 +58,25 @@ _ROOM = 4.0  # times ε of the terms of a prediction, and its square of the loss
 _EPS = float(np.finfo(np.float64).eps)
 
 
-def bound(problem: Measured, weights: Array, bias: Array | None, anchors: list[Part] | None = None) -> float | None:
+class Bound(NamedTuple):
+    """loss − best loss is at most so much."""
+
+    value: float
+    proof: str
+    """By what, in a word: `SQUARES`, `DUALITY`, `CONVEXITY` or `NONNEGATIVE`."""
+
+
+SQUARES = "least squares"
+"""The loss is a quadratic, whose Hessian is known: loss − best = ½·∇ᵀH⁻¹∇."""
+DUALITY = "duality"
+"""Slopes of the rows bound the best loss from below."""
+CONVEXITY = "strong convexity"
+"""l2 bends the objective: loss − best ≤ ‖∇‖²/(2·l2)."""
+NONNEGATIVE = "no loss is below 0"
+"""What is left of the loss is all that there is."""
+
+
+def bound(problem: Measured, weights: Array, bias: Array | None, anchors: list[Part] | None = None) -> Bound | None:
     """The smallest bound that is found for all outputs together; None where one has none.
 
     ``anchors`` are where a descent stood when it ended, whose slopes prove most; None: it is looked for at the weights.
@@ -69,7 +87,7 @@ def bound(problem: Measured, weights: Array, bias: Array | None, anchors: list[P
     frame, rows = problem.frame, (problem.X, problem.Y, problem.sample_weight, problem.n_threads)
     W, b = weights.astype(np.float64), None if bias is None else bias.astype(np.float64)
     everything = [tuple(range(W.shape[1]))] if loss.targets == "classes" else [(c,) for c in range(W.shape[1])]
-    total = 0.0
+    total, proof_of_all = 0.0, NONNEGATIVE
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for i, outputs in enumerate(everything):
             own = list(outputs)
@@ -82,7 +100,7 @@ def bound(problem: Measured, weights: Array, bias: Array | None, anchors: list[P
                 starts = [here._replace(smoothing=sizes.width_of_share(local.histogram, share)) for share in (0.5, 0.1, 0.02)]
             else:
                 starts = [here]
-            found = []
+            found, ceiling = [], np.inf
             for start in starts:
                 [local] = measured(*rows, problem.backend_name, loss, [start], frame)
                 for damping in (0.0, 1.0):
@@ -90,6 +108,7 @@ def bound(problem: Measured, weights: Array, bias: Array | None, anchors: list[P
                     step = frame.step(local, start.weights, curvature, damping, problem.backend)
                     H = local.hessian + damping * frame.bound(len(own), curvature)
                     proof = certificate.prove(*rows, loss, point, start, step.delta, H, damping, frame)
+                    ceiling = min(ceiling, proof.ceiling)
                     if not loss.numeric and loss.nonnegative:
                         found.append(proof.objective)  # no loss is below 0, which separated classes come near
                     if proof.gap is not None:
@@ -98,7 +117,9 @@ def bound(problem: Measured, weights: Array, bias: Array | None, anchors: list[P
             if not found:
                 return None
             total += min(found)
-    return total
+            if min(found) < ceiling:
+                proof_of_all = DUALITY
+    return Bound(total, proof_of_all)
 
 
 def rounded_up(problem: Measured, found: float, loss: float, weights: Array, bias: Array | None) -> float:

@@ -1,7 +1,7 @@
 """Files of fitted estimators: their parameters, what they have learned, and no pickle; see `gdcore.store.files`.
 
 The arrays of such a file are those that the estimator has learned; its parameters and all else that is learned stand as JSON
-in its metadata. What would be found from the rows when it is asked for, ``gap_`` and ``spectrum_``, is not in it.
+in its metadata. What would be found from the rows when it is asked for, ``gap_``, ``proof_`` and ``spectrum_``, is not in it.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gdcore.descent.plan import Plan
     from gdcore.descent.problem import Problem
     from gdcore.facts.curvature import Part
+    from gdcore.facts.gap import Bound
     from gdcore.facts.spectrum import Spectrum
     from gdcore.training.checkpoints import Keeper
     from gdcore.training.drive import Drive
@@ -192,13 +193,13 @@ def _facts(task: Task, weights: Array, bias: Array | None, anchors: list[Part] |
     known = problem.loss_function.curvature is not None and problem.linear
     marks = _marks(problem)
 
-    def gap_later() -> float | None:
+    def gap_later() -> Bound | None:
         _check_unchanged(problem, marks)
         if problem.table is not None and not problem.squared:
             problem.table.keep()  # several passes
-        value = gap_at(problem, weights, bias, anchors)
+        found = gap_at(problem, weights, bias, anchors)
         task.free()
-        return value
+        return found
 
     def spectrum_later() -> Spectrum | None:
         if known and not problem.spectrum_costs_nothing:
