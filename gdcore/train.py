@@ -65,7 +65,8 @@ def fit(
         `gdcore.rows.tables.Table`, as `gdcore.open_table` gives, which comes in pieces and brings Y and sample_weight with
         it. Or Dask's: see `gdcore.distributed`.
     Y : array (n,) or (n, k)
-        Targets; for softmax (n,) classes 0 … k − 1; for poisson and tweedie 0 or more, for gamma above 0.
+        Targets; for logistic 0 and 1, or shares between them; for softmax (n,) classes 0 … k − 1; for poisson and tweedie 0 or
+        more, for gamma above 0.
     model : Linear or MLP, optional
         Where to start; it is not changed. Default: a `Linear` of zeros with a bias, in the shape of the data.
     loss : str or Loss

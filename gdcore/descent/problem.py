@@ -69,7 +69,7 @@ class Problem:
         if cluster.lazy(X):
             if Y is None:
                 raise TypeError("Y must be given beside X: found None")
-            X = cluster.Cluster(X, Y, options.sample_weight, loss.targets, options.n_threads)
+            X = cluster.Cluster(X, Y, options.sample_weight, loss.admitted, options.n_threads)
         elif isinstance(X, Table):
             for name, value in (("Y", Y), ("sample_weight", options.sample_weight)):
                 if value is not None:

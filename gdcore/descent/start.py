@@ -77,7 +77,7 @@ def within(model: Linear, bounds: Bounds | None, dtype: DTypeLike, by_default: b
 
 def _outputs(Y: Array, loss: Loss) -> tuple[int, ...]:
     """What a model has to predict for each row; classes are counted, and those between them that no row has are told of."""
-    check_targets(Y, loss.targets, None)
+    check_targets(Y, loss.admitted, None)
     if loss.targets != "classes":
         return Y.shape[1:]
     _check_one_column(Y)
@@ -103,7 +103,7 @@ def check_model(model: Linear | MLP, X: Array, Y: Array, loss: Loss) -> None:
             raise ValueError(f"softmax wants a model with at least 2 outputs, found outputs of shape {model.outputs}")
     else:
         _check_outputs(model, X, Y)
-    check_targets(Y, loss.targets, classes_of(model, loss))
+    check_targets(Y, loss.admitted, classes_of(model, loss))
 
 
 def _check_one_column(Y: Array) -> None:

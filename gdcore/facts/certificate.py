@@ -80,7 +80,7 @@ class _Sums(NamedTuple):
     scale: float
     """The largest c ≤ 1 with c·α in the domain of ℓ* in all rows."""
     worst: float
-    """The largest ℓ of a row."""
+    """The largest ℓ of a row; ∞ where one has no class to be on the side of."""
     towards: float
     away: float
     """How far the step moves a row at most towards its class, and away from it."""
@@ -236,6 +236,10 @@ def _summed(
     step_ahead = ahead[:, k : 2 * k] + lift
     dual = loss.dual(before, step_ahead, y, damping, part.smoothing)
     values, steep = loss.value_slope(eta, y)
+    worst = values.sum(axis=1).max(initial=0.0)
+    no_class = loss.undecidable(y)
+    if no_class is not None and no_class.any():
+        worst = np.inf
     value, terms = values.sum(axis=1), loss.excess(eta, loss.scaled(dual, y, scale), y)
     # A row's terms are at most ‖x‖·‖W‖.
     size = np.sqrt(np.einsum("ij,ij->i", z, z))[:, None] * np.sqrt(np.sum(W * W, axis=0)) + np.abs(mean) @ np.abs(W)
@@ -251,6 +255,6 @@ def _summed(
         np.sum(weighted * dual.alpha, axis=0),
         z.T @ weighted,
         dual.room,
-        float(value.max(initial=0.0)),
+        float(worst),
         *loss.push(step_ahead, y),
     )

@@ -45,6 +45,8 @@ class Loss:
     targets: ClassVar[str] = "real"
     """What Y holds: "real" numbers, "nonnegative" or "positive" ones, "binary" (0 or 1), or "classes" (0 … k − 1), of whose
     outputs only differences matter."""
+    shares: ClassVar[bool] = False
+    """Whether "binary" targets that train may also be shares of rows of class 1, between 0 and 1."""
     has_link: ClassVar[bool] = False
     """Whether the mean of y is another function of ŷ than ŷ itself, `mean`, and numbers are predicted all the same."""
     formula: ClassVar[str] = ""
@@ -169,6 +171,15 @@ class Loss:
         return self.targets not in ("binary", "classes")
 
     @property
+    def admitted(self) -> str:
+        """What Y may hold where it trains."""
+        return "shares" if self.shares else self.targets
+
+    def undecidable(self, Y: Array) -> Array | None:
+        """Of classes: the targets that are of no class, so that no weights are on their side; None where there is none."""
+        return (Y > 0) & (Y < 1) if self.shares else None
+
+    @property
     def has_second(self) -> bool:
         """Whether the second derivative is known."""
         return type(self).second is not Loss.second
@@ -207,7 +218,7 @@ class Loss:
             raise ValueError(must_have_shape("raw", f"{wanted} for {self.name}", row.shape))
         if target.ndim:
             raise ValueError(must_be("y", "a number", f"shape {target.shape}"))
-        check_targets(target, self.targets, row.size, "y", f"{self.name} wants", "raw has {k} numbers")
+        check_targets(target, self.admitted, row.size, "y", f"{self.name} wants", "raw has {k} numbers")
         value, slope = self.value_slope(row.reshape(1, -1), target.reshape(1, 1))
         return float(value.sum()), slope[0] if row.ndim else float(slope[0, 0])
 

@@ -97,7 +97,7 @@ class Piecewise:
 def loss_sums(piece: Piece, n_threads: int, carried: Floats | None = None, *, backend: str, **how: Any) -> Floats:
     """A part of a `fold`: a backend's ``partial``."""
     weights, bias = how.pop("weights"), how.pop("bias")
-    targets = losses.get(how.get("loss", "mse")).targets
+    targets = losses.get(how.get("loss", "mse")).admitted
     check_targets(piece.Y, targets, weights.shape[1], "in a piece of the table Y")
     sums: Floats = BACKENDS[backend].partial(
         piece.X, piece.Y, weights, bias, piece.sample_weight, n_threads, carried=carried, **how
