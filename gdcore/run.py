@@ -265,6 +265,12 @@ class Run:
         vars(other).update(vars(self))
         return other
 
+    def told_as(self, model: Any, loss: float, history: History, models: list[Any] | None, resume: Callable[..., Run]) -> Run:
+        """The same run, of which another knows better what it is about; what its data tell stays as it is."""
+        other = self.__copy__()
+        other.model, other.loss, other.history, other.models, other._resume = model, loss, history, models, resume
+        return other
+
     @functools.cached_property
     def gap(self) -> float | None:
         """A proved bound on loss − best loss (`gdcore.facts.gap` says how); None where nothing is proved.
@@ -314,9 +320,9 @@ class Run:
         """Epochs done since the first start."""
         return int(self.history.epoch[-1]) if len(self.history) else 0
 
-    def predict(self, X: ArrayLike, n_threads: int | None = None) -> Array:
+    def predict(self, X: ArrayLike, n_threads: int | None = None, **options: Any) -> Array:
         """``run.model.predict(X)``: see `gdcore.Linear.predict`."""
-        predictions: Array = self.model.predict(X, n_threads)
+        predictions: Array = self.model.predict(X, n_threads, **options)
         return predictions
 
     def resume(self, X: ArrayLike, Y: ArrayLike | None, epochs: int = 1000, **options: Any) -> Run:

@@ -8,6 +8,7 @@ from gdcore import losses
 from gdcore.descent.options import Options
 from gdcore.models.linear import Linear
 from gdcore.run import Run
+from gdcore.training import offsets
 from gdcore.training.run import run
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def fit(
     tau: float | None = None,
     power: float | None = None,
     bounds: tuple[ArrayLike, ArrayLike] | None = None,
+    offset: ArrayLike | None = None,
 ) -> Run:
     """Trains a model by gradient descent: forward, loss, gradient, update, ``epochs`` times.
 
@@ -162,6 +164,10 @@ def fit(
         Of a linear model's weights, each a number or one a column (d,), −∞ or ∞ where there is no bound; never of a bias. They
         are rounded to X's dtype, and the weights keep within them in every epoch: each step ends with what is nearest in them.
         Zeros start from what is nearest to them; a ``model`` outside is refused.
+    offset : array (n,), or (n, k) beside such targets, optional
+        What is added to the linear predictor of each row, XW + b + offset, as the logarithm of an exposure for counts. For
+        arrays, linear models, and losses of numbers; with poisson, gamma and tweedie for lr="auto". The loss is that of the
+        rows with their offsets; ``run.model.predict(X, offset=o)`` wants them again.
 
     Returns
     -------
@@ -240,6 +246,8 @@ def fit(
         from gdcore.training import checkpoints  # importing gdcore shall take no longer for it
 
         keeper = checkpoints.keeper(checkpoint, resume)
+    if offset is not None:
+        return offsets.fit(offset, X, Y, model, options, epochs, keeper)
     return run(X, Y, model, options, epochs, keeper)
 
 

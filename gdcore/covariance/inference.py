@@ -61,6 +61,8 @@ def inference(
     groups: Any = None,
     weights: str = "precision",
     n_threads: int | None = None,
+    *,
+    offset: Any = None,
 ) -> Inference:
     """Standard errors, tests and intervals of the weights of an unpenalised linear model.
 
@@ -82,6 +84,8 @@ def inference(
     weights : {"precision", "frequency"}
         What sample_weight is: how precise a row is, as in weighted least squares, or how often it occurs.
     n_threads : int, optional
+    offset : array (n,), optional
+        That with which they trained, of losses of the residual.
 
     Returns
     -------
@@ -126,6 +130,11 @@ def inference(
         raise ValueError(f"inference is for one output, found {math.prod(model.outputs)}: fit each by itself")
     if cov_type in ("HC2", "HC3") and loss.targets == "classes":
         raise ValueError(f"cov_type {cov_type!r} is not for softmax: take 'HC0', 'HC1' or 'cluster'")
+    if offset is not None:
+        if not loss.of_residual or isinstance(X, Table) or lazy(X) or Y is None:
+            raise ValueError(Message(Option("offset"), f" is for arrays and losses of the residual, found {loss.name}"))
+        Y = arrays.targets(Y, arrays.table(X))
+        Y = Y - arrays.offsets(offset, Y)
     rows = _rows(model, loss, X, Y, sample_weight, n_threads)
     return _Found(model, loss, rows, cov_type, groups, weights == "frequency").inference()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -153,6 +154,23 @@ class Loss:
     def link(self, mean: Array) -> Array:
         """The ŷ of a mean: the inverse of `mean`."""
         return mean
+
+    of_residual: ClassVar[bool] = False
+    """Whether ℓ is one of ŷ − y alone."""
+
+    @property
+    def variance_power(self) -> float:
+        """p, where the variance of y is a multiple of its mean's power p, and the link is the logarithm; else NaN."""
+        return math.nan
+
+    @property
+    def takes_offsets(self) -> bool:
+        """Whether rows without offsets can stand for rows with them."""
+        return self.of_residual or not math.isnan(self.variance_power)
+
+    def offset_costs(self, offset: Array, Y: Array) -> Array:
+        """c of a row whose linear predictor has an offset o: ℓ(ŷ + o; y) − e^((2−p)o)·ℓ(ŷ; y·e^(−o))."""
+        return np.zeros(Y.shape)
 
     def least(self, Y: Array) -> Array:
         """The least ℓ that any ŷ has for these targets; what a loss lies above it, twice, is a deviance."""

@@ -128,6 +128,16 @@ def weights_of_rows(sample_weight: Any, X: Array, whose: str = "") -> Array:
     return cast(s, X.dtype, name)
 
 
+def offsets(offset: Any, Y: Array) -> Array:
+    """Offsets in float64, in a shape that goes with Y: (n,), or (n, k) for targets of that shape."""
+    o = floating(offset, "offset").astype(np.float64)
+    if o.shape not in ((len(Y),), Y.shape):
+        wanted = f"({len(Y)},), one number a row" + (f", or {Y.shape}" if Y.ndim == 2 else "")
+        raise ValueError(must_have_shape("offset", wanted, o.shape))
+    check_finite(o, "offset")
+    return o if o.ndim == Y.ndim else np.broadcast_to(o[:, None], Y.shape)
+
+
 def negative(name: str, row: int, weight: float) -> Message:
     """That a row's weight is below 0."""
     return Message(Option(name), f"[{row}] is {weight}: weights must not be negative")
