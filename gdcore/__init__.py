@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gdcore import losses, optimizers, plots, scores
+    from gdcore.covariance.conformal import Conformal, conformal
     from gdcore.covariance.inference import inference
+    from gdcore.covariance.intervals import Interval
     from gdcore.covariance.result import Inference
     from gdcore.facts.spectrum import Spectrum, spectrum
     from gdcore.models.linear import Linear
@@ -44,11 +46,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "MLP", "SGD", "Adagrad", "Adam", "AdamW", "Checkpoint", "CheckpointWarning", "ConditionWarning", "ConvergenceWarning",
-    "DivergenceError", "DivergenceWarning", "Epoch", "History", "Inference",
+    "MLP", "SGD", "Adagrad", "Adam", "AdamW", "Checkpoint", "CheckpointWarning", "ConditionWarning", "Conformal",
+    "ConvergenceWarning", "DivergenceError", "DivergenceWarning", "Epoch", "History", "Inference", "Interval",
     "LabelWarning", "LearningRateWarning", "Linear", "Nesterov",
     "Newton", "PrecisionWarning", "RMSprop", "Run", "ScaleWarning", "SeparationWarning", "Spectrum", "SpeedWarning",
-    "TableError", "TableWarning", "check_gradient", "fit", "inference",
+    "TableError", "TableWarning", "check_gradient", "conformal", "fit", "inference",
     "load", "losses", "open_table", "optimizers", "plots", "save",
     "schedules", "scores", "spectrum", "train",
 ]  # fmt: skip
@@ -67,7 +69,9 @@ _HOME = {
     "run": ("Checkpoint", "DivergenceError", "Epoch", "History", "Run"),
     "rows.arrow": ("TableError",),
     "facts.spectrum": ("Spectrum", "spectrum"),
+    "covariance.conformal": ("Conformal", "conformal"),
     "covariance.inference": ("inference",),
+    "covariance.intervals": ("Interval",),
     "covariance.result": ("Inference",),
     "train": ("fit", "train"),
 }  # fmt: skip

@@ -555,7 +555,7 @@ def tests_fail(copy, tests):
     where = [str(Path(__file__).parent / test) if test.endswith(".py") else test for test in tests]
     here = f"assert gdcore.__path__ == [{str(copy)!r}], gdcore.__path__"
     program = f"import sys, gdcore, pytest; {here}; sys.exit(10 + pytest.main(sys.argv[1:]))"
-    command = [sys.executable, "-c", program, "-q", "-x", "-p", "no:cacheprovider", *where]
+    command = [sys.executable, "-c", program, "-q", "-x", "-p", "no:cacheprovider", "--numprocesses=0", *where]
     try:
         done = subprocess.run(command, cwd=copy.parent, env=environment, capture_output=True, text=True, timeout=300)
     except subprocess.TimeoutExpired:

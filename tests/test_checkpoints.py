@@ -28,6 +28,7 @@ from gdcore.training import checkpoints, fingerprints
 
 pytest.importorskip("safetensors")
 
+from naming import named
 from test_container import Error, Short, System
 from test_fit import InterruptAt
 
@@ -216,7 +217,7 @@ class Pieces(Table):
         {"lr": 0.1, "epochs": 20, "method": "stream"},
         {"loss": "huber", "lr": "auto", "epochs": 12},
     ],
-    ids=str,
+    ids=named,
 )
 def test_tables(path, options):
     wanted = fit(Pieces(X, Y), **options)
@@ -396,7 +397,7 @@ def test_kills(python):
         ("early_stopped", {"lr": 0.3, "epochs": 600, "validation": (X[:8], -Y[:8]), "patience": 3}),
         ("early_stopped", {"lr": 0.1, "epochs": 600, "callback": lambda epoch: epoch.epoch == 4}),
     ],
-    ids=str,
+    ids=named,
 )
 def test_a_run_that_had_ended_is_given_back_as_it_was(path, status, options):
     wanted = fit(X, Y, **options)
@@ -505,7 +506,7 @@ def test_a_folder_that_is_not_there_is_told_before_the_first_epoch(path):
         ({"progress": None}, TypeError, "progress must be True, False or a class"),
         ({"progress": 1}, TypeError, "progress must be True, False or a class"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_other_kinds_are_refused(arguments, error, message):
     with pytest.raises(error, match=f"^{message}"):
@@ -565,7 +566,7 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize("name, value, told", CHANGES, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize("name, value, told", CHANGES, ids=lambda value: named(value)[:30])
 def test_a_changed_option_is_refused_by_its_name(path, name, value, told):
     fit(X, Y, **BASE, epochs=3, checkpoint=path)
     before = path.read_bytes()
@@ -614,7 +615,7 @@ def test_the_same_in_other_words_is_the_same(path):
     np.testing.assert_allclose(by_columns.model.weights, fit(X, Y, **options).model.weights, rtol=1e-9)
 
 
-@pytest.mark.parametrize("schedules_of", [(rate, other_rate), (schedules.step(5), schedules.step(6))], ids=str)
+@pytest.mark.parametrize("schedules_of", [(rate, other_rate), (schedules.step(5), schedules.step(6))], ids=named)
 def test_another_schedule_is_refused(path, schedules_of):
     fit(X, Y, lr=0.1, epochs=3, schedule=schedules_of[0], checkpoint=path)
     with pytest.raises(ValueError, match="schedule was"):

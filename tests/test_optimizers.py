@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from naming import named
 
 import gdcore
 from gdcore import Linear, fit, schedules
@@ -100,7 +101,7 @@ SCHEDULES = [
 ]
 
 
-@pytest.mark.parametrize("schedule, formula", SCHEDULES, ids=lambda s: str(s)[:30])
+@pytest.mark.parametrize("schedule, formula", SCHEDULES, ids=lambda s: named(s)[:30])
 @pytest.mark.parametrize("batch_size", [None, 7])
 def test_schedules_change_the_lr_of_each_epoch(schedule, formula, batch_size):
     X, Y = data()

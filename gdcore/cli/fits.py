@@ -47,6 +47,8 @@ class Fitted(NamedTuple):
     spectrum : Spectrum or None
     validated : int
         How many of the rows that train decided when to stop.
+    rows : Table or None
+        What trained, where rows are not at hand: as it weighs them.
     """
 
     run: Run
@@ -55,6 +57,7 @@ class Fitted(NamedTuple):
     constant: Sums
     spectrum: Spectrum | None = None
     validated: int = 0
+    rows: Table | None = None
 
 
 def fitted(table: FileTable, options: Namespace, wish: dict[str, Any], curves: bool = False) -> Fitted:
@@ -94,8 +97,8 @@ def _streamed(table: FileTable, options: Namespace, wish: dict[str, Any], curves
     _go_on(run)
     spectrum = run.spectrum if len(table.names) <= _MATRIX else None
     if squared and not table.kept and (held is None or not held.seen.target_only):
-        return Fitted(run, *_of_moments(table, options, run), spectrum)
-    return Fitted(run, *_of_rows(table, run), spectrum)
+        return Fitted(run, *_of_moments(table, options, run), spectrum, rows=rows)
+    return Fitted(run, *_of_rows(table, run), spectrum, rows=rows)
 
 
 def _at_hand(table: FileTable, options: Namespace, wish: dict[str, Any]) -> Fitted:

@@ -44,6 +44,8 @@ examples:
       gdcore train houses.parquet --target price --loss mae
   what 9 of 10 prices stay below
       gdcore train houses.parquet --target price --loss quantile:0.9
+  standard errors and p-values of the weights, whatever the rows' variances are
+      gdcore train houses.parquet --target price --summary --cov-type HC1
   two classes, with a penalty; a page with pictures
       gdcore train mail.csv --target spam --l2 0.01 --report spam.html
   all tables of a folder; integers are classes
@@ -315,6 +317,13 @@ def _train(train: argparse.ArgumentParser) -> None:
     add("--resume", action="store_true", help="go on from the checkpoint where there is one")
 
     add = train.add_argument_group("what is written").add_argument
+    add(
+        "--summary", action="store_true", help="the weights' standard errors, p-values and intervals, as statisticians' tables"
+    )
+    add(
+        "--cov-type", choices=("nonrobust", "HC0", "HC1", "HC2", "HC3"),
+        help="of --summary: whether the loss is believed to tell the rows' variances (nonrobust, default), or not",
+    )  # fmt: skip
     add("--out", metavar="MODEL", help="the model file (default: the table's name with .safetensors)")
     add("--plot", metavar="FILE", help="a picture of the training (.png, .svg or .pdf)")
     add("--report", metavar="FILE", help="a page with all of it (.html)")

@@ -60,7 +60,7 @@ def draw(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
         scores={"training": result.train} | ({"test": result.test} if result.test else {}),
         rows=_rows(table, facts["rows"]), settings=_settings(table, options, result),
         columns=columns(table), folds=result.folds,
-        notes=facts["notes"], remarks=together_lines(facts),
+        notes=facts["notes"], remarks=together_lines(facts), errors=None if result.errors is None else result.errors.summary(),
     )  # fmt: skip
     if options.plot:
         page.save_plot(made, options.plot)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from gdcore._types import Floats
     from gdcore.cli.fits import Fitted
+    from gdcore.covariance.result import Inference
     from gdcore.facts.spectrum import Spectrum
     from gdcore.rows.filetable import FileTable
     from gdcore.rows.tables import Piece
@@ -52,6 +53,8 @@ class Result(NamedTuple):
         Of a cross-validation.
     warned : list of str
         What the training warned of, as it was told.
+    errors : Inference or None
+        Of the weights, where they were asked for.
     """
 
     fitted: Fitted
@@ -60,6 +63,7 @@ class Result(NamedTuple):
     sample: Piece | None = None
     folds: Sequence[Scores] = ()
     warned: Sequence[str] = ()
+    errors: Inference | None = None
 
     @property
     def run(self) -> Run:
@@ -95,8 +99,27 @@ def facts(table: FileTable, options: Namespace, result: Result, seconds: float) 
     if isinstance(run.model, Linear):
         told["weights"] = dict(zip(table.names, run.model.weights.tolist(), strict=True))
         told["bias"] = np.asarray(run.model.bias).tolist()
+    if result.errors is not None:
+        told["summary"] = _errors(result.errors)
     finite_only: dict[str, Any] = plain(told)
     return finite_only
+
+
+def _errors(found: Inference) -> dict[str, Any]:
+    """The weights' errors: of each parameter a number, or of classes a list."""
+    ends = found.conf_int()
+    columns = {
+        "coef": found.params, "std err": found.bse, "t" if found.use_t else "z": found.tvalues, "p": found.pvalues,
+        "low": ends[..., 0], "high": ends[..., 1],
+    }  # fmt: skip
+    numbers = ("nobs", "df_model", "df_resid", "scale", "condition", "llf", "aic", "bic", "rsquared", "rsquared_adj",
+               "deviance", "pearson_chi2")  # fmt: skip
+    return {
+        "cov_type": found.cov_type, **{name: getattr(found, name) for name in numbers},
+        "parameters": {
+            name: {head: values[j].tolist() for head, values in columns.items()} for j, name in enumerate(found.names)
+        },
+    }  # fmt: skip
 
 
 def _beside(result: Result) -> dict[str, Any]:
@@ -250,6 +273,11 @@ def show(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
         for line in (said, *together_lines(facts)):
             if line:
                 say(f"  {line}")
+    if result.errors is not None:
+        say()
+        say(f"errors of the weights, from the {rows['train']:,} rows that trained")
+        for line in str(result.errors.summary()).splitlines():
+            say(f"  {line}".rstrip())
     say()
     say(f"model: {outputs.told(out, replaced)}")
     for name in ("plot", "report"):

@@ -27,6 +27,8 @@ from gdcore.store import files
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from gdcore.covariance.result import Inference
+
 
 def run(options: Namespace) -> int:
     """Trains, tests, saves, draws, prints."""
@@ -34,6 +36,7 @@ def run(options: Namespace) -> int:
     loss = optional(losses.get, options.loss)
     optional(optimizers.get, options.optimizer)  # what is none is told before the table is read
     _check_tests(options)
+    _check_summary(options)
     out, drawn = options.out or _stem(options.data[0]) + files.ENDING, bool(options.plot or options.report)
     replaced = _check_outputs(options, out, drawn)
     start = perf_counter()
@@ -73,6 +76,13 @@ def run(options: Namespace) -> int:
             result = _on_file(result, table, options, drawn_rows)
         if options.cv is not None:
             result = result._replace(folds=folds.scored(table, options, wish, bars))
+        refused: ValueError | None = None
+        if options.summary:
+            bars.reading("reading for the weights' errors")
+            try:
+                result = result._replace(errors=_errors(table, found, options))
+            except ValueError as error:
+                refused = error
     facts = results.facts(table, options, result, perf_counter() - start)
     model = found.run.model
     model.columns, model.card = table.names, table.card() | facts
@@ -83,7 +93,17 @@ def run(options: Namespace) -> int:
         terminal.say_json(facts | {"model": out, "replaced": replaced})
     elif not options.quiet:
         results.show(table, options, result, facts, out, replaced)
+    if refused is not None:
+        raise ValueError(f"--summary: {refused}. The model is in {out}")
     return 0
+
+
+def _errors(table: FileTable, found: fits.Fitted, options: Namespace) -> Inference:
+    """Of the weights, by two more passes over the rows that trained."""
+    from gdcore.covariance.inference import inference
+
+    found.run.model.columns = table.names
+    return inference(found.run, found.rows, cov_type=options.cov_type or "nonrobust", n_threads=options.n_threads)
 
 
 def _tested(table: FileTable) -> str:
@@ -156,6 +176,21 @@ def _check_tests(options: Namespace) -> None:
             f"--patience {options.patience} is for networks, mini-batches, or a named --optimizer or --lr, which take small "
             "steps; this fit goes to the proved best, by formula or by Newton's method, and there is nothing to wait for"
         )
+
+
+def _check_summary(options: Namespace) -> None:
+    """Errors are known of unpenalised linear models that all rows have trained to the best."""
+    if options.cov_type is not None and not options.summary:
+        raise ValueError(f"--cov-type {options.cov_type} is of the weights' errors: give --summary, which tells them, too")
+    biased = {
+        "--l1": options.l1 > 0, "--l2": options.l2 > 0, "--model": options.model != "linear",
+        "--batch-size": options.batch_size is not None, "--patience": options.patience is not None,
+    }  # fmt: skip
+    for flag, given in biased.items():
+        if options.summary and given:
+            raise ValueError(
+                f"--summary tells the errors of a linear model's best weights, and with {flag} they are others; leave one out"
+            )
 
 
 def _check_target(table: FileTable, options: Namespace) -> None:

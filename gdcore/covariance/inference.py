@@ -22,6 +22,7 @@ import numpy as np
 from gdcore import threads
 from gdcore.checks import must_be, must_have_shape, one_of
 from gdcore.covariance import density
+from gdcore.covariance.intervals import Centred
 from gdcore.covariance.result import Inference
 from gdcore.covariance.sums import Sums, measured
 from gdcore.facts import dependence
@@ -235,13 +236,20 @@ class _Found:
             self._check_best(found, B, np.sqrt(np.diag(covariance)))
         names = list(getattr(self.model, "columns", None) or getattr(self.rows.X, "names", None) or [])
         names = [str(name) for name in names] or [f"x{j + 1}" for j in range(len(self.weights))]
+        centred = Centred(self.mean, self.bias is not None, covariance)
         params, covariance = self._own(covariance)
         return Inference(
-            params, covariance, ["const"] * (self.bias is not None) + names, loss, cov_type,
-            use_t=loss.kinked or (loss.squared and cov_type == "nonrobust"), nobs=n, df_resid=freedom,
+            params, covariance, centred, ["const"] * (self.bias is not None) + names, self._classes(), loss,
+            self.model, cov_type, use_t=loss.kinked or (loss.squared and cov_type == "nonrobust"), nobs=n, df_resid=freedom,
             df_model=p - (self.bias is not None) * (p // (len(self.weights) + (self.bias is not None))),
             scale=scale / 2 if loss.squared else scale, condition=bread.condition, **self._fit(found, n),
         )  # fmt: skip
+
+    def _classes(self) -> list[str]:
+        if self.loss.targets != "classes":
+            return []
+        labels = self.rows.X.labels if isinstance(self.rows.X, Table) else ()
+        return [str(label) for label in labels] or [f"class {c}" for c in range(self.weights.shape[1])]
 
     def _own(self, covariance: Floats) -> tuple[Floats, Floats]:
         """Parameters and covariance in the user's own coordinates: b = b' − μ·w."""

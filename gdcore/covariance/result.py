@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gdcore.checks import number
+from gdcore.checks import number, one_of
 from gdcore.covariance import tails
+from gdcore.covariance.intervals import Interval
+from gdcore.models.linear import mean
 from gdcore.plain import number as plain
+from gdcore.rows import arrays
 
 if TYPE_CHECKING:
-    from gdcore._types import Floats
+    from gdcore._types import ArrayLike, Floats
+    from gdcore.covariance.intervals import Centred
     from gdcore.losses import Loss
+    from gdcore.models.linear import Linear
 
 _WIDTH = 11
 
@@ -28,6 +33,8 @@ class Inference:
     ----------
     names : list of str
         "const" where there is a bias, then the columns.
+    classes : list of str
+        Of softmax, what the classes are called, class 0 first; else none.
     params, bse, tvalues, pvalues : float64 array (p,), of k classes (p, k − 1)
         Weights, the bias first; their standard errors; weights divided by these; and how probable so large a quotient is where
         the weight is 0. Of classes those of classes 1 … k − 1 beside class 0.
@@ -47,14 +54,21 @@ class Inference:
         The condition number of B, its diagonal scaled to 1.
     covariance : float64 array
         See `cov_params`, which gives a copy.
+    centred : Centred
+        The same of the linear predictor of the mean row and the weights, which `predict` takes.
     cov_type : str
     loss : Loss
+    model : Linear
+        Whose weights these are.
     """
 
     params: Floats
     covariance: Floats
+    centred: Centred
     names: list[str]
+    classes: list[str]
     loss: Loss
+    model: Linear
     cov_type: str
     use_t: bool
     nobs: float
@@ -100,6 +114,67 @@ class Inference:
         away = tails.quantile(number(alpha, "alpha", above=0, below=1), self._freedom) * self.bse
         return np.stack([self.params - away, self.params + away], axis=-1)
 
+    def predict(self, X: ArrayLike, interval: float = 0.95, of: str = "mean") -> Interval:
+        """Predictions of rows, and between which values what they stand for lies with a probability.
+
+        Of a mean the interval is g(η ± q·√(x̃ᵀCx̃)), η the linear predictor, C the covariance, g the mean that it stands for,
+        and q the quantile of Student's t or of the normal distribution. Of a target, with squared error, the variance of a
+        target about its mean is added: ŷ ± q·√(φ + x̃ᵀCx̃).
+
+        Parameters
+        ----------
+        X : array (n, d)
+        interval : float
+            The probability, above 0 and below 1.
+        of : {"mean", "target"}
+            The mean of all targets that rows as these have, of logistic the probability of 1; or one new target of weight 1,
+            with mse: there the residuals are taken to be normal, of one variance. `gdcore.conformal` takes nothing for
+            granted but that rows are exchangeable.
+
+        Returns
+        -------
+        Interval
+            ``prediction``, ``low`` and ``high``, float64 (n,).
+
+        Raises
+        ------
+        ValueError
+            X has another number of columns or values that are not finite; the wish is not for this loss or covariance.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from gdcore import fit, inference
+        >>> x, y = np.arange(6.0)[:, None], np.array([0.1, 0.9, 2.1, 2.9, 4.1, 4.9])
+        >>> found = inference(fit(x, y), x, y).predict([[10.0]], 0.9, of="target")
+        >>> [float(values[0].round(4)) for values in found]
+        [9.8714, 9.3489, 10.394]
+        """
+        away = tails.quantile(1 - number(interval, "interval", above=0, below=1), self._freedom)
+        one_of(of, "of", ("mean", "target"))
+        if self.loss.targets == "classes":
+            raise ValueError("intervals of predictions are of one number, and softmax has one a class: gdcore.conformal")
+        X = arrays.table(X).astype(np.float64)
+        arrays.check_finite(X, "X")
+        eta: Floats = self.model.linear_predictor(X).reshape(len(X))
+        variances = self.centred.variances(X)
+        if of == "target":
+            if not self.loss.squared or self.cov_type != "nonrobust":
+                found = f"{self.loss.name} and {self.cov_type!r}"
+                raise ValueError(
+                    f"of='target' is for mse and cov_type 'nonrobust', whose residuals have one variance, found {found}: "
+                    "gdcore.conformal tells of new targets whatever their distribution is"
+                )
+            variances = variances + self.scale
+        width = away * np.sqrt(variances)
+        return Interval(*(self._meant(values) for values in (eta, eta - width, eta + width)))
+
+    def _meant(self, eta: Floats) -> Floats:
+        """What linear predictors stand for, in units of the target."""
+        if self.loss.targets == "binary":
+            return self.loss.probabilities(eta)
+        return mean(eta, self.loss)
+
     @property
     def rsquared_adj(self) -> float | None:
         """R² with n − p in the place of n."""
@@ -143,7 +218,7 @@ class Summary:
             at = (slice(None), c) if several else (slice(None),)
             columns = (found.params[at], found.bse[at], found.tvalues[at], found.pvalues[at], *ends[at].T)
             for name, values in zip(found.names, zip(*columns, strict=True), strict=True):
-                label = f"{name} (class {c + 1})" if several else name
+                label = f"{name} ({found.classes[c + 1]})" if several else name
                 self.rows.append((label, [_cell(j, float(value)) for j, value in enumerate(values)]))
         self.facts = _facts(found)
 
@@ -166,7 +241,9 @@ class Summary:
 
 
 def _cell(column: int, value: float) -> str:
-    return f"{value:.3f}" if column in (2, 3) else plain(value, 5)
+    if column in (2, 3):
+        return f"{value:.3f}"
+    return plain(value, 5) if abs(value) >= 1e-3 else f"{value:.5g}"  # all digits of small weights too
 
 
 def _facts(found: Inference) -> list[tuple[str, str]]:
@@ -175,6 +252,7 @@ def _facts(found: Inference) -> list[tuple[str, str]]:
         ("rows", f"{found.nobs:,.15g}"),
         ("degrees of freedom", f"model {found.df_model:,.15g}, residuals {found.df_resid:,.15g}"),
         ("covariance", found.cov_type),
+        ("weights are beside", found.classes[0] if found.classes else None),
         ("dispersion", plain(found.scale, 5)),
         ("R²", _maybe(found.rsquared)),
         ("adjusted R²", _maybe(found.rsquared_adj)),

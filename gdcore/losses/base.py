@@ -31,7 +31,7 @@ class Loss:
     - its convex conjugate, `conjugate`: a proof of how far the best weights are, ``run.gap``.
 
     Formulas work on arrays: predictions ``raw`` (n, k), one row a sample and one column an output, and targets ``Y`` (n, k),
-    or (n, 1) classes, float32 or float64. ``docs/add-a-loss.md`` adds one step by step.
+    or (n, 1) classes, float32 or float64. ``docs/extend/add-a-loss.md`` adds one step by step.
 
     >>> class HalfSquare(Loss):
     ...     def value_slope(self, raw, Y):

@@ -15,7 +15,7 @@ class Optimizer:
     """How weights follow their gradient; it holds no learning rate, which is `fit`'s, and no state, which is the run's.
 
     An optimizer of your own is a subclass with an `update`; its `slots` say how many numbers it keeps of each weight, and what
-    it is told goes to ``super().__init__`` by name. ``docs/add-a-loss.md`` adds one.
+    it is told goes to ``super().__init__`` by name. ``docs/extend/add-a-loss.md`` adds one.
 
     >>> class Signs(Optimizer):
     ...     def update(self, parameters, gradient, lr, state, number):

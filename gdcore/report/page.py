@@ -183,7 +183,8 @@ def page(report: Report) -> str:
             _section("Settings", _pairs(report.settings, "Setting", "Value")),
         ),
         pictures=_pictures(report),
-        second=_section("What became of each column", _pairs(report.columns, "Column", "What became of it"))
+        second=_section("Errors of the weights", _errors(report))
+        + _section("What became of each column", _pairs(report.columns, "Column", "What became of it"))
         + _section("Spectrum", _spectrum(report)),
         versions=_text(f"gdcore {gdcore.__version__}, NumPy {np.__version__}, Python {platform.python_version()}"),
     )
@@ -237,6 +238,21 @@ def _weights(report: Report) -> str:
     if others:
         table += f"<details><summary>{len(others):,} more</summary>\n{_table('More weights', heads, others)}</details>\n"
     return f"<p>{' '.join(said)}</p>\n{table}"
+
+
+def _errors(report: Report) -> str:
+    """Standard errors, p-values and intervals, and what goes with them."""
+    if report.errors is None:
+        return ""
+    rows = [[_name(name), *cells] for name, cells in report.errors.rows]
+    first, others = rows[: FIRST + 1], rows[FIRST + 1 : MOST_WEIGHTS]
+    heads = ["Column", *map(_text, report.errors.heads)]
+    table = _table("Errors of the weights", heads, first)
+    if others:
+        table += f"<details><summary>{len(others):,} more</summary>\n{_table('More errors', heads, others)}</details>\n"
+    left = len(rows) - len(first) - len(others)
+    said = f"<p>{left:,} of {len(rows):,} rows are left out.</p>\n" if left else ""
+    return said + table + _pairs(report.errors.facts, "Quantity", "Value")
 
 
 def _scores(report: Report) -> str:

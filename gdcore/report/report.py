@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gdcore._types import Array, ArrayLike, Floats
+    from gdcore.covariance.result import Summary
     from gdcore.facts.spectrum import Spectrum
     from gdcore.losses import Loss
     from gdcore.run import History
@@ -65,6 +66,8 @@ class Report:
         What who reads the weights has to know, a sentence each without its period.
     folds : list of Scores
         Of the tests of a cross-validation.
+    errors : Summary, optional
+        Of the weights.
 
     Raises
     ------
@@ -104,6 +107,7 @@ class Report:
     notes: Sequence[str] = ()
     remarks: Sequence[str] = ()
     folds: Sequence[Scores] = ()
+    errors: Summary | None = None
 
     def __post_init__(self) -> None:
         self.loss = losses.get(self.loss)
