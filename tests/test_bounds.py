@@ -421,7 +421,18 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
     assert weights["a"] > 0.5
     assert min(weight for name, weight in weights.items() if name.startswith("town")) == 0
     assert told["settings"]["positive"] == ["b", "town"]
+    assert main([*words, "--offset", "a", "--loss", "huber"]) == 0
+    weights = json.loads(capsys.readouterr().out)["weights"]
+    places = [town == name for name in ("Bonn", "Kiel", "Ulm")]
+    assert weights.pop("a") == 1.0
+    known = [name for name in weights if name.startswith("town=")]
+    columns = [*X[:, 1:].T, *(places[["Bonn", "Kiel", "Ulm"].index(name[5:])] for name in known)]
+    wanted = fit(np.column_stack(columns), Y - 2.0 * places[2], loss="huber", offset=X[:, 0]).model
+    np.testing.assert_allclose([*weights.values()], wanted.weights, rtol=1e-6, atol=1e-8)
     for more, message in (
+        (["--summary", "--positive", "a"], "with --positive they are others; leave one out"),
+        (["--offset", "town"], "column town is text, and an offset is a number; leave --offset out"),
+        (["--offset", "a", "--positive", "a"], "column a is named in both --positive and --offset"),
         (["--positive", "e"], "has no column e (positive)"),
         (["--positive", "a", "--negative", "a"], "column a is named in both --positive and --negative"),
         (["--positive", "a", "--exclude", "a"], "column a is not used; leave it out of --positive"),

@@ -1,4 +1,4 @@
-"""``--positive`` and ``--negative``: columns whose weights keep to one side of 0."""
+"""``--positive`` and ``--negative``: columns whose weights keep to one side of 0; ``--offset``: one whose weight is 1."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 def check(table: FileTable, options: Namespace) -> None:
     """That the columns are there, that no weight is on both sides, and that there is a weight a column."""
-    for flag, names in (("positive", options.positive), ("negative", options.negative)):
+    asked = {"positive": options.positive, "negative": options.negative, "offset": _offset(options)}
+    for flag, names in asked.items():
         if names and words.hidden(options.model) is not None:
             raise ValueError(f"--{flag} is for linear models, which have a weight a column; --model is {options.model}")
         for name in names:
@@ -26,21 +27,35 @@ def check(table: FileTable, options: Namespace) -> None:
                 if name in table.source.kinds:
                     raise TableError(f"{table.source.label}: column {name} is not used; leave it out of --{flag}")
                 raise TableError(unknown(name, table.source, f" ({flag})"))
-    held = {place for name in options.positive for place in _places(table, name)}
-    for name in options.negative:
-        if held & {*_places(table, name)}:
-            raise TableError(f"{table.source.label}: column {name} is named in both --positive and --negative; once is enough")
+    held: dict[int, str] = {}
+    for flag, names in asked.items():
+        for name in names:
+            places = _places(table, name)
+            if twice := [held[place] for place in places if held.get(place, flag) != flag]:
+                what = f"column {name} is named in both --{twice[0]} and --{flag}; once is enough"
+                raise TableError(f"{table.source.label}: {what}")
+            held |= dict.fromkeys(places, flag)
+    for name in asked["offset"]:
+        if table.source.kinds[name] not in ("number", "integer"):
+            what = f"column {name} is {table.source.kinds[name]}, and an offset is a number"
+            raise TableError(f"{table.source.label}: {what}; leave --offset out")
 
 
 def of(table: FileTable, options: Namespace) -> dict[str, Any]:
     """The option of `gdcore.fit`, where there is one; a name is a column's of the table, or of one that is made of it."""
-    if not options.positive and not options.negative:
+    if not (options.positive or options.negative or options.offset):
         return {}
     low, high = np.full(len(table.names), -np.inf), np.full(len(table.names), np.inf)
     for end, names in ((low, options.positive), (high, options.negative)):
         for name in names:
             end[_places(table, name)] = 0.0
+    for name in _offset(options):
+        low[_places(table, name)] = high[_places(table, name)] = 1.0
     return {"bounds": (low, high)}
+
+
+def _offset(options: Namespace) -> list[str]:
+    return [] if options.offset is None else [options.offset]
 
 
 def _places(table: FileTable, name: str) -> list[int]:

@@ -288,6 +288,7 @@ def _train(train: argparse.ArgumentParser) -> None:
     add("--l2", type=_SIZE, default=0.0, metavar="P", help="penalty (l2/2)·‖W‖²; of a network, on its scaled columns")
     for name, side in (("--positive", "at least 0"), ("--negative", "at most 0")):
         add(name, type=_names, default=[], metavar="A,B,…", help=f"columns whose weights shall be {side}")
+    add("--offset", metavar="COLUMN", help="a column that is added to what is predicted as it stands: its weight is 1")
 
     add = train.add_argument_group("the training").add_argument
     add("--lr", type=_rate, default="auto", metavar="RATE", help="the textbook's learning rate (default: gdcore chooses)")

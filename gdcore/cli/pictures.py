@@ -99,6 +99,7 @@ def _settings(table: FileTable, options: Namespace, result: Result) -> list[tupl
         "penalty": ", ".join(f"{name} {number(p)}" for name, p in (("l1", options.l1), ("l2", options.l2)) if p) or "none",
         "weights of 0 or more": ", ".join(options.positive),
         "weights of 0 or less": ", ".join(options.negative),
+        "offset": options.offset,
         "class weights": options.class_weight,
         "optimizer": chosen.optimizer,
         "learning rate": ("chosen in every epoch" if chosen.lr is None else number(chosen.lr))

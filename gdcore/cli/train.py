@@ -185,6 +185,7 @@ def _check_summary(options: Namespace) -> None:
     biased = {
         "--l1": options.l1 > 0, "--l2": options.l2 > 0, "--model": options.model != "linear",
         "--batch-size": options.batch_size is not None, "--patience": options.patience is not None,
+        "--positive": bool(options.positive), "--negative": bool(options.negative), "--offset": options.offset is not None,
     }  # fmt: skip
     for flag, given in biased.items():
         if options.summary and given:
