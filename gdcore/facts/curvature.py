@@ -218,7 +218,7 @@ class Frame:
         still = np.diag(A) <= 0
         new = start.copy()
         new[still] = np.clip(0.0, box.low, box.high)[still]  # such a column adds nothing but its penalty
-        lasso(A, A @ start - slope, new, l1, box, backend)
+        lasso(A, A @ start - slope, new, l1, backend, box)
         delta = np.zeros(len(g))
         delta[w] = new - start
         if len(b):

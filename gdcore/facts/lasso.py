@@ -25,8 +25,9 @@ _SWEEPS = 10  # of coordinate descent between two solutions of the support: few,
 _ROUNDS = 200
 
 
-def lasso(A: Floats, q: Floats, w: Floats, l1: float, box: Box, backend: Backend) -> bool:
+def lasso(A: Floats, q: Floats, w: Floats, l1: float, backend: Backend, box: Box | None = None) -> bool:
     """Minimises from w (d,) on, in place; whether the conditions of the minimum hold up to rounding."""
+    box = Box.of(None, len(w)) if box is None else box
     for _ in range(_ROUNDS):
         backend.lasso(A, q, w, l1, _SWEEPS, bounds=box.ends)
         _settle(A, q, w, l1, box)

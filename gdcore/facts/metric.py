@@ -150,7 +150,7 @@ class Metric:
                 new[:, c] = box.clip(new[:, c])
             else:
                 w = box.clip(at[:, c]).copy()
-                lasso(A, A @ at[:, c], w, lr * l1, box, backend)
+                lasso(A, A @ at[:, c], w, lr * l1, backend, box)
                 new[:, c] = w
         if bias is not None:
             # b' = b + μ·w is free, and stays
