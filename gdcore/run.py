@@ -357,10 +357,7 @@ class Run:
         return drawing.losses(self.history, ax=ax)
 
     def __repr__(self) -> str:
-        known, gap = "gap" in vars(self), vars(self).get("gap")
-        proved = "" if not known else ", gap not proved" if gap is None else f", gap {gap:.3g} ({self.proof})"
-        norm = f"gradient norm {self.gradient_norm:.3g}"
-        return f"Run({self.status} after {self.epochs} epochs, loss {self.loss:.6g}, {norm}{proved})"
+        return f"Run({self.status} after {self.epochs} epochs, loss {self.loss:.6g}, gradient norm {self.gradient_norm:.3g})"
 
 
 def _without_data(what: str) -> Callable[..., Any]:

@@ -32,10 +32,8 @@ LABELS = (Y > 0) * 1.0
 )
 def test_what_proves_a_gap(targets, options, word):
     run = gdcore.fit(X, targets, **options)
-    assert "gap" not in repr(run)
     assert run.proof == word
     assert (run.gap is None) == (word is None)
-    assert (f"gap {run.gap:.3g} ({word})" if word else "gap not proved") in repr(run)
     for other in (pickle.loads(pickle.dumps(run)), copy.deepcopy(run)):
         assert (other.proof, other.gap) == (run.proof, run.gap)
 
