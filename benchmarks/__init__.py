@@ -10,7 +10,7 @@ Each benchmark is a module of this package, named in `BENCHMARKS`. It has
 from importlib import import_module
 from types import ModuleType
 
-BENCHMARKS = ("throughput", "training", "epochs", "solvers", "files", "cluster")
+BENCHMARKS = ("throughput", "training", "epochs", "solvers", "files", "cluster", "paths")
 
 
 def load(name: str) -> ModuleType:

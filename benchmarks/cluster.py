@@ -133,7 +133,7 @@ def measure_passes(quick: bool) -> list[Row]:
     import psutil
 
     from gdcore.backends import kernel
-    from gdcore.rows.cluster import Cluster
+    from gdcore.rows.dask.cluster import Cluster
     from gdcore.rows.piecewise import Piecewise
 
     sizes = QUICK if quick else FULL
@@ -207,7 +207,7 @@ def measure_passes(quick: bool) -> list[Row]:
                 "overhead": {str(p): statistics.median(times) for p, times in overhead.items()},
                 "a": float(a),
                 "c": float(c),
-                "depth": math.ceil(math.log(parts, gdcore.rows.cluster.FAN)) if parts > 1 else 0,
+                "depth": math.ceil(math.log(parts, gdcore.rows.dask.scheduler.FAN)) if parts > 1 else 0,
                 "moved": statistics.median(moved) + w * parts,
                 "everything": statistics.median(everything),
                 "weights_and_gradient": 2 * w + 16,
@@ -222,7 +222,7 @@ def measure_passes(quick: bool) -> list[Row]:
 def measure_answer(quick: bool) -> list[Row]:
     """Passes and seconds until the gradient of a logistic model is at most `GRADIENT`."""
     from gdcore import distributed
-    from gdcore.rows import cluster
+    from gdcore.rows.dask import cluster
 
     sizes = QUICK if quick else FULL
     passes = 0

@@ -21,6 +21,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = f"gdcore {version}"
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False, "show_prev_next": True}
 html_show_sourcelink = False
+html_extra_path = ["celsius.html"]
 templates_path = ["_templates"]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]

@@ -34,10 +34,16 @@ if TYPE_CHECKING:
         ScaleWarning,
         SeparationWarning,
         SpeedWarning,
+        UniquenessWarning,
     )
     from gdcore.optimizers import SGD, Adagrad, Adam, AdamW, Nesterov, Newton, RMSprop, schedules
+    from gdcore.paths.path import path
+    from gdcore.paths.result import Path
+    from gdcore.quantiles import quantiles
+    from gdcore.report.explore import explore
     from gdcore.rows.arrow import TableError
-    from gdcore.rows.filetable import TableWarning, open_table
+    from gdcore.rows.filetable import TableWarning
+    from gdcore.rows.open_table import open_table
     from gdcore.run import Checkpoint, DivergenceError, Epoch, History, Run
     from gdcore.store.files import load, save
     from gdcore.train import fit, train
@@ -49,30 +55,36 @@ __all__ = [
     "MLP", "SGD", "Adagrad", "Adam", "AdamW", "Checkpoint", "CheckpointWarning", "ConditionWarning", "Conformal",
     "ConvergenceWarning", "DivergenceError", "DivergenceWarning", "Epoch", "History", "Inference", "Interval",
     "LabelWarning", "LearningRateWarning", "Linear", "Nesterov",
-    "Newton", "PrecisionWarning", "RMSprop", "Run", "ScaleWarning", "SeparationWarning", "Spectrum", "SpeedWarning",
-    "TableError", "TableWarning", "check_gradient", "conformal", "fit", "inference",
-    "load", "losses", "open_table", "optimizers", "plots", "save",
+    "Newton", "Path", "PrecisionWarning", "RMSprop", "Run", "ScaleWarning", "SeparationWarning", "Spectrum", "SpeedWarning",
+    "TableError", "TableWarning", "UniquenessWarning", "check_gradient", "conformal", "explore", "fit", "inference",
+    "load", "losses", "open_table", "optimizers", "path", "plots", "quantiles", "save",
     "schedules", "scores", "spectrum", "train",
 ]  # fmt: skip
 
 _HOME = {
     "training.check": ("check_gradient",),
     "store.files": ("load", "save"),
-    "rows.filetable": ("TableWarning", "open_table"),
+    "rows.filetable": ("TableWarning",),
+    "rows.open_table": ("open_table",),
     "models.mlp": ("MLP",),
     "models.linear": ("Linear",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Nesterov", "Newton", "RMSprop"),
     "notices": (
         "CheckpointWarning", "ConditionWarning", "ConvergenceWarning", "DivergenceWarning", "LabelWarning",
         "LearningRateWarning", "PrecisionWarning", "ScaleWarning", "SeparationWarning", "SpeedWarning",
+        "UniquenessWarning",
     ),
     "run": ("Checkpoint", "DivergenceError", "Epoch", "History", "Run"),
+    "report.explore": ("explore",),
     "rows.arrow": ("TableError",),
     "facts.spectrum": ("Spectrum", "spectrum"),
     "covariance.conformal": ("Conformal", "conformal"),
     "covariance.inference": ("inference",),
     "covariance.intervals": ("Interval",),
     "covariance.result": ("Inference",),
+    "paths.path": ("path",),
+    "paths.result": ("Path",),
+    "quantiles": ("quantiles",),
     "train": ("fit", "train"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

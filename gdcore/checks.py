@@ -82,7 +82,7 @@ def _range(above: float | None, below: float | None) -> str:
     return f"at least 0 and below {below:g}" if above is None else f"above {above:g} and below {below:g}"
 
 
-def yes_or_no(value: Any, name: str) -> bool:
+def yes_or_no(value: object, name: str) -> bool:
     """True or False, or an error that names the argument."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(must_be(name, "True or False", repr(value)))
@@ -103,14 +103,14 @@ def integer(value: Any, name: str, low: int, high: int | None = None) -> int:
     return number
 
 
-def text(value: Any, name: str, wanted: str = "a text") -> str:
+def text(value: object, name: str, wanted: str = "a text") -> str:
     """A text, or an error that names the argument and what the text is."""
     if not isinstance(value, str):
         raise TypeError(must_be(name, wanted, repr(value)))
     return value
 
 
-def texts(values: Iterable[Any], name: str, what: str = "names") -> list[str]:
+def texts(values: Iterable[object], name: str, what: str = "names") -> list[str]:
     """Texts in a list of their own; one text is no list of them.
 
     >>> texts("area", "features")
@@ -127,7 +127,7 @@ def texts(values: Iterable[Any], name: str, what: str = "names") -> list[str]:
     return [text(value, f"{name}[{i}]") for i, value in enumerate(each)]
 
 
-def one_of(value: T, name: str, choices: Collection[Any]) -> T:
+def one_of(value: T, name: str, choices: Collection[str | None]) -> T:
     """One of some names, or None where it is among them.
 
     >>> one_of("GPU", "backend", ("kernel", "reference"))
@@ -139,7 +139,7 @@ def one_of(value: T, name: str, choices: Collection[Any]) -> T:
     return value
 
 
-def either(choices: Collection[Any]) -> str:
+def either(choices: Collection[str | None]) -> str:
     """Choices as they are listed in a sentence.
 
     >>> either(["drop", "keep", None])
@@ -156,8 +156,8 @@ def function(value: T, name: str, wanted: str = "callable") -> T:
     return value
 
 
-def check_finite(array: Array, name: str) -> None:
-    """Raises ValueError with the place of the first NaN or infinity, if there is one.
+def check_finite(array: Array, name: str, start: int = 0) -> None:
+    """Raises ValueError with the place of the first NaN or infinity, if there is one; rows count from ``start``.
 
     >>> check_finite(np.array([[1.0, 2.0], [np.nan, 4.0]]), "X")
     Traceback (most recent call last):
@@ -167,7 +167,6 @@ def check_finite(array: Array, name: str) -> None:
         if not np.isfinite(array):
             raise ValueError(f"{name} is {array}: it must be finite")
         return
-    start = 0
     for block in blocks(array):
         finite = np.isfinite(block)
         if not finite.all():

@@ -18,23 +18,21 @@ import numpy as np
 
 from gdcore.checks import must_be
 from gdcore.facts.spectrum import spectrum as _spectrum
-from gdcore.rows import cluster
+from gdcore.rows.dask import partitions
+from gdcore.rows.dask.cluster import Cluster
 from gdcore.run import Run
 from gdcore.train import fit as _fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import dask.array as da
-    import dask.dataframe as dd
     import pandas as pd
 
-    from gdcore._types import Array, ArrayLike
+    from gdcore._types import Array, ArrayLike, Lazy
     from gdcore.drawing import Predicts
     from gdcore.facts.spectrum import Spectrum
     from gdcore.losses import Loss
 
-    Lazy: TypeAlias = da.Array | dd.DataFrame | dd.Series
     Block: TypeAlias = Array | pd.DataFrame | pd.Series
 
 
@@ -146,9 +144,9 @@ def predict(model: Predicts | Run, X: Lazy, method: str = "predict") -> Lazy:
 
 
 def _check(X: object) -> None:
-    if not cluster.lazy(X):
+    if not partitions.lazy(X):
         advice = "; gdcore.fit, gdcore.spectrum and model.predict take arrays"
-        raise TypeError(must_be("X", f"{cluster.LAZY} (pip install 'gdcore[dask]')", type(X).__name__, advice))
+        raise TypeError(must_be("X", f"{partitions.LAZY} (pip install 'gdcore[dask]')", type(X).__name__, advice))
 
 
 def _predicted(
@@ -173,7 +171,7 @@ def _predicted(
 
 def one_row(X: Lazy) -> Block:
     """Zeros of X's width and dtype, as a data frame where X is one: estimators look at its names."""
-    source = cluster.Cluster(X, None)
+    source = Cluster(X, None)
     row = np.zeros((1, len(source.names)), source.dtype)
     return type(X._meta)(row, columns=X._meta.columns) if hasattr(X, "divisions") else row
 
@@ -183,9 +181,9 @@ def one_row(X: Lazy) -> Block:
 
 def classes(y: Lazy | ArrayLike) -> Array:
     """The labels that there are, by one pass."""
-    if not cluster.lazy(y):
+    if not partitions.lazy(y):
         return np.unique(np.asarray(y))
-    return np.unique(np.concatenate(cluster.each(np.unique, y, "y")))
+    return np.unique(np.concatenate(partitions.each(np.unique, y, "y")))
 
 
 def codes(y: Lazy | ArrayLike, classes: Array, name: str = "y") -> Lazy | Block:
@@ -197,7 +195,7 @@ def class_totals(codes: Lazy, sample_weight: Lazy | Array | None, k: int) -> Arr
     """The weight of each class."""
     s = 1.0 if sample_weight is None else sample_weight
     totals = [((codes == c) * s).sum() for c in range(k)]
-    return np.array(cluster.together(totals), np.float64)
+    return np.array(partitions.together(totals), np.float64)
 
 
 def weighted(codes: Lazy, factors: Array, sample_weight: Lazy | Array | None) -> Lazy | Block:
@@ -207,7 +205,7 @@ def weighted(codes: Lazy, factors: Array, sample_weight: Lazy | Array | None) ->
 
 
 def _mapped(function: Callable[[Block], Block], y: Lazy) -> Lazy | Block:
-    if not cluster.lazy(y):
+    if not partitions.lazy(y):
         return function(y)
     if hasattr(y, "divisions"):
         return y.map_partitions(function, meta=(None, np.float64))

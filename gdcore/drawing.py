@@ -224,7 +224,8 @@ def spectrum(spectrum: Directions, ax: Axes | None = None) -> Axes:
     ax = axes(ax)
     small, past = best / 10, 1.05 * spectrum.lr_limit
     needed = spectrum.epochs_to(1e-3) or 1
-    epochs = _sparse(spectrum.epochs_to(1e-3, small) or 1)
+    # Whole numbers of epochs, ever further apart.
+    epochs = np.unique(np.round(np.geomspace(1, max(spectrum.epochs_to(1e-3, small) or 1, 200), 1000)))
     for lr, name, color in (
         (small, "too small", GREY),
         (best, f"best, {count(needed)} {'epoch' if needed == 1 else 'epochs'} for 3 digits", BLUE),
@@ -252,11 +253,6 @@ def _errors(values: Floats, lr: float, epochs: Floats) -> Floats:
     with np.errstate(over="ignore"):
         errors: Floats = np.sqrt(np.mean(np.exp(2 * epochs[:, None] * logs), axis=1))
     return errors
-
-
-def _sparse(last: float, points: int = 1000) -> Floats:
-    """Whole numbers of epochs from 1 to the last, ever further apart."""
-    return np.unique(np.round(np.geomspace(1, max(last, 200), points)))
 
 
 def count(number: float) -> str:

@@ -16,7 +16,7 @@ class Option(NamedTuple):
     """
 
     name: str
-    value: Any = ...
+    value: object = ...
     """Ellipsis: the message names the argument alone."""
 
     def __str__(self) -> str:

@@ -44,6 +44,10 @@ class SeparationWarning(UserWarning):
     """The classes are separated, so that there are no best weights: larger ones are always better."""
 
 
+class UniquenessWarning(UserWarning):
+    """Other weights than the model's are as good, though no column depends on others: mae and quantile have an edge there."""
+
+
 class PrecisionWarning(UserWarning):
     """An integer is too large for float64 to hold it as it is."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-import math
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from gdcore.checks import must_be, number
+from gdcore.history import MOST_EPOCHS as MOST_EPOCHS
+from gdcore.history import Epoch as Epoch
+from gdcore.history import History as History
+from gdcore.history import Parameters as Parameters
 from gdcore.notices import (  # their path of old
     CheckpointWarning as CheckpointWarning,
 )
@@ -39,97 +40,15 @@ from gdcore.notices import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from matplotlib.axes import Axes
 
     from gdcore._types import Array, ArrayLike, Floats, Path
     from gdcore.penalty import Bounds
 
-    Callback = Callable[["Epoch"], Any]
+    Callback = Callable[[Epoch], Any]
     """Called after each epoch; True stops."""
-
-
-Parameters = tuple["Array", "Array | None"] | list[tuple["Array", "Array"]]
-"""Weights and biases, or their gradients: of a linear model, or of a network layer by layer."""
-
-MOST_EPOCHS = 1 << 53
-"""Of a run since its first start: their numbers are whole ones in float64 up to there."""
-
-
-class History:
-    """Arrays of one value an epoch, and the loss before the first of them.
-
-    Attributes
-    ----------
-    start : float
-        The loss at the weights that the run began with, that of epoch 0, penalties included; NaN where it is not known, as in
-        checkpoints of earlier versions.
-    epoch : int64 array
-        Numbers of the epochs, from 1.
-    loss, validation_loss : float64 arrays
-        After the epoch (with batches see `gdcore.fit`); validation_loss is NaN where there are no validation data.
-    gradient_norm : float64 array
-        Euclidean norm of the gradient of all rows, bias included, after the epoch; NaN where it was not computed.
-    lr : float64 array
-        The learning rate of the epoch.
-    seconds : float64 array
-        How long the epoch took.
-
-    ``history["loss"]`` is ``history.loss``.
-    """
-
-    NAMES = ("epoch", "loss", "validation_loss", "gradient_norm", "lr", "seconds")
-
-    def __init__(self, start: float = math.nan, **columns: Array) -> None:
-        self.start = start
-        self.epoch: Array = columns["epoch"]
-        self.loss: Floats = columns["loss"]
-        self.validation_loss: Floats = columns["validation_loss"]
-        self.gradient_norm: Floats = columns["gradient_norm"]
-        self.lr: Floats = columns["lr"]
-        self.seconds: Floats = columns["seconds"]
-
-    @classmethod
-    def empty(cls, start: float = math.nan) -> History:
-        return cls(start, **{name: np.empty(0, np.int64 if name == "epoch" else np.float64) for name in cls.NAMES})
-
-    def __getitem__(self, name: str) -> Array:
-        if name not in self.NAMES:
-            raise KeyError(f"history has no {name!r}; it has {', '.join(self.NAMES)}")
-        column: Array = getattr(self, name)
-        return column
-
-    def __len__(self) -> int:
-        return len(self.epoch)
-
-    @classmethod
-    def joined(cls, parts: Sequence[History]) -> History:
-        """One after the other, copied; it starts where the first one does."""
-        return cls(parts[0].start, **{name: np.concatenate([part[name] for part in parts]) for name in cls.NAMES})
-
-    def __add__(self, later: History) -> History:
-        return self.joined([self, later])
-
-    def __repr__(self) -> str:
-        if not len(self):
-            return "History(no epochs)"
-        return f"History(epochs {self.epoch[0]} to {self.epoch[-1]}, loss {self.loss[0]:.6g} to {self.loss[-1]:.6g})"
-
-
-class Epoch(NamedTuple):
-    """What a callback is given after each epoch."""
-
-    epoch: int
-    loss: float
-    """After the epoch's update, like `validation_loss`, `gradient_norm` and `model`."""
-    validation_loss: float
-    gradient_norm: float
-    model: Any
-    """A copy, of the kind that was given to fit: it can be kept."""
-    gradient: Parameters | None
-    """What the epoch's update went along, not rounded: ∇W (d, k) and ∇b (k,) or None; of a network a list with one such pair
-    a layer, ∇W (inputs, outputs) and ∇b (outputs,). None where the epoch went in batches."""
 
 
 class Checkpoint:
@@ -275,6 +194,9 @@ class Run:
     def gap(self) -> float | None:
         """A proved bound on loss − best loss (`gdcore.facts.gap` says how); None where nothing is proved.
 
+        Where `proof` says "vertex" the loss is the least, and the gap is what the rounding of predictions may make of that: of
+        float32 weights, what rounding them has cost.
+
         Found when first asked for, from the data that the run was given, at the cost of one to three passes; ValueError where
         they have changed meanwhile, as far as `gdcore.training.fingerprints.marks` notices it.
         """
@@ -356,6 +278,39 @@ class Run:
 
         return drawing.losses(self.history, ax=ax)
 
+    def animate(self, path: Path, *, frames: int = 100, fps: float = 10.0) -> None:
+        """Writes a GIF for slides: the path over the loss, of models of two numbers, and the loss curve beside it.
+
+        Parameters
+        ----------
+        path : path
+            Ends in .gif; written whole or not at all.
+        frames, fps : int and float
+            How many epochs are shown at most, ≥ 2, ever sparser ones of more, and how many in a second.
+
+        Raises
+        ------
+        ValueError
+            Weights were not kept, or are not a weight and a bias or two weights; the data have changed; the rows are a table's
+            and the loss is not squared error.
+        ImportError
+            When matplotlib is missing.
+
+        Examples
+        --------
+        >>> import gdcore, tempfile
+        >>> run = gdcore.fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.5], lr=0.3, epochs=3, keep_weights=True)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run.animate(f"{folder}/descent.gif")
+        """
+        if not self.models:
+            raise ValueError("the run has not kept its weights: fit(..., keep_weights=True) keeps them")
+        from gdcore import animation
+
+        optimizer, lr, *_ = self.settings
+        title = f"{self.model.loss.spelling}, {optimizer}" + ("" if lr is None else f", lr = {lr:.4g}")
+        animation.save(path, self.models, self._facts["losses"](), title, frames, fps)
+
     def __repr__(self) -> str:
         return f"Run({self.status} after {self.epochs} epochs, loss {self.loss:.6g}, gradient norm {self.gradient_norm:.3g})"
 
@@ -371,6 +326,8 @@ def _without_data(what: str) -> Callable[..., Any]:
 
 class _NoFacts(dict[str, "Callable[[], Any]"]):
     def __missing__(self, name: str) -> Callable[[], Any]:
+        if name == "losses":
+            return _without_data("be animated: animate it before")
         return _without_data(f"tell its {name}: ask for run.{name} before, and it goes along")
 
 

@@ -61,8 +61,10 @@ def one_of(*values: JSON) -> Check:
     return _Kind(named, named, lambda value: type(value) is str and value in values)
 
 
-class _Listed:
-    def __init__(self, each: Check, size: int | None) -> None:
+class listed:  # it is called as a function is
+    """A list of such values; with a size, of so many."""
+
+    def __init__(self, each: Check, size: int | None = None) -> None:
         self.each, self.size = each, size
         self.noun = "lists"
         self.one = f"a list of {'' if size is None else f'{size} '}{each.noun}"
@@ -77,16 +79,13 @@ class _Listed:
                 raise ValueError(f"{what} must be {self.one}, and {error}") from None
 
 
-def listed(each: Check, size: int | None = None) -> Check:
-    """A list of such values; with a size, of so many."""
-    return _Listed(each, size)
+class record:  # it is called as a function is
+    """A dict with a value under each of these names, maybe under others that it ``may`` have, and no more unless ``more``."""
 
-
-class _Record:
     noun = "dicts"
 
-    def __init__(self, fields: dict[str, Check], may: dict[str, Check], more: bool) -> None:
-        self.fields, self.may, self.more = fields, may, more
+    def __init__(self, fields: dict[str, Check], may: dict[str, Check] | None = None, more: bool = False) -> None:
+        self.fields, self.may, self.more = fields, may or {}, more
 
     def __call__(self, value: JSON, what: str) -> None:
         if type(value) is not dict:
@@ -100,12 +99,9 @@ class _Record:
                 check(value[name], f"{what}: {name!r}")
 
 
-def record(fields: dict[str, Check], may: dict[str, Check] | None = None, more: bool = False) -> Check:
-    """A dict with a value under each of these names, maybe under others that it ``may`` have, and no more unless ``more``."""
-    return _Record(fields, may or {}, more)
+class mapping:  # it is called as a function is
+    """A dict of such values under any names."""
 
-
-class _Mapping:
     noun = "dicts"
 
     def __init__(self, each: Check) -> None:
@@ -118,23 +114,15 @@ class _Mapping:
             self.each(item, f"{what}: {_shown(name)}")
 
 
-def mapping(each: Check) -> Check:
-    """A dict of such values under any names."""
-    return _Mapping(each)
+class optional:  # it is called as a function is
+    """Such a value, or null."""
 
-
-class _Optional:
     def __init__(self, check: Check) -> None:
         self.check, self.noun = check, check.noun
 
     def __call__(self, value: JSON, what: str) -> None:
         if value is not None:
             self.check(value, what)
-
-
-def optional(check: Check) -> Check:
-    """Such a value, or null."""
-    return _Optional(check)
 
 
 def depth(value: JSON) -> int:

@@ -197,6 +197,8 @@ def fit(
         be told apart.
     SeparationWarning
         With lr="auto": the classes are separated, so that there are no best weights.
+    UniquenessWarning
+        Of mae and quantile without a penalty: the least loss is that of other weights too.
     ConvergenceWarning
         With a tol, its default included: the epochs ended, or no step lowered the loss any more, before the loss was proved to
         be within tol of the best one.

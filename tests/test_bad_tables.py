@@ -20,7 +20,7 @@ import pytest
 
 import gdcore
 from gdcore.cli import parser
-from gdcore.rows import csvfile, csvtext, kept, opening, sources
+from gdcore.rows.files import csvfile, csvtext, kept, opening, sources
 
 pa = pytest.importorskip("pyarrow")
 pytest.importorskip("safetensors")

@@ -232,6 +232,7 @@ def test_hubers_loss_on_the_same_rows(load, delta):
     agrees(np.append(model.intercept_, model.coef_), facts(load.__name__), f"huber {delta}")
 
 
+@pytest.mark.filterwarnings("ignore::gdcore.UniquenessWarning")  # of the first one
 @pytest.mark.parametrize(
     "tau, l1, intercept, slopes",
     [

@@ -136,7 +136,7 @@ OTHERS = {
     "huber": (Y, {"loss": "huber", "lr": "auto"}),
     "logistic with l1 and l2": (LABELS, {"loss": "logistic", "lr": "auto", "l1": 0.01, "l2": 0.1, "tol": 1e-9}),
     "softmax": (CLASSES, {"loss": "softmax", "lr": "auto", "l2": 0.01}),
-    "mae": (Y, {"loss": "mae", "lr": "auto"}),
+    "mae with l2": (Y, {"loss": "mae", "lr": "auto", "l2": 0.01}),
     "mae without a metric": (Y, {"loss": "mae", "lr": "auto", "optimizer": "sgd"}),
     "quantile, diagonal": (Y, {"loss": gdcore.losses.quantile(0.3), "lr": "auto", "precondition": "diagonal"}),
     "diagonal": (Y, {"lr": "auto", "precondition": "diagonal"}),
@@ -213,7 +213,7 @@ class Pieces(Table):
     [
         {"lr": 0.1, "epochs": 20, "method": "gram"},
         {"lr": "auto", "epochs": 20, "l1": 0.1, "precondition": "diagonal"},
-        {"loss": "mae", "lr": "auto", "epochs": 12},
+        {"loss": "mae", "lr": "auto", "epochs": 12, "l2": 0.01},
         {"lr": 0.1, "epochs": 20, "method": "stream"},
         {"loss": "huber", "lr": "auto", "epochs": 12},
     ],

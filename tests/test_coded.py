@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore.rows import coded, filetable, kept, tables
+from gdcore.rows import coded, filetable, tables
 from gdcore.rows.coded import Coded, Places
-from gdcore.rows.filetable import open_table
+from gdcore.rows.files import kept
+from gdcore.rows.open_table import open_table
 from gdcore.rows.tables import Block, Piece, farthest, farthest_of
 
 PLACES = Places((0, 4), ((1, 3), (5, 1)), 6)

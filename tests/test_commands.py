@@ -25,7 +25,7 @@ import gdcore.cli.fits
 import gdcore.cli.pictures
 import gdcore.cli.results
 from gdcore import losses, scores
-from gdcore.cli import options, parser
+from gdcore.cli import options, parser, texts
 from gdcore.rows.filetable import TableWarning
 from gdcore.rows.split import held_out
 from gdcore.scores import measures
@@ -651,8 +651,8 @@ def test_control_c_while_reading(folder, gd, monkeypatch):
             "--optimizer foo",
             "--optimizer must be 'sgd', 'adagrad', 'rmsprop', 'adam', 'adamw', 'nesterov' or 'newton', found 'foo'",
         ),
-        ("--l1 -1", "--l1 must be a finite number, at least 0, found '-1'"),
-        ("--l2 nan", "--l2 must be a finite number, at least 0, found 'nan'"),
+        ("--l1 -1", "--l1 must be cv or a finite number, at least 0, found '-1'"),
+        ("--l2 nan", "--l2 must be cv or a finite number, at least 0, found 'nan'"),
         ("--l2 inf", "--l2 must be"),
         ("--tol -1", "--tol must be a finite number, at least 0, found '-1'"),
         ("--test-size 1.5", "--test-size must be a share, at least 0 and less than 1, found '1.5'"),
@@ -717,7 +717,7 @@ def test_mistakes_are_told_in_one_line(folder, gd, given, said):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "a command is missing: train, predict, inspect or demo"),
+        ([], "a command is missing: train, predict, inspect, explore or demo"),
         (["trian"], "invalid choice: 'trian'"),
         (["train"], "required: DATA, --target"),
         (["train", "homes.csv"], "required: --target; gdcore train --help"),
@@ -908,7 +908,9 @@ def test_a_reader_who_has_seen_enough(folder):
 # Help ---------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["predict"], ["inspect"], ["demo"]], ids=lambda command: " ".join(command))
+@pytest.mark.parametrize(
+    "command", [[], ["train"], ["predict"], ["inspect"], ["explore"], ["demo"]], ids=lambda command: " ".join(command)
+)
 def test_help_fits_a_terminal(command):
     done = process(*command, "--help", env={**os.environ, "COLUMNS": "80"})
     assert (done.returncode, done.stderr) == (0, "")
@@ -928,7 +930,7 @@ def test_help_names_every_option():
 
 
 def test_the_examples_of_the_help_are_no_mistakes():
-    for text in (options._EXAMPLES, options._TRAIN_EXAMPLES, options._PREDICT_EXAMPLES, options._INSPECT_EXAMPLES):
+    for text in (text for name, text in vars(texts).items() if name.endswith("EXAMPLES")):
         commands = re.findall(r"^ +gdcore (?!COMMAND)(.+)$", text.replace("\\\n", " "), re.MULTILINE)
         assert commands
         for command in commands:

@@ -9,8 +9,9 @@ import pytest
 
 import gdcore
 from gdcore.cli import parser
-from gdcore.rows import dates, kept, sources
+from gdcore.rows import dates
 from gdcore.rows.columns import Encoding
+from gdcore.rows.files import kept, sources
 
 pa = pytest.importorskip("pyarrow")
 pandas = pytest.importorskip("pandas")

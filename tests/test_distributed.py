@@ -25,7 +25,7 @@ import gdcore.distributed
 from gdcore import MLP, Linear, fit
 from gdcore.estimators import GDClassifier, GDRegressor
 from gdcore.losses import LOSSES
-from gdcore.rows import cluster
+from gdcore.rows.dask import cluster, scheduler
 
 N, D, PARTS = 2500, 6, 5
 COLUMNS = list("abcdef")
@@ -320,8 +320,8 @@ def size_of(value):
 def test_nothing_but_sums_comes_home(name, monkeypatch):
     n = 30_000
     X, Y, _ = data(name, n)
-    sizes, computed = [], cluster._computed
-    monkeypatch.setattr(cluster, "_computed", lambda value: sizes.append(computed(value)) or sizes[-1])
+    sizes, computed = [], scheduler.computed
+    monkeypatch.setattr(scheduler, "computed", lambda value: sizes.append(computed(value)) or sizes[-1])
     run = gdcore.distributed.fit(*in_dask(X, Y), loss=name, l2=1e-3)
     assert run.status == "converged"
     _ = run.gap
@@ -583,7 +583,7 @@ def test_no_more_moves_than_weights_and_sums(two):
         rows.free()
 
 
-@pytest.mark.filterwarnings("ignore::gdcore.rows.cluster.ClusterWarning")  # a loaded machine starts workers slowly
+@pytest.mark.filterwarnings("ignore::gdcore.rows.dask.scheduler.ClusterWarning")  # a loaded machine starts workers slowly
 def test_a_killed_worker_costs_recomputation_only(two, tmp_path):
     X, Y, _ = data("logistic", 20_000)
     dX, dY = in_dask(X, Y, parts=6)
@@ -674,14 +674,14 @@ def test_a_worker_without_gdcore_is_named():
 @pytest.mark.parametrize("name", ["mse", "huber"])
 def test_a_cluster_without_workers_is_told(monkeypatch, name):
     X, Y, _ = data(name)
-    monkeypatch.setattr(cluster, "_ALONE", 0.1)
+    monkeypatch.setattr(scheduler, "_ALONE", 0.1)
     with (
         LocalCluster(n_workers=0, dashboard_address=":0", processes=False, silence_logs=logging.CRITICAL) as empty,
         Client(empty),
     ):
         timer = threading.Timer(4.0, empty.scale, (1,))
         timer.start()
-        with pytest.warns(cluster.ClusterWarning, match="has no worker: nothing is computed until one comes") as caught:
+        with pytest.warns(scheduler.ClusterWarning, match="has no worker: nothing is computed until one comes") as caught:
             run = gdcore.distributed.fit(*in_dask(X, Y), loss=name)
         timer.join()
     assert len(caught) == 1

@@ -16,10 +16,12 @@ import pytest
 import gdcore
 from gdcore import spectrum
 from gdcore.losses import LOSSES
-from gdcore.rows import kept, sources, tables
+from gdcore.rows import tables
 from gdcore.rows.columns import Encoding
-from gdcore.rows.filetable import TableWarning, open_table
+from gdcore.rows.files import kept, sources
+from gdcore.rows.filetable import TableWarning
 from gdcore.rows.glance import Glance
+from gdcore.rows.open_table import open_table
 from gdcore.rows.split import held_out, uniform
 from gdcore.rows.tables import Piece
 from gdcore.scores import of_moments
@@ -126,6 +128,7 @@ def test_every_form_trains_as_its_rows(files, columns, X, form, keeping, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.filterwarnings("ignore::gdcore.UniquenessWarning")  # targets with few values
 @pytest.mark.parametrize(
     "options", [{}, {"weights": "w"}, {"test_size": 0.3, "seed": 5}, {"weights": "w", "test_size": 0.2}], ids=str
 )
@@ -276,6 +279,7 @@ def test_one_pass_is_all_for_squared_error(files, passes, form, test_size, monke
     assert passes == {"begun": 1, "ended": 1}
 
 
+@pytest.mark.filterwarnings("ignore::gdcore.UniquenessWarning")  # targets with few values
 @pytest.mark.parametrize("loss", ["mse", "logistic", "quantile"])
 def test_a_table_that_is_kept_is_decoded_once(files, passes, loss):
     table = open_table(files["csv"], target_of(loss), features=NAMES, loss=loss, test_size=0.2, missing="drop")
@@ -593,10 +597,10 @@ def test_memory_stays_small(tmp_path, form):
 LARGE = """
 import os, random, signal, sys, threading, time, warnings
 import numpy as np, pyarrow as pa, pyarrow.parquet as pq
-import gdcore, gdcore.rows.kept
+import gdcore, gdcore.rows.files.kept
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
-gdcore.rows.kept.MEMORY = 1000  # as for a table larger than memory: every epoch decodes it
+gdcore.rows.files.kept.MEMORY = 1000  # as for a table larger than memory: every epoch decodes it
 warnings.simplefilter("ignore")
 X = np.random.default_rng(0).normal(size=(30_000, 6))
 pq.write_table(pa.table({f"c{i}": X[:, i] for i in range(6)} | {"y": X[:, 0]}), "t.parquet", row_group_size=10_000)

@@ -10,9 +10,9 @@ import pytest
 
 import gdcore
 from gdcore.cli import parser
-from gdcore.rows import csvlines
-from gdcore.rows.csvlines import Lines
-from gdcore.rows.opening import open_source
+from gdcore.rows.files import csvlines
+from gdcore.rows.files.csvlines import Lines
+from gdcore.rows.files.opening import open_source
 
 pa = pytest.importorskip("pyarrow")
 pandas = pytest.importorskip("pandas")

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore.rows import fills, sources
+from gdcore.rows import fills
 from gdcore.rows.columns import Column, Encoding
+from gdcore.rows.files import sources
 from gdcore.rows.fills import Mean, Median
 from gdcore.rows.missing import Policy
 from gdcore.rows.split import Fold, Order, held_out
@@ -225,7 +226,7 @@ def test_fills_do_not_depend_on_how_a_file_is_cut_nor_on_what_is_kept(tmp_path, 
     for rows, room in ((1 << 16, 1 << 24), (1000, 1 << 24), (77, 0)):
         monkeypatch.setattr(sources, "ROWS", rows)
         monkeypatch.setattr(fills, "_ROOM", room)
-        monkeypatch.setattr(gdcore.rows.kept, "MEMORY", room)
+        monkeypatch.setattr(gdcore.rows.files.kept, "MEMORY", room)
         pq.write_table(pa.table({"x": x, "t": text, "y": x}), tmp_path / "t.parquet", row_group_size=3 * rows)
         table = gdcore.open_table(tmp_path / "t.parquet", "y", missing="median", test_size=0.2)
         found.add(tuple(column.fill for column in table.encoding.columns))

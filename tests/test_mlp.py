@@ -10,6 +10,7 @@ from gdcore.losses import LOSSES
 from gdcore.models import mlp
 from gdcore.models.mlp import ACTIVATIONS
 from gdcore.optimizers import OPTIMIZERS
+from gdcore.rows.tables import Piece, Table
 
 BACKENDS = ["kernel", "reference"]
 PHI = {
@@ -277,3 +278,27 @@ def test_the_bits_do_not_depend_on_where_arrays_lie(dtype, monkeypatch):
                 patch.setattr(mlp, "np", Numpy(place))
                 found.append(engine._derivative(out, room[:5, None], np.ones(5, dtype), "mse", 0.0)[0])
         assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("method", ["network", "table"])
+def test_the_gradient_norm_of_an_epoch_in_python_is_that_with_l1(method):
+    X, Y, _ = data("mse", 1)
+    l1 = 0.05
+
+    class InPieces(Table):
+        names, rows = ["a", "b", "c"], len(X)
+
+        def blocks(self):
+            yield Piece(X, Y, None)
+
+    if method == "table":
+        run = fit(InPieces(), lr=0.01, l1=l1, epochs=3, method="stream")
+        gradient = 2 * X.T @ (X @ run.model.weights + run.model.bias - Y[:, 0]) / len(X)
+        bias = 2 * np.mean(X @ run.model.weights + run.model.bias - Y[:, 0])
+        slopes = np.append(gradient + l1 * np.sign(run.model.weights), bias)
+    else:
+        run = fit(X, Y, MLP([3, 1], seed=1), lr=0.01, l1=l1, epochs=3, tol=0.0)
+        (layer,) = run.model.layers
+        r = X @ layer.weights + layer.bias - Y
+        slopes = np.append(2 * X.T @ r / len(X) + l1 * np.sign(layer.weights), 2 * r.mean())
+    np.testing.assert_allclose(run.history.gradient_norm[-1], np.linalg.norm(slopes), rtol=1e-12)

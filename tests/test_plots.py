@@ -308,6 +308,7 @@ def test_figure_is_drawn_without_a_window():
         "plots.figure(1)",
         "gdcore.spectrum([[0.0], [1.0]]).plot()",
         "plots.path(gdcore.fit([[0.0], [1.0]], [1.0, 2.0], lr=0.1, epochs=2, keep_weights=True), [[0.0], [1.0]], [1.0, 2.0])",
+        "gdcore.fit([[0.0], [1.0]], [1.0, 2.0], lr=0.1, epochs=2, keep_weights=True).animate('d.gif')",
         "plots.boundary(gdcore.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1], loss='logistic', l2=1.0).model, [[0.0, 1.0]], [0])",
     ],
 )

@@ -83,7 +83,7 @@ def by_numpy(path):
 
 
 def by_gdcore(path):
-    (source,) = [gdcore.rows.opening.open_source(path)]
+    (source,) = [gdcore.rows.files.opening.open_source(path)]
     return np.concatenate([batch.column(0).to_numpy(zero_copy_only=False) for batch in source.batches(["prediction"])])
 
 
@@ -97,7 +97,7 @@ def test_a_row_in_is_a_row_out_in_every_reader(folder, gd, read):
 def test_a_row_in_is_a_row_out_where_there_are_classes(folder, gd):
     (folder / "n.csv").write_text("area,rent\n1,9\n,9\n3,\n4,15\n")
     assert gd("predict", "c.safetensors", "n.csv", "--out", "p.csv")[0] == 0
-    (source,) = [gdcore.rows.opening.open_source("p.csv")]
+    (source,) = [gdcore.rows.files.opening.open_source("p.csv")]
     (batch,) = source.batches(["prediction", "probability of Ulm"])
     assert batch.column(0).is_valid().to_pylist() == batch.column(1).is_valid().to_pylist() == [True, False, False, True]
     assert gd("predict", "c.safetensors", "n.csv", "--out", "p.parquet")[0] == 0

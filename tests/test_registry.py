@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore import losses
+from gdcore import backends, losses
 from gdcore.backends import BACKENDS, reference
 from gdcore.losses import Loss
 
@@ -344,3 +344,15 @@ def test_a_loss_of_amounts_is_straight_in_y(loss):
     np.testing.assert_allclose(
         mixed, 0.3 * loss.value_slope(raw, y)[0] + 0.7 * loss.value_slope(raw, z)[0], rtol=1e-12, atol=1e-14
     )
+
+
+@pytest.mark.parametrize(
+    ("known", "names", "file"), [("COMPILED", {"mse", "hinge"}, "losses"), ("OPTIMIZERS", None, "optimizers")]
+)
+def test_a_formula_that_is_said_to_be_compiled_and_is_not_is_told_when_the_kernel_is_loaded(monkeypatch, known, names, file):
+    class Lion(gdcore.optimizers.Optimizer, compiled=True):
+        """Said to be the kernel's."""
+
+    monkeypatch.setattr(backends, known, names or {"sgd": gdcore.SGD, "lion": Lion})
+    with pytest.raises(ImportError, match=rf"no section for (hinge|lion): write it in backends/{file}\.pxi"):
+        backends._check_complete(backends.kernel)

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 import gdcore
-from gdcore.rows import binary, csvfile, csvtext, sources
-from gdcore.rows import kept as keeping
-from gdcore.rows.ahead import ahead
+from gdcore.rows.ahead import Ahead
 from gdcore.rows.arrow import TableError
-from gdcore.rows.csvtext import meant_as_number
-from gdcore.rows.kept import Kept
-from gdcore.rows.opening import open_source
+from gdcore.rows.files import csvfile, csvtext, npy, sources
+from gdcore.rows.files import kept as keeping
+from gdcore.rows.files.csvtext import meant_as_number
+from gdcore.rows.files.kept import Kept
+from gdcore.rows.files.opening import open_source
 from gdcore.rows.written import is_number
 
 pa = pytest.importorskip("pyarrow")
@@ -240,7 +240,7 @@ def test_npy(tmp_path, monkeypatch, dtype, order):
 def test_npy_is_not_mapped_into_memory(tmp_path):
     np.save(tmp_path / "t.npy", np.arange(6.0).reshape(3, 2))
     source = open_source(tmp_path / "t.npy")
-    assert isinstance(source, binary.Npy)
+    assert isinstance(source, npy.Npy)
     assert not any(isinstance(value, np.memmap) for value in vars(source).values())
 
 
@@ -377,7 +377,7 @@ def test_errors_come_where_the_item_would(error, at):
         yield from range(at)
         raise error
 
-    found = ahead(items())
+    found = Ahead(items())
     assert [next(found) for _ in range(at)] == list(range(at))
     with pytest.raises(type(error)):
         next(found)
@@ -393,7 +393,7 @@ def test_no_thread_is_left_and_the_items_are_closed():
         finally:
             closed.set()
 
-    found = ahead(items())
+    found = Ahead(items())
     assert [next(found), next(found)] == [0, 1]
     assert len(reading()) == 1
     found.close()
@@ -409,7 +409,7 @@ def test_it_is_only_a_little_ahead():
             made.append(i)
             yield i
 
-    found = ahead(items(), depth=2)
+    found = Ahead(items(), depth=2)
     next(found)
     deadline = time.monotonic() + 5
     while len(made) < 4 and time.monotonic() < deadline:

@@ -111,3 +111,25 @@ def test_what_a_table_does_not_go_with():
         fit(table, model=Linear([1.0, 2.0], 0.0))
     with pytest.raises(ValueError, match="target is classes"):
         fit(table, loss="softmax")
+
+
+@pytest.mark.parametrize("name", ["mse", "logistic", "mae"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("where", ["X", "Y"])
+def test_a_value_that_a_table_has_let_through_is_told_with_its_place(name, value, where):
+    X, Y, s = data(name, 50_000, 3)
+    wrong, place = (X, (41_000, 2)) if where == "X" else (Y, (41_000,))
+    wrong[place] = value
+    told = r"X\[41000, 2\]" if where == "X" else r"Y\[41000, 0\]"
+    with pytest.raises(ValueError, match=rf"{told} is {value}"):
+        fit(Cut(X, Y, s, 5), loss=name)
+
+
+def test_the_spectrum_tells_such_a_value_too_and_large_ones_as_they_are():
+    X, Y, s = data("mse", 1000, 3)
+    X[700, 1] = np.nan
+    with pytest.raises(ValueError, match=r"X\[700, 1\] is nan"):
+        gdcore.spectrum(Cut(X, Y, s, 5))
+    X[700, 1] = 1e300
+    with pytest.raises(ValueError, match="the squares of X overflow"):
+        gdcore.spectrum(Cut(X, Y, s, 5))

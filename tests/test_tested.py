@@ -107,7 +107,7 @@ def test_classes_are_scored_as_scikit_learn_does(folder, told):
 
 def test_a_table_that_is_not_kept_is_not_read_again_for_scores(folder, told, monkeypatch):
     """Its moments tell all but the mean absolute error."""
-    from gdcore.rows import kept as keeping
+    from gdcore.rows.files import kept as keeping
 
     kept = told("price")
     monkeypatch.setattr(keeping, "MEMORY", 0)

@@ -14,6 +14,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
 from gdcore.backends import reference
+from gdcore.losses import COMPILED
+from gdcore.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
     from gdcore.backends.backend import Backend
@@ -51,7 +53,19 @@ def _best() -> ModuleType:
     raise ImportError(f"GDCORE_VARIANT={forced!r}, but this build of gdcore has no such variant")
 
 
+def _check_complete(kernel: ModuleType) -> None:
+    """ImportError where a loss or an optimizer says that it is compiled, and the kernel has no section of its name."""
+    rules = {name for name, kind in OPTIMIZERS.items() if kind.compiled}
+    for lacks, file in ((COMPILED - kernel.LOSSES, "losses.pxi"), (rules - kernel.RULES, "optimizers.pxi")):
+        if lacks:
+            raise ImportError(
+                f"gdcore's kernel has no section for {', '.join(sorted(lacks))}: write it in backends/{file}, or leave out "
+                "compiled=True, and build the kernel again with `pip install -e .`"
+            )
+
+
 kernel = _best()
+_check_complete(kernel)
 sys.modules["gdcore.backends.kernel"] = kernel
 
 BACKENDS: dict[str, "Backend"] = {"kernel": cast("Backend", kernel), "reference": reference}

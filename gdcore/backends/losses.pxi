@@ -9,6 +9,7 @@ cdef enum LossKind:
 
 cdef dict LOSS_KINDS = {"mse": MSE, "mae": MAE, "huber": HUBER, "quantile": QUANTILE, "logistic": LOGISTIC, "softmax": SOFTMAX,
                         "poisson": POISSON, "gamma": GAMMA, "tweedie": TWEEDIE}
+LOSSES = frozenset(LOSS_KINDS)
 
 
 cdef inline void mse(Py_ssize_t m, floating* raw, const floating* y, const floating* s, floating b, double* sums,
@@ -228,8 +229,10 @@ cdef inline void derivatives(LossKind loss, double parameter, double smoothing, 
             gamma(m, raw, y, s, b[c], sums, slope + c)
         elif loss == TWEEDIE:
             tweedie(m, raw, y, s, b[c], parameter, sums, slope + c)
-        else:
+        elif loss == LOGISTIC:
             logistic(m, raw, y, s, b[c], sums, slope + c)
+        else:
+            sums[0] = NAN  # a loss without a section here is told, and not taken for another
         raw += m
         y += m
 

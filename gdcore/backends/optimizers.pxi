@@ -4,6 +4,7 @@ cdef enum RuleKind:
     SGD, ADAGRAD, RMSPROP, ADAM, ADAMW
 
 cdef dict RULE_KINDS = {"sgd": SGD, "adagrad": ADAGRAD, "rmsprop": RMSPROP, "adam": ADAM, "adamw": ADAMW}
+RULES = frozenset(RULE_KINDS)
 
 
 cdef struct Rounding:
@@ -60,10 +61,12 @@ cdef Rule rule_of(optimizer, decimals):
         rule.a, rule.eps = p["lr_decay"], p["eps"]
     elif rule.kind == RMSPROP:
         rule.a, rule.b, rule.eps, rule.flag = p["alpha"], p["momentum"], p["eps"], p["centered"]
-    else:
+    elif rule.kind == ADAM or rule.kind == ADAMW:
         (rule.a, rule.b), rule.eps = p["betas"], p["eps"]
         if rule.kind == ADAMW:
             rule.decay = p["weight_decay"]
+    else:
+        raise NotImplementedError(f"the kernel has no formula for the optimizer {name}")
     return rule
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcore.cli import words
+from gdcore.cli import penalties, words
 from gdcore.rows.arrow import TableError
 from gdcore.rows.roles import unknown
 
@@ -22,6 +22,8 @@ def check(table: FileTable, options: Namespace) -> None:
     for flag, names in asked.items():
         if names and words.hidden(options.model) is not None:
             raise ValueError(f"--{flag} is for linear models, which have a weight a column; --model is {options.model}")
+        if names and penalties.ratio(options) is not None:
+            raise ValueError(f"--{flag} goes without a penalty that cross-validation chooses: give --l1 and --l2 numbers")
         for name in names:
             if not _places(table, name):
                 if name in table.source.kinds:

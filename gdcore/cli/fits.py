@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gdcore import scores
-from gdcore.cli import bounds, words
+from gdcore.cli import bounds, penalties, words
 from gdcore.models.mlp import MLP
 from gdcore.models.scaling import Scaling
 from gdcore.rows.arrow import TableError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from gdcore._types import Array
     from gdcore.facts.spectrum import Spectrum
+    from gdcore.paths.result import Path
     from gdcore.rows.filetable import FileTable
     from gdcore.rows.tables import Table
     from gdcore.run import Run
@@ -49,6 +50,8 @@ class Fitted(NamedTuple):
         How many of the rows that train decided when to stop.
     rows : Table or None
         What trained, where rows are not at hand: as it weighs them.
+    path : Path or None
+        Where a penalty was chosen.
     """
 
     run: Run
@@ -58,6 +61,7 @@ class Fitted(NamedTuple):
     spectrum: Spectrum | None = None
     validated: int = 0
     rows: Table | None = None
+    path: Path | None = None
 
 
 def fitted(table: FileTable, options: Namespace, wish: dict[str, Any], curves: bool = False) -> Fitted:
@@ -73,6 +77,9 @@ def fitted(table: FileTable, options: Namespace, wish: dict[str, Any], curves: b
     curves : bool
         Whether a test loss after every epoch is wanted, where it costs no pass over a file.
     """
+    wanted = penalties.ratio(options)
+    if wanted is not None:
+        return _chosen(table, options, wanted)
     wish = wish | bounds.of(table, options)
     if words.hidden(options.model) is not None:
         return _network(table, options, wish)
@@ -90,15 +97,28 @@ def _streamed(table: FileTable, options: Namespace, wish: dict[str, Any], curves
             pass
         validation = held if held.seen.moments is not None else None  # a test loss every epoch is a pass over the table
     with _enough(table):
-        rows: Table = table
-        if options.class_weight is not None:
-            rows = Reweighted(table, balanced(table.pieces(1), len(table.labels)))
+        rows = _weighed(table, options)
         run = fit(rows, epochs=options.epochs or 1000, optimizer=options.optimizer, validation=validation, **wish)
     _go_on(run)
     spectrum = run.spectrum if len(table.names) <= _MATRIX else None
     if squared and not table.kept and (held is None or not held.seen.target_only):
         return Fitted(run, *_of_moments(table, options, run), spectrum, rows=rows)
     return Fitted(run, *_of_rows(table, run), spectrum, rows=rows)
+
+
+def _chosen(table: FileTable, options: Namespace, wanted: float) -> Fitted:
+    """The penalty that cross-validation chooses."""
+    with _enough(table):
+        rows = _weighed(table, options)
+        run, path = penalties.chosen(rows, table.loss, wanted, options)
+    return Fitted(run, *_of_rows(table, run), rows=rows, path=path)
+
+
+def _weighed(table: FileTable, options: Namespace) -> Table:
+    """The rows, weighed by their class where that is asked for."""
+    if options.class_weight is None:
+        return table
+    return Reweighted(table, balanced(table.pieces(1), len(table.labels)))
 
 
 def _at_hand(table: FileTable, options: Namespace, wish: dict[str, Any]) -> Fitted:

@@ -6,7 +6,6 @@ import csv
 import functools
 import io
 import shlex
-from typing import Any
 
 from gdcore.cli.options import parser
 from gdcore.messages import Message, Option, said
@@ -51,7 +50,7 @@ def written(option: Option) -> str:
     return flag if option.value is ... or option.value is True else f"{flag} {_value(option.value)}"
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     """As a shell takes it; what is no word stands in quotation marks.
 
     >>> _value(0.01), _value(None), _value(","), _value("\\t"), _value(["a, b", "c"])

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore import losses, schema
-from gdcore.cli import flags, results, terminal
+from gdcore.cli import flags, results, terminal, usable
 from gdcore.cli.terminal import say
 from gdcore.facts.spectrum import spectrum
 from gdcore.models.linear import Linear
 from gdcore.models.mlp import MLP
-from gdcore.rows.arrow import TableError
-from gdcore.rows.filetable import FileTable, open_table
 from gdcore.store import files
 
 if TYPE_CHECKING:
     from argparse import Namespace
+
+    from gdcore.estimators import GDClassifier, GDRegressor
 
 _COLUMNS = 60  # told of
 _TOLD = ("data", "target", "rows", "labels", "train", "test", "test rows", "baseline", "cross-validation", "dependent",
@@ -29,7 +29,7 @@ def run(options: Namespace) -> int:
     if len(options.data) == 1 and options.data[0].endswith(files.ENDING):
         return _model(options)
     loss = losses.get(options.loss or "mse")
-    table, notes = _open(options)
+    table, notes = usable.opened(options)
     s = spectrum(table, loss=loss, l2=options.l2, n_threads=options.n_threads)
     assert s.moments is not None
     means, spreads = s.moments.mean.tolist(), s.moments.deviations.tolist()
@@ -65,28 +65,6 @@ def run(options: Namespace) -> int:
     return 0
 
 
-def _open(options: Namespace) -> tuple[FileTable, list[str]]:
-    """The table without the columns that cannot be used, and why they cannot."""
-    exclude: list[str] = list(options.exclude)
-    notes: list[str] = []
-    while True:
-        try:
-            table = open_table(
-                options.data, options.target, loss="mse" if options.target else None, features=options.features,
-                exclude=exclude, categorical=options.categorical, dates=options.dates,
-                missing=options.missing or "drop", na=options.na, na_keep=options.na_keep,
-                delimiter=options.delimiter, decimal=options.decimal, comment=options.comment,
-                index=options.index,
-            )  # fmt: skip
-        except TableError as error:
-            if not error.columns or options.features:
-                raise
-            exclude += error.columns
-            notes += error.columns.values()
-        else:
-            return table, notes
-
-
 def _model(options: Namespace) -> int:
     path = options.data[0]
     model: Any = files.load(path)
@@ -114,7 +92,7 @@ def _model(options: Namespace) -> int:
     return 0
 
 
-def _estimator(path: str, estimator: Any, as_json: bool) -> int:
+def _estimator(path: str, estimator: GDRegressor | GDClassifier, as_json: bool) -> int:
     """What an estimator is that was saved from Python, and what its fit has told."""
     learned = estimator.learned()
     names, labels = (None if values is None else values.tolist() for values in (learned.feature_names_in, learned.classes))
@@ -152,7 +130,7 @@ def _folds(told: dict[str, Any]) -> str:
     return ", ".join(f"{name} {found['mean']:.6g} ± {found['error']:.2g}" for name, found in told.items())
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_text(v)}" for name, v in value.items())
     if isinstance(value, list):

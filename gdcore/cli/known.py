@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,12 +18,14 @@ from gdcore.rows.tables import Piece
 from gdcore.rows.written import Writing, is_number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from gdcore._types import Array, Floats
+    from gdcore._types import Array, ArrowArray, Floats, Label, RecordBatch
+    from gdcore.models.linear import Linear
+    from gdcore.models.mlp import MLP
     from gdcore.rows.columns import Target
+    from gdcore.rows.files.sources import Source
     from gdcore.rows.glance import Glance
-    from gdcore.rows.sources import Source
 
 _TRUTH = {"true": 1.0, "1": 1.0, "1.0": 1.0, "false": 0.0, "0": 0.0, "0.0": 0.0}
 
@@ -86,7 +88,7 @@ def beside(encoding: Encoding, source: Source) -> list[str]:
     return [target.column.name, *weights]
 
 
-def _scored(encoding: Encoding, batch: Any, names: Sequence[str], decimal: str) -> tuple[Floats, Floats | None]:
+def _scored(encoding: Encoding, batch: RecordBatch, names: Sequence[str], decimal: str) -> tuple[Floats, Floats | None]:
     """Of rows with the columns of `beside` as they are: targets, NaN where there is none that the model knows, and weights."""
     assert encoding.target is not None
     targets = _targets(encoding.target, batch.column(names[0]), decimal)
@@ -97,7 +99,7 @@ def _scored(encoding: Encoding, batch: Any, names: Sequence[str], decimal: str) 
         return np.where((weights >= 0) & np.isfinite(weights), targets, np.nan), weights
 
 
-def _targets(target: Target, column: Any, decimal: str) -> Floats:
+def _targets(target: Target, column: ArrowArray, decimal: str) -> Floats:
     kind = target.column.kind
     if target.labels and kind == "category":
         codes = {label: float(code) for code, label in enumerate(target.labels)}
@@ -114,8 +116,8 @@ def _targets(target: Target, column: Any, decimal: str) -> Floats:
     return np.where(classes >= 0, classes, np.nan)
 
 
-def _numbers(column: Any, writing: Writing, decimal: str) -> Floats:
-    def number(value: Any) -> float:
+def _numbers(column: ArrowArray, writing: Writing, decimal: str) -> Floats:
+    def number(value: float | str) -> float:
         if not isinstance(value, str):
             return float(value)
         if is_number(value, decimal):
@@ -126,13 +128,12 @@ def _numbers(column: Any, writing: Writing, decimal: str) -> Floats:
     return _each(column, number)
 
 
-def _each(column: Any, of: Any) -> Floats:
+def _each(column: ArrowArray, of: Callable[[Label], float]) -> Floats:
     """What is said of each value; NaN where there is none."""
     coded = column if arrow().types.is_dictionary(column.type) else column.dictionary_encode()
     found = [math.nan if value is None else of(value) for value in coded.dictionary.to_pylist()]
     at: Array = as_numpy(coded.indices, len(found))
-    values: Floats = np.array([*found, math.nan])[at]
-    return values
+    return np.array([*found, math.nan])[at]
 
 
 class Scorer:
@@ -151,7 +152,7 @@ class Scorer:
         Rows without a prediction.
     """
 
-    def __init__(self, model: Any, encoding: Encoding, source: Source) -> None:
+    def __init__(self, model: Linear | MLP, encoding: Encoding, source: Source) -> None:
         self._model, self._encoding, self._decimal = model, encoding, source.decimal
         self.names = [] if model.loss is None else beside(encoding, source)
         labels = [] if encoding.target is None else [str(label) for label in encoding.target.labels]
@@ -159,7 +160,7 @@ class Scorer:
         self.sums = scores.sums(model.loss or losses.mse(), labels)
         self.unknown = self.empty = 0
 
-    def add(self, X: Array, keep: Array | None, batch: Any, raw: Array) -> Piece | None:
+    def add(self, X: Array, keep: Array | None, batch: RecordBatch, raw: Array) -> Piece | None:
         """Rows: those with a prediction, which these are of the batch, and their predictions. Gives those that are scored."""
         if not self.names:
             return None
@@ -175,7 +176,7 @@ class Scorer:
 
 
 def examined(
-    model: Any, encoding: Encoding, source: Source, unseen: str, exclude: Sequence[str], glance: Glance
+    model: Linear | MLP, encoding: Encoding, source: Source, unseen: str, exclude: Sequence[str], glance: Glance
 ) -> tuple[Scorer, FileTable]:
     """A model that has been trained is tested on another table, of which a glance keeps some rows for pictures."""
     table, scorer = known(encoding, source, unseen, exclude), Scorer(model, encoding, source)

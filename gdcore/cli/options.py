@@ -7,105 +7,31 @@ import csv
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from gdcore.cli import texts
 from gdcore.cli.terminal import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_EXAMPLES = """\
-examples:
-  gdcore demo
-  gdcore inspect flights.csv
-  gdcore train flights.csv --target arr_delay --missing drop \\
-      --exclude tailnum,time_hour --plot flights.png
-  gdcore predict flights.safetensors new-flights.csv --out delays.csv
-
-gdcore COMMAND --help says more."""
-_TRAIN = """\
-Trains a model on a table, and tests it on rows that it has not seen. Each score
-stands beside the baseline's, who knows no column: it always says the mean, or
-the most frequent class.
-
-Text columns become categories (up to 100 values, or one for each 1,000 rows),
-booleans 0 and 1; dates want --dates. Text that is numbers, as $1,200 or 70 kg,
-becomes numbers, and is told.
-Without --loss the target decides: text or two values are classes, anything else
-is a number. Nothing needs scaling, and no learning rate has to be found. A
-model, a picture or a page that is there is replaced, and that is told; a file
-of the table never is."""
-_TRAIN_EXAMPLES = """\
-examples:
-  least squares; the model goes to houses.safetensors
-      gdcore train houses.parquet --target price
-  a picture, without two columns, without rows in which a value is missing
-      gdcore train flights.csv --target arr_delay --missing drop \\
-          --exclude tailnum,time_hour --plot flights.png
-  absolute error, for targets with outliers
-      gdcore train houses.parquet --target price --loss mae
-  what 9 of 10 prices stay below
-      gdcore train houses.parquet --target price --loss quantile:0.9
-  standard errors and p-values of the weights, whatever the rows' variances are
-      gdcore train houses.parquet --target price --summary --cov-type HC1
-  two classes, with a penalty; a page with pictures
-      gdcore train mail.csv --target spam --l2 0.01 --report spam.html
-  all tables of a folder; integers are classes
-      gdcore train parts/ --target y --loss softmax
-  how good that is, from ten folds; classes of 1% have their share in each
-      gdcore train mail.csv --target spam --l2 0.01 --cv 10 --stratify
-  tested on the last fifth by a date
-      gdcore train sales.csv --target sold --split time:day
-  a network with two hidden layers
-      gdcore train wine.csv --target quality --model mlp:64,32
-  a long training, which the same line goes on with after a crash
-      gdcore train big.csv --target y --loss mae --checkpoint run.ckpt --resume
-
-exit status: 0; 2 for a mistake that you can mend, told in one line; 1 for one
-of gdcore's; 130 after Ctrl-C, with the checkpoint kept."""
-_PREDICT = """\
-Predicts a table's rows. Columns are found by their names, in any order. What
---missing was in training holds here: missing values are filled in as then, in
-text columns where training had such, and rows that would be dropped have no
-prediction: NaN in CSV, null in Parquet. Every row of the table is a row of the
-predictions. Where the table has the target, scores are told. Classes and
-columns that are kept are written as they are; text that begins with =, +, - or
-@ is a formula for a spreadsheet that opens the CSV: --safe-cells keeps it from
-that."""
-_PREDICT_EXAMPLES = """\
-examples:
-  gdcore predict flights.safetensors new-flights.csv --out delays.csv
-  with columns of the table beside the predictions
-      gdcore predict flights.safetensors new-flights.csv --keep flight,dest \\
-          --out delays.csv"""
-_INSPECT = """\
-Of a table: its columns, its spectrum, the largest learning rate, the worst
-columns. Rows in which a value is missing and columns that are no numbers and
-no categories are left out, and named. Of a model: how it was made, and its
-weights."""
-_INSPECT_EXAMPLES = """\
-examples:
-  gdcore inspect flights.csv --target arr_delay
-  gdcore inspect flights.safetensors"""
-_DEMO = """\
-Trains on NIST's Norris calibration data and compares with the certified
-coefficients, then shows what the Celsius to Fahrenheit lesson really learns.
-Needs no argument and no other package."""
-
 
 def parser() -> Parser:
     """Of all commands."""
     top = Parser(
-        prog="gdcore", epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="gdcore", epilog=texts.EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Linear models, and small networks, trained by gradient descent whose gradients\n"
         "were derived by hand: from a table on disk to a model, a picture and\npredictions.",
     )  # fmt: skip
     top.add_argument("--version", action=_Version, nargs=0, help="the version, and the kernel that this machine uses")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
-    _train(_command(commands, "train", "train a model on a table", _TRAIN, _TRAIN_EXAMPLES))
-    _predict(_command(commands, "predict", "predict with a model", _PREDICT, _PREDICT_EXAMPLES))
+    _train(_command(commands, "train", "train a model on a table", texts.TRAIN, texts.TRAIN_EXAMPLES))
+    _predict(_command(commands, "predict", "predict with a model", texts.PREDICT, texts.PREDICT_EXAMPLES))
     _inspect(
-        _command(commands, "inspect", "what a table's spectrum tells, or what a model holds", _INSPECT, _INSPECT_EXAMPLES)
+        _command(
+            commands, "inspect", "what a table's spectrum tells, or what a model holds", texts.INSPECT, texts.INSPECT_EXAMPLES
+        )
     )
-    demo = _command(commands, "demo", "train on real data and show every step", _DEMO)
+    _explore(_command(commands, "explore", "a page on which descent is watched", texts.EXPLORE, texts.EXPLORE_EXAMPLES))
+    demo = _command(commands, "demo", "train on real data and show every step", texts.DEMO)
     demo.add_argument("--plot", metavar="FILE", help="draw data, line and loss curve to FILE (.png, .svg or .pdf)")
     return top
 
@@ -164,7 +90,13 @@ _COUNT = _value(int, "a whole number from 1 on", lambda value: 1 <= value < 1 <<
 _SEED = _value(int, "a whole number from 0 on", lambda value: 0 <= value < 1 << 63)
 _SHARE = _value(float, "a share, at least 0 and less than 1", lambda value: 0 <= value < 1)
 _SIZE = _value(float, "a finite number, at least 0", lambda value: 0 <= value < float("inf"))
+_PENALTY = _value(float, "cv or a finite number, at least 0", lambda value: 0 <= value < float("inf"))
+_PART = _value(float, "a share, from 0 to 1", lambda value: 0 <= value <= 1)
 _RATE = _value(float, "auto or a finite number above 0", lambda value: 0 < value < float("inf"))
+
+
+def _penalty(text: str) -> float | str:
+    return text if text == "cv" else float(_PENALTY(text))
 
 
 def _rate(text: str) -> float | str:
@@ -284,8 +216,18 @@ def _train(train: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("--model", default="linear", metavar="MODEL", help="linear (default), or mlp:64,32: a network with hidden layers")
     add("--class-weight", choices=("balanced",), help="rows weigh such that all classes weigh the same")
-    add("--l1", type=_SIZE, default=0.0, metavar="P", help="penalty l1·‖W‖₁")
-    add("--l2", type=_SIZE, default=0.0, metavar="P", help="penalty (l2/2)·‖W‖²; of a network, on its scaled columns")
+    add(
+        "--l1", type=_penalty, default=0.0, metavar="P",
+        help="penalty l1·‖W‖₁; cv: cross-validation chooses it, of columns in units of their spread",
+    )  # fmt: skip
+    add(
+        "--l2", type=_penalty, default=0.0, metavar="P",
+        help="penalty (l2/2)·‖W‖²; of a network, on its scaled columns; cv: likewise",
+    )  # fmt: skip
+    add(
+        "--l1-ratio", type=_PART, metavar="R",
+        help="how much of a penalty that is chosen is l1 (default: of --l1 cv all, of --l2 cv nothing, of both half)",
+    )  # fmt: skip
     for name, side in (("--positive", "at least 0"), ("--negative", "at most 0")):
         add(name, type=_names, default=[], metavar="A,B,…", help=f"columns whose weights shall be {side}")
     add("--offset", metavar="COLUMN", help="a column that is added to what is predicted as it stands: its weight is 1")
@@ -361,3 +303,17 @@ def _inspect(inspect: argparse.ArgumentParser) -> None:
     add("--l2", type=_SIZE, default=0.0, metavar="P", help="with this penalty")
     _threads_option(add)
     inspect.add_argument_group("what is written").add_argument("--json", action="store_true", help="print it as JSON")
+
+
+def _explore(explore: argparse.ArgumentParser) -> None:
+    explore.usage = "gdcore explore DATA [DATA ...] --target NAME --out FILE [options]"
+    add = _table_options(explore, _TABLE, missing="drop")
+    add("--target", required=True, metavar="NAME", help="the column that the lines are to tell; numbers")
+    add("--column", metavar="NAME", help="the column that the page begins with (default: that which tells most)")
+    add("--features", type=_names, metavar="A,B,…", help="the columns to choose from (default: all others)")
+    add("--exclude", type=_names, default=[], metavar="A,B,…", help="columns to leave out")
+    _codes_option(add)
+    _index_option(add)
+    add = explore.add_argument_group("what is written").add_argument
+    add("--out", required=True, metavar="FILE", help="the page (.html)")
+    add("--quiet", action="store_true", help="print nothing but warnings")

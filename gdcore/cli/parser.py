@@ -45,7 +45,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     top = parser()
     options = top.parse_args(arguments)
     if options.command is None:
-        top.error("a command is missing: train, predict, inspect or demo")
+        top.error("a command is missing: train, predict, inspect, explore or demo")
     if options.command == "demo":
         from gdcore import demo
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gdcore.cli import penalties
 from gdcore.cli.results import ENDS, columns, lacking, together_lines
 from gdcore.container import write
 from gdcore.models.linear import Linear
@@ -60,6 +61,7 @@ def draw(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
         scores={"training": result.train} | ({"test": result.test} if result.test else {}),
         rows=_rows(table, facts["rows"]), settings=_settings(table, options, result),
         columns=columns(table), folds=result.folds,
+        more=[] if result.fitted.path is None else penalties.pictures(result.fitted.path),
         notes=facts["notes"], remarks=together_lines(facts), errors=None if result.errors is None else result.errors.summary(),
     )  # fmt: skip
     if options.plot:
@@ -88,6 +90,12 @@ def _rows(table: FileTable, rows: dict[str, int]) -> list[tuple[str, str]]:
     return told
 
 
+def _penalty(options: Namespace, result: Result) -> str:
+    if result.fitted.path is not None:
+        return penalties.told(result.fitted.path)
+    return ", ".join(f"{name} {number(p)}" for name, p in (("l1", options.l1), ("l2", options.l2)) if p) or "none"
+
+
 def _settings(table: FileTable, options: Namespace, result: Result) -> list[tuple[str, str]]:
     """How the model was trained: what was asked for, and what was chosen where nothing was."""
     run = result.run
@@ -96,7 +104,7 @@ def _settings(table: FileTable, options: Namespace, result: Result) -> list[tupl
     told = {
         "model": "linear" if layers is None else f"network, {layers}, {model.activation}",
         "loss": with_parameters(table.loss),
-        "penalty": ", ".join(f"{name} {number(p)}" for name, p in (("l1", options.l1), ("l2", options.l2)) if p) or "none",
+        "penalty": _penalty(options, result),
         "weights of 0 or more": ", ".join(options.positive),
         "weights of 0 or less": ", ".join(options.negative),
         "offset": options.offset,
@@ -105,7 +113,7 @@ def _settings(table: FileTable, options: Namespace, result: Result) -> list[tupl
         "learning rate": ("chosen in every epoch" if chosen.lr is None else number(chosen.lr))
         + (", by hand" if options.lr != "auto" else ""),
         "precondition": chosen.precondition or "none",
-        "epochs": f"{run.epochs:,}: {ENDS[run.status]}",
+        "epochs": "" if result.fitted.path is not None else f"{run.epochs:,}: {ENDS[run.status]}",
         "patience": options.patience and f"{options.patience:,} epochs; {result.fitted.validated:,} rows decided",
         "method": str(run.method),
         "rows in a step": f"{options.batch_size:,}" if options.batch_size else "all" if layers is None else "up to 128",

@@ -19,18 +19,19 @@ from gdcore.cli import known, outputs
 from gdcore.cli.terminal import say
 from gdcore.container import write
 from gdcore.models.linear import Linear, mean, probabilities
-from gdcore.rows.arrow import TableError, arrow, from_numpy, from_texts
+from gdcore.rows.arrow import TableError, arrow, batch_of, from_numpy, from_texts
 from gdcore.rows.columns import Encoding
+from gdcore.rows.files.folders import files_of
+from gdcore.rows.files.opening import open_source
+from gdcore.rows.files.sources import Marks
 from gdcore.rows.filetable import TableWarning
-from gdcore.rows.folders import files_of
-from gdcore.rows.opening import open_source
-from gdcore.rows.sources import Marks
 from gdcore.store import files
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from gdcore._types import Array
+    from gdcore._types import Array, ArrowTable, Label, RecordBatch
+    from gdcore.models.mlp import MLP
 
 
 _FORMULA = "^([=+@\t\r-])"  # what a cell begins with that a spreadsheet may take for a formula
@@ -48,7 +49,7 @@ def run(options: Namespace) -> int:
     labels = encoding.target.labels if encoding.target is not None else ()
     table = known.known(encoding, source, options.unseen or encoding.unseen, options.exclude, options.keep)
     scorer = known.Scorer(model, encoding, source)
-    chunks: list[Any] = []
+    chunks: list[RecordBatch] = []
     empty = rows = 0
     for X, keep, beside in table.matrices([*dict.fromkeys([*options.keep, *scorer.names])]):
         size, raw = len(X) if keep is None else len(keep), scores.predicted(model, X)
@@ -97,7 +98,7 @@ def _marks(model: Any, options: Namespace) -> Marks:
     return Marks(tuple(options.na) or kept.na, tuple(options.na_keep) or kept.keep)
 
 
-def _known(model: Any, options: Namespace) -> Encoding:
+def _known(model: Linear | MLP, options: Namespace) -> Encoding:
     """What the model's card says of its columns; ValueError where it says nothing of use."""
     card = model.card
     try:
@@ -118,7 +119,7 @@ def _encoding(model: Any, options: Namespace) -> Encoding:
     return _known(model, options)
 
 
-def _check(encoding: Encoding, card: dict[str, Any], model: Any) -> None:
+def _check(encoding: Encoding, card: dict[str, Any], model: Linear | MLP) -> None:
     """ValueError where what the card says does not go with the model."""
     schema.optional(schema.text)(card.get("target"), "its target")
     names = [(column.name, column.part) for column in encoding.columns]
@@ -133,7 +134,7 @@ def _check(encoding: Encoding, card: dict[str, Any], model: Any) -> None:
         raise ValueError(f"its encoding has {labels} labels, and it has {outputs} outputs")
 
 
-def _predictions(model: Any, raw: Array, keep: Array | None, rows: int, labels: tuple[Any, ...]) -> Any:
+def _predictions(model: Linear | MLP, raw: Array, keep: Array | None, rows: int, labels: tuple[Label, ...]) -> RecordBatch:
     """A record batch: predictions, and probabilities where there are classes; None for rows that are not kept."""
     names = [str(label) for label in labels]
     if not labels:
@@ -151,10 +152,10 @@ def _predictions(model: Any, raw: Array, keep: Array | None, rows: int, labels: 
         made[name] = from_numpy(placed, keep)
     if labels:
         made["prediction"] = from_texts(names).take(made["prediction"])
-    return arrow().RecordBatch.from_pydict(made)
+    return batch_of([*made.values()], [*made])
 
 
-def _beside(kept: Any, predictions: Any) -> Any:
+def _beside(kept: RecordBatch, predictions: RecordBatch) -> RecordBatch:
     """The columns that are kept, and the predictions behind them."""
     for name in kept.schema.names:
         if name in predictions.schema.names:
@@ -163,10 +164,10 @@ def _beside(kept: Any, predictions: Any) -> Any:
         *zip(kept.schema.names, kept.columns, strict=True),
         *zip(predictions.schema.names, predictions.columns, strict=True),
     ]
-    return arrow().RecordBatch.from_pydict(dict(pairs))
+    return batch_of([column for _, column in pairs], [name for name, _ in pairs])
 
 
-def _bytes(chunks: list[Any], ending: str, label: str, safe: bool) -> bytes:
+def _bytes(chunks: list[RecordBatch], ending: str, label: str, safe: bool) -> bytes:
     pa = arrow()
     try:
         # The files of one table may differ in the width of an integer.
@@ -183,7 +184,7 @@ def _bytes(chunks: list[Any], ending: str, label: str, safe: bool) -> bytes:
     return sink.getvalue()
 
 
-def _safe(table: Any) -> Any:
+def _safe(table: ArrowTable) -> ArrowTable:
     """The table with an apostrophe before names and text that a spreadsheet would take for a formula."""
     pa = arrow()
     columns = []
@@ -191,10 +192,11 @@ def _safe(table: Any) -> Any:
         if pa.types.is_string(column.type):
             column = pa.compute.replace_substring_regex(column, _FORMULA, r"'\1")
         columns.append(column)
-    return pa.Table.from_arrays(columns, [re.sub(_FORMULA, r"'\1", name) for name in table.column_names])
+    safe: ArrowTable = pa.Table.from_arrays(columns, [re.sub(_FORMULA, r"'\1", name) for name in table.column_names])
+    return safe
 
 
-def _write_csv(table: Any, sink: io.BytesIO) -> None:
+def _write_csv(table: ArrowTable, sink: io.BytesIO) -> None:
     """As CSV, with NaN for predicted numbers that are missing: an empty line is skipped by most who read CSV, and the rows
     behind it would move up."""
     import pyarrow.csv as pc

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gdcore import scores
-from gdcore.cli import flags, outputs
+from gdcore.cli import flags, outputs, penalties
 from gdcore.cli.terminal import say
 from gdcore.facts import dependence
 from gdcore.models.linear import Linear
@@ -32,9 +32,9 @@ _CLASSES = 6  # whose weights are shown
 _COLUMNS = 40  # of the table, told of
 _ROUNDING = 1e-14  # of the largest effect on a prediction: a weight that has less is 0 but for rounding
 ENDS = {"converged": "converged", "epochs": "stopped", "early_stopped": "stopped early"}
-_SETTINGS = ("model", "loss", "lr", "epochs", "batch_size", "l1", "l2", "positive", "negative", "offset", "optimizer",
-             "precondition", "tol", "missing", "index", "test_size", "split", "stratify", "cv", "repeats", "class_weight",
-             "patience", "seed")  # fmt: skip
+_SETTINGS = ("model", "loss", "lr", "epochs", "batch_size", "l1", "l2", "l1_ratio", "positive", "negative", "offset",
+             "optimizer", "precondition", "tol", "missing", "index", "test_size", "split", "stratify", "cv", "repeats",
+             "class_weight", "patience", "seed")  # fmt: skip
 
 
 class Result(NamedTuple):
@@ -94,6 +94,8 @@ def facts(table: FileTable, options: Namespace, result: Result, seconds: float) 
         **_beside(result), "columns": dict(columns(table)), "notes": [*map(flags.told, table.notes), *result.warned],
         "settings": {name: getattr(options, name) for name in _SETTINGS},
     }  # fmt: skip
+    if result.fitted.path is not None:
+        told["penalty"] = penalties.facts(result.fitted.path)
     if s is not None:
         told |= {"spectrum": spectrum(s, table.names), **together(s, table.names)}
     if isinstance(run.model, Linear):
@@ -262,9 +264,14 @@ def show(table: FileTable, options: Namespace, result: Result, facts: dict[str, 
         for line in spectrum_lines(s, table.names):
             say(line)
     say()
-    epochs = f"{run.epochs:,} epoch{'s' * (run.epochs != 1)}"
-    say(f"{table.loss.name}: {ENDS[run.status]} after {epochs}, in {facts['seconds']:.2f} s")
-    say(f"  ({run.method})")
+    if result.fitted.path is not None:
+        for line in str(result.fitted.path).splitlines():
+            say(line)
+        say(f"the model has the best penalty and trained on all these rows, in {facts['seconds']:.2f} s")
+    else:
+        epochs = f"{run.epochs:,} epoch{'s' * (run.epochs != 1)}"
+        say(f"{table.loss.name}: {ENDS[run.status]} after {epochs}, in {facts['seconds']:.2f} s")
+        say(f"  ({run.method})")
     say()
     _show_scores(result, options)
     if isinstance(run.model, Linear):

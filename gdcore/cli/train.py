@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from gdcore import losses, optimizers
 from gdcore.checks import optional
-from gdcore.cli import bounds, fits, folds, known, outputs, pictures, results, terminal, words
+from gdcore.cli import bounds, fits, folds, known, outputs, penalties, pictures, results, terminal, words
 from gdcore.cli.bars import Bars
 from gdcore.cli.results import Result
 from gdcore.messages import Message
 from gdcore.report import page
 from gdcore.rows.arrow import TableError
-from gdcore.rows.filetable import FileTable, TableWarning, open_table
-from gdcore.rows.folders import files_of
+from gdcore.rows.files.folders import files_of
+from gdcore.rows.files.opening import open_source
+from gdcore.rows.files.sources import Source
+from gdcore.rows.filetable import FileTable, TableWarning
 from gdcore.rows.glance import Glance
-from gdcore.rows.opening import open_source
+from gdcore.rows.open_table import open_table
 from gdcore.rows.roles import unknown
-from gdcore.rows.sources import Source
 from gdcore.store import files
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def run(options: Namespace) -> int:
     optional(optimizers.get, options.optimizer)  # what is none is told before the table is read
     _check_tests(options)
     _check_summary(options)
+    penalties.ratio(options)
     out, drawn = options.out or _stem(options.data[0]) + files.ENDING, bool(options.plot or options.report)
     replaced = _check_outputs(options, out, drawn)
     start = perf_counter()
@@ -70,7 +72,7 @@ def run(options: Namespace) -> int:
         }  # fmt: skip
         with words.overheard() as warned:
             found = fits.fitted(table, options, wish, curves=drawn)
-        result = Result(found, test=found.test, tested=_tested(table), warned=warned)
+        result = Result(found, test=found.test, tested="" if table.split is None else table.split.what, warned=warned)
         if options.test is not None:
             bars.reading("testing")
             result = _on_file(result, table, options, drawn_rows)
@@ -104,10 +106,6 @@ def _errors(table: FileTable, found: fits.Fitted, options: Namespace) -> Inferen
 
     found.run.model.columns = table.names
     return inference(found.run, found.rows, cov_type=options.cov_type or "nonrobust", n_threads=options.n_threads)
-
-
-def _tested(table: FileTable) -> str:
-    return "" if table.split is None else table.split.what
 
 
 def _test_source(table: FileTable, options: Namespace) -> Source:
@@ -183,7 +181,7 @@ def _check_summary(options: Namespace) -> None:
     if options.cov_type is not None and not options.summary:
         raise ValueError(f"--cov-type {options.cov_type} is of the weights' errors: give --summary, which tells them, too")
     biased = {
-        "--l1": options.l1 > 0, "--l2": options.l2 > 0, "--model": options.model != "linear",
+        "--l1": options.l1 != 0, "--l2": options.l2 != 0, "--model": options.model != "linear",
         "--batch-size": options.batch_size is not None, "--patience": options.patience is not None,
         "--positive": bool(options.positive), "--negative": bool(options.negative), "--offset": options.offset is not None,
     }  # fmt: skip

@@ -5,21 +5,24 @@ from __future__ import annotations
 import functools
 import math
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from gdcore.rows.tables import fold
 
 if TYPE_CHECKING:
-    from gdcore._types import Floats
+    from gdcore._types import Array, Floats
     from gdcore.losses import Loss
-    from gdcore.rows.tables import Piece
+    from gdcore.rows.tables import Piece, Table
+
+    Rows: TypeAlias = tuple[Array | Table, Array | None, Array | None, int]
+    """X, Y, sample_weight, and by how many threads they are read."""
 
 _LEVEL = 0.05  # of the intervals whose coverage the width is best for
 
 
-def at_zero(rows: Any, loss: Loss, weights: Floats, bias: Floats | None) -> float:
+def at_zero(rows: Rows, loss: Loss, weights: Floats, bias: Floats | None) -> float:
     """f̂(0) of y − η.
 
     The width is min(sd(y), IQR(r)/1.34)·(Φ⁻¹(τ + h) − Φ⁻¹(τ − h)), h = n^(−⅓)·z^(⅔)·(1.5·φ(q)²/(2q² + 1))^(⅓), q = Φ⁻¹(τ), z

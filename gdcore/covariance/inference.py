@@ -15,7 +15,7 @@ kernel of Hall and Sheather's (1988) width (Powell 1991).
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -30,13 +30,14 @@ from gdcore.facts.metric import inverse
 from gdcore.messages import Message, Option
 from gdcore.models.linear import Linear
 from gdcore.rows import arrays
-from gdcore.rows.cluster import Cluster, lazy
+from gdcore.rows.dask.cluster import Cluster
+from gdcore.rows.dask.partitions import lazy
 from gdcore.rows.tables import Table, columns_of, moments_of
 from gdcore.run import Run
 from gdcore.scores.scoring import check_table, checked
 
 if TYPE_CHECKING:
-    from gdcore._types import Array, Floats
+    from gdcore._types import Array, ArrayLike, Floats, Lazy
     from gdcore.losses import Loss
 
 COV_TYPES = ("nonrobust", "HC0", "HC1", "HC2", "HC3", "cluster")
@@ -55,15 +56,15 @@ class _Rows(NamedTuple):
 
 def inference(
     run: Run | Linear,
-    X: Any,
-    Y: Any = None,
-    sample_weight: Any = None,
+    X: ArrayLike | Table | Lazy,
+    Y: ArrayLike | Lazy | None = None,
+    sample_weight: ArrayLike | Lazy | None = None,
     cov_type: str = "nonrobust",
-    groups: Any = None,
+    groups: ArrayLike | None = None,
     weights: str = "precision",
     n_threads: int | None = None,
     *,
-    offset: Any = None,
+    offset: ArrayLike | None = None,
 ) -> Inference:
     """Standard errors, tests and intervals of the weights of an unpenalised linear model.
 
@@ -140,7 +141,14 @@ def inference(
     return _Found(model, loss, rows, cov_type, groups, weights == "frequency").inference()
 
 
-def _rows(model: Linear, loss: Loss, X: Any, Y: Any, sample_weight: Any, n_threads: int | None) -> _Rows:
+def _rows(
+    model: Linear,
+    loss: Loss,
+    X: ArrayLike | Table | Lazy,
+    Y: ArrayLike | Lazy | None,
+    sample_weight: ArrayLike | Lazy | None,
+    n_threads: int | None,
+) -> _Rows:
     if lazy(X) and Y is not None:
         X, Y, sample_weight = Cluster(X, Y, sample_weight, loss.targets, n_threads), None, None
     if isinstance(X, Table):
@@ -154,14 +162,14 @@ def _rows(model: Linear, loss: Loss, X: Any, Y: Any, sample_weight: Any, n_threa
 class _Found:
     """One call."""
 
-    def __init__(self, model: Linear, loss: Loss, rows: _Rows, cov_type: str, groups: Any, counts: bool) -> None:
+    def __init__(self, model: Linear, loss: Loss, rows: _Rows, cov_type: str, groups: ArrayLike | None, counts: bool) -> None:
         self.model, self.loss, self.rows, self.cov_type, self.counts = model, loss, rows, cov_type, counts
         self.weights, self.bias = model.parameters(np.float64)
         columns = columns_of(rows.X, rows.s, rows.n_threads)
         self.mean = columns.mean[: len(self.weights)] * (self.bias is not None)
         self.groups = self._groups(groups)
 
-    def _groups(self, groups: Any) -> tuple[Array, int] | None:
+    def _groups(self, groups: ArrayLike | None) -> tuple[Array, int] | None:
         if (groups is None) != (self.cov_type != "cluster"):
             what = "needs groups, one for each row" if groups is None else "takes no groups, which are for 'cluster'"
             raise ValueError(f"cov_type {self.cov_type!r} {what}")
@@ -174,7 +182,7 @@ class _Found:
         try:
             labels, codes = np.unique(np.asarray(groups), return_inverse=True)
         except TypeError:  # None among text, text among numbers
-            kinds = ", ".join(sorted({type(value).__name__ for value in groups}))
+            kinds = ", ".join(sorted({type(value).__name__ for value in np.ravel(np.asarray(groups))}))
             raise TypeError(must_be("groups", "numbers, or texts, one for each row", f"values of {kinds}")) from None
         if codes.shape != (len(self.rows.X),):
             raise ValueError(must_have_shape("groups", f"({len(self.rows.X)},), one for each row", np.shape(groups)))
@@ -182,18 +190,17 @@ class _Found:
             raise ValueError(must_be("groups", "two or more", f"{len(labels)}"))
         return codes, len(labels)
 
-    def measured(self, **more: Any) -> Sums:
+    def measured(self, constant: float | None = None, leverage: tuple[Floats, int] | None = None) -> Sums:
         rows, centre = self.rows, float(self._middle[0]) if self.loss.numeric else 0.0
         return measured(
             rows.X, rows.Y, rows.s, rows.n_threads, self.loss, self.weights, self.bias, self.mean, counts=self.counts,
-            centre=centre, groups=self.groups, expected=self.cov_type == "nonrobust", **more,
+            centre=centre, groups=self.groups, expected=self.cov_type == "nonrobust", constant=constant, leverage=leverage,
         )  # fmt: skip
 
     @property
     def _middle(self) -> Floats:
         """b' = b + μ·w (k,), the linear predictor of the mean row: of squared error the mean of the targets."""
-        middle: Floats = self.mean @ self.weights + (0.0 if self.bias is None else self.bias)
-        return middle
+        return self.mean @ self.weights + (0.0 if self.bias is None else self.bias)
 
     def inference(self) -> Inference:
         loss, cov_type = self.loss, self.cov_type

@@ -84,8 +84,7 @@ class Inference:
     @property
     def bse(self) -> Floats:
         """Standard errors."""
-        found: Floats = np.sqrt(np.diag(self.covariance)).reshape(self.params.T.shape).T
-        return found
+        return np.sqrt(np.diag(self.covariance)).reshape(self.params.T.shape).T
 
     @property
     def tvalues(self) -> Floats:

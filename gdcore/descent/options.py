@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 class Options(NamedTuple):
     """The keyword arguments of `fit` that a resumed run keeps."""
 
-    lr: float | str
-    loss: str | losses.Loss
-    optimizer: str | Optimizer | None
-    batch_size: int | None
-    l1: float
-    l2: float
-    sample_weight: ArrayLike | None
-    validation: tuple[ArrayLike, ...] | Table | None
-    schedule: Callable[[int], float] | None
-    precondition: str | None
-    method: str
-    tol: float | None
-    patience: int | None
-    shuffle: bool
-    seed: int
-    callback: Callable[[Epoch], Any] | None
-    decimals: int | None
-    backend: str
-    n_threads: int | None
-    progress: bool | Callable[..., ProgressBar]
+    lr: float | str = "auto"
+    loss: str | losses.Loss = "mse"
+    optimizer: str | Optimizer | None = None
+    batch_size: int | None = None
+    l1: float = 0.0
+    l2: float = 0.0
+    sample_weight: ArrayLike | None = None
+    validation: tuple[ArrayLike, ...] | Table | None = None
+    schedule: Callable[[int], float] | None = None
+    precondition: str | None = "auto"
+    method: str = "auto"
+    tol: float | None = None
+    patience: int | None = None
+    shuffle: bool = True
+    seed: int = 0
+    callback: Callable[[Epoch], Any] | None = None
+    decimals: int | None = None
+    backend: str = "kernel"
+    n_threads: int | None = None
+    progress: bool | Callable[..., ProgressBar] = False
     on_divergence: str = "raise"
     keep_weights: bool = False
     verbose: bool = False

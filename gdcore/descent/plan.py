@@ -32,9 +32,6 @@ _ROUND = 1e5  # up to this condition of the scaled second moments their solution
 _FREE = 1e8  # multiply-adds: epochs over the rows that take fewer are not worth a thought
 _KEPT = 10_000  # epochs of which the formula tells each
 
-SOLVERS = ("newton", "nesterov", "closed", "stream", "batches", "backtracking")
-"""Each in a file of `gdcore.solvers` of its name."""
-
 
 class Facts(Protocol):
     """What a plan asks of a problem, in this order of cost: its sizes for nothing, the rest for a pass that is made once."""
@@ -114,7 +111,7 @@ class Plan(Choice):
     """How a problem is descended."""
 
     solver: str
-    """One of `SOLVERS`."""
+    """One of `gdcore.solvers.SOLVERS`."""
     method: Method
     """"stream", "gram" or "exact", and why."""
     schedule: Callable[[int], float] | None

@@ -21,7 +21,9 @@ from gdcore.messages import Message, Option
 from gdcore.models.linear import Linear
 from gdcore.models.mlp import MLP, Network
 from gdcore.penalty import Box, Penalty, read
-from gdcore.rows import arrays, cluster
+from gdcore.rows import arrays
+from gdcore.rows.dask.cluster import Cluster
+from gdcore.rows.dask.partitions import lazy
 from gdcore.rows.moments import MOST_COLUMNS, Moments, check
 from gdcore.rows.piecewise import Piecewise
 from gdcore.rows.tables import Table, columns_of, farthest, fold, moments_of
@@ -66,10 +68,10 @@ class Problem:
         """From the arguments of `fit`: arrays, a table that comes in pieces, or Dask's, which are such a table."""
         loss = losses.get(options.loss)
         n_threads = threads.resolve(options.n_threads)
-        if cluster.lazy(X):
+        if lazy(X):
             if Y is None:
                 raise TypeError("Y must be given beside X: found None")
-            X = cluster.Cluster(X, Y, options.sample_weight, loss.admitted, options.n_threads)
+            X = Cluster(X, Y, options.sample_weight, loss.admitted, options.n_threads)
         elif isinstance(X, Table):
             for name, value in (("Y", Y), ("sample_weight", options.sample_weight)):
                 if value is not None:
@@ -221,7 +223,7 @@ class Problem:
         real = self.loss_function.targets == "real"
         Y = self.Y if real else None
         moments = moments_of(self.X, Y, self.sample_weight, self.n_threads, self.backend_name, target=real)
-        if not moments.finite and self.table is None:
+        if not moments.finite:
             self.check_finite()
         check(moments, None if self.table is not None else self.in_memory[0])
         return moments
@@ -233,8 +235,8 @@ class Problem:
             return self.moments.of_columns()
         moments = columns_of(self.X, self.sample_weight, self.n_threads)
         X = None if self.table is not None else self.in_memory[0]
-        if not moments.finite and X is not None:
-            arrays.check_finite(X, "X")
+        if not moments.finite:
+            self.check_finite()
         check(moments, X)
         return moments
 
@@ -350,7 +352,10 @@ class Problem:
         return final
 
     def check_finite(self) -> None:
-        """ValueError with the place of a NaN or an infinity in the arrays, if there is one."""
+        """ValueError with the place of a NaN or an infinity in the rows, if there is one."""
+        if self.table is not None:
+            self.table.check_finite()
+            return
         X, Y = self.in_memory
         arrays.check_finite(X, "X")
         arrays.check_finite(Y.reshape(self.n, *self.target_shape), "Y")
@@ -359,9 +364,9 @@ class Problem:
         """NaN and infinity show in the first loss and gradient: find where they come from."""
         if math.isfinite(found.loss) and math.isfinite(found.norm):
             return
+        self.check_finite()
         if self.table is not None:
             raise ValueError("the loss overflows before the first epoch: scale the columns of the table")
-        self.check_finite()
         if math.isnan(found.loss) and math.isfinite(self.objective_at(weights, bias)):
             return
         X, Y = self.in_memory

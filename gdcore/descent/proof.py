@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,9 +13,24 @@ from gdcore.facts.gap import Bound
 from gdcore.rows.moments import MOST_COLUMNS
 
 if TYPE_CHECKING:
-    from gdcore._types import Array
+    from gdcore._types import Array, Floats
     from gdcore.descent.problem import Problem
     from gdcore.facts.curvature import Part
+    from gdcore.losses import Loss
+    from gdcore.rows.tables import Piece
+
+
+class Corner(NamedTuple):
+    """What a solver knows of a minimum of lines with kinks that it has found exactly."""
+
+    gap: float
+    """What rounding may have left of the loss."""
+    best: float
+    """The loss is nowhere less."""
+    rows: Array
+    """(rank,) numbers of the rows that fit exactly, or (k, rank) of k outputs."""
+    unique: Floats
+    """(k,) 1 where no other weights are as good, but for columns that depend on others; else 0."""
 
 
 def gap_at(problem: Problem, weights: Array, bias: Array | None, anchors: list[Part] | None = None) -> Bound | None:
@@ -32,6 +48,18 @@ def gap_at(problem: Problem, weights: Array, bias: Array | None, anchors: list[P
     if problem.l2 > 0 and bounds in ([], [None]):
         bounds.append(_by_slopes(problem, weights, bias))
     return min((bound for bound in bounds if bound is not None), default=None)
+
+
+def above(problem: Problem, weights: Array, bias: Array | None, best: float, least: float, loss: Loss) -> float:
+    """How far a loss at weights that are a rounding of a corner's is above ``best``, in float64, at least: one pass."""
+    sums: Floats = problem.fold(functools.partial(_loss, weights=weights, bias=bias, loss=loss))
+    return max(float(sums[0] / sums[1]) - best, least)
+
+
+def _loss(piece: Piece, n_threads: int, *, weights: Array, bias: Array | None, loss: Loss) -> Floats:
+    raw = piece.X.astype(np.float64) @ weights.astype(np.float64) + (0.0 if bias is None else bias.astype(np.float64))
+    values, _ = loss.value_slope(raw, piece.Y.astype(np.float64))
+    return np.array([piece.weights @ values.sum(axis=1), piece.weights.sum()])
 
 
 def _by_slopes(problem: Problem, weights: Array, bias: Array | None) -> Bound | None:

@@ -2,10 +2,12 @@
 
 `fit` hands X, y and weights, checked in scikit-learn's words, to `gdcore.fit`, without a copy but for early stopping; what it
 returns is kept under scikit-learn's names. `partial_fit` solves mse from moments that are added up, and else makes steps in
-the columns' spreads. ``import gdcore`` does not import this package, which alone needs scikit-learn.
+the columns' spreads. `GDRegressorCV` and `GDClassifierCV` choose their penalty by `gdcore.path`. ``import gdcore`` does not
+import this package, which alone needs scikit-learn.
 """
 
 try:
+    from gdcore.estimators.chosen import GDClassifierCV, GDRegressorCV
     from gdcore.estimators.classifier import GDClassifier
     from gdcore.estimators.descent import Learned
     from gdcore.estimators.regressor import GDRegressor
@@ -14,7 +16,7 @@ except ImportError as error:
         raise
     raise ImportError(f"gdcore.estimators needs scikit-learn 1.6 or newer: pip install 'gdcore[sklearn]' ({error})") from error
 
-__all__ = ["GDClassifier", "GDRegressor", "Learned"]
+__all__ = ["GDClassifier", "GDClassifierCV", "GDRegressor", "GDRegressorCV", "Learned"]
 
-for _kind in (GDRegressor, GDClassifier):
+for _kind in (GDRegressor, GDClassifier, GDRegressorCV, GDClassifierCV):
     _kind.__module__ = __name__  # where people import it from, and pickles too

@@ -13,12 +13,12 @@ from gdcore import losses
 from gdcore.estimators.descent import Descent
 from gdcore.estimators.inputs import in_dask, remember, weights_of, with_callbacks
 from gdcore.models.linear import probabilities
-from gdcore.rows.cluster import lazy
+from gdcore.rows.dask.partitions import lazy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gdcore._types import Array, ArrayLike, DTypeLike
+    from gdcore._types import Array, ArrayLike, DTypeLike, Lazy
     from gdcore.optimizers import Optimizer
     from gdcore.run import Callback
 
@@ -30,7 +30,7 @@ class GDClassifier(ClassifierMixin, Descent):  # type: ignore[misc]
     default nothing is penalised, so that the units of the columns do not matter; a penalty weighs on weights as they are,
     which are large where a column's numbers are small. The l2 of scikit-learn's LogisticRegression(C) is 1/(C·n). Classes that
     a plane separates have no best weights without a penalty: they grow for ever, which is told; some l2, 1e-4 for columns of
-    size 1, ends that.
+    size 1, ends that; `GDClassifierCV` chooses one, in units of the columns' spreads.
 
     Parameters
     ----------
@@ -139,7 +139,9 @@ class GDClassifier(ClassifierMixin, Descent):  # type: ignore[misc]
             raise ValueError(f"the classes were {self.classes_}, now they are {classes}: warm_start has no start for them")
         self.classes_ = classes
 
-    def _fit_far(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any) -> Self:
+    def _fit_far(
+        self, X: Lazy, y: Lazy | Array, sample_weight: Lazy | Array | None, X_val: Lazy | None, y_val: Lazy | Array
+    ) -> Self:
         """`fit` of rows in Dask: one pass finds the classes."""
         from gdcore import distributed
 
@@ -198,8 +200,7 @@ class GDClassifier(ClassifierMixin, Descent):  # type: ignore[misc]
         if lazy(X):
             return in_dask(self, X, "predict")
         raw = self.decision_function(X)
-        labels: Array = self.classes_[(raw > 0).astype(np.intp) if self._binary else raw.argmax(axis=1)]
-        return labels
+        return self.classes_[(raw > 0).astype(np.intp) if self._binary else raw.argmax(axis=1)]
 
     def predict_proba(self, X: ArrayLike) -> Any:
         """Probabilities (n, k) of classes_, float64; each row sums to 1."""
@@ -216,5 +217,4 @@ class GDClassifier(ClassifierMixin, Descent):  # type: ignore[misc]
         if self._binary:
             return -np.logaddexp(0, np.column_stack([raw, -raw]))
         raw -= raw.max(axis=1, keepdims=True)
-        logs: Array = raw - np.log(np.exp(raw).sum(axis=1, keepdims=True))
-        return logs
+        return raw - np.log(np.exp(raw).sum(axis=1, keepdims=True))

@@ -23,7 +23,7 @@ from gdcore.messages import Message, Option
 from gdcore.models.linear import Linear
 from gdcore.notices import warn
 from gdcore.penalty import Box, Penalty, read
-from gdcore.rows.cluster import Cluster
+from gdcore.rows.dask.cluster import Cluster
 from gdcore.rows.moments import Moments
 from gdcore.run import Epoch, History, Run
 from gdcore.train import fit

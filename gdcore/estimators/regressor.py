@@ -9,6 +9,7 @@ from sklearn.base import MultiOutputMixin, RegressorMixin  # type: ignore[import
 
 from gdcore import losses
 from gdcore.backends import BACKENDS
+from gdcore.checks import must_be
 from gdcore.estimators.descent import Descent
 from gdcore.estimators.inputs import FLOATS, SKLEARN, in_dask, remember, weights_of, with_callbacks
 from gdcore.estimators.moments import measured
@@ -17,14 +18,15 @@ from gdcore.facts.quadratic import Quadratic
 from gdcore.facts.spectrum import Spectrum
 from gdcore.models.linear import mean
 from gdcore.notices import ConditionWarning, warn
-from gdcore.rows.cluster import lazy
+from gdcore.quantiles import quantiles
+from gdcore.rows.dask.partitions import lazy
 from gdcore.run import History
 from gdcore.scores.sums import NumberSums
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gdcore._types import Array, ArrayLike
+    from gdcore._types import Array, ArrayLike, Lazy
     from gdcore.optimizers import Optimizer
     from gdcore.run import Callback
 
@@ -34,7 +36,7 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, Descent):  # type: ignore[mi
 
     The objective is the mean loss of the rows (by ``sample_weight``) + l1·‖W‖₁ + (l2/2)·‖W‖²: see `gdcore.losses`. The
     defaults solve it, on columns of any scale. By default nothing is penalised; a penalty weighs on weights as they are, in
-    the units of X.
+    the units of X; `GDRegressorCV` chooses one, in units of the columns' spreads.
 
     Parameters
     ----------
@@ -44,6 +46,9 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, Descent):  # type: ignore[mi
     delta, tau, power : float, optional
         Of "huber", where |r| turns from squared to absolute (1.0); of "quantile", which one (0.5); of "tweedie", with which
         power of the mean the variance grows (1.5). Of other losses none is looked at.
+    quantile : sequence of m floats, optional
+        With loss="quantile", several τ of one target at once, each exactly (`gdcore.quantiles`): `coef_` is (m, d), and
+        `predict` gives (n, m). Without penalties, and by no other descent than that.
     bias : bool
         Whether there is one.
     bounds, positive
@@ -67,7 +72,7 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, Descent):  # type: ignore[mi
 
     Attributes
     ----------
-    coef_, intercept_ : arrays (d,) and (), or (k, d) and (k,) for y (n, k)
+    coef_, intercept_ : arrays (d,) and (), or (k, d) and (k,) for y (n, k), or for k quantiles
     n_iter_, history_, status_
         Epochs done, and `History` and status of the `gdcore.Run`.
     gap_, proof_, spectrum_
@@ -86,7 +91,8 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, Descent):  # type: ignore[mi
 
     def __init__(
         self, loss: str | losses.Loss = "mse", *, delta: float | None = None, tau: float | None = None,
-        power: float | None = None, l1: float = 0.0, l2: float = 0.0, bias: bool = True, lr: float | str = "auto",
+        power: float | None = None, quantile: Sequence[float] | None = None, l1: float = 0.0, l2: float = 0.0,
+        bias: bool = True, lr: float | str = "auto",
         optimizer: str | Optimizer | None = None,
         batch_size: int | None = None, epochs: int = 1000, tol: float | None = None,
         precondition: str | None = "auto", method: str = "auto", early_stopping: bool = False,
@@ -97,6 +103,23 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, Descent):  # type: ignore[mi
         bounds: tuple[ArrayLike, ArrayLike] | None = None, positive: bool = False,
     ) -> None:  # fmt: skip
         remember(self, locals())
+
+    def _fit_quantiles(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, X_val: ArrayLike | None) -> Self:
+        """Several τ at once."""
+        wanted = {"loss": "quantile", "tau": None, "l1": 0.0, "l2": 0.0, "bias": True, "lr": "auto", "optimizer": None,
+                  "batch_size": None, "early_stopping": False, "callbacks": None, "backend": "kernel"}  # fmt: skip
+        for name, value in wanted.items():
+            if (found := getattr(self, name)) != value:
+                raise ValueError(must_be(name, f"{value!r} beside quantile={self.quantile!r}", repr(found)))
+        if X_val is not None:
+            raise ValueError("X_val goes with one quantile: several have no epochs to stop")
+        if not lazy(X):
+            X, y, sample_weight = self._checked(X, y, sample_weight, reset=True)
+        else:
+            self._far(X, y)
+        run = quantiles(X, y, self.quantile, sample_weight=sample_weight, n_threads=self.n_threads)
+        self._keep(run)
+        return self
 
     def _loss(self) -> losses.Loss:
         own = losses.PARAMETERS.get(losses.get(self.loss).name)
@@ -139,13 +162,17 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, Descent):  # type: ignore[mi
         ConvergenceWarning
             The epochs ran out; it names the gap, and what helps.
         """
+        if self.quantile is not None:
+            return self._fit_quantiles(X, y, sample_weight, X_val)
         if lazy(X):
             return self._fit_far(X, y, sample_weight, X_val, y_val)
         X, Y, s = self._checked(X, y, sample_weight, reset=True)
         held = None if X_val is None else self._checked(X_val, y_val, None, reset=False)[:2]
         return self._fit(X, Y, y, s, self._loss(), Y.shape[1:], held)
 
-    def _fit_far(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any) -> Self:
+    def _fit_far(
+        self, X: Lazy, y: Lazy | Array, sample_weight: Lazy | Array | None, X_val: Lazy | None, y_val: Lazy | Array
+    ) -> Self:
         """`fit` of rows in Dask."""
         like, held = self._far(X, y), None if X_val is None else (X_val, y_val)
         return self._fit(X, y, y, sample_weight, self._loss(), np.shape(y)[1:], held, like)

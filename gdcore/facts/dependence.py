@@ -90,8 +90,7 @@ def _scaled(moments: Moments, bias: bool) -> Floats:
     C, _ = covariance(moments, bias)
     scale = np.sqrt(np.diag(C))
     scale = np.where(scale > 0, scale, 1.0)
-    S: Floats = C / scale / scale[:, None]
-    return S
+    return C / scale / scale[:, None]
 
 
 def told(found: list[Dependent], bias: bool, names: Sequence[str] | None) -> str:

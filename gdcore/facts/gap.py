@@ -63,7 +63,7 @@ class Bound(NamedTuple):
 
     value: float
     proof: str
-    """By what, in a word: `SQUARES`, `DUALITY`, `CONVEXITY` or `NONNEGATIVE`."""
+    """By what, in a word: `SQUARES`, `DUALITY`, `CONVEXITY`, `VERTEX` or `NONNEGATIVE`."""
 
 
 SQUARES = "least squares"
@@ -72,6 +72,8 @@ DUALITY = "duality"
 """Slopes of the rows bound the best loss from below."""
 CONVEXITY = "strong convexity"
 """l2 bends the objective: loss − best ≤ ‖∇‖²/(2·l2)."""
+VERTEX = "vertex"
+"""mae or quantile passes through as many rows as there are weights, and a dual solution has the value of the loss."""
 NONNEGATIVE = "no loss is below 0"
 """What is left of the loss is all that there is."""
 

@@ -31,14 +31,14 @@ def lasso(A: Floats, q: Floats, w: Floats, l1: float, backend: Backend, box: Box
     for _ in range(_ROUNDS):
         backend.lasso(A, q, w, l1, _SWEEPS, bounds=box.ends)
         _settle(A, q, w, l1, box)
-        if _solved(A, q, w, l1, box):
+        if solved(A, q, w, l1, box):
             return True
     return False
 
 
-def _solved(A: Floats, q: Floats, w: Floats, l1: float, box: Box) -> bool:
+def solved(A: Floats, q: Floats, w: Floats, l1: float, box: Box | None = None) -> bool:
     """Whether 0 is a subgradient, but for the rounding of the terms that it is the sum of."""
-    short = np.abs(smallest(w, A @ w - q, l1, box))
+    short = np.abs(smallest(w, A @ w - q, l1, Box.of(None, len(w)) if box is None else box))
     return bool(np.all(short <= _rounding(A, q, w, l1)))
 
 

@@ -73,8 +73,7 @@ def constant_columns(variances: Floats, mean: Floats) -> Array:
     Differences from a shift near the mean are exact. Where all are the same their square is lost but for ε of it, and they are
     at most ε·|μ|; one row in 10⁹ that differs by ε·|μ|, the least that there is, gives a variance a thousand times larger.
     """
-    constant: Array = variances <= 1e-12 * (_EPS * mean) ** 2
-    return constant
+    return variances <= 1e-12 * (_EPS * mean) ** 2
 
 
 def covariance(moments: Moments, bias: bool) -> tuple[Floats, Floats]:
@@ -131,8 +130,7 @@ class Metric:
         return gradient - self.mean[:, None] * bias_gradient
 
     def _times(self, g: Floats) -> Floats:
-        product: Floats = self.inverse[:, None] * g if self.kind == "diagonal" else self.inverse @ g
-        return product
+        return self.inverse[:, None] * g if self.kind == "diagonal" else self.inverse @ g
 
     def prox(
         self, at: Floats, bias: Floats | None, lr: float, penalty: Penalty, backend: Backend

@@ -18,7 +18,9 @@ from gdcore.backends import BACKENDS
 from gdcore.checks import number, one_of, yes_or_no
 from gdcore.facts import graded, metric
 from gdcore.facts.lanczos import Top, largest_eigenvalue
-from gdcore.rows import arrays, cluster
+from gdcore.rows import arrays
+from gdcore.rows.dask.cluster import Cluster
+from gdcore.rows.dask.partitions import lazy
 from gdcore.rows.moments import MOST_COLUMNS, Moments, check
 from gdcore.rows.tables import Table, moments_of
 
@@ -344,8 +346,8 @@ best; worst columns 0 (100%))
     bias, l2 = yes_or_no(bias, "bias"), number(l2, "l2")
     one_of(backend, "backend", tuple(BACKENDS))
     s = None
-    if cluster.lazy(X):
-        X = cluster.Cluster(X, None, sample_weight, n_threads=n_threads)
+    if lazy(X):
+        X = Cluster(X, None, sample_weight, n_threads=n_threads)
     elif isinstance(X, Table):
         if sample_weight is not None:
             raise TypeError(f"sample_weight comes with the table: found {type(sample_weight).__name__}")
@@ -364,8 +366,8 @@ def of(
         raise ValueError(f"a table's spectrum is for up to {MOST_COLUMNS:,} columns, found {columns:,}; leave some out")
     if columns <= MOST_COLUMNS:
         moments = moments_of(X, None, sample_weight, n_threads, backend, target=False)
-        if not moments.finite and not isinstance(X, Table):
-            arrays.check_finite(X, "X")
+        if not moments.finite:
+            X.check_finite() if isinstance(X, Table) else arrays.check_finite(X, "X")
         check(moments, None if isinstance(X, Table) else X)
         return Spectrum(moments, bias, loss, l2)
     found = largest_eigenvalue(X, sample_weight, bias, loss, l2, backend, n_threads)

@@ -46,12 +46,10 @@ class Gamma(LogLink, compiled=True):
         return ratio + raw, 1 - ratio
 
     def second(self, raw: Array, Y: Array) -> Array:
-        ratio: Array = Y * np.exp(-raw)
-        return ratio
+        return Y * np.exp(-raw)
 
     def least(self, Y: Array) -> Array:
-        result: Array = 1 + np.log(Y)
-        return result
+        return 1 + np.log(Y)
 
     def domain(self, Y: Array) -> tuple[float | Array, float | Array]:
         return -np.inf, 1.0

@@ -86,8 +86,7 @@ class Huber(Loss, compiled=True):
     def smoothing_adds(self, sizes: Floats, width: float) -> Floats:
         k, wide = np.minimum(sizes, self.delta), max(width, self.delta)
         near = np.minimum(sizes, wide)
-        result: Floats = (self.delta / wide) * near * (sizes - near / 2) - k * (sizes - k / 2)
-        return result
+        return (self.delta / wide) * near * (sizes - near / 2) - k * (sizes - k / 2)
 
     def sides(self) -> tuple[float, float]:
         return -self.delta, self.delta

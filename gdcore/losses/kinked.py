@@ -45,8 +45,7 @@ class Kinked(Loss):
         return 1.0, 0.0
 
     def smoothing_adds(self, sizes: Floats, width: float) -> Floats:
-        result: Floats = np.maximum(width - sizes, 0) ** 2 * (self.bound(width) / 2)
-        return result
+        return np.maximum(width - sizes, 0) ** 2 * (self.bound(width) / 2)
 
     def conjugate(self, u: Array, Y: Array) -> Array:
         low, high = self.sides()

@@ -47,8 +47,7 @@ class Poisson(LogLink, compiled=True):
         return mean - Y * raw, mean - Y
 
     def second(self, raw: Array, Y: Array) -> Array:
-        mean: Array = np.exp(raw)
-        return mean
+        return np.exp(raw)
 
     def least(self, Y: Array) -> Array:
         return Y - entropy(Y)
@@ -56,8 +55,7 @@ class Poisson(LogLink, compiled=True):
     def log_base(self, Y: Array) -> Array:
         # −log Γ(y + 1), of each value once
         values, places = np.unique(Y, return_inverse=True)
-        found: Array = -np.array([math.lgamma(value + 1) for value in values.tolist()])[places].reshape(Y.shape)
-        return found
+        return -np.array([math.lgamma(value + 1) for value in values.tolist()])[places].reshape(Y.shape)
 
     def domain(self, Y: Array) -> tuple[float | Array, float | Array]:
         return -Y, np.inf

@@ -61,5 +61,4 @@ def entropy(p: Floats) -> Floats:
     >>> entropy(np.array([-1.0, 0.0, 1.0]))
     array([inf,  0.,  0.])
     """
-    result: Floats = np.where(p > 0, p * np.log(np.where(p > 0, p, 1.0)), np.where(p < 0, np.inf, 0.0))
-    return result
+    return np.where(p > 0, p * np.log(np.where(p > 0, p, 1.0)), np.where(p < 0, np.inf, 0.0))

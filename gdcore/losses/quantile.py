@@ -50,8 +50,7 @@ class Quantile(Kinked, compiled=True):
         return np.maximum(-tau * r, (1 - tau) * r), np.where(r > 0, 1 - tau, np.where(r < 0, -tau, 0))
 
     def smooth_slope(self, raw: Array, Y: Array, width: float) -> Array:
-        slope: Array = np.clip((raw - Y) / (2 * width), -0.5, 0.5) + (0.5 - self.tau)
-        return slope
+        return np.clip((raw - Y) / (2 * width), -0.5, 0.5) + (0.5 - self.tau)
 
     def sides(self) -> tuple[float, float]:
         return -self.tau, 1 - self.tau

@@ -75,8 +75,7 @@ class Softmax(Loss, compiled=True):
 
     def summed_second(self, raw: Floats, Y: Array, s: Floats) -> Floats:
         p = shares_of(raw)
-        summed: Floats = np.diag(s @ p) - p.T @ (s[:, None] * p)
-        return summed
+        return np.diag(s @ p) - p.T @ (s[:, None] * p)
 
     def steepness(self, value: float) -> tuple[float, float]:
         return min(1.0, abs(value)), 0.0
@@ -87,8 +86,7 @@ class Softmax(Loss, compiled=True):
     def conjugate(self, u: Array, Y: Array) -> Array:
         v = u + (np.arange(u.shape[1]) == Y)
         one = np.abs(v.sum(axis=1, keepdims=True) - 1) <= 4 * _EPS * u.shape[1]
-        result: Array = np.where(one, entropy(v).sum(axis=1, keepdims=True), np.inf)
-        return result
+        return np.where(one, entropy(v).sum(axis=1, keepdims=True), np.inf)
 
     def dual(self, raw: Floats, step: Floats, Y: Floats, damping: float = 0.0, smoothing: float = 0.0) -> Dual:
         p = shares_of(raw)

@@ -52,8 +52,7 @@ def check_targets(
 
 def no_amounts(Y: Array, kind: str) -> Array:
     """Where Y is none of the amounts that are wanted."""
-    wrong: Array = Y < 0 if kind == "nonnegative" else Y <= 0
-    return wrong
+    return Y < 0 if kind == "nonnegative" else Y <= 0
 
 
 def count_classes(Y: Array, least: int = 2) -> int:

@@ -65,13 +65,11 @@ class Tweedie(LogLink, compiled=True):
 
     def second(self, raw: Array, Y: Array) -> Array:
         a, b = self._rates
-        second: Array = a * np.exp(a * raw) + b * Y * np.exp(-b * raw)
-        return second
+        return a * np.exp(a * raw) + b * Y * np.exp(-b * raw)
 
     def least(self, Y: Array) -> Array:
         a, b = self._rates
-        least: Array = Y**a / (a * b)
-        return least
+        return Y**a / (a * b)
 
     def domain(self, Y: Array) -> tuple[float | Array, float | Array]:
         return np.where(Y > 0, -np.inf, 0.0), np.inf

@@ -48,6 +48,10 @@ class Linear:
     card: dict[str, JSON]
     """What such a table was made of."""
 
+    interpolated: Array | None = None
+    """Of mae and quantile that ended at a vertex: the numbers of the rows that the model passes through, ascending, as many as
+    there are independent columns, bias included: (rank,), or (k, rank) of k outputs."""
+
     def __init__(self, weights: ArrayLike, bias: ArrayLike | None = None) -> None:
         self.loss: Loss | None = None
         self.weights = np.array(arrays.floating(weights, "weights"))

@@ -28,7 +28,7 @@ from gdcore.rows.tables import Table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gdcore._types import Array, ArrayLike, DTypeLike, Floats
+    from gdcore._types import JSON, Array, ArrayLike, DTypeLike, Floats
     from gdcore.backends.backend import Backend
     from gdcore.losses import Loss
     from gdcore.optimizers.base import Rule
@@ -77,6 +77,10 @@ class MLP:
     >>> MLP([2, 4, 1]).predict([[0.0, 1.0], [1.0, 0.0]]).shape
     (2, 1)
     """
+
+    columns: list[str]
+    card: dict[str, JSON]
+    """Both as `Linear`'s."""
 
     def __init__(self, sizes: Sequence[int], activation: str = "relu", seed: int = 0, dtype: DTypeLike = np.float64) -> None:
         if len(sizes) < 2 or any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1 for n in sizes):

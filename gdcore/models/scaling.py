@@ -46,13 +46,11 @@ class Scaling:
 
     def columns(self, X: Array) -> Floats:
         """The columns, scaled."""
-        scaled: Floats = (X - self.mean) / self.spread
-        return scaled
+        return (X - self.mean) / self.spread
 
     def targets(self, y: Array) -> Floats:
         """The targets, scaled."""
-        scaled: Floats = (y - self.level) / self.size
-        return scaled
+        return (y - self.level) / self.size
 
     def undo(self, run: Run) -> None:
         """Makes the run's network and its losses those of the columns and targets as they are: σ((x − m)/s · W + b) is

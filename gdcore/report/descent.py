@@ -12,6 +12,7 @@ from gdcore.drawing import BLUE, GREY, LEGEND, ORANGE, axes, finish
 from gdcore.models.linear import Linear
 from gdcore.rows import arrays
 from gdcore.run import Run
+from gdcore.surface import ground, only_pairs, pair, window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,12 +24,8 @@ if TYPE_CHECKING:
 
 _COLORS = (BLUE, ORANGE, "#3a8f6b", "#8c5aa8", "#b59410", GREY)
 _MARKERS = "os^Dvp"  # for the next six classes
-_GRID = 80  # losses along each side: each is a pass over the rows
 _FINE = 240  # predictions along each side
-_LOOKED_AT = 400  # steps whose loss is found out
-_FOLLOWED = 25  # times the larger loss of the start and the first epoch, up to which a path is followed
 _DOTS = 200  # steps that are drawn as points beside the line
-_LEVELS = np.linspace(0, 1, 14)[1:] ** 2  # of the loss above the least: even steps outward where it is squared
 _NEAR = 1e-3  # relative, between the loss of the run and that of the rows that are given
 
 
@@ -87,13 +84,9 @@ def path(
     steps, names = np.array([_pair(model) for model in run.models]), _names(run.model)
     losses = _objective(run, X, Y, sample_weight, l1, l2)
     first, end = losses(steps[[0, -1]])
-    far = _leaves(steps, losses)
     done = len(steps) - 1
-    low, high = _window(steps[:far])
-    sides = [np.linspace(low[j], high[j], _GRID) for j in (0, 1)]
-    surface = losses(np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, 2)).reshape(_GRID, _GRID)
     ax = axes(ax)
-    _bowl(ax, sides, surface)
+    far = ground(ax, steps, losses)
     shown = steps[: done + 1 if far is None else far + 1]
     marker = "." if len(shown) <= _DOTS else ""
     of = "" if far is None else f"{far:,} of "
@@ -104,7 +97,7 @@ def path(
         ax.plot(*steps[-1], "D", color=ORANGE, markersize=7, label=f"end: loss {end:.4g}")
     else:
         title += f":\nit leaves the picture in epoch {far:,}"
-    ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xlabel=names[0], ylabel=names[1], title=title)
+    ax.set(xlabel=names[0], ylabel=names[1], title=title)
     ax.legend(loc="best", **LEGEND)
     finish(ax)
     ax.grid(visible=False)
@@ -165,7 +158,7 @@ def boundary(model: Classifies, X: ArrayLike, Y: ArrayLike, *, ax: Axes | None =
     fitted = probabilities(table)
     classes = np.asarray(getattr(model, "classes_", np.arange(fitted.shape[1])))
     own = _codes(Y, classes, len(table))
-    low, high = _window(table.astype(np.float64))
+    low, high = window(table.astype(np.float64))
     sides = [np.linspace(low[j], high[j], _FINE) for j in (0, 1)]
     shares = probabilities(np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, 2).astype(table.dtype))
     shares = shares.reshape(_FINE, _FINE, -1)
@@ -195,16 +188,9 @@ def boundary(model: Classifies, X: ArrayLike, Y: ArrayLike, *, ax: Axes | None =
 
 def _pair(model: Linear | MLP) -> Floats:
     """The two numbers of a model."""
-    weights, bias = model.parameters(np.float64)
-    numbers: Floats = np.append(weights, [] if bias is None else bias)
-    if not isinstance(model, Linear) or len(numbers) != 2:
-        found = (
-            repr(model)
-            if not isinstance(model, Linear)
-            else f"{weights.size} weights and {0 if bias is None else bias.size} biases"
-        )
-        raise ValueError(f"a path is drawn of models with one weight and a bias, or two weights and no bias; found {found}")
-    return numbers
+    if not isinstance(model, Linear):
+        raise ValueError(only_pairs(repr(model)))
+    return pair(*model.parameters(np.float64))
 
 
 def _names(model: Linear) -> list[str]:
@@ -243,38 +229,6 @@ def _objective(
             "sample_weight, l1 and l2 as they were given to fit"
         )
     return values
-
-
-def _leaves(steps: Floats, losses: Callable[[Floats], Floats]) -> int | None:
-    """The first step from which on a path is not followed; of very many, some are looked at, and then those before them."""
-    highest = _FOLLOWED * losses(steps[:2]).max()
-    some = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), _LOOKED_AT)).astype(int))
-    far = np.flatnonzero(~(losses(steps[some]) <= highest))
-    if not len(far):
-        return None
-    between = steps[some[far[0] - 1] + 1 : some[far[0]] + 1]
-    return int(some[far[0] - 1]) + 1 + int(np.argmax(~(losses(between) <= highest)))
-
-
-def _window(points: Floats) -> tuple[Floats, Floats]:
-    """The corners of a picture that has the points well inside."""
-    low, high = points.min(axis=0), points.max(axis=0)
-    room = np.where(high > low, 0.15 * (high - low), np.maximum(0.5 * np.abs(high), 0.5))
-    return low - room, high + room
-
-
-def _bowl(ax: Axes, sides: list[Floats], surface: Floats) -> None:
-    """The loss as lines of equal height, with their values, on a ground that darkens upward."""
-    from matplotlib.colors import LinearSegmentedColormap
-
-    least, most = float(surface.min()), float(surface.max())
-    levels = least + (most - least) * _LEVELS
-    if not (np.diff([least, *levels]) > 0).all():
-        return  # it is flat
-    shades = LinearSegmentedColormap.from_list("loss", ["white", "#a9c4e2"])
-    ax.contourf(*sides, surface, levels=[least, *levels], cmap=shades, extend="max")
-    lines = ax.contour(*sides, surface, levels=levels[:-1], colors=GREY, linewidths=0.6)
-    ax.clabel(lines, list(lines.levels)[1::3], fmt="%.3g", fontsize=7)
 
 
 def _regions(ax: Axes, sides: list[Floats], shares: Floats) -> None:

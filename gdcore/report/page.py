@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import importlib.resources
 import io
 import math
@@ -21,6 +20,7 @@ from gdcore.container import write
 from gdcore.plain import number
 from gdcore.report import panels
 from gdcore.report.labels import UNKNOWN, shorten
+from gdcore.report.markup import escaped
 from gdcore.report.report import Report, ranked
 from gdcore.scores import spread
 from gdcore.scores.named import cell
@@ -173,7 +173,7 @@ def page(report: Report) -> str:
     template = string.Template((importlib.resources.files("gdcore.report") / "page.html").read_text("utf-8"))
     notes = "".join(f"<li>{_name(note)}</li>\n" for note in report.notes)
     return template.substitute(
-        title=_text(report.title),
+        title=escaped(report.title),
         heading=_broken(report.title),
         notes=f'<div class="notes" role="note">\n<ul>\n{notes}</ul>\n</div>\n' if notes else "",
         rows=" · ".join(f"{_name(name)}: {_name(text)}" for name, text in report.rows),
@@ -186,7 +186,7 @@ def page(report: Report) -> str:
         second=_section("Errors of the weights", _errors(report))
         + _section("What became of each column", _pairs(report.columns, "Column", "What became of it"))
         + _section("Spectrum", _spectrum(report)),
-        versions=_text(f"gdcore {gdcore.__version__}, NumPy {np.__version__}, Python {platform.python_version()}"),
+        versions=escaped(f"gdcore {gdcore.__version__}, NumPy {np.__version__}, Python {platform.python_version()}"),
     )
 
 
@@ -200,7 +200,7 @@ def _pictures(report: Report) -> str:
             panel(report, ax)
         data = base64.b64encode(_image(figure, "svg")).decode("ascii")
         said = [ax.get_title(loc="left"), *(text.get_text() for text in ax.texts if not ax.axison)]  # without axes: words
-        alt = _text(" ".join(": ".join(said).split()))
+        alt = escaped(" ".join(": ".join(said).split()))
         pictures.append(f'<img src="data:image/svg+xml;base64,{data}" alt="{alt}" width="600" height="450">\n')
         lacking = lacking or _lacks(figure)
     caption = f"<figcaption>{UNKNOWN} is a character that the pictures' font does not have.</figcaption>\n"
@@ -246,7 +246,7 @@ def _errors(report: Report) -> str:
         return ""
     rows = [[_name(name), *cells] for name, cells in report.errors.rows]
     first, others = rows[: FIRST + 1], rows[FIRST + 1 : MOST_WEIGHTS]
-    heads = ["Column", *map(_text, report.errors.heads)]
+    heads = ["Column", *map(escaped, report.errors.heads)]
     table = _table("Errors of the weights", heads, first)
     if others:
         table += f"<details><summary>{len(others):,} more</summary>\n{_table('More errors', heads, others)}</details>\n"
@@ -344,19 +344,4 @@ def _name(text: str) -> str:
 
 def _broken(text: str) -> str:
     """Escaped, with places for the ends of lines in names like total_of_2021 or totalOf2021."""
-    return "<wbr>".join(map(_text, re.split(r"(?<=[_./=:;,-])(?=\w)|(?<=[a-z])(?=[A-Z])|(?<=\w{20})(?=\w)", str(text))))
-
-
-def _text(text: str) -> str:
-    """Escaped for text and attributes. Control characters and lone surrogates, which HTML forbids, and marks that turn the
-    direction of what follows become signs that are seen."""
-    return html.escape("".join(map(_seen, str(text))), quote=True)
-
-
-def _seen(c: str) -> str:
-    code = ord(c)
-    if code < 32:
-        return chr(0x2400 + code)  # ␀ … ␟
-    if 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069:
-        return f"[U+{code:04X}]"
-    return "\ufffd" if 127 <= code < 160 or 0xD800 <= code < 0xE000 or code & 0xFFFE == 0xFFFE else c
+    return "<wbr>".join(map(escaped, re.split(r"(?<=[_./=:;,-])(?=\w)|(?<=[a-z])(?=[A-Z])|(?<=\w{20})(?=\w)", str(text))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING
 
@@ -41,10 +42,14 @@ def chosen(report: Report) -> list[Panel]:
         panels.append(coverage if report.loss.level is not None else residuals)
     elif rows:
         panels += [roc, calibration, confusion]
-    panels.append(loss)
+    panels += [functools.partial(_own, draw) for draw in report.more] or [loss]
     if report.lr is not None and report.spectrum is not None and math.isfinite(report.spectrum.lr_limit):
         panels.append(limit)
     return panels
+
+
+def _own(draw: Callable[[Axes], None], report: Report, ax: Axes) -> None:
+    draw(ax)
 
 
 # What was learned -----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,9 @@ from gdcore.checks import must_be, must_have_shape
 from gdcore.scores import ClassScores, NumberScores
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from matplotlib.axes import Axes
 
     from gdcore._types import Array, ArrayLike, Floats
     from gdcore.covariance.result import Summary
@@ -66,6 +68,8 @@ class Report:
         What who reads the weights has to know, a sentence each without its period.
     folds : list of Scores
         Of the tests of a cross-validation.
+    more : list of functions of matplotlib Axes
+        Panels of their own, which stand in the place of the loss's.
     errors : Summary, optional
         Of the weights.
 
@@ -108,6 +112,7 @@ class Report:
     remarks: Sequence[str] = ()
     folds: Sequence[Scores] = ()
     errors: Summary | None = None
+    more: Sequence[Callable[[Axes], None]] = ()
 
     def __post_init__(self) -> None:
         self.loss = losses.get(self.loss)

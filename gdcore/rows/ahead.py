@@ -16,25 +16,6 @@ _LOOK = 0.1  # seconds from one look to the next, whether the interpreter is abo
 _OVER = object()
 
 
-def ahead(items: Iterator[T], depth: int = 2, after: Reader | None = None, each: Callable[[], Any] | None = None) -> Ahead[T]:
-    """The items, made by a thread, up to ``depth`` of them before they are wanted; errors come where the item would.
-
-    Parameters
-    ----------
-    items : iterator
-        Used by one thread at a time; closed at the end, where it can be.
-    depth : int
-    after : Reader, optional
-        Of items that must not be made at the same time: whatever still reads there ends first.
-    each : callable, optional
-        Called by who takes the items: before each of them is given, and at the end.
-
-    >>> list(ahead(iter("abc")))
-    ['a', 'b', 'c']
-    """
-    return Ahead(items, depth, after, each)
-
-
 def ending(asker: threading.Thread) -> bool:
     """Whether nobody will wait any more for what is done for that thread: the program ends, and does not wait for it.
 
@@ -45,18 +26,34 @@ def ending(asker: threading.Thread) -> bool:
 
 
 class Ahead(Generic[T]):
-    """An iterator whose items are made by a thread.
+    """An iterator whose items are made by a thread, before they are wanted; errors come where the item would.
 
     No line of Python runs when it is let go of: a signal that came meanwhile would be handled there, and its
     KeyboardInterrupt lost. The thread sees that nobody holds this any more, and ends by itself.
+
+    Parameters
+    ----------
+    items : iterator
+        Used by one thread at a time; closed at the end, where it can be.
+    depth : int
+        So many items are made before they are wanted.
+    after : Reader, optional
+        Of items that must not be made at the same time: whatever still reads there ends first.
+    each : callable, optional
+        Called by who takes the items: before each of them is given, and at the end.
 
     Attributes
     ----------
     reader : Reader
         Who makes the items. It can be kept: it does not keep this.
+
+    >>> list(Ahead(iter("abc")))
+    ['a', 'b', 'c']
     """
 
-    def __init__(self, items: Iterator[T], depth: int, after: Reader | None, each: Callable[[], Any] | None) -> None:
+    def __init__(
+        self, items: Iterator[T], depth: int = 2, after: Reader | None = None, each: Callable[[], Any] | None = None
+    ) -> None:
         self.reader = Reader(items, depth, self, after)
         self._each = each
         self._begun = self._over = self._here = False

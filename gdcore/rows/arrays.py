@@ -7,7 +7,7 @@ finite tells, and `check_finite` then finds the place.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,14 +18,14 @@ from gdcore.messages import Message, Option
 from gdcore.notices import PrecisionWarning, warn
 
 if TYPE_CHECKING:
-    from gdcore._types import Array
+    from gdcore._types import Array, ArrayLike, DTypeLike
 
 _NATIVE = (np.dtype(np.float64), np.dtype(np.float32))
 FLOATS = "float32 or float64 (integers and booleans become float64)"
 _EXACT = 1 << 53  # up to it float64 holds every integer
 
 
-def floating(value: Any, name: str) -> Array:
+def floating(value: ArrayLike | None, name: str) -> Array:
     """``value`` as a float32 or float64 array, without a copy where it is one.
 
     Always an array of our own, a view of the caller's: nobody else can change its shape, strides or dtype.
@@ -88,7 +88,7 @@ def _warn_of_rounding(array: Array, name: str) -> None:
         start += len(block)
 
 
-def table(X: Any, name: str = "X") -> Array:
+def table(X: ArrayLike, name: str = "X") -> Array:
     """X as an array (n, d) with at least one row and one column."""
     array = floating(X, name)
     if array.ndim != 2:
@@ -99,7 +99,7 @@ def table(X: Any, name: str = "X") -> Array:
     return array
 
 
-def targets(Y: Any, X: Array, name: str = "Y", table_name: str = "X") -> Array:
+def targets(Y: ArrayLike | None, X: Array, name: str = "Y", table_name: str = "X") -> Array:
     """Y in X's dtype: (n,) or (n, k) with X's number of rows."""
     Y = floating(Y, name)
     if Y.ndim not in (1, 2) or len(Y) != len(X) or 0 in Y.shape:
@@ -107,7 +107,7 @@ def targets(Y: Any, X: Array, name: str = "Y", table_name: str = "X") -> Array:
     return cast(Y, X.dtype, name)
 
 
-def weights_of_rows(sample_weight: Any, X: Array, whose: str = "") -> Array:
+def weights_of_rows(sample_weight: ArrayLike, X: Array, whose: str = "") -> Array:
     """sample_weight in X's dtype: (n,), none negative, not all zero; errors call both ``whose``.
 
     Only their proportions matter: very large or small ones are divided by the largest, so that no sum overflows.
@@ -128,7 +128,7 @@ def weights_of_rows(sample_weight: Any, X: Array, whose: str = "") -> Array:
     return cast(s, X.dtype, name)
 
 
-def offsets(offset: Any, Y: Array) -> Array:
+def offsets(offset: ArrayLike, Y: Array) -> Array:
     """Offsets in float64, in a shape that goes with Y: (n,), or (n, k) for targets of that shape."""
     o = floating(offset, "offset").astype(np.float64)
     if o.shape not in ((len(Y),), Y.shape):
@@ -148,7 +148,7 @@ def no_weight(name: str = "sample_weight") -> Message:
     return Message(Option(name), " is zero for every row: at least one weight must be positive")
 
 
-def cast(array: Array, dtype: Any, name: str, whose: str = "the dtype of X") -> Array:
+def cast(array: Array, dtype: DTypeLike, name: str, whose: str = "the dtype of X") -> Array:
     """``array`` in another dtype; ValueError where a finite value would become infinite."""
     if array.dtype == dtype:
         return array

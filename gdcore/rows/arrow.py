@@ -10,9 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pyarrow as pa
-
-    from gdcore._types import Array
+    from gdcore._types import Array, ArrowArray, RecordBatch
 
 
 class TableError(ValueError):
@@ -39,24 +37,32 @@ def arrow() -> Any:
     return pyarrow
 
 
-def from_numpy(values: Array, known: Array | None = None) -> Any:
+def from_numpy(values: Array, known: Array | None = None) -> ArrowArray:
     """A pyarrow array of numbers or booleans, null where they are not known. pyarrow.array would import pandas, to ask whether
     they are a frame's."""
     pa = arrow()
     kept = [None if a is None else pa.py_buffer(np.packbits(a, bitorder="little") if a.dtype == bool else a)
             for a in (known, np.ascontiguousarray(values))]  # fmt: skip
-    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), kept)
+    made: ArrowArray = pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), kept)
+    return made
 
 
-def from_texts(values: Sequence[str]) -> Any:
+def from_texts(values: Sequence[str]) -> ArrowArray:
     """A pyarrow array of texts; see `from_numpy`."""
     pa = arrow()
     data = [text.encode() for text in values]
     ends = np.cumsum([0, *map(len, data)], dtype=np.int32)
-    return pa.Array.from_buffers(pa.string(), len(data), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(data))])
+    made: ArrowArray = pa.Array.from_buffers(pa.string(), len(data), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(data))])
+    return made
 
 
-def as_numpy(column: pa.Array, missing: float = math.nan) -> Array:
+def batch_of(columns: Sequence[ArrowArray], names: Sequence[str]) -> RecordBatch:
+    """A pyarrow RecordBatch of such columns."""
+    made: RecordBatch = arrow().RecordBatch.from_arrays(columns, names=names)
+    return made
+
+
+def as_numpy(column: ArrowArray, missing: float = math.nan) -> Array:
     """A pyarrow array of numbers or booleans as NumPy has it, with a number for a null. Its own to_numpy imports pandas."""
     pa = arrow()
     dtype = np.dtype(column.type.to_pandas_dtype())

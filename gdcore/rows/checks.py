@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from gdcore.losses.targets import AMOUNTS, no_amounts
 from gdcore.messages import Message, Option
-from gdcore.rows.arrow import TableError, as_numpy
+from gdcore.rows.arrow import TableError, arrow, as_numpy
 from gdcore.rows.columns import EXACT, Column, Encoding, Numbers
+from gdcore.rows.files.sources import Source
 from gdcore.rows.missing import Policy, one_column
-from gdcore.rows.sources import Source
 from gdcore.rows.written import MEND
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from gdcore._types import Array
+    from gdcore._types import Array, ArrowArray, RecordBatch
     from gdcore.losses import Loss
 
 
@@ -57,7 +57,7 @@ class Checks:
         read: list[Column],
         unseen: str,
         advice: str | None,
-        constant: dict[str, Any] | None,
+        constant: dict[str, str | float | None] | None,
         notes: list[str],
         loss: Loss | None = None,
     ) -> None:
@@ -68,7 +68,7 @@ class Checks:
         """In how many rows each column has no value."""
         self.rows = self.kept = 0
 
-    def take(self, batch: Any, found: list[Numbers]) -> Array | None:
+    def take(self, batch: RecordBatch, found: list[Numbers]) -> Array | None:
         """Takes the next rows; which of them are kept, None for all. TableError where one cannot be used."""
         gone = self._left_out(batch, found)
         strange = self._strange(batch, found, gone)
@@ -81,7 +81,7 @@ class Checks:
 
     # What is missing --------------------------------------------------------------------------------------------------------
 
-    def _left_out(self, batch: Any, found: list[Numbers]) -> Array | None:
+    def _left_out(self, batch: RecordBatch, found: list[Numbers]) -> Array | None:
         """The rows that are left out because a value is missing; an error for one in a row that stays and must not be."""
         pairs = list(zip(self.read, found, strict=True))
         for name, missing in {column.name: numbers.missing for column, numbers in pairs}.items():
@@ -138,7 +138,7 @@ class Checks:
     def _place(self, row: int) -> str:
         return self.source.place(self.rows + row)
 
-    def _examine(self, batch: Any, found: list[Numbers], keep: Array | None) -> None:
+    def _examine(self, batch: RecordBatch, found: list[Numbers], keep: Array | None) -> None:
         """Every value that is used is a finite number, a known category, a label; no weight is negative."""
         encoding = self.encoding
         for j, (column, numbers) in enumerate(zip(self.read, found, strict=True)):
@@ -147,9 +147,9 @@ class Checks:
             if column.kind == "category":
                 continue
             raw = batch.column(column.name)
-            if column.writing is not None and raw.type == "string":
+            if column.writing is not None and arrow().types.is_string(raw.type):
                 self._no_number(raw, column, values, keep)
-            if column.kind == "boolean" and not own and raw.type != "bool":
+            if column.kind == "boolean" and not own and not arrow().types.is_boolean(raw.type):
                 flags = as_numpy(raw)
                 wrong = (flags != 0) & (flags != 1) & ~np.isnan(flags)
                 self._no(wrong, keep, column, "neither true nor false, nor 1 nor 0; " + MEND)
@@ -167,7 +167,7 @@ class Checks:
                 if column.kind == "integer":
                     self._note_rounded(column, values)
 
-    def _strange(self, batch: Any, found: list[Numbers], gone: Array | None) -> Array | None:
+    def _strange(self, batch: RecordBatch, found: list[Numbers], gone: Array | None) -> Array | None:
         """Which rows, of those that are not gone, have a category that its column does not know; they are counted."""
         strange = None
         for column, numbers in zip(self.read, found, strict=True):
@@ -188,7 +188,7 @@ class Checks:
             self.strange[column.name] = Strange(count + int(unknown.sum()), value)
         return strange
 
-    def _no_number(self, raw: Any, column: Column, values: Array, keep: Array | None) -> None:
+    def _no_number(self, raw: ArrowArray, column: Column, values: Array, keep: Array | None) -> None:
         """Text that is not written as the column's numbers are."""
         wrong = np.isnan(values) if keep is None else np.isnan(values) & keep
         if wrong.any():
@@ -225,7 +225,7 @@ class Checks:
                 what = f"columns {', '.join(name for name, _ in found[:6])}{more} have one value each, and so tell nothing"
             self.notes.append(f"{self.source.label}: {what}")
 
-    def _note_constant(self, constant: dict[str, Any], name: str, values: Array) -> None:
+    def _note_constant(self, constant: dict[str, str | float | None], name: str, values: Array) -> None:
         if len(values) and constant.setdefault(name, float(values[0])) is not None and (values != constant[name]).any():
             constant[name] = None
 
@@ -243,7 +243,7 @@ def all_missing(where: str, gaps: dict[str, int], features: list[str]) -> TableE
     return TableError(Message(f"{where}: every row has a missing value, {told}; ", *advice))
 
 
-def _policy(column: Column, word: str, named: Collection[Any]) -> Option:
+def _policy(column: Column, word: str, named: Collection[tuple[str, str]]) -> Option:
     """The policy for all columns; where some have their own, for this one."""
     return Option("missing", one_column(column.name, word) if named else word)
 

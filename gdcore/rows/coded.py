@@ -6,12 +6,13 @@ does; what needs the rows' products with weights only takes them from the codes:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import EllipsisType
 
     from gdcore._types import Array, Floats
 
@@ -73,7 +74,7 @@ class Coded:
         """As they lie here."""
         return sum(column.nbytes for column in (*self.numbers, *self.codes))
 
-    def __getitem__(self, rows: Any) -> Coded:
+    def __getitem__(self, rows: slice | Array | EllipsisType) -> Coded:
         """Some of the rows: of a slice views, of numbers of rows copies."""
         return Coded(self.places, [column[rows] for column in self.numbers], [column[rows] for column in self.codes])
 
@@ -128,8 +129,7 @@ def products(X: Array | Coded, weights: Floats, bias: Floats | None) -> Floats:
     """XW + b (m, k) in float64, whatever X is."""
     if isinstance(X, Coded):
         return X.times(weights, bias)
-    out: Floats = X.astype(np.float64, order="C") @ weights + (0.0 if bias is None else bias)
-    return out
+    return X.astype(np.float64, order="C") @ weights + (0.0 if bias is None else bias)
 
 
 def rows_at_once(columns: int) -> int:

@@ -17,12 +17,12 @@ from gdcore import schema
 from gdcore.rows import dates
 from gdcore.rows.arrow import arrow, as_numpy, from_texts
 from gdcore.rows.coded import Coded, Places
+from gdcore.rows.files.sources import Marks
 from gdcore.rows.missing import POLICIES, Policy
-from gdcore.rows.sources import Marks
 from gdcore.rows.written import Writing
 
 if TYPE_CHECKING:
-    from gdcore._types import Array, Floats
+    from gdcore._types import Array, ArrowArray, Floats, Label
 
 KINDS = ("number", "integer", "boolean", "text", *dates.KINDS, "empty")
 """Of a table's columns, those that can be used, or of which a message knows what to do."""
@@ -96,7 +96,7 @@ class Column:
             return [f"{self.name}={value}" for value in self.values]
         return [self.label, *([f"{self.name} is missing"] if self.indicator else [])]
 
-    def numbers(self, column: Any) -> Numbers:
+    def numbers(self, column: ArrowArray) -> Numbers:
         """A batch's column as numbers; of a category codes, as `gdcore.rows.coded.Coded` has them."""
         pa = arrow()
         if self.kind == "category":
@@ -123,7 +123,7 @@ class Column:
             return Numbers(numbers, missing, finite=False)
         return Numbers(np.where(missing, self.fill, numbers), missing, finite=False, filled=True)
 
-    def _codes(self, column: Any) -> Numbers:
+    def _codes(self, column: ArrowArray) -> Numbers:
         pa = arrow()
         known = from_texts([str(self.base), *self.values])
         codes = pa.compute.index_in(column, value_set=known, skip_nulls=True)
@@ -136,7 +136,7 @@ class Column:
         gap = np.int32([self.base, *self.values].index(self.gap))
         return Numbers(np.where(missing, gap, numbers), missing, filled=True)
 
-    def _read(self, column: Any, writing: Writing) -> Numbers:
+    def _read(self, column: ArrowArray, writing: Writing) -> Numbers:
         """Text as numbers; NaN where it is none, and where it is missing and nothing stands for it."""
         coded = column.dictionary_encode()
         read = [writing.number(text) for text in coded.dictionary.to_pylist()]
@@ -190,7 +190,7 @@ class Target:
     """
 
     column: Column
-    labels: tuple[Any, ...] = ()
+    labels: tuple[Label, ...] = ()
 
     def classes(self, numbers: Floats) -> Floats:
         """Class numbers of what `Column.numbers` gave; −1 where it is no label."""

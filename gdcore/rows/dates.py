@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from gdcore.rows.arrow import TableError, arrow, as_numpy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gdcore._types import Array, Floats
+    from gdcore._types import Array, ArrowArray, ArrowType, Floats
 
 PARTS = {
     "date": ("year", "month", "weekday", "hour", "days since 1970"),
@@ -24,13 +24,14 @@ KINDS = tuple(PARTS)
 _DAY = 86_400_000_000  # microseconds
 
 
-def unit(kind: str) -> Any:
+def unit(kind: str) -> ArrowType:
     """The Arrow type that a column of such a kind has, whatever it is in the file: microseconds."""
     pa = arrow()
-    return {"date": pa.timestamp("us"), "time": pa.time64("us"), "duration": pa.duration("us")}[kind]
+    units: dict[str, ArrowType] = {"date": pa.timestamp("us"), "time": pa.time64("us"), "duration": pa.duration("us")}
+    return units[kind]
 
 
-def plain(column: Any, kind: str) -> Any:
+def plain(column: ArrowArray, kind: str) -> ArrowArray:
     """An Arrow column of such a kind as `unit` has it: of zoned times what a clock in their zone says; text is read.
 
     None stands for text that is no date; that of a time with a distance from UTC is what a clock there says in UTC.
@@ -43,7 +44,7 @@ def plain(column: Any, kind: str) -> Any:
     return column.cast(unit(kind), safe=False)
 
 
-def checked(column: Any, kind: str, name: str, place: Callable[[int], str]) -> Any:
+def checked(column: ArrowArray, kind: str, name: str, place: Callable[[int], str]) -> ArrowArray:
     """`plain`, or a TableError with the place of the first text that is none; ``place`` tells it of a row of the column."""
     moments = plain(column, kind)
     if moments.null_count > column.null_count:
@@ -56,7 +57,7 @@ def checked(column: Any, kind: str, name: str, place: Callable[[int], str]) -> A
     return moments
 
 
-def _read(column: Any, kind: str) -> Any:
+def _read(column: ArrowArray, kind: str) -> ArrowArray:
     pa = arrow()
     coded = column.dictionary_encode()
     try:
@@ -66,7 +67,7 @@ def _read(column: Any, kind: str) -> Any:
     return values.take(coded.indices)
 
 
-def _moments(texts: Any, kind: str) -> Any:
+def _moments(texts: ArrowArray, kind: str) -> ArrowArray:
     """Of texts that are all written alike; ArrowInvalid where they are not."""
     pa = arrow()
     texts = pa.compute.utf8_trim(texts, " \t")
@@ -84,7 +85,7 @@ def _moments(texts: Any, kind: str) -> Any:
     return plain(moments, "date").cast(unit(kind))
 
 
-def _moment(text: str, kind: str) -> Any:
+def _moment(text: str, kind: str) -> object:
     pa = arrow()
     try:
         return _moments(pa.array([text]), kind)[0].as_py()
@@ -92,7 +93,7 @@ def _moment(text: str, kind: str) -> Any:
         return None
 
 
-def part(column: Any, name: str) -> Floats:
+def part(column: ArrowArray, name: str) -> Floats:
     """One of `PARTS` of a column that is `plain`; NaN where it is missing.
 
     >>> import pyarrow as pa
@@ -108,8 +109,7 @@ def part(column: Any, name: str) -> Floats:
     else:
         divisor = _DAY / 24 if name == "hours" else _DAY
         found = pc.divide(column.cast(arrow().int64()).cast(arrow().float64(), safe=False), divisor)
-    numbers: Floats = as_numpy(found.cast(arrow().float64()))
-    return numbers
+    return as_numpy(found.cast(arrow().float64()))
 
 
 class Span:
@@ -119,7 +119,7 @@ class Span:
         self.low = dict.fromkeys(PARTS[kind], np.inf)
         self.high = dict.fromkeys(PARTS[kind], -np.inf)
 
-    def add(self, column: Any) -> None:
+    def add(self, column: ArrowArray) -> None:
         """Takes the next rows."""
         for name in self.low:
             known: Array = part(column, name)

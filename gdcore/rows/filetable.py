@@ -11,28 +11,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from gdcore import checks, losses
+from gdcore import losses
 from gdcore.messages import Message, Option
 from gdcore.notices import warn
-from gdcore.rows.ahead import Reader, ahead
+from gdcore.rows.ahead import Ahead, Reader
 from gdcore.rows.arrow import TableError
 from gdcore.rows.checks import Checks, Strange
 from gdcore.rows.coded import rows_at_once
 from gdcore.rows.columns import Column, Encoding, Numbers, coded
+from gdcore.rows.files.kept import MEMORY, Kept
+from gdcore.rows.files.sources import Source
 from gdcore.rows.glance import Glance
-from gdcore.rows.kept import MEMORY, Kept
 from gdcore.rows.missing import Policy
-from gdcore.rows.opening import open_source
-from gdcore.rows.roles import Roles, check_width, roles_of
+from gdcore.rows.roles import Roles, check_width
 from gdcore.rows.settle import Settling
-from gdcore.rows.sources import Marks, Source
-from gdcore.rows.split import Split, split_of
+from gdcore.rows.split import Split
 from gdcore.rows.tables import Block, Table, farthest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
-    from gdcore._types import Array, Floats, Path
+    from gdcore._types import Array, Floats, RecordBatch
     from gdcore.rows.tables import Piece
 
 T = TypeVar("T")
@@ -44,144 +43,8 @@ class TableWarning(UserWarning):
     """Something in a table that was read as it is, and may not be what is meant."""
 
 
-def open_table(
-    paths: Path | Iterable[Path],
-    target: str | None = None,
-    *,
-    loss: str | losses.Loss | None = None,
-    features: Iterable[str] | None = None,
-    exclude: Iterable[str] = (),
-    weights: str | None = None,
-    categorical: Iterable[str] = (),
-    dates: Iterable[str] = (),
-    missing: str | Mapping[str, str] = "error",
-    na: Iterable[str | float] = (),
-    na_keep: Iterable[str] = (),
-    unseen: str = "base",
-    test_size: float = 0.0,
-    seed: int = 0,
-    split: str | None = None,
-    stratify: bool = False,
-    delimiter: str | None = None,
-    decimal: str | None = None,
-    comment: str | None = None,
-    index: str = "drop",
-    cache: Path | None = None,
-    progress: Callable[[int], Any] | None = None,
-) -> FileTable:
-    """A table in CSV, Parquet, Feather or .npy files, for `fit`, `spectrum` and ``predict``; it may be larger than memory.
-
-    Numbers stay as they are, booleans become 0 and 1, text becomes categories, of up to 100 values or one for each
-    1,000 rows: a column of X for each but the commonest. Text that is numbers in one writing only, as $1,200 or 70 kg or
-    (12), becomes numbers, with a warning.
-
-    Parameters
-    ----------
-    paths : path, or several
-        Files whose columns are the same, or a folder of them. The columns of .npy files are named "0", "1", …. Of a folder of
-        folders with names as ``year=2024``, these are columns too.
-    target : str, optional
-        The column that is to be predicted.
-    loss : str or Loss, optional
-        What it is to be trained with. Default, `FileTable.loss`: "logistic" for a target of two values, "softmax" for one
-        of more that are text, else "mse".
-    features : list of str, optional
-        The columns that X is made of. Default: all others.
-    exclude : list of str
-        Columns that are left out.
-    weights : str, optional
-        The column of the rows' weights.
-    categorical : list of str
-        Columns of codes: their numbers are names, as those of postal districts are, and become categories.
-    dates : list of str
-        Columns of dates or times, of which numbers are made: year, month, weekday (0 on Mondays), hour, and days since 1970,
-        as far as these differ from row to row. Text is read as 2024-12-31 or 2024-12-31 18:30.
-    missing : str or dict
-        What becomes of a missing value: "error", "drop", which leaves its row out; of numbers "mean" or "median", that of the
-        rows that train, or "indicator", the mean, and a column of 0 and 1 beside it; of text "category", one of its own, which
-        it is as well where numbers are filled and nothing else is said. Several for several kinds have commas between them:
-        ``"median,drop"``. A dict of columns, ``{"age": "median"}``, or ``"age=median"`` in the text, says it of each by its
-        name. But for "error", rows without a target are left out.
-    na : list of str or numbers
-        What else stands for a missing value, in text and as a number: ``["?", "-999"]``. A number is taken as its text.
-    na_keep : list of str
-        Texts that are values and no missing ones in CSV, where by custom they are: ``["NA"]`` for Namibia.
-    unseen : {"base", "empty", "error"}
-        What ``gdcore predict`` does, with a model that has been trained on this table, about a category that is not in it: it
-        counts as its column's commonest, its row has no prediction, or it is an error.
-    test_size : float
-        The share of rows that do not train, drawn by ``seed``: they are the table's ``held_out``.
-    seed : int
-        ≥ 0.
-    split : str, optional
-        Which rows these are instead: "time:COLUMN", the last ones by a column of dates or numbers; "time", the last ones as
-        they stand in the table; or a column that says train and test. That column, but for numbers, is no feature.
-    stratify : bool
-        Whether the share is drawn of each class of the target alike.
-    delimiter, decimal : str
-        Of CSV. Default: a comma (in .tsv files a tabulator), and a point. "blanks" are any number of blanks and tabulators,
-        which are recognised where nothing else is possible. Where the decimal point is given, the other one of point and comma
-        may stand between thousands: 1,234 has two meanings otherwise.
-    comment : str, optional
-        Lines of CSV that begin with it are none of the table: ``"#"``.
-    index : {"drop", "keep"}
-        What becomes of a data frame's index, which pandas writes into Parquet, and of first columns without a name in CSV,
-        which are an index or row names: they are left out, unless they are asked for by their name, or kept.
-    cache : path, optional
-        A folder for the decoded columns, as large as the table, so that later passes do not decode again. Tables of up to
-        128 MB are kept in memory, as they are decoded and as numbers.
-    progress : callable, optional
-        Called with the number of rows of each batch that has been read.
-
-    Returns
-    -------
-    FileTable
-
-    Raises
-    ------
-    TableError
-        A ValueError: naming file, line and column where they are known, and what to do.
-    TypeError
-        Paths are none: a table in memory is trained with as it is, ``gdcore.fit(frame[columns], frame[target])``.
-
-    Examples
-    --------
-    >>> import tempfile, gdcore
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with open(f"{folder}/rent.csv", "w") as file:
-    ...         _ = file.write("area,town,rent\\n50,Ulm,500\\n70,Ulm,700\\n60,Bonn,800\\n80,Bonn,1000\\n20,Ulm,200\\n")
-    ...     table = gdcore.open_table(f"{folder}/rent.csv", "rent")
-    ...     run = gdcore.fit(table)
-    >>> dict(zip(table.names, run.model.weights.round(6).tolist())), bool(abs(run.model.bias) < 1e-6)
-    ({'area': 10.0, 'town=Bonn': 200.0}, True)
-    """
-    given = None if loss is None else losses.get(loss)
-    policy = Policy.of(missing)
-    checks.one_of(unseen, "unseen", ("base", "empty", "error"))
-    checks.one_of(index, "index", ("drop", "keep"))
-    test_size, seed = checks.number(test_size, "test_size", below=1), checks.integer(seed, "seed", 0)
-    for name, column in (("target", target), ("weights", weights), ("split", split)):
-        checks.optional(checks.text, column, name, "the name of a column")
-    lists = {"exclude": exclude, "categorical": categorical, "dates": dates, "features": () if features is None else features}
-    named = {name: checks.texts(names, name) for name, names in lists.items()}
-    source = open_source(paths, delimiter, decimal, Marks.of(na, na_keep), comment)
-    roles, notes = roles_of(
-        source, target, given, policy, unseen, index, features=named["features"], exclude=named["exclude"], weights=weights,
-        codes=named["categorical"], moments=named["dates"], split=split,
-    )  # fmt: skip
-    kept = Kept(source, roles.read, cache)
-    table = FileTable(kept, None if target is None else split_of(split, kept, test_size, seed, stratify, target))
-    table.notes += [*source.remarks, *notes]
-    table.progress = progress
-    table.settle(roles)
-    if stratify and not table.labels:
-        what = " keeps the shares of classes, and the target is numbers; leave it out"
-        raise TableError(Message(f"{source.label}: ", Option("stratify", True), what))
-    return table
-
-
 class FileTable(Table):
-    """A table in files. Made by `open_table`.
+    """A table in files. Made by `gdcore.open_table`.
 
     Attributes
     ----------
@@ -198,7 +61,8 @@ class FileTable(Table):
     causes : dict
         `gaps` of the columns for which rows were left out; a column that is filled is not there.
     unseen : {"base", "empty", "error"}
-        What becomes of categories that `encoding` does not know: see `open_table`. The table that it is made of has none.
+        What becomes of categories that `encoding` does not know: see `gdcore.open_table`. The table that it is made of has
+        none.
     strange : dict
         Of the last pass, for each column that had them: the categories that it does not know.
     notes : list of str
@@ -208,7 +72,7 @@ class FileTable(Table):
     progress : callable or None
         Called with the number of rows of each batch that has been read.
     advice : str or None
-        What to do about missing values. None: what `open_table` has for them.
+        What to do about missing values. None: what `gdcore.open_table` has for them.
     """
 
     encoding: Encoding
@@ -226,12 +90,12 @@ class FileTable(Table):
         self.unseen = "error"
         self.strange: dict[str, Strange] = {}
         self.notes: list[str] = []
-        self.progress: Callable[[int], Any] | None = None
+        self.progress: Callable[[int], object] | None = None
         self.seen = Glance(target_only=True)
         self._reader: Reader | None = None  # of the last pass
         self._made: list[_Made] | None = None  # all rows, of a table that stays in memory, once a pass has made them
         self._warned = 0
-        self._constant: dict[str, Any] | None = {}  # see `Checks`; None after the first pass
+        self._constant: dict[str, str | float | None] | None = {}  # see `Checks`; None after the first pass
 
     def settle(self, roles: Roles) -> None:
         """Decides what becomes of the columns; with passes over those that have to be seen for it, where there are any."""
@@ -276,10 +140,6 @@ class FileTable(Table):
         self.weighted = encoding.weights is not None
         drops = any(column.missing == "drop" for column in self._read)
         self.rows = None if self.split is not None or drops else self.source.rows
-
-    @property
-    def _split_columns(self) -> list[str]:
-        return [] if self.split is None else list(self.split.columns)
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_reader": None, "_made": None}  # a thread is not pickled, and rows are read again
@@ -326,9 +186,9 @@ class FileTable(Table):
     def pieces(self, multiple: int) -> Iterator[Piece]:
         return self._read_ahead(super().pieces(multiple), self._warn)
 
-    def _read_ahead(self, pieces: Iterator[T], each: Callable[[], Any] | None = None) -> Iterator[T]:
+    def _read_ahead(self, pieces: Iterator[T], each: Callable[[], object] | None = None) -> Iterator[T]:
         """A pass; what one before, that was left, still reads ends first: both note what they see."""
-        found = ahead(pieces, after=self._reader, each=each)
+        found = Ahead(pieces, after=self._reader, each=each)
         self._reader = found.reader
         return found
 
@@ -356,7 +216,9 @@ class FileTable(Table):
         split, dropped = self.split, 0
         kept: list[_Made] | None = [] if train and (test or split is None) else None
         size = 0
-        for start, numbers, keep, batch in self._numbers(self._split_columns, rows_at_once(len(self._read))):
+        for start, numbers, keep, batch in self._numbers(
+            () if split is None else split.columns, rows_at_once(len(self._read))
+        ):
             trains = keep
             if split is not None:
                 held = split.tests(start, batch)
@@ -377,14 +239,14 @@ class FileTable(Table):
         """`both`, read ahead."""
         return self._read_ahead(self.both(), self._warn)
 
-    def matrices(self, beside: Iterable[str] = ()) -> Iterator[tuple[Floats, Array | None, Any]]:
+    def matrices(self, beside: Iterable[str] = ()) -> Iterator[tuple[Floats, Array | None, RecordBatch]]:
         """For a table without a target: X of the rows without a missing value, which these are (None: all), and of all rows
         a RecordBatch of the columns ``beside``."""
         beside = list(beside)
         for _, numbers, keep, batch in self._numbers(beside, rows_at_once(len(self.names))):
             yield self._block(numbers, keep).piece().X, keep, batch.select(beside)
 
-    def _numbers(self, beside: Iterable[str], most: int) -> Iterator[tuple[int, list[Numbers], Array | None, Any]]:
+    def _numbers(self, beside: Iterable[str], most: int) -> Iterator[tuple[int, list[Numbers], Array | None, RecordBatch]]:
         """For up to ``most`` rows at a time: the first one's number, the columns' numbers, which rows lack nothing, and the
         rows as they were read, with the columns ``beside`` among theirs."""
         read = self._read
@@ -403,10 +265,10 @@ class FileTable(Table):
         self.causes = {name: count for name, count in checks.dropped().items() if count}
         self._constant = None
 
-    def _batches(self, names: list[str], rows: int) -> Iterator[Any]:
+    def _batches(self, names: list[str], rows: int) -> Iterator[RecordBatch]:
         batches = self.source.batches(names)
         # What is not kept is decoded, in a thread of its own.
-        with contextlib.nullcontext(batches) if self.kept else contextlib.closing(ahead(batches)) as found:
+        with contextlib.nullcontext(batches) if self.kept else contextlib.closing(Ahead(batches)) as found:
             for batch in found:
                 for start in range(0, batch.num_rows, rows):
                     yield batch.slice(start, rows)

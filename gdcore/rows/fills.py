@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from gdcore._types import Array, Floats
+    from gdcore._types import Array, ArrowArray, Floats
     from gdcore.rows.columns import Column
 
 _BLOCK = 4096  # rows of a column that are summed at a time, wherever a file is cut
@@ -20,7 +18,7 @@ _BITS = 16  # of a value's place in the order of all numbers, that are looked at
 class Fill(Protocol):
     """A number of a column, from passes over its rows."""
 
-    def add(self, column: pa.Array, trains: Array | None) -> None:
+    def add(self, column: ArrowArray, trains: Array | None) -> None:
         """Takes the next rows, of which those count that train."""
 
     def end(self) -> bool:
@@ -48,7 +46,7 @@ class Mean:
         self.rest: Floats = np.empty(0)
         self.sum, self.count, self.gaps = 0.0, 0, 0
 
-    def add(self, column: pa.Array, trains: Array | None) -> None:
+    def add(self, column: ArrowArray, trains: Array | None) -> None:
         numbers = self.column.numbers(column)
         known = np.isfinite(numbers.values) if trains is None else trains & np.isfinite(numbers.values)
         self.gaps += _missing(numbers.missing, trains)
@@ -81,7 +79,7 @@ class Median:
         self.searches: list[_Search] = []
         self._value: float | None = None
 
-    def add(self, column: pa.Array, trains: Array | None) -> None:
+    def add(self, column: ArrowArray, trains: Array | None) -> None:
         numbers = self.column.numbers(column)
         known = np.isfinite(numbers.values) if trains is None else trains & np.isfinite(numbers.values)
         values = numbers.values[known].astype(np.float64) + 0.0  # which makes −0 a 0

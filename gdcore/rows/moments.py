@@ -190,7 +190,7 @@ def engine_for(columns: int, backend: str) -> Any:
     return BACKENDS["reference" if columns > _BLAS_FROM else backend]
 
 
-def check(moments: Moments, X: Any) -> None:
+def check(moments: Moments, X: Array | None) -> None:
     """ValueError where the second moments overflow float64, or those of a column underflow."""
     if not moments.finite:
         largest = "" if X is None else f": X has values up to {float(np.max(np.abs(X[: 1 << 16]))):.3g}"

@@ -9,11 +9,13 @@ import numpy as np
 
 from gdcore import losses
 from gdcore.backends import BACKENDS, loops
+from gdcore.backends.reference import PLAIN
 from gdcore.losses.targets import check_targets
 from gdcore.rows.tables import Piece, Table, fold
 
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats
+    from gdcore.optimizers.base import Rule
 
 
 class Piecewise:
@@ -27,10 +29,10 @@ class Piecewise:
     def loss_gradient(
         self,
         X: Array | Table,
-        Y: Any,
+        Y: Array | None,
         weights: Array,
         bias: Array | None,
-        sample_weight: Any = None,
+        sample_weight: Array | None = None,
         n_threads: int = 1,
         loss: str = "mse",
         parameter: float = 0.0,
@@ -54,7 +56,7 @@ class Piecewise:
     def descend(
         self,
         X: Table,
-        Y: Any,
+        Y: Array | None,
         weights: Array,
         bias: Array | None,
         gradient: Array,
@@ -63,7 +65,7 @@ class Piecewise:
         epochs: int,
         history: Floats,
         done: Array,
-        sample_weight: Any = None,
+        sample_weight: Array | None = None,
         tol: float = -1.0,
         decimals: int | None = None,
         n_threads: int = 1,
@@ -71,7 +73,7 @@ class Piecewise:
         parameter: float = 0.0,
         l1: float = 0.0,
         l2: float = 0.0,
-        optimizer: Any = None,
+        optimizer: Rule = ("sgd", PLAIN),
         state: Array | None = None,
         steps: Array | None = None,
         ceiling: float = np.inf,
@@ -86,7 +88,7 @@ class Piecewise:
             weights, bias, gradient, bias_gradient, lr, epochs, history, done, tol, optimizer, state, steps, ceiling,
         )  # fmt: skip
 
-    def _step(self, parameters: Array, along: Array, lr: float, rule: Any, state: Array | None, *rest: Any) -> None:
+    def _step(self, parameters: Array, along: Array, lr: float, rule: Rule, state: Array | None, *rest: Any) -> None:
         """The backend's step, which wants the state's rows side by side."""
         whole = None if state is None else np.ascontiguousarray(state)
         self.backend.step(parameters, along, lr, rule, whole, *rest)

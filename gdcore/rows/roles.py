@@ -10,8 +10,8 @@ from gdcore.messages import Message, Option
 from gdcore.rows import dates
 from gdcore.rows.arrow import TableError
 from gdcore.rows.columns import KINDS
+from gdcore.rows.files.sources import Source
 from gdcore.rows.moments import MOST_COLUMNS
-from gdcore.rows.sources import Source
 from gdcore.rows.split import column_of
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,15 +12,15 @@ from gdcore.rows import dates
 from gdcore.rows.arrow import TableError, as_numpy
 from gdcore.rows.checks import all_missing
 from gdcore.rows.columns import Column, Encoding, Target
+from gdcore.rows.files.sources import Source
 from gdcore.rows.fills import Fill, fill
 from gdcore.rows.missing import NUMBERS
-from gdcore.rows.sources import Source
 from gdcore.rows.survey import Survey, with_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gdcore._types import Array
+    from gdcore._types import Array, RecordBatch
     from gdcore.rows.roles import Roles
     from gdcore.rows.split import Split
 
@@ -41,7 +41,7 @@ class Settling:
     """
 
     def __init__(
-        self, source: Source, roles: Roles, split: Split | None, kept: bool, progress: Callable[[int], Any] | None
+        self, source: Source, roles: Roles, split: Split | None, kept: bool, progress: Callable[[int], object] | None
     ) -> None:
         self.source, self.roles, self.split, self.progress = source, roles, split, progress
         kinds, policy = source.kinds, roles.policy
@@ -97,7 +97,7 @@ class Settling:
                 word = self.roles.policy.of_column(column.name, text=False)
                 self.fills[column.label] = fill(word, column, len(self.roles.used))
 
-    def _fill(self, batch: Any, start: int) -> None:
+    def _fill(self, batch: RecordBatch, start: int) -> None:
         """Takes some rows into account for those that are pending."""
         if self.pending:
             trains = self._trains(batch, start)
@@ -162,7 +162,7 @@ class Settling:
                 told.add(column.name)
         return columns
 
-    def _trains(self, batch: Any, start: int) -> Array:
+    def _trains(self, batch: RecordBatch, start: int) -> Array:
         """Which rows train: they are not held out, nor left out for a missing value."""
         trains = np.ones(batch.num_rows, bool)
         if self.split is not None:

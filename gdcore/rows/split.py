@@ -7,7 +7,7 @@ read. What has to be known of all rows for that, a `Split` finds in one pass ove
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -18,8 +18,8 @@ from gdcore.rows.arrow import TableError, arrow, as_numpy
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gdcore._types import Array, Floats
-    from gdcore.rows.sources import Source
+    from gdcore._types import Array, Floats, Label, RecordBatch
+    from gdcore.rows.files.sources import Source
 
 _SIDES = {"train": False, "training": False, "test": True, "testing": True}
 _CLASSES = 10_000  # past so many values a target is no classes
@@ -42,7 +42,7 @@ class Split(Protocol):
     @property
     def what(self) -> str: ...
 
-    def tests(self, start: int, batch: Any) -> Array:
+    def tests(self, start: int, batch: RecordBatch) -> Array:
         """Of the rows from number ``start`` on, which come in a RecordBatch that has the columns: which test."""
 
 
@@ -54,8 +54,7 @@ def uniform(start: int, count: int, seed: int) -> Floats:
         for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
             z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
         z ^= z >> np.uint64(31)
-    numbers: Floats = (z >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    return numbers
+    return (z >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def held_out(start: int, count: int, share: float, seed: int) -> Array:
@@ -75,7 +74,7 @@ class Drawn:
     def what(self) -> str:
         return f"drawn with seed {self.seed}"
 
-    def tests(self, start: int, batch: Any) -> Array:
+    def tests(self, start: int, batch: RecordBatch) -> Array:
         return held_out(start, batch.num_rows, self.share, self.seed)
 
 
@@ -95,7 +94,7 @@ class Order:
 
     def __init__(self, source: Source, seed: int, target: str, classes: bool = False) -> None:
         self.seed, self.columns = seed, (target,) if classes else ()
-        self._codes: dict[Any, int] = {}
+        self._codes: dict[Label | None, int] = {}
         marks: list[list[Floats]] = []
         start = 0
         for batch in source.batches([target]):
@@ -112,7 +111,7 @@ class Order:
         self._marks = [np.sort(np.concatenate(parts)) for parts in marks]
         self._first = np.cumsum([0, *map(len, self._marks)])
 
-    def places(self, start: int, batch: Any) -> Array:
+    def places(self, start: int, batch: RecordBatch) -> Array:
         """Of the rows from number ``start`` on: their places in the order, from 0."""
         codes, own = self._classes(batch), uniform(start, batch.num_rows, self.seed)
         places = np.empty(batch.num_rows, np.int64)
@@ -121,7 +120,7 @@ class Order:
             places[rows] = self._first[code] + np.searchsorted(self._marks[code], own[rows])
         return places
 
-    def _classes(self, batch: Any, learn: bool = False) -> Array:
+    def _classes(self, batch: RecordBatch, learn: bool = False) -> Array:
         """The rows' classes as numbers in the order in which they were met; a missing one is a class, too."""
         if not self.columns:
             if learn:
@@ -133,8 +132,7 @@ class Order:
         if coded.null_count:
             numbers.append(self._codes.setdefault(None, len(self._codes)))
         at = as_numpy(coded.indices, len(values))
-        found: Array = np.array([*numbers, 0], np.intp)[at]
-        return found
+        return np.array([*numbers, 0], np.intp)[at]
 
 
 @dataclass(frozen=True)
@@ -152,10 +150,9 @@ class Share:
     def what(self) -> str:
         return f"drawn with seed {self.order.seed}, of each class alike"
 
-    def tests(self, start: int, batch: Any) -> Array:
+    def tests(self, start: int, batch: RecordBatch) -> Array:
         places = self.order.places(start, batch)
-        found: Array = np.floor((places + 1) * self.share) > np.floor(places * self.share)
-        return found
+        return np.floor((places + 1) * self.share) > np.floor(places * self.share)
 
 
 @dataclass(frozen=True)
@@ -174,7 +171,7 @@ class Fold:
     def what(self) -> str:
         return f"fold {self.which + 1} of {self.folds}, drawn with seed {self.order.seed}"
 
-    def tests(self, start: int, batch: Any) -> Array:
+    def tests(self, start: int, batch: RecordBatch) -> Array:
         found: Array = self.order.places(start, batch) % self.folds == self.which
         return found
 
@@ -203,7 +200,7 @@ class Last:
             rows = source.rows
             if rows is None:
                 rows = sum(batch.num_rows for batch in source.batches([target]))
-            self._from: Any = rows - round(rows * share)
+            self._from: float = rows - round(rows * share)
             return
         if source.kinds[column] not in ("date", "text", "number", "integer"):
             by, other = Option("split", f"time:{column}"), Option("split", column)
@@ -221,7 +218,7 @@ class Last:
         if self._from == values[0]:  # else no row would train
             self._from = values[np.searchsorted(values, values[0], side="right")]
 
-    def tests(self, start: int, batch: Any) -> Array:
+    def tests(self, start: int, batch: RecordBatch) -> Array:
         found: Array
         if not self.columns:
             found = np.arange(start, start + batch.num_rows) >= self._from
@@ -229,15 +226,14 @@ class Last:
             found = self._values(batch, start) >= self._from
         return found
 
-    def _values(self, batch: Any, start: int) -> Floats:
+    def _values(self, batch: RecordBatch, start: int) -> Floats:
         """As numbers, dates in microseconds; NaN where there is none."""
         pa, column = arrow(), batch.column(self.columns[0])
         if pa.types.is_string(column.type):
             column = dates.checked(column, "date", self.columns[0], lambda row: self._source.place(start + row))
         if pa.types.is_timestamp(column.type):
             column = column.cast(pa.int64())
-        values: Floats = as_numpy(column.cast(pa.float64(), safe=False))
-        return values
+        return as_numpy(column.cast(pa.float64(), safe=False))
 
 
 class Named:
@@ -252,7 +248,7 @@ class Named:
             advice = " wants one that says train and test; ", other, " takes the last rows by it"
             raise TableError(Message(f"{source.label}: column {column} is {source.kinds[column]}, and ", by, *advice))
 
-    def tests(self, start: int, batch: Any) -> Array:
+    def tests(self, start: int, batch: RecordBatch) -> Array:
         coded = batch.column(self.columns[0]).dictionary_encode()
         said = [_SIDES.get(value.strip().lower()) for value in coded.dictionary.to_pylist()]
         at = as_numpy(coded.indices, len(said))
@@ -262,8 +258,7 @@ class Named:
             value = batch.column(self.columns[0])[row].as_py()
             found = "a missing value" if value is None else repr(value)
             raise TableError(f"{self._source.place(start + row)}, column {self.columns[0]}: {found} is neither train nor test")
-        tests: Array = np.array([bool(side) for side in said] + [False])[at]
-        return tests
+        return np.array([bool(side) for side in said] + [False])[at]
 
 
 def column_of(split: str | None, source: Source) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,16 +12,17 @@ from gdcore.messages import Message, Option
 from gdcore.rows import dates
 from gdcore.rows.arrow import TableError, arrow
 from gdcore.rows.columns import Column, Target
-from gdcore.rows.csvtext import meant_as_number, not_that
+from gdcore.rows.files.csvtext import meant_as_number, not_that
 from gdcore.rows.missing import NUMBERS, one_column
 from gdcore.rows.written import Writing, is_number, writing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from gdcore._types import Label, RecordBatch
     from gdcore.losses import Loss
+    from gdcore.rows.files.sources import Source
     from gdcore.rows.missing import Policy
-    from gdcore.rows.sources import Source
 
 CATEGORIES = 100
 """So many values a text column may have, or more where there are `ROWS_EACH` rows for each."""
@@ -66,7 +67,7 @@ class Survey:
         """Values of rows that do not count."""
         self.nulls = dict.fromkeys(text, 0)
         self.goal = target
-        self.labels: dict[Any, None] = {}
+        self.labels: dict[Label, None] = {}
         self.rows = self.all_rows = 0
         self.gaps = dict.fromkeys(drop, 0)
         """In how many rows each column that leaves rows out has no value."""
@@ -75,14 +76,15 @@ class Survey:
         self.notes: list[str] = []
         """What is odd."""
 
-    def add(self, batch: Any) -> None:
+    def add(self, batch: RecordBatch) -> None:
         """Takes a batch into account."""
         self.all_rows += batch.num_rows
         if self.drop:
             pc = arrow().compute
             for name in self.drop:
                 self.gaps[name] += int(pc.sum(batch.column(name).is_null(nan_is_null=True)).as_py() or 0)
-            valid = _all_valid(batch, self.drop)
+            known = (pc.invert(batch.column(name).is_null(nan_is_null=True)) for name in self.drop)
+            valid = functools.reduce(pc.and_, known)
             count, every = int(pc.sum(valid).as_py() or 0), batch.num_rows
             batch = batch.select([*dict.fromkeys([*self.counts, *([] if self.goal is None else [self.goal])])])
             if count < every and batch.num_columns:
@@ -197,11 +199,12 @@ class Survey:
         """The target, as numbers or as classes."""
         kind, where, loss = self.source.kinds[name], f"{self.source.label}: the target {name}", self.loss
         text = kind == "text"
-        written = self.writing(self.labels) if text else None
+        words = [str(label) for label in self.labels] if text else []
+        written = self.writing(words) if text else None
         if written is not None and (loss.numeric if loss is not None else len(self.labels) > 2):
-            return Target(self._written(name, written, self.labels))
+            return Target(self._written(name, written, words))
         if text and written is None:
-            self.check_meant(name, self.labels)
+            self.check_meant(name, words)
         if kind in dates.KINDS:
             raise TableError(f"{where} holds dates; make numbers of them first, days for example")
         if text and loss is not None and loss.numeric:
@@ -218,7 +221,7 @@ class Survey:
                 rows = "one row" if self.rows else "no row"
                 rows += " without a missing value" if self.policy.rest == "drop" else ""
                 raise TableError(f"{self.source.label} has {rows}; a model needs two")
-            what = f"one value only, {_as_text(labels[0], whole)}" if labels else "no value at all"
+            what = f"one value only, {int(labels[0]) if whole else labels[0]}" if labels else "no value at all"
             raise TableError(f"{where} has {what}, so that there is nothing to learn; take another one")
         if loss is not None and numbers and not whole:
             raise TableError(Message(f"{where} has numbers that are no integers, and {loss.name} wants classes; ", *_NUMBERS))
@@ -230,7 +233,8 @@ class Survey:
             raise TableError(Message(what, Option("loss", "softmax"), " is for more"))
         if whole:
             labels = [int(label) for label in labels]
-        column = Column(name, "category", tuple(labels[1:]), labels[0]) if text else Column(name, kind)
+        words = sorted(words)
+        column = Column(name, "category", tuple(words[1:]), words[0]) if text else Column(name, kind)
         return Target(column, tuple(labels))
 
 
@@ -253,13 +257,3 @@ def with_policy(column: Column, policy: Policy, where: str) -> Column:
 
 def _several(count: int) -> str:
     return f"{count:,}" if count <= _COUNTED else f"more than {_COUNTED:,}"
-
-
-def _as_text(label: Any, whole: bool) -> str:
-    return str(int(label) if whole else label)
-
-
-def _all_valid(batch: Any, names: list[str]) -> Any:
-    """The rows in which none of these is missing."""
-    pc = arrow().compute
-    return functools.reduce(pc.and_, (pc.invert(batch.column(name).is_null(nan_is_null=True)) for name in names))

@@ -3,7 +3,7 @@
 Every pass of `gdcore.fit` over linear models and all rows is a sum over rows, a `fold` of some function over pieces. `pieces`
 cuts a table where the backends cut arrays, and their sums are carried from one piece to the next in the order of the rows, so
 that the result is that of the same rows in memory in the same order, C or Fortran, to the bit, however a file is cut. Where
-the rows lie on other machines (`gdcore.rows.cluster`) only the place of the sum changes.
+the rows lie on other machines (`gdcore.rows.dask.cluster`) only the place of the sum changes.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gdcore.rows.arrays import no_weight
+from gdcore.rows.arrays import check_finite, no_weight
 from gdcore.rows.coded import Coded, dense, joined, products, rows_at_once
 from gdcore.rows.moments import Moments, engine_for, first_means
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from gdcore._types import Array, Floats
+    from gdcore._types import Add, Array, Floats, Part
 
 PIECE_BYTES = 1 << 24
 """At most about so many bytes of X come in a piece."""
@@ -105,7 +105,7 @@ class Table:
         How a person gets all rows as arrays.
     """
 
-    dtype: Any = np.dtype(np.float64)
+    dtype: np.dtype[Any] = np.dtype(np.float64)
     ndim = 2
     far = False
     tells_constants = False
@@ -139,6 +139,14 @@ class Table:
                     raise ValueError(f"{name} of the rows from {start} on is {found}, {says}")
             yield Block(X[...], Y[...], None if s is None else s[...])
             start += m
+
+    def check_finite(self) -> None:
+        """ValueError with the place of a NaN or an infinity that `blocks` has let through; of rows that are far tasks look."""
+        start = 0
+        for X, Y, s in () if self.far else self._checked():
+            for name, array in (("X", dense(X)), ("Y", Y), *([] if s is None else [("sample_weight", s)])):
+                check_finite(array, name, start)
+            start += len(X)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -183,9 +191,9 @@ class Table:
 
     def fold(
         self,
-        part: Callable[..., Any],
+        part: Part,
         n_threads: int,
-        add: Callable[[Any, Any], Any] = operator.add,
+        add: Add = operator.add,
         multiple: int | None = None,
     ) -> Any:
         """What `fold` says, over all rows of the table."""
@@ -240,9 +248,9 @@ def fold(
     X: Array | Table,
     Y: Array | None,
     sample_weight: Array | None,
-    part: Callable[..., Any],
+    part: Part,
     n_threads: int,
-    add: Callable[[Any, Any], Any] = operator.add,
+    add: Add = operator.add,
     multiple: int | None = None,
 ) -> Any:
     """The sum over all rows of arrays or of a table, piece by piece: ``add(… add(part(first), part(second)) …, part(last))``.
@@ -256,7 +264,7 @@ def fold(
     return _folded(_cut(X, Y, sample_weight, multiple), part, n_threads, add, multiple is not None)
 
 
-def _folded(pieces: Iterable[Piece], part: Any, n_threads: int, add: Any, carries: bool) -> Any:
+def _folded(pieces: Iterable[Piece], part: Part, n_threads: int, add: Add, carries: bool) -> Any:
     total = None
     for piece in pieces:
         if carries:

@@ -3,7 +3,7 @@ F1, calibration, coverage. Rows count by their weights, where they have some."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,13 +12,13 @@ from gdcore.losses.targets import check_targets
 from gdcore.rows.arrays import floating
 
 if TYPE_CHECKING:
-    from gdcore._types import Array, Floats
+    from gdcore._types import Array, ArrayLike, Floats
 
 BINS = 10
 """Of probabilities, in a calibration."""
 
 
-def roc(targets: Any, scores: Any, sample_weight: Any = None) -> tuple[Floats, Floats]:
+def roc(targets: ArrayLike, scores: ArrayLike, sample_weight: ArrayLike | None = None) -> tuple[Floats, Floats]:
     """The ROC curve: for every threshold, the shares of both classes whose score is at or above it.
 
     Parameters
@@ -48,7 +48,7 @@ def roc(targets: Any, scores: Any, sample_weight: Any = None) -> tuple[Floats, F
     return zeros / zeros[-1], ones / ones[-1]
 
 
-def auc(targets: Any, scores: Any, sample_weight: Any = None) -> float:
+def auc(targets: ArrayLike, scores: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
     """The area under the ROC curve: how often a one has a higher score than a zero, equal scores counted half.
 
     Parameters
@@ -83,7 +83,7 @@ def area(zeros: Array, ones: Array) -> float:
     return float(twice / (2 * (zeros[-1] * ones[-1])))
 
 
-def confusion(targets: Any, classes: Any, k: int, sample_weight: Any = None) -> Array:
+def confusion(targets: ArrayLike, classes: ArrayLike, k: int, sample_weight: ArrayLike | None = None) -> Array:
     """How many rows of each class (k rows) were taken for each class (k columns); their weights, where they have some.
 
     Parameters
@@ -113,7 +113,7 @@ def confusion(targets: Any, classes: Any, k: int, sample_weight: Any = None) -> 
     return np.bincount(pairs, weights, minlength=k * k).reshape(k, k)
 
 
-def f1(matrix: Any) -> Floats:
+def f1(matrix: ArrayLike) -> Floats:
     """F1 of each class, from a confusion matrix: twice the rows that were rightly taken for it, of all that were taken for it
     and all that are it. It is the harmonic mean of precision and recall; NaN for a class that no row is and none is taken
     for. ``matrix`` is (k, k) as `confusion` gives it; F1 is (k,) float64.
@@ -155,7 +155,7 @@ class Calibration(NamedTuple):
         return float(np.average(apart, weights=self.weight[some]))
 
 
-def calibration(true: Any, probabilities: Any, sample_weight: Any = None) -> Calibration:
+def calibration(true: ArrayLike, probabilities: ArrayLike, sample_weight: ArrayLike | None = None) -> Calibration:
     """How far probabilities are what they say.
 
     Parameters
@@ -209,7 +209,7 @@ class Coverage(NamedTuple):
     observed: Floats
 
 
-def coverage(targets: Any, predictions: Any, sample_weight: Any = None) -> Coverage:
+def coverage(targets: ArrayLike, predictions: ArrayLike, sample_weight: ArrayLike | None = None) -> Coverage:
     """Which share of the targets lies at or below the predictions: of τ-quantiles it should be τ.
 
     Parameters
@@ -242,7 +242,7 @@ def coverage(targets: Any, predictions: Any, sample_weight: Any = None) -> Cover
     )
 
 
-def _rows(sample_weight: Any, **columns: Any) -> tuple[list[Floats], Floats | None]:
+def _rows(sample_weight: ArrayLike | None, **columns: ArrayLike) -> tuple[list[Floats], Floats | None]:
     """The columns, and the weights where there are some, in float64: a value a row each, of as many rows as the first."""
     given = columns if sample_weight is None else columns | {"sample_weight": sample_weight}
     found: list[Floats] = []
@@ -255,7 +255,7 @@ def _rows(sample_weight: Any, **columns: Any) -> tuple[list[Floats], Floats | No
     return found[: len(columns)], None if sample_weight is None else found[-1]
 
 
-def _counts(targets: Any, scores: Any, sample_weight: Any) -> tuple[Array, Array]:
+def _counts(targets: ArrayLike, scores: ArrayLike, sample_weight: ArrayLike | None) -> tuple[Array, Array]:
     """Zeros and ones at or above each threshold, as numbers of rows or as weights."""
     (y, s), weights = _rows(sample_weight, targets=targets, scores=scores)
     check_targets(y, "binary", None, "targets", "a ROC curve wants")

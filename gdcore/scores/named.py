@@ -53,7 +53,9 @@ class Scores:
     def titles(self) -> dict[str, str]:
         """Of the numbers that are shown, by their names: the loss has a name of its own, and no number is shown twice."""
         loss, others = _TITLES.get(self.of, self.of), [name for name in self.named() if name != "loss"]
-        return ({"loss": loss} if loss else {}) | {name: _short(name) for name in others}
+        return ({"loss": loss} if loss else {}) | {
+            name: name if len(name) <= _WIDEST else f"{name[: _WIDEST - 1]}…" for name in others
+        }
 
     def details(self) -> dict[str, object]:
         """What is more than a number, as what JSON can hold."""
@@ -243,10 +245,6 @@ def spread_table(tests: Sequence[Scores]) -> list[str]:
 def cell(name: str, value: float | None) -> str:
     """Shares in six decimals; what has the target's unit in six digits."""
     return number(value if value is None or name in _SIZES else round(value, 6))
-
-
-def _short(title: str) -> str:
-    return title if len(title) <= _WIDEST else f"{title[: _WIDEST - 1]}…"
 
 
 def _known(value: float | None) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,14 +20,20 @@ from gdcore.scores.sums import ClassSums, NumberSums, Sums
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from gdcore._types import Array
+    from gdcore._types import Array, ArrayLike, Label
     from gdcore.losses import Loss
     from gdcore.rows.coded import Coded
     from gdcore.rows.moments import Moments
 
 
 def score(
-    model: Any, X: Any, Y: Any = None, sample_weight: Any = None, *, train: Any = None, labels: Sequence[Any] | None = None
+    model: Linear | MLP,
+    X: ArrayLike | Table,
+    Y: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    *,
+    train: ArrayLike | None = None,
+    labels: Sequence[Label] | None = None,
 ) -> Scores:
     """How good a trained model is on these rows, beside the best constant for its loss.
 
@@ -105,7 +111,9 @@ def _constant(model: Linear | MLP, loss: Loss, labels: Sequence[str], Y: Array) 
     return found
 
 
-def checked(model: Linear | MLP, loss: Loss, X: Any, Y: Any, sample_weight: Any, why: str) -> Piece:
+def checked(
+    model: Linear | MLP, loss: Loss, X: ArrayLike, Y: ArrayLike | None, sample_weight: ArrayLike | None, why: str
+) -> Piece:
     """Rows that a trained model predicts, with errors in the words of `gdcore.fit`; ``why`` Y is wanted."""
     k = int(np.prod(model.outputs, dtype=int))
     if Y is None:
@@ -127,7 +135,7 @@ def _check_width(loss: Loss, k: int, found: int) -> None:
         raise ValueError(f"Y must have {wanted} {of} for a model of {loss.name} with {k} outputs, found {found}")
 
 
-def check_table(model: Linear | MLP, loss: Loss, X: Table, Y: Any, sample_weight: Any) -> None:
+def check_table(model: Linear | MLP, loss: Loss, X: Table, Y: ArrayLike | None, sample_weight: ArrayLike | None) -> None:
     """ValueError where the target of a table is none that the model predicts, or is given beside it."""
     if Y is not None or sample_weight is not None:
         raise ValueError("a table brings Y and sample_weight with it: leave both out")
@@ -206,8 +214,7 @@ def summed(pieces: Iterable[Piece], model: Linear | MLP, loss: Loss, labels: Seq
 def predicted(model: Linear | MLP, X: Array | Coded) -> Array:
     """The model's predictions (m, k), before they are probabilities; of no rows too."""
     k = int(np.prod(model.outputs, dtype=int))
-    raw: Array = model.linear_predictor(X).reshape(len(X), k) if len(X) else np.empty((0, k))
-    return raw
+    return model.linear_predictor(X).reshape(len(X), k) if len(X) else np.empty((0, k))
 
 
 def of_moments(moments: Moments, model: Linear, train: Moments | None = None) -> NumberScores:

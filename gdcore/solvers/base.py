@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gdcore.descent.objective import Evaluation
     from gdcore.descent.plan import Plan
     from gdcore.descent.problem import Problem
+    from gdcore.descent.proof import Corner
     from gdcore.descent.state import State
     from gdcore.descent.stop import Stop
     from gdcore.facts.curvature import Part
@@ -69,4 +70,8 @@ class Solver(Generic[OwnT]):
 
     def anchors(self, state: State[OwnT]) -> list[Part] | None:
         """Where the slopes are that prove most of the state; None: at its weights."""
+        return None
+
+    def corner(self, state: State[OwnT]) -> Corner | None:
+        """What is known of a state where the loss is smallest at a corner; None: nothing."""
         return None

@@ -68,9 +68,8 @@ class Judge:
             numbers.damping[i] = 0.0
         scale = max(local.objective - self.least[i], float(self.guesses[i]))
         if loss.flat:  # huber: far rows, of which one may be all of the objective, count as others do
-            size, delta = sizes.typical(local.histogram), loss.parameter
-            near = min(size, delta)
-            scale = min(scale, near * (size - near / 2) + frame.penalty.value(part.weights))
+            far, _ = loss.at(sizes.typical(local.histogram), y=0.0)
+            scale = min(scale, far + frame.penalty.value(part.weights))
         enough = parts.tol * scale + noise
         falls = not before <= gain * _PROGRESS and gain > _DIGITS * scale
         done = gain <= enough and not (by_default and taken and falls)

@@ -204,8 +204,7 @@ class Nesterov(Solver[Momentum]):
         def product(v: Floats) -> Floats:
             w = root * v
             g, gb = times(w, float(-mean @ w) if bias else None)
-            scaled: Floats = root * (g - mean * gb if bias else g) / 2
-            return scaled
+            return root * (g - mean * gb if bias else g) / 2
 
         largest, error, _ = lanczos(product, len(root), float(np.finfo(problem.dtype).eps))
         return max(1.0, largest + error)

@@ -11,7 +11,9 @@ is left. Until the end is near the Hessian is of some of the rows, where there a
 Losses of real targets start from the least-squares solution where that is lower, which the moments give for nothing: a huber
 loss or an absolute error knows nothing of how far away its targets are. Losses of amounts start from the best constant.
 
-mae and quantile are smoothed within h, solved, and solved again with a smaller h, which the sizes of the residuals choose.
+mae and quantile without a penalty are minimised in one epoch, at a vertex (`gdcore.solvers.exact_quantile`). With a penalty,
+or where that finds none, they are smoothed within h, solved, and solved again with a smaller h, which the sizes of the
+residuals choose.
 Once few rows lie near their target, the minimum over these is found exactly, all others kept on the side of their target on
 which they are (`gdcore.solvers.vertex`; the reduction is that of Portnoy and Koenker 1997); where the sides hold, it is that
 over all rows. The model is always the best of the weights that were met, by the loss itself. A huber loss far from its targets
@@ -29,9 +31,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gdcore.descent.course import TOLD, Advance
+from gdcore.descent.passes import over_rows
+from gdcore.descent.proof import Corner
 from gdcore.descent.state import State, flat
 from gdcore.descent.stop import Verdict
 from gdcore.facts.metric import Metric
+from gdcore.solvers import exact_quantile
 from gdcore.solvers.base import Solver
 from gdcore.solvers.ends import LEAST_DAMPING, Judge
 from gdcore.solvers.narrowing import first_width
@@ -45,6 +50,7 @@ if TYPE_CHECKING:
     from gdcore.descent.problem import Problem
     from gdcore.descent.stop import Stop
     from gdcore.facts.curvature import Local, Part
+    from gdcore.solvers.exact_quantile import End
 
 _SHARE = 1e-3  # of what the model promised: a step that gains less is not taken (Armijo's rule)
 _MOST_DAMPING = 1e8
@@ -59,6 +65,8 @@ class Newton(Solver[Numbers]):
         super().__init__(problem, plan, stop)
         self.parts = Parts(problem, plan)
         self.loss = problem.loss_function
+        self._untried = self.loss.kinked and not problem.penalty.kinked and problem.l2 == 0
+        self._ends: list[End] = []
 
     def fresh(self) -> Numbers:
         return Numbers.fresh(len(self.parts))
@@ -69,6 +77,8 @@ class Newton(Solver[Numbers]):
         columns = problem.moments.of_columns()
         self.metric = Metric(columns, self.loss.curvature or 1.0, problem.l2, problem.has_bias, "gram")
         self.judges = Judge(parts)
+        if self._untried:
+            return self._at_corners(state)
         if self._elsewhere(state):
             state.own, state.judged = self.fresh(), None
         numbers = state.own
@@ -77,6 +87,11 @@ class Newton(Solver[Numbers]):
             assert state.memory is not None
             state.memory[0] = flat(state.weights, state.bias)
             numbers.stride[:] = 1.0 if self.loss.flat else self._first_stride()
+        return state, self._begun(state, fresh)
+
+    def _begun(self, state: State[Numbers], fresh: bool) -> Evaluation:
+        """What a pass tells of the parts, mae's and quantile's smoothed within some h."""
+        parts, numbers = self.parts, state.own
         if self.loss.flat and not numbers.smoothing.all():
             numbers.smoothing[:] = 1.0  # any width will do to see how large the residuals are
             here = parts.all_at(state)
@@ -86,7 +101,7 @@ class Newton(Solver[Numbers]):
         self.locals = parts.measured(parts.all_at(state))
         if fresh:
             numbers.met[:] = [local.objective for local in self.locals]
-        return state, parts.evaluation(state, self.locals)
+        return parts.evaluation(state, self.locals)
 
     def _elsewhere(self, state: State[Numbers]) -> bool:
         """Whether a run goes on with another model, other rows or another objective: what it knew is then not so any more."""
@@ -117,11 +132,57 @@ class Newton(Solver[Numbers]):
         if ended != "epochs":
             return Advance(state, found, piece[:, :0], ended)
         with np.errstate(all="ignore"):  # a step that leaves the finite numbers is not taken
-            state, locals_ = self._epoch(state)
-        found = self.parts.evaluation(state, locals_)
+            there = self._cornered(state) if self._untried else None
+            if there is not None:
+                state, found = there
+            else:
+                state, self.locals = self._epoch(state)
+                found = self.parts.evaluation(state, self.locals)
         piece[TOLD, 0] = found.loss, found.norm, time.perf_counter() - began
-        self.locals = locals_
         return Advance(state, found, piece)
+
+    # mae and quantile without a penalty ----------------------------------------------------------------------------------
+
+    def _at_corners(self, state: State[Numbers]) -> tuple[State[Numbers], Evaluation]:
+        """`begin`, where the first epoch is to find the end: no Hessian is wanted, and no width."""
+        problem, numbers = self.problem, state.own
+        found = over_rows(problem).evaluate(*problem.final(state.weights, state.bias))
+        known, eps = float(np.sum(numbers.met)), float(np.finfo(problem.dtype).eps)
+        rounding = 64 * eps * (found.loss + problem.frame.terms(state.weights, state.bias))
+        if not abs(found.loss - known) <= rounding:  # the start, or another model, or other rows than a former run's
+            state.own, state.judged = self.fresh(), None
+            state.own.met[:] = found.loss / len(self.parts)
+        assert state.memory is not None
+        state.memory[0] = flat(state.weights, state.bias)
+        return state, found
+
+    def _cornered(self, state: State[Numbers]) -> tuple[State[Numbers], Evaluation] | None:
+        """The epoch that ends all parts; None where that fails, and Newton's method has to go on from where they are."""
+        parts, problem = self.parts, self.problem
+        self._untried = False
+        there = state.copy()
+        ends = exact_quantile.ended(problem, [(parts.first(here) or here, self.loss) for here in parts.all_at(there)])
+        if ends is None:
+            state.own = self.fresh()
+            self._begun(state, True)
+            return None
+        for i, end in enumerate(ends):
+            part = end.part._replace(smoothing=max(end.width / 2, parts.noise_of(end.part, end.loss)))
+            parts.put(there, part)
+            parts.meet(there, i, part, end.loss)
+            own = there.own
+            own.smoothing[i], own.gain[i], own.ended[i], own.gap[i] = part.smoothing, 0.0, PROVED, end.gap
+        self._ends = ends
+        there.judged = self.plan.tol, True
+        return there, over_rows(problem).evaluate(*problem.final(there.weights, there.bias))
+
+    def corner(self, state: State[Numbers]) -> Corner | None:
+        if not self._ends or _status(state) != "converged":
+            return None
+        rows = [end.rows for end in self._ends]
+        unique = np.array([end.unique for end in self._ends], np.float64)
+        gap, loss = (sum(values) for values in zip(*((end.gap, end.loss) for end in self._ends), strict=True))
+        return Corner(gap, loss - gap, rows[0] if not self.problem.target_shape else np.stack(rows), unique)
 
     # When to stop ---------------------------------------------------------------------------------------------------------
 
@@ -146,6 +207,8 @@ class Newton(Solver[Numbers]):
         return list(self.parts.separating.values())
 
     def anchors(self, state: State[Numbers]) -> list[Part] | None:
+        if self.loss.flat and not state.own.smoothing.all():
+            return None  # before the first epoch
         return self.parts.all_at(state)
 
     # One epoch ---------------------------------------------------------------------------------------------------------------

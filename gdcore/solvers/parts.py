@@ -187,12 +187,18 @@ class Parts:
 
     def noise(self, local: Local, part: Part) -> float:
         """What of an objective is rounding: of its terms, and of the predictions, which are sums of larger terms."""
+        if self.kinked:
+            return self.noise_of(part, local.smoothed)
         terms = self.frame.terms(part.weights, part.bias)
         if self.amounts is None:
             steep, bend = self.loss.steepness(local.objective)
         else:
             steep = bend = float(np.sum(self.amounts.curvature[list(part.outputs)]))
         return 8 * _EPS * (abs(local.smoothed) + steep * terms) + bend * (8 * _EPS * terms) ** 2
+
+    def noise_of(self, part: Part, objective: float) -> float:
+        """Likewise of a loss that is no steeper than 1."""
+        return 8 * _EPS * (abs(objective) + self.frame.terms(part.weights, part.bias))
 
     def prove(self, point: tuple[Floats, Floats | None], part: Part, delta: Floats, hessian: Floats) -> certificate.Proof:
         """The bound at a point, from the step that Newton's method takes from a part."""

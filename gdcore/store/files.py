@@ -28,7 +28,7 @@ ENDING = ".safetensors"
 _PARTS = ("weights", "bias")
 _ESTIMATORS = ("GDRegressor", "GDClassifier")
 _REQUIRED = container.COMMON | {"kind", "loss"}
-_ATTRIBUTES = {
+_ATTRIBUTES: dict[str, schema.Check] = {
     "columns": schema.listed(schema.text),
     "card": schema.mapping(schema.anything),
     "training": schema.mapping(schema.anything),
@@ -70,9 +70,10 @@ def save(model_or_run: Linear | MLP | Run | GDRegressor | GDClassifier, path: Pa
     model = model_or_run.model if isinstance(model_or_run, Run) else model_or_run
     known = type(model) in (Linear, MLP)
     if not known and not (hasattr(model, "get_params") and type(model) in _fitted().KINDS.values()):
+        advice = ": its path_.model() is a gdcore.Linear" if hasattr(model, "path_") else ""
         raise TypeError(
             "save takes a gdcore.Linear, a gdcore.MLP or the Run of one, a GDRegressor or a GDClassifier, found "
-            f"{type(model).__name__}"
+            f"{type(model).__name__}{advice}"
         )
     try:
         data = _pack(model, model_or_run if isinstance(model_or_run, Run) else None) if known else _fitted().pack(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,12 @@ import numpy as np
 
 from gdcore.descent.course import NORM, VALIDATION
 from gdcore.descent.passes import over_rows
-from gdcore.descent.proof import gap_at
+from gdcore.descent.proof import above, gap_at
+from gdcore.facts.gap import VERTEX, Bound
 from gdcore.models.linear import Linear
 from gdcore.rows.moments import MOST_COLUMNS
 from gdcore.run import Run, Settings
+from gdcore.surface import only_pairs
 from gdcore.training import fingerprints, limits
 from gdcore.training.observe import model_at
 
@@ -26,8 +29,8 @@ if TYPE_CHECKING:
     from gdcore.descent.options import Options
     from gdcore.descent.plan import Plan
     from gdcore.descent.problem import Problem
+    from gdcore.descent.proof import Corner
     from gdcore.facts.curvature import Part
-    from gdcore.facts.gap import Bound
     from gdcore.facts.spectrum import Spectrum
     from gdcore.training.checkpoints import Keeper
     from gdcore.training.drive import Drive
@@ -172,13 +175,17 @@ class Conclusion:
         model.loss = problem.loss_function
         if isinstance(model, Linear) and problem.table is not None and (card := problem.table.card()) is not None:
             model.columns, model.card = list(problem.table.names), card
+        corner = self.drive.solver.corner(state) if best is None else None
+        if corner is not None and isinstance(model, Linear):
+            model.interpolated = corner.rows
         task.free()
         recorder = self._functions.recorder
         models = None if recorder is None else recorder.up_to(course.done, model_at(problem, course))
-        facts = _facts(task, weights, bias, self.drive.solver.anchors(state))
+        facts = _facts(task, weights, bias, self.drive.solver.anchors(state), corner)
         status, method = self.drive.status, task.plan.method
         settings = _settings(task.plan)._replace(bounds=problem.objective.bounds)
-        return Run(model, course.history(), status, method, loss, norm, self._resume, facts, settings, models)
+        proof = None if corner is None else VERTEX
+        return Run(model, course.history(), status, method, loss, norm, self._resume, facts, settings, models, proof)
 
 
 def _settings(plan: Plan) -> Settings:
@@ -187,17 +194,24 @@ def _settings(plan: Plan) -> Settings:
     return Settings(repr(plan.optimizer), lr, plan.metric, plan.tol)
 
 
-def _facts(task: Task, weights: Array, bias: Array | None, anchors: list[Part] | None) -> dict[str, Callable[[], Any]]:
+def _facts(
+    task: Task, weights: Array, bias: Array | None, anchors: list[Part] | None, corner: Corner | None
+) -> dict[str, Callable[[], Any]]:
     """What a run tells when it is asked, because it costs passes."""
     problem = task.problem
     known = problem.loss_function.curvature is not None and problem.linear
     marks = _marks(problem)
 
     def gap_later() -> Bound | None:
+        if corner is not None and problem.dtype == np.float64:
+            return Bound(corner.gap, VERTEX)
         _check_unchanged(problem, marks)
         if problem.table is not None and not problem.squared:
             problem.table.keep()  # several passes
-        found = gap_at(problem, weights, bias, anchors)
+        if corner is None:
+            found = gap_at(problem, weights, bias, anchors)
+        else:
+            found = Bound(above(problem, weights, bias, corner.best, corner.gap, problem.loss_function), VERTEX)
         task.free()
         return found
 
@@ -210,7 +224,29 @@ def _facts(task: Task, weights: Array, bias: Array | None, anchors: list[Part] |
         known = problem.spectrum_costs_nothing and problem.d <= MOST_COLUMNS
         return problem.moments.of_columns().deviations if known else None
 
-    return {"gap": gap_later, "spectrum": spectrum_later, "spread": spread}
+    def losses() -> Callable[[Floats], Floats]:
+        _check_unchanged(problem, marks)
+        if not problem.linear or problem.d * problem.outputs + problem.has_bias * problem.outputs != 2:
+            raise ValueError(only_pairs(repr(problem.model)))
+        if problem.table is not None and not problem.squared:
+            raise ValueError(
+                f"the loss ({problem.loss_function.name}) at each place of a picture is a pass over the table: fit arrays"
+            )
+        return functools.partial(_losses, problem)
+
+    return {"gap": gap_later, "spectrum": spectrum_later, "spread": spread, "losses": losses}
+
+
+def _losses(problem: Problem, pairs: Floats) -> Floats:
+    """The objective of pairs of numbers (m, 2), a weight and a bias or two weights: (m,)."""
+    found, d = np.empty(len(pairs)), problem.d
+    for i, pair in enumerate(pairs.astype(problem.dtype)):
+        weights, bias = pair[:d, None].copy(), pair[d:].copy() if problem.has_bias else None
+        if problem.squared:
+            found[i] = problem.quadratic.loss_gradient(None, None, weights, bias, l1=problem.l1)[0]
+        else:
+            found[i] = problem.objective_at(weights, bias)
+    return found
 
 
 def _marks(problem: Problem) -> dict[str, tuple[Any, ...]]:

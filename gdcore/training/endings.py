@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gdcore._types import Floats
     from gdcore.descent.plan import Plan
     from gdcore.descent.problem import Problem
+    from gdcore.descent.proof import Corner
     from gdcore.facts.metric import Metric
 
 _ELSEWHERE: ContextVar[bool] = ContextVar("elsewhere", default=False)
@@ -52,12 +53,14 @@ class Ending(NamedTuple):
     """Of the columns' second moments, where the descent had it."""
     separating: list[Floats]
     """Of outputs whose classes are separated: the step that goes on for ever."""
+    corner: Corner | None
+    """Where the loss has kinks, and its minimum was found at one."""
 
 
 def warn(problem: Problem, plan: Plan, end: Ending) -> None:
     """Warns of columns that depend on others, of separated classes, and of a run that wanted to converge and has not."""
     if end.metric is not None and not problem.penalty.kinked and problem.l2 == 0 and end.done:
-        _dependent(problem, end.metric)
+        dependent(problem, end.metric)
     if end.separating:
         apart = "rows whose target is 0 are told apart" if problem.loss_function.numeric else "the classes are separated"
         what = (
@@ -65,6 +68,8 @@ def warn(problem: Problem, plan: Plan, end: Ending) -> None:
             "those of this model have grown until no loss was left to gain; an l2 penalty, as "
         )
         notices.warn(Message(what, Option("l2", 0.01), ", gives finite ones"), notices.SeparationWarning)
+    if end.corner is not None and not end.corner.unique.all() and end.done:
+        _one_of_several(end.corner)
     asked = problem.linear or not plan.tol_by_default  # of a network nothing is proved: its epochs are what was wanted
     if end.status != "epochs" or not plan.tol or not end.done or not asked or _ELSEWHERE.get():
         return
@@ -77,8 +82,19 @@ def warn(problem: Problem, plan: Plan, end: Ending) -> None:
     )
 
 
-def _dependent(problem: Problem, metric: Metric) -> None:
-    """Weights of dependent columns are one choice of many; of nearly dependent ones they are rounding."""
+def _one_of_several(corner: Corner) -> None:
+    """Other weights have the same loss, and other predictions."""
+    several = [str(output) for output in np.flatnonzero(corner.unique == 0)]
+    of = f" of output{'s' if len(several) > 1 else ''} {', '.join(several)}" if len(corner.unique) > 1 else ""
+    notices.warn(
+        f"the best weights{of} are not unique: along an edge from these the loss stays the same, which is proved to be the "
+        "least; other software may end elsewhere on it",
+        notices.UniquenessWarning,
+    )
+
+
+def dependent(problem: Problem, metric: Metric) -> None:
+    """Warns of dependent columns: their weights are one choice of many; of nearly dependent ones they are rounding."""
     blurred = not metric.clear or (problem.squared and not problem.clear)
     if not blurred and not metric.null.shape[1]:
         return

@@ -226,8 +226,7 @@ def _mark(array: Array) -> tuple[Any, ...]:
 
 def _spread(start: int, count: int) -> Array:
     """Numbers from 0 to 1 that look random, the same everywhere: what multiples of the golden ratio have after the point."""
-    values: Array = np.arange(start + 1, start + count + 1) * _GOLDEN % 1.0
-    return values
+    return np.arange(start + 1, start + count + 1) * _GOLDEN % 1.0
 
 
 def data_changes(old: dict[str, Any], new: dict[str, Any], to_the_bit: bool) -> list[str]:

@@ -104,7 +104,8 @@ def _spectrum(problem: Problem, plan: Plan, lr: float, epochs: int) -> tuple[Spe
         curvature = problem.loss_function.curvature
         assert curvature is not None
         trace, row = (curvature * (square + 1) + problem.l2 for square in (mean, longest))
-        if not math.isfinite(trace) or lr < _sharpest(problem, plan, trace, trace + row):
+        sharpest = sum(_terms(problem, plan, trace, trace + row))
+        if not math.isfinite(trace) or lr < (2 / sharpest if sharpest > 0 else math.inf):
             return None, ""
         if step > 1:
             sample, s = sample[::step], None if s is None else s[::step]
@@ -130,12 +131,6 @@ def _squares(X: Array, s: Array | None) -> tuple[float, float]:
             total, weight = total + float(squares @ part), weight + float(part.sum())
             longest = max(longest, float(np.max(squares * (part > 0), initial=0.0)))
     return total / max(weight, 1e-300), longest
-
-
-def _sharpest(problem: Problem, plan: Plan, top: float, row: float) -> float:
-    """The limit from λmax and the largest curvature of one row."""
-    even, noise = _terms(problem, plan, top, row)
-    return 2 / (even + noise) if even + noise > 0 else math.inf
 
 
 def _terms(problem: Problem, plan: Plan, top: float, row: float) -> tuple[float, float]:

@@ -123,7 +123,11 @@ class Trace:
             print("difference:", _line(self._difference(self.target, before)))
         print("loss:", self.loss)
         if epoch.gradient is not None:  # an epoch in batches has many
-            self._print(("gradients", "bias gradient"), epoch.gradient, self._rounded)
+            self._print(
+                ("gradients", "bias gradient"),
+                epoch.gradient,
+                lambda g: g if self.decimals is None else np.round(g, self.decimals),
+            )
         self._print(("weights", "bias"), epoch.model.by_layer(*epoch.model.parameters(self.problem.dtype)))
         if self.prediction is not None:
             print("new prediction:", _line(self.prediction))
@@ -157,9 +161,6 @@ class Trace:
         if self.problem.loss_function.targets == "classes":
             target = np.eye(self.problem.outputs, dtype=prediction.dtype)[target.astype(np.intp)]
         return target - prediction
-
-    def _rounded(self, gradient: Array) -> Array:
-        return gradient if self.decimals is None else np.round(gradient, self.decimals)
 
     def _print(self, names: tuple[str, str], parts: Parameters, change: Callable[[Array], Array] = np.asarray) -> None:
         """Weights and biases, or their gradients: those of a linear model, or layer by layer."""

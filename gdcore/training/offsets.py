@@ -28,7 +28,7 @@ from gdcore.losses.targets import check_targets
 from gdcore.messages import Message, Option
 from gdcore.models.linear import Linear
 from gdcore.rows import arrays
-from gdcore.rows.cluster import lazy
+from gdcore.rows.dask.partitions import lazy
 from gdcore.rows.tables import Table
 from gdcore.run import Epoch, History, Run
 from gdcore.training.run import run

@@ -181,11 +181,11 @@ def _descend(
         if course.done:
             limits.ended(task.problem, task.plan, end.run, task.begun)
         metric = solver.metric if task.plan.metric == "gram" else None
-        loss = course.now.found.loss
+        loss, corner = course.now.found.loss, solver.corner(course.state)
         endings.warn(
             task.problem,
             task.plan,
-            endings.Ending(drive.status, stalled, course.done, course.epoch, loss, metric, solver.separating),
+            endings.Ending(drive.status, stalled, course.done, course.epoch, loss, metric, solver.separating, corner),
         )
     return end.run
 

@@ -9,7 +9,9 @@ from gdcore.checks import must_be
 from gdcore.descent.course import EPOCH, VALIDATION
 from gdcore.descent.start import classes_of
 from gdcore.losses.targets import check_targets
-from gdcore.rows import arrays, cluster
+from gdcore.rows import arrays
+from gdcore.rows.dask.cluster import Cluster
+from gdcore.rows.dask.partitions import lazy
 from gdcore.rows.tables import Table
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ class Validation:
         except (TypeError, ValueError):
             wanted = "a pair (Xv, Yv), or three with the rows' weights, (Xv, Yv, sv)"
             raise TypeError(must_be("validation", wanted, type(given).__name__)) from None
-        if cluster.lazy(X):
+        if lazy(X):
             far = _far(X, Y, s, problem)
             return cls(problem, far, None, None, patience)
         return cls(problem, *_near(X, Y, s, problem), patience)
@@ -86,12 +88,12 @@ def _near(Xv: ArrayLike, Yv: ArrayLike, sv: ArrayLike | None, problem: Problem) 
     return Xv, Yv, None if sv is None else arrays.weights_of_rows(sv, Xv, "validation ")
 
 
-def _far(Xv: ArrayLike, Yv: ArrayLike, sv: ArrayLike | None, problem: Problem) -> cluster.Cluster:
+def _far(Xv: ArrayLike, Yv: ArrayLike, sv: ArrayLike | None, problem: Problem) -> Cluster:
     """Dask's, checked."""
     table, loss = problem.table, problem.loss_function
     if table is None or not table.far:
         raise TypeError("validation X is Dask's, but X is not: give validation as arrays, Xv.compute() and Yv.compute()")
-    found = cluster.Cluster(Xv, Yv, sv, loss.admitted, problem.n_threads_asked, "validation ")
+    found = Cluster(Xv, Yv, sv, loss.admitted, problem.n_threads_asked, "validation ")
     if found.names != table.names or found.dtype != table.dtype or found.target_shape != problem.target_shape:
         wanted, has = _looks(table), _looks(found)
         raise ValueError(f"validation has {has}, but the training data have {wanted}")

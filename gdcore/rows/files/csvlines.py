@@ -83,10 +83,9 @@ class Lines(io.RawIOBase):
         return self._joined(lines) if self.blanks else lines
 
     def _joined(self, lines: bytes) -> bytes:
+        def tab(match: re.Match[bytes]) -> bytes:
+            return match[0] if match[0].startswith(b'"') else b"\t"
+
         if b'"' not in lines:
             return b"\n".join(b"\t".join(line.split()) for line in lines.split(b"\n"))
-        return b"\n".join(_BLANKS.sub(_tab, line.strip(b" \t\r")) for line in lines.split(b"\n"))
-
-
-def _tab(match: re.Match[bytes]) -> bytes:
-    return match[0] if match[0].startswith(b'"') else b"\t"
+        return b"\n".join(_BLANKS.sub(tab, line.strip(b" \t\r")) for line in lines.split(b"\n"))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import os
 import stat
 from typing import TYPE_CHECKING
 
 from gdcore import checks
 from gdcore.rows.arrow import TableError, arrow
-from gdcore.rows.folders import READERS, Found, ending, find, kinds_of
-from gdcore.rows.several import Several
-from gdcore.rows.sources import NO_MARKS, File, Form, Marks, Source
+from gdcore.rows.files.folders import Found, find, kinds_of
+from gdcore.rows.files.readers import READERS, ending, opened
+from gdcore.rows.files.several import Several
+from gdcore.rows.files.sources import NO_MARKS, File, Form, Marks, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -88,7 +88,7 @@ def _open(file: Found, form: Form) -> File:
             raise TableError(f"{label}: gdcore reads {', '.join(READERS)} files, by their ending; give it the right one")
         with open(path, "rb"):  # whether it can be opened at all, in the system's words
             pass
-        source: File = importlib.import_module(f"gdcore.rows.{READERS[ending(path)]}").opened(path, label, form)
+        source = opened(path, label, form)
         source.decimal, source.declared, source.marks = form.decimal or ".", form.decimal is not None, form.marks
     except FileNotFoundError:
         folder = os.path.dirname(path) or "."

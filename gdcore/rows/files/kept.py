@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from gdcore.messages import Message, Option
 from gdcore.rows.arrow import TableError, arrow
-from gdcore.rows.sources import Source
+from gdcore.rows.files.sources import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gdcore._types import Path
+    from gdcore._types import Path, RecordBatch
 
 MEMORY = 1 << 27  # tables of so many bytes stay in memory once they have been read
 
@@ -27,7 +27,7 @@ class Kept(Source):
         self.source, self.names = source, names
         self.label, self.kinds, self.decimal, self.folder = source.label, source.kinds, source.decimal, folder
         self.declared, self.marks = source.declared, source.marks
-        self.memory: list[Any] | None = None
+        self.memory: list[RecordBatch] | None = None
         self.file: Any = None
         self._large = source.size > MEMORY
 
@@ -48,7 +48,7 @@ class Kept(Source):
     def place(self, row: int) -> str:
         return self.source.place(row)
 
-    def batches(self, names: list[str]) -> Iterator[Any]:
+    def batches(self, names: list[str]) -> Iterator[RecordBatch]:
         if self.memory is not None:
             yield from (batch.select(names) for batch in self.memory)
         elif self.file is not None:
@@ -62,8 +62,8 @@ class Kept(Source):
         else:
             yield from self._held(names)
 
-    def _held(self, names: list[str]) -> Iterator[Any]:
-        batches: list[Any] = []
+    def _held(self, names: list[str]) -> Iterator[RecordBatch]:
+        batches: list[RecordBatch] = []
         size = 0
         for batch in self.source.batches(self.names):
             size += batch.nbytes
@@ -76,7 +76,7 @@ class Kept(Source):
         if not self._large:
             self.memory = batches
 
-    def _stored(self, names: list[str]) -> Iterator[Any]:
+    def _stored(self, names: list[str]) -> Iterator[RecordBatch]:
         pa = arrow()
         writer: Any = None
         with contextlib.ExitStack() as stack:

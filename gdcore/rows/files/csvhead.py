@@ -8,7 +8,7 @@ import numpy as np
 
 from gdcore.messages import Message, Option
 from gdcore.rows.arrow import TableError
-from gdcore.rows.sources import shortened
+from gdcore.rows.files.sources import shortened
 from gdcore.rows.written import is_number
 
 COMMENTS = ("#", "%", "!", "*", "@")
@@ -64,15 +64,11 @@ def in_blanks(head: bytes, delimiter: str) -> bool:
     >>> in_blanks(b"x   y\\n1.5 2\\n", ","), in_blanks(b"x y\\n1.5 2\\n", ","), in_blanks(b"full  name\\nAda\\n", ",")
     (True, False, False)
     """
-    lines = _first_lines(head)
+    text = head.decode("utf-8-sig", "replace")
+    lines = [line for line in text.split("\n", _LOOKED_AT)[:_LOOKED_AT] if line.strip()]
     if len(lines) < 2 or any(mark in line for line in lines for mark in (delimiter, *',;|"')):
         return False
     return _width(lines) > 1 and any(re.search(r"\S[ \t]*  [ \t]*\S|\S[ \t]*\t[ \t]+\S", line) for line in lines)
-
-
-def _first_lines(head: bytes) -> list[str]:
-    text = head.decode("utf-8-sig", "replace")
-    return [line for line in text.split("\n", _LOOKED_AT)[:_LOOKED_AT] if line.strip()]
 
 
 def _width(lines: list[str]) -> int:

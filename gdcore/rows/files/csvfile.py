@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcore.messages import Message, Option
-from gdcore.rows import csvhead, csvtext, dates
+from gdcore.rows import dates
 from gdcore.rows.arrow import TableError, arrow
-from gdcore.rows.csvlines import Lines
-from gdcore.rows.csvtext import MISSING, damaged, not_that, reason
-from gdcore.rows.sources import File, Form, check_names, kind_of, rows_of, shortened
+from gdcore.rows.files import csvhead, csvtext
+from gdcore.rows.files.csvlines import Lines
+from gdcore.rows.files.csvtext import MISSING, damaged, not_that, reason
+from gdcore.rows.files.sources import File, Form, check_names, kind_of, rows_of, shortened
 from gdcore.rows.written import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from gdcore._types import ArrowArray, ArrowSchema, RecordBatch
 
 _BLOCK = 1 << 20  # bytes that are decoded at a time; a line has to fit
 _TYPES = {"number": "float64", "integer": "float64", "empty": "float64", "boolean": "bool_"}
@@ -142,19 +145,19 @@ class Csv(File):
     def _one_record(self) -> bool:
         return sum(1 for _, record in self._records() if record) < 2
 
-    def _schema(self) -> Any:
+    def _schema(self) -> ArrowSchema:
         """Types from the first block."""
         import pyarrow.csv as pc
 
         while True:
             try:
                 with pc.open_csv(self._bytes(), self._reading(), self._parsing(), self._converting()) as reader:
-                    return reader.schema
+                    schema: ArrowSchema = reader.schema
+                    return schema
             except (arrow().ArrowInvalid, UnicodeDecodeError):
                 self._try_otherwise([], {})
 
     def look(self, names: list[str]) -> None:
-        pa = arrow()
         empty = [name for name in names if self.kinds[name] == "empty"]
         if not empty or (self._stamp[0] < _BLOCK and not self.zipped):
             return
@@ -163,7 +166,7 @@ class Csv(File):
             for name in list(empty):
                 values = batch.column(name).drop_null()
                 if len(values):
-                    self.kinds[name] = _kind_of_text(pa, values)
+                    self.kinds[name] = _kind_of_text(values)
                     empty.remove(name)
             if not empty:
                 return
@@ -188,7 +191,7 @@ class Csv(File):
             strings_can_be_null=True, decimal_point=self.decimal, null_values=sorted(self._missing), column_types=types
         )
 
-    def decode(self, names: list[str]) -> Iterator[Any]:
+    def decode(self, names: list[str]) -> Iterator[RecordBatch]:
         rows = 0
         while True:
             known = rows  # these have been handed on already
@@ -210,7 +213,7 @@ class Csv(File):
             self._check_quotes(rows)
         self.rows, self._checked = rows, True
 
-    def _decoded(self, names: list[str]) -> Iterator[Any]:
+    def _decoded(self, names: list[str]) -> Iterator[RecordBatch]:
         pa = arrow()
         types = {self._names[name]: getattr(pa, _TYPES.get(self.kinds[name], "string"))() for name in self._names}
         read = [self._names[name] for name in names]
@@ -218,7 +221,7 @@ class Csv(File):
             if batch.num_rows:
                 yield batch.rename_columns(names)
 
-    def _read(self, types: dict[str, Any], read: list[str]) -> Iterator[Any]:
+    def _read(self, types: dict[str, Any], read: list[str]) -> Iterator[RecordBatch]:
         """Of the file, or of its lines where they are not as they stand in it."""
         import pyarrow.csv as pc
 
@@ -231,7 +234,7 @@ class Csv(File):
                 for start in range(0, batch.num_rows, rows_of(len(read))):
                     yield batch.slice(start, rows_of(len(read)))
 
-    def _with_dates(self, batch: Any, start: int) -> Any:
+    def _with_dates(self, batch: RecordBatch, start: int) -> RecordBatch:
         """The batch with dates and times for their text; an error where one is none."""
         for j, name in enumerate(batch.schema.names):
             kind = self.kinds[name]
@@ -350,8 +353,9 @@ class Csv(File):
             return super().place(row)
 
 
-def _kind_of_text(pa: Any, values: Any) -> str:
+def _kind_of_text(values: ArrowArray) -> str:
     """The kind of values that pyarrow would have found, had they been in the first block."""
+    pa = arrow()
     for type_, kind in ((pa.float64(), "number"), (pa.bool_(), "boolean"), (pa.timestamp("us"), "date")):
         try:
             values.cast(type_)

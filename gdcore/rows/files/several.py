@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gdcore.rows import dates
 from gdcore.rows.arrow import TableError, arrow
-from gdcore.rows.sources import Source
+from gdcore.rows.files.sources import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from gdcore._types import RecordBatch
 
 
 class Several(Source):
@@ -62,7 +64,7 @@ class Several(Source):
         for source in self.sources:
             source.look(names)
 
-    def batches(self, names: list[str]) -> Iterator[Any]:
+    def batches(self, names: list[str]) -> Iterator[RecordBatch]:
         pa = arrow()
         for source in self.sources:
             for batch in source.batches(names):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gdcore.rows.arrow import TableError, arrow
-from gdcore.rows.binary import index_of, names_of, plain
-from gdcore.rows.sources import File, Form, kind_of, rows_of
+from gdcore.rows.files.sources import File, Form, kind_of, rows_of
+from gdcore.rows.files.typed import index_of, names_of, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from gdcore._types import RecordBatch
 
 
 def opened(path: str, label: str, form: Form) -> File:
@@ -49,7 +51,7 @@ class Feather(File):
         ipc = arrow().ipc
         return ipc.open_file(arrow().OSFile(self.path), options=ipc.IpcReadOptions(included_fields=columns, use_threads=False))
 
-    def decode(self, names: list[str]) -> Iterator[Any]:
+    def decode(self, names: list[str]) -> Iterator[RecordBatch]:
         with self._reader([]) as reader:
             order = reader.schema.names
         start = 0

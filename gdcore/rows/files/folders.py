@@ -6,21 +6,17 @@ import os
 import re
 import urllib.parse
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gdcore.checks import must_be
 from gdcore.rows.arrow import TableError
+from gdcore.rows.files.readers import READERS, ending
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gdcore._types import Path
 
-READERS = {
-    ".csv": "csvfile", ".tsv": "csvfile", ".txt": "csvfile", ".parquet": "binary", ".feather": "feather", ".arrow": "feather",
-    ".npy": "binary",
-}  # fmt: skip
-"""The module that reads files with such an ending."""
 _NOTHING = "__HIVE_DEFAULT_PARTITION__"  # the folder of rows without a value
 
 
@@ -58,7 +54,7 @@ def find(paths: Path | Iterable[Path]) -> tuple[list[Found], list[str]]:
     return found, remarks
 
 
-def _given(paths: Any) -> list[str] | None:
+def _given(paths: Path | Iterable[Path]) -> list[str] | None:
     """The paths; None where they are none, as of a table in memory, of which a loop may take the names for paths."""
     if isinstance(paths, (str, os.PathLike)):
         return [os.fspath(paths)]
@@ -138,9 +134,3 @@ def kinds_of(files: list[Found]) -> dict[str, str]:
             if texts and all(re.fullmatch(pattern, text) for text in texts):
                 kinds[name] = kind
     return kinds
-
-
-def ending(path: str) -> str:
-    """Of a file's name, without that of compression."""
-    name = os.path.basename(path).lower()
-    return os.path.splitext(name.removesuffix(".gz"))[1]

@@ -1,8 +1,8 @@
 """Where tables come from: one interface in front of files of any kind, read in order as batches, and what its readers share.
 
-Decoding is pyarrow's; each kind of file has its own reader: `gdcore.rows.csvfile` for CSV, `gdcore.rows.binary` for Parquet
-and .npy, `gdcore.rows.feather`. `gdcore.rows.opening` finds that of a path, `gdcore.rows.several` joins files, and
-`gdcore.rows.kept` keeps what has been decoded.
+Decoding is pyarrow's; each kind of file has its own reader, which stands in `gdcore.rows.files.readers`.
+`gdcore.rows.files.opening` finds that of a path, `gdcore.rows.files.several` joins files, and `gdcore.rows.files.kept` keeps
+what has been decoded.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ import os
 import types
 from dataclasses import dataclass
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gdcore import checks
 from gdcore.rows import dates
-from gdcore.rows.arrow import TableError, arrow, from_numpy, from_texts
+from gdcore.rows.arrow import TableError, arrow, batch_of, from_numpy, from_texts
 from gdcore.rows.written import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from gdcore._types import ArrowArray, ArrowType, RecordBatch
 
 
 ROWS = 1 << 16  # in a batch, at most
@@ -109,7 +111,7 @@ class Source:
     remarks: Sequence[str] = ()
     zeros: Mapping[str, str] = types.MappingProxyType({})
 
-    def batches(self, names: list[str]) -> Iterator[Any]:
+    def batches(self, names: list[str]) -> Iterator[RecordBatch]:
         """All rows in their order, as pyarrow RecordBatches of those columns: categories as text, dates and times as
         `gdcore.rows.dates.unit` says."""
         raise NotImplementedError
@@ -183,7 +185,7 @@ class File(Source):
         if not same:
             raise TableError(f"{self.label} was changed or removed while it was being read: leave it alone, and start again")
 
-    def batches(self, names: list[str]) -> Iterator[Any]:
+    def batches(self, names: list[str]) -> Iterator[RecordBatch]:
         self.check_unchanged()
         own = [name for name in names if name not in self.constants]
         own = own or [name for name in self.kinds if name not in self.constants][:1]  # which tells how many rows there are
@@ -193,14 +195,14 @@ class File(Source):
                     batch = self._with_constants(batch, names)
                 if self.marks.na:
                     columns = [known(column, self.marks.na) for column in batch.columns]
-                    batch = arrow().RecordBatch.from_arrays(columns, names=batch.schema.names)
+                    batch = batch_of(columns, batch.schema.names)
                 yield batch
         except (arrow().ArrowException, OSError) as error:
             self.check_unchanged()
             raise self.explain(names, error) from None
         self.check_unchanged()
 
-    def _with_constants(self, batch: Any, names: list[str]) -> Any:
+    def _with_constants(self, batch: RecordBatch, names: list[str]) -> RecordBatch:
         pa = arrow()
         columns = []
         for name in names:
@@ -214,9 +216,9 @@ class File(Source):
             elif self.kinds[name] in dates.KINDS:
                 value = dates.plain(value, self.kinds[name])
             columns.append(pa.repeat(value[0], batch.num_rows))
-        return pa.RecordBatch.from_arrays(columns, names=names)
+        return batch_of(columns, names)
 
-    def decode(self, names: list[str]) -> Iterator[Any]:
+    def decode(self, names: list[str]) -> Iterator[RecordBatch]:
         """`batches`, with the errors of who decodes."""
         raise NotImplementedError
 
@@ -226,10 +228,10 @@ class File(Source):
         return TableError(f"{self.label} cannot be read: {why}; copy or make it again")
 
 
-def known(column: Any, na: tuple[str, ...]) -> Any:
+def known(column: ArrowArray, na: tuple[str, ...]) -> ArrowArray:
     """A column with nulls for what means a missing value."""
     pa = arrow()
-    marks: Any = ()
+    marks: ArrowArray | tuple[()] = ()
     if pa.types.is_string(column.type):
         marks = from_texts(na)
     elif pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
@@ -241,10 +243,11 @@ def known(column: Any, na: tuple[str, ...]) -> Any:
     if not len(marks):
         return column
     found = pa.compute.is_in(column, value_set=marks, skip_nulls=True)
-    return pa.compute.if_else(found, pa.nulls(1, column.type)[0], column)
+    marked: ArrowArray = pa.compute.if_else(found, pa.nulls(1, column.type)[0], column)
+    return marked
 
 
-def kind_of(type_: Any) -> str:
+def kind_of(type_: ArrowType) -> str:
     """What a column of an Arrow type is."""
     t = arrow().types
     if t.is_dictionary(type_):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gdcore.messages import Message, Option
-from gdcore.rows.sources import shortened
+from gdcore.rows.files.sources import shortened
 from gdcore.rows.written import MEND, advice, is_number
 
 LONGEST = 1 << 26  # bytes of a line, at most
