@@ -13,6 +13,7 @@ from gdcore.descent.options import Options
 from gdcore.descent.problem import Problem
 from gdcore.descent.proof import above
 from gdcore.facts.curvature import Part
+from gdcore.facts.gap import VERTEX
 from gdcore.models.linear import Linear
 from gdcore.notices import UniquenessWarning, warn
 from gdcore.run import History, Method, Run, Settings
@@ -117,7 +118,7 @@ def quantiles(
     problem.free()
     method = Method("stream", f"{len(levels)} vertices, found by passes over the rows that they share")
     settings = Settings(repr("newton"), None, None, None)
-    facts: dict[str, Any] = {"gap": lambda: gaps, "spectrum": lambda: None, "spread": lambda: None}
+    facts: dict[str, Any] = {"gap": lambda: (gaps, VERTEX), "spectrum": lambda: None, "spread": lambda: None}
     return Run(
         model, History.empty(), "converged", method, float(np.sum(found)), float("nan"), _no_resume, facts, settings,
         proof="vertex",

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from gdcore._types import Array, ArrayLike, Floats, Path
+    from gdcore.penalty import Bounds
 
     Callback = Callable[[Epoch], Any]
     """Called after each epoch; True stops."""
@@ -111,6 +112,8 @@ class Settings(NamedTuple):
     precondition: str | None
     """The metric of the steps, where there is one."""
     tol: float | None
+    bounds: Bounds | None = None
+    """low and high of every column's weights, where any is held."""
 
 
 class Run:
@@ -133,9 +136,6 @@ class Run:
         Likewise; NaN where it was not computed, as with batches and without ``tol``.
     settings : Settings
         What was left to `gdcore.fit` to choose, as it was chosen.
-    proof : str or None
-        What proves `gap`, in a word: "vertex", where mae or quantile passes through the rows of ``model.interpolated`` and a
-        dual solution of the same value is known; None else.
     models : list of Linear or MLP, or None
         With ``fit(..., keep_weights=True)``: the model at the start, then after each epoch; what `gdcore.plots.path` draws.
 
@@ -165,7 +165,8 @@ class Run:
         self.gradient_norm = gradient_norm
         self.settings = settings
         self.models = models
-        self.proof = proof
+        if proof is not None:
+            self.proof = proof
         self._resume = resume
         self._facts = facts
 
@@ -183,6 +184,12 @@ class Run:
         vars(other).update(vars(self))
         return other
 
+    def told_as(self, model: Any, loss: float, history: History, models: list[Any] | None, resume: Callable[..., Run]) -> Run:
+        """The same run, of which another knows better what it is about; what its data tell stays as it is."""
+        other = self.__copy__()
+        other.model, other.loss, other.history, other.models, other._resume = model, loss, history, models, resume
+        return other
+
     @functools.cached_property
     def gap(self) -> float | None:
         """A proved bound on loss − best loss (`gdcore.facts.gap` says how); None where nothing is proved.
@@ -193,8 +200,25 @@ class Run:
         Found when first asked for, from the data that the run was given, at the cost of one to three passes; ValueError where
         they have changed meanwhile, as far as `gdcore.training.fingerprints.marks` notices it.
         """
-        value: float | None = self._facts["gap"]()
+        found = self._facts["gap"]()
+        value, proof = (None, None) if found is None else found
+        vars(self).setdefault("proof", proof)
         return value
+
+    @functools.cached_property
+    def proof(self) -> str | None:
+        """What proves `gap`, in a word, and found with it; None where nothing is proved.
+
+        - "least squares": the loss is a quadratic whose Hessian is known; the gap is exact.
+        - "duality": slopes of the rows bound the best loss from below, by the loss's conjugate, penalties and bounds.
+        - "strong convexity": l2 bends the objective, and the gradient is small.
+        - "no loss is below 0": the loss is so small that nothing else needs to be known.
+        - "vertex": mae or quantile passes through the rows of ``model.interpolated``, and a dual solution of the same value is
+          known.
+        """
+        _ = self.gap  # which brings it along
+        found: str | None = vars(self).get("proof")
+        return found
 
     @functools.cached_property
     def spectrum(self) -> Any:
@@ -218,9 +242,9 @@ class Run:
         """Epochs done since the first start."""
         return int(self.history.epoch[-1]) if len(self.history) else 0
 
-    def predict(self, X: ArrayLike, n_threads: int | None = None) -> Array:
+    def predict(self, X: ArrayLike, n_threads: int | None = None, **options: Any) -> Array:
         """``run.model.predict(X)``: see `gdcore.Linear.predict`."""
-        predictions: Array = self.model.predict(X, n_threads)
+        predictions: Array = self.model.predict(X, n_threads, **options)
         return predictions
 
     def resume(self, X: ArrayLike, Y: ArrayLike | None, epochs: int = 1000, **options: Any) -> Run:

@@ -8,6 +8,7 @@ from gdcore import losses
 from gdcore.descent.options import Options
 from gdcore.models.linear import Linear
 from gdcore.run import Run
+from gdcore.training import offsets
 from gdcore.training.run import run
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def fit(
     delta: float | None = None,
     tau: float | None = None,
     power: float | None = None,
+    bounds: tuple[ArrayLike, ArrayLike] | None = None,
+    offset: ArrayLike | None = None,
 ) -> Run:
     """Trains a model by gradient descent: forward, loss, gradient, update, ``epochs`` times.
 
@@ -64,7 +67,8 @@ def fit(
         `gdcore.rows.tables.Table`, as `gdcore.open_table` gives, which comes in pieces and brings Y and sample_weight with
         it. Or Dask's: see `gdcore.distributed`.
     Y : array (n,) or (n, k)
-        Targets; for softmax (n,) classes 0 … k − 1; for poisson and tweedie 0 or more, for gamma above 0.
+        Targets; for logistic 0 and 1, or shares between them; for softmax (n,) classes 0 … k − 1; for poisson and tweedie 0 or
+        more, for gamma above 0.
     model : Linear or MLP, optional
         Where to start; it is not changed. Default: a `Linear` of zeros with a bias, in the shape of the data.
     loss : str or Loss
@@ -73,15 +77,16 @@ def fit(
     optimizer : str or Optimizer, optional
         A name in `gdcore.optimizers.OPTIMIZERS`, "nesterov" or "newton"; or, with parameters, for example
         ``gdcore.Adam(betas=(0.9, 0.99))``. Default: with a number for lr plain gradient descent, W ← W − lr·∇W; with "auto"
-        for mse without l1 `Nesterov` in its own metric, else `Newton` where it can be, `Nesterov` or plain gradient descent.
+        for mse without l1 and bounds `Nesterov` in its own metric, else `Newton` where it can be, `Nesterov` or plain gradient
+        descent.
     lr : float or "auto"
         A number: the textbook's learning rate, and every step is the textbook's. "auto": gdcore chooses. For a linear model
         and all rows at once, Newton's method, which needs no scaling and no tuning, and ends in few epochs with a proof
-        (`gdcore.solvers.newton`); squared error without l1 is solved from its second moments; with more than 2,048 columns,
-        or of softmax k·(columns + 1) above 2,049, Nesterov's descent in the metric of ``precondition``. With another optimizer
-        1/λmax of the `spectrum`, for batches 1/L_b, the expected smoothness; for mae and quantile steps that decrease as
-        1/√t; for networks by backtracking; for Adagrad, RMSprop, Adam and AdamW PyTorch's defaults, 0.01 or 0.001. What was
-        used is in ``history.lr``.
+        (`gdcore.solvers.newton`); squared error without l1 and bounds is solved from its second moments; with more than
+        2,048 columns, or of softmax k·(columns + 1) above 2,049, Nesterov's descent in the metric of ``precondition``. With
+        another optimizer 1/λmax of the `spectrum`, for batches 1/L_b, the expected smoothness; for mae and quantile steps that
+        decrease as 1/√t; for networks by backtracking; for Adagrad, RMSprop, Adam and AdamW PyTorch's defaults, 0.01 or 0.001.
+        What was used is in ``history.lr``.
     epochs : int, or list of int with method "exact"
         Passes over the data, ≥ 0; a list: the epochs that the history shall have, the last of them the end.
     batch_size : int, optional
@@ -101,8 +106,8 @@ def fit(
         The metric H of the steps W ← W − lr·H⁻¹∇ (`gdcore.facts.metric`): "gram" the data's second moments, times the bound of
         the loss's curvature, "diagonal" only the columns' spreads. "auto": with lr="auto", all rows and a linear model "gram"
         up to 2,048 columns, else "diagonal"; in all other cases None, plain gradients. With lr="auto", and no optimizer named,
-        "auto" and "gram" are Newton's method but for mse without l1; its H is the Hessian where the weights are. Weights,
-        bias and penalties stay in the units of the data.
+        "auto" and "gram" are Newton's method but for mse without l1 and bounds; its H is the Hessian where the weights are.
+        Weights, bias and penalties stay in the units of the data.
     method : {"auto", "stream", "gram", "exact"}
         "stream": every epoch goes over the rows. "gram", for mse and all rows: over their second moments, so that an epoch
         costs d² whatever n is. "exact", for plain or momentum SGD at constant lr: any number of epochs by formula; the
@@ -156,6 +161,14 @@ def fit(
         print once, before the first epoch, every line of the loop with the shapes of its parts.
     delta, tau, power : float, optional
         The parameter of "huber", of "quantile", of "tweedie".
+    bounds : (low, high), optional
+        Of a linear model's weights, each a number or one a column (d,), −∞ or ∞ where there is no bound; never of a bias. They
+        are rounded to X's dtype, and the weights keep within them in every epoch: each step ends with what is nearest in them.
+        Zeros start from what is nearest to them; a ``model`` outside is refused.
+    offset : array (n,), or (n, k) beside such targets, optional
+        What is added to the linear predictor of each row, XW + b + offset, as the logarithm of an exposure for counts. For
+        arrays, linear models, and losses of numbers; with poisson, gamma and tweedie for lr="auto". The loss is that of the
+        rows with their offsets; ``run.model.predict(X, offset=o)`` wants them again.
 
     Returns
     -------
@@ -227,7 +240,7 @@ def fit(
     options = Options(
         lr, chosen, optimizer, batch_size, l1, l2, sample_weight, validation, schedule,
         precondition, method, tol, patience, shuffle, seed, callback, decimals, backend, n_threads, progress, on_divergence,
-        keep_weights, verbose,
+        keep_weights, verbose, bounds,
     )  # fmt: skip
     keeper = None
     if checkpoint is not None or resume is not False:
@@ -236,6 +249,8 @@ def fit(
         from gdcore.training import checkpoints  # importing gdcore shall take no longer for it
 
         keeper = checkpoints.keeper(checkpoint, resume)
+    if offset is not None:
+        return offsets.fit(offset, X, Y, model, options, epochs, keeper)
     return run(X, Y, model, options, epochs, keeper)
 
 

@@ -27,6 +27,7 @@ from gdcore.backends import kernel
 from gdcore.facts import gap  # fmt: skip
 from gdcore.losses import LOSSES, huber, quantile
 from gdcore.optimizers import OPTIMIZERS
+from gdcore.penalty import Box, Penalty
 
 BACKENDS = ["kernel", "reference"]
 LOSSES = {name: make for name, make in LOSSES.items() if not make().has_link}  # of amounts: test_amounts.py
@@ -412,8 +413,9 @@ def test_the_proof_of_far_columns_does_not_depend_on_how_predictions_are_rounded
     gradient = kernel.loss_gradient(X, targets, W, b, loss=name, parameter=LOSSES[name]().parameter, l2=0.01)[2]
     other = np.array([1e-10, -1e-10, 0])[: len(b)]
     problem = SimpleNamespace(
-        X=X, Y=targets, sample_weight=None, n_threads=1, loss_function=LOSSES[name](), l1=0.0, l2=0.01, backend_name="kernel"
-    )
+        X=X, Y=targets, sample_weight=None, n_threads=1, loss_function=LOSSES[name](), backend_name="kernel",
+        penalty=Penalty(0.0, 0.01, Box.of(None, 3)),
+    )  # fmt: skip
     for off in (0, other, -other):
         found = gap.duality_gap(problem, W, b, gradient + off)
         assert found == pytest.approx(run.gap, rel=0.05, abs=1e-14)  # ∇b itself is at least 4e-9

@@ -532,8 +532,8 @@ def other_rate(epoch):
 
 BASE = {
     "model": Linear([0.1, 0.2, 0.3], 0.0), "loss": "mse", "optimizer": "adam", "lr": 0.1, "batch_size": 8, "l1": 0.0,
-    "l2": 0.0, "sample_weight": None, "validation": VALIDATION, "schedule": None, "precondition": "auto", "method": "auto",
-    "tol": None, "patience": 100, "shuffle": True, "seed": 0, "decimals": None, "backend": "kernel",
+    "l2": 0.0, "bounds": None, "sample_weight": None, "validation": VALIDATION, "schedule": None, "precondition": "auto",
+    "method": "auto", "tol": None, "patience": 100, "shuffle": True, "seed": 0, "decimals": None, "backend": "kernel",
 }  # fmt: skip
 CHANGES = [
     ("model", None, "Linear, weights (3,), values"),
@@ -549,6 +549,7 @@ CHANGES = [
     ("batch_size", None, "was 8, now it is None"),
     ("l1", 0.5, "was 0.0, now it is 0.5"),
     ("l2", 0.5, "was 0.0, now it is 0.5"),
+    ("bounds", (0, 1), "was None, now it is ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))"),
     ("sample_weight", np.ones(N), f"was None, now it is {N} values"),
     ("validation", None, "the validation data were 5 × 3 of float64 with 1 target, now none"),
     ("validation", (X[:7], Y[:7]), "the validation data were 5 × 3 of float64 with 1 target, now 7 × 3 of"),

@@ -13,7 +13,7 @@ ROOT = Path(gdcore.__file__).parent
 # From the bottom to the top: a folder, or a module beside the folders, may import from those before it in this list, and from
 # itself. Imports inside functions and for type checkers count as any others.
 FLOORS = [
-    "_types", "data", "messages", "checks", "notices", "plain", "schema", "container", "threads",
+    "_types", "data", "messages", "checks", "notices", "plain", "schema", "container", "threads", "penalty",
     "losses", "optimizers",
     "backends",
     "rows",

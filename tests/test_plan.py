@@ -29,6 +29,7 @@ class Facts:
     dtype: np.dtype = FLOAT64
     l1: float = 0.0
     l2: float = 0.0
+    has_bounds: bool = False
     linear: bool = True
     in_pieces: bool = False
     condition: float = 10.0
@@ -61,7 +62,20 @@ def options(**changes):
     return Options(**given | changes)
 
 
-FACTS = {"n", "d", "outputs", "dtype", "l2", "linear", "in_pieces", "condition", "trusted", "worst_condition", "steepest"}
+FACTS = {
+    "has_bounds",
+    "n",
+    "d",
+    "outputs",
+    "dtype",
+    "l2",
+    "linear",
+    "in_pieces",
+    "condition",
+    "trusted",
+    "worst_condition",
+    "steepest",
+}
 
 
 def planned(epochs=1000, kept=None, **what):

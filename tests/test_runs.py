@@ -59,9 +59,9 @@ def test_a_checkpoint_keeps_the_loss_before_the_first_epoch(tmp_path):
 
 
 def test_a_run_tells_what_was_chosen():
-    assert gdcore.fit(X, Y, loss="huber").settings == ("Newton()", None, "gram", 1e-10)
+    assert gdcore.fit(X, Y, loss="huber").settings == ("Newton()", None, "gram", 1e-10, None)
     by_hand = gdcore.fit(X, Y, lr=0.01, epochs=2, optimizer=gdcore.optimizers.SGD(momentum=0.5)).settings
-    assert by_hand == ("SGD(momentum=0.5, nesterov=False)", 0.01, None, None)
+    assert by_hand == ("SGD(momentum=0.5, nesterov=False)", 0.01, None, None, None)
 
 
 # Pickles and copies ----------------------------------------------------------------------------------------------------------

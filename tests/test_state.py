@@ -185,7 +185,7 @@ def test_a_verdict_has_a_proof_that_holds(how):
         assert state.judged == (1e-6, verdict.status == "converged")
         if verdict.status == "converged":
             assert loss - run.loss <= verdict.proof + 1e-14
-            assert gap_at(problem, state.weights, state.bias) <= 1e-6 * loss + 1e-25
+            assert gap_at(problem, state.weights, state.bias).value <= 1e-6 * loss + 1e-25
     assert statuses == {"epochs", "converged"}
 
 

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from gdcore.losses import Loss
     from gdcore.optimizers.base import Rule
 
+    Ends = tuple[Floats, Floats]
+
 
 class Backend(Protocol):
     """`kernel` or `reference`."""
@@ -48,9 +50,13 @@ class Backend(Protocol):
         self, sums: Floats, weights: Array, bias: Array | None, l1: float = 0.0, l2: float = 0.0
     ) -> tuple[float, Array, Array | None]: ...
 
-    def gradient_norm(self, weights: Array, gradient: Array, bias_gradient: Array | None, l1: float = 0.0) -> float: ...
+    def gradient_norm(
+        self, weights: Array, gradient: Array, bias_gradient: Array | None, l1: float = 0.0, bounds: Ends | None = None
+    ) -> float: ...
 
-    def lasso(self, A: Floats, q: Floats, w: Floats, l1: float, sweeps: int = 1000, tol: float = 1e-14) -> None: ...
+    def lasso(
+        self, A: Floats, q: Floats, w: Floats, l1: float, sweeps: int = 1000, tol: float = 1e-14, bounds: Ends | None = None
+    ) -> None: ...
 
     def step(
         self, parameters: Array, gradient: Array, lr: float, optimizer: Rule, state: Array | None, number: int,
@@ -62,11 +68,12 @@ class Backend(Protocol):
         lr: float | Floats, epochs: int, history: Floats, done: Array, sample_weight: Array | None = None, tol: float = -1.0,
         decimals: int | None = None, n_threads: int = 1, loss: str | Loss = "mse", parameter: float = 0.0, l1: float = 0.0,
         l2: float = 0.0, optimizer: Rule = ..., state: Array | None = None, steps: Array | None = None, ceiling: float = ...,
+        bounds: Ends | None = None,
     ) -> str: ...  # fmt: skip
 
     def descend_batches(
         self, X: Array, Y: Array, weights: Array, bias: Array | None, lr: float, batch_size: int, history: Floats, done: Array,
         order: Array | None = None, sample_weight: Array | None = None, decimals: int | None = None, n_threads: int = 1,
         loss: str | Loss = "mse", parameter: float = 0.0, l1: float = 0.0, l2: float = 0.0, optimizer: Rule = ...,
-        state: Array | None = None, steps: Array | None = None,
+        state: Array | None = None, steps: Array | None = None, bounds: Ends | None = None,
     ) -> str: ...  # fmt: skip

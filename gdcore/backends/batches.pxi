@@ -17,6 +17,7 @@ cdef struct Steps:
     # What small steps need beside their Pass.
     Rule rule
     double lr, l1, l2
+    Box box
     bint has_bias
     bint plain                      # nothing but W ← W − lr·∇W
     bint ask                        # for the rows of coming steps
@@ -150,7 +151,7 @@ cdef inline void step_end(Pass* t, Steps* e, floating* w, floating* g, floating*
         for j in range(size, moving):
             g[j] = <floating>(g[j] / total)
         follow(&e.rule, w, g, state, size + t.k, moving, e.lr, e.taken)
-    shrink(w, size, e.lr * e.l1)
+    shrink(w, size, e.lr * e.l1, e.box)
 
 
 cdef int steps_of_one(Pass* t, Steps* e, Team* team, Scratch* own, floating* w, floating* g, floating* state) noexcept nogil:
@@ -186,7 +187,7 @@ cdef int steps_of_one(Pass* t, Steps* e, Team* team, Scratch* own, floating* w, 
                 w[j] -= rate * x[j] + decay * w[j]
             if e.has_bias:
                 w[d] -= rate
-            shrink(w, d, e.lr * e.l1)
+            shrink(w, d, e.lr * e.l1, e.box)
             continue
         for c in range(k):
             rate = g[size + c] = raw[c]

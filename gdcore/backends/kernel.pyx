@@ -261,9 +261,20 @@ cdef class Objective:
     # What a pass computes beside XW: the loss and its penalties.
     cdef LossKind loss
     cdef double parameter, l1, l2, smoothing
+    cdef Box box
+    cdef const double[::1] low, high
 
-    def __init__(self, loss, parameter, l1, l2, smoothing=0.0):
+    def __init__(self, loss, parameter, l1, l2, smoothing=0.0, bounds=None, weights=None):
         self.loss, self.parameter, self.l1, self.l2, self.smoothing = LOSS_KINDS[loss], parameter, l1, l2, smoothing
+        self.box.low = self.box.high = NULL
+        if bounds is not None:
+            # those of a column, for each output
+            d, k = weights.shape
+            self.low = np.tile(np.asarray(bounds[0], np.float64), k)
+            self.high = np.tile(np.asarray(bounds[1], np.float64), k)
+            fits("bounds[0]", self.low.shape[0], d * k)
+            fits("bounds[1]", self.high.shape[0], d * k)
+            self.box.low, self.box.high = &self.low[0], &self.high[0]
 
 
 cdef Crew recruit(Job job, const floating[:, :] X, const floating[:, :] Y, const floating[:] sample_weight,
@@ -383,13 +394,17 @@ cdef double settle_(Pass* t, Objective objective, floating* tag) noexcept nogil:
 
 
 cdef double norm_of(const floating* w, const floating* g, Py_ssize_t size, const floating* bias, Py_ssize_t biases,
-                    double l1) noexcept nogil:
-    # The norm of the gradients g of `size` weights w and of the biases; with l1, of the smallest subgradient.
-    cdef double squares = 0, v
+                    double l1, Box box) noexcept nogil:
+    # The norm of the gradients g of `size` weights w and of the biases; with l1 or bounds, of the smallest subgradient.
+    cdef double squares = 0, v, more
     cdef Py_ssize_t j
     for j in range(size):
         v = g[j]
-        if l1 > 0:
+        if box.low != NULL and not (box.low[j] < w[j] < box.high[j]):
+            more = v + (-l1 if w[j] < 0 else l1)
+            v -= -l1 if w[j] > 0 else l1
+            v = v if v > 0 and w[j] > box.low[j] else more if more < 0 and w[j] < box.high[j] else v * 0
+        elif l1 > 0:
             v = max(fabs(v) - l1, 0.0) if w[j] == 0 else v + (l1 if w[j] > 0 else -l1)
         squares += v * v
     for j in range(biases):
@@ -490,10 +505,10 @@ cdef _derivatives_of(const floating[:, ::1] raw, const floating[:, ::1] Y, const
     return sums[0], total
 
 
-cdef double _gradient_norm(floating[::1] w, floating[::1] g, const floating[::1] bias_gradient, double l1):
+cdef double _gradient_norm(floating[::1] w, floating[::1] g, const floating[::1] bias_gradient, Objective objective):
     cdef Py_ssize_t biases = 0 if bias_gradient is None else bias_gradient.shape[0]
     fits("gradient", g.shape[0], w.shape[0])
-    return norm_of(&w[0], &g[0], w.shape[0], &bias_gradient[0] if biases else NULL, biases, l1)
+    return norm_of(&w[0], &g[0], w.shape[0], &bias_gradient[0] if biases else NULL, biases, objective.l1, objective.box)
 
 
 cdef Py_ssize_t room_in(double[:, ::1] history, const Py_ssize_t[::1] done, Py_ssize_t epochs) except -1:
@@ -566,7 +581,7 @@ cdef _descend(const floating[:, :] X, const floating[:, :] Y, weights, bias, con
             if s != NULL:
                 memcpy(s_before, s, state_bytes)
             follow(&rule, &flat[0], &g[0], s, size + k, size + k if has_bias else size, lr[epoch - first], steps_done + 1)
-            shrink(&flat[0], size, lr[epoch - first] * objective.l1)
+            shrink(&flat[0], size, lr[epoch - first] * objective.l1, objective.box)
             outcome = run_pass(&crew.team)
             if outcome == FINISHED:
                 value = settle(t, objective)
@@ -574,7 +589,7 @@ cdef _descend(const floating[:, :] X, const floating[:, :] Y, weights, bias, con
                     next_g[j] = <floating>t.sums[2 + k + j]
                 for j in range(k):
                     next_g[size + j] = <floating>t.sums[2 + j]
-                norm = norm_of(&flat[0], next_g, size, next_g + size, k if has_bias else 0, objective.l1)
+                norm = norm_of(&flat[0], next_g, size, next_g + size, k if has_bias else 0, objective.l1, objective.box)
                 if not (isfinite(value) and isfinite(norm) and value <= ceiling):
                     outcome = DIVERGED
             if outcome != FINISHED:
@@ -623,6 +638,7 @@ cdef _batches(const floating[:, :] X, const floating[:, :] Y, weights, bias, con
     cdef double value = 0, total = 0, then = seconds()
     cdef Steps e
     e.rule, e.lr, e.l1, e.l2, e.has_bias, e.taken = rule, lr, objective.l1, objective.l2, has_bias, steps_done
+    e.box = objective.box
     e.plain = rule.kind == SGD and rule.a == 0 and not rule.rounding.wanted
     e.value = e.total = 0
     remembers(&rule, kept.shape[0], kept.shape[1], flat.shape[0])
@@ -650,7 +666,7 @@ cdef _batches(const floating[:, :] X, const floating[:, :] Y, weights, bias, con
                     g[size + j] = <floating>t.sums[2 + j]
                 steps_done += 1
                 follow(&rule, &flat[0], &g[0], s, size + k, size + k if has_bias else size, lr, steps_done)
-                shrink(&flat[0], size, lr * objective.l1)
+                shrink(&flat[0], size, lr * objective.l1, objective.box)
             t.first += t.n
         if outcome == FINISHED:
             # The mean of the batches' losses, each at the weights that it met, and the penalties at the end.
@@ -729,26 +745,34 @@ cdef _moments(const floating[:, :] X, const floating[:, :] Y, const floating[:] 
     return np.array(<double[:t.width]>t.sums)
 
 
-def lasso(A, q, w, l1, sweeps=1000, tol=1e-14):
+def lasso(A, q, w, l1, sweeps=1000, tol=1e-14, bounds=None):
     cdef const double[:, ::1] a = A
     cdef const double[::1] right = q
     cdef double[::1] x = w
     cdef double[::1] ax = A @ w
+    cdef const double[::1] low = None if bounds is None else bounds[0]
+    cdef const double[::1] high = None if bounds is None else bounds[1]
+    cdef bint held = bounds is not None
     cdef double penalty = l1, old, v, moved, size, least = tol
     cdef Py_ssize_t d = x.shape[0], i, j, _, most = sweeps
     fits("A", a.shape[0], d, a.shape[1], d)
     fits("q", right.shape[0], d)
     fits("A @ w", ax.shape[0], d)
+    if held:
+        fits("bounds[0]", low.shape[0], d)
+        fits("bounds[1]", high.shape[0], d)
     with nogil:
         for _ in range(most):
             moved = size = 0
             for j in range(d):
                 if a[j, j] <= 0:
                     continue
-                # minimise over w_j alone: soft threshold of what the others leave
+                # minimise over w_j alone: soft threshold of what the others leave, within the bounds
                 old = x[j]
                 v = right[j] - ax[j] + a[j, j] * old
                 v = (v - penalty if v > penalty else (v + penalty if v < -penalty else 0)) / a[j, j]
+                if held:
+                    v = low[j] if v < low[j] else high[j] if v > high[j] else v
                 if v != old:
                     x[j] = v
                     for i in range(d):
@@ -850,10 +874,11 @@ def loss_gradient(X, Y, weights, bias, sample_weight=None, n_threads=1, loss="ms
     return settled(sums, weights, bias, l1, l2)
 
 
-def gradient_norm(weights, gradient, bias_gradient, l1=0.0):
+def gradient_norm(weights, gradient, bias_gradient, l1=0.0, bounds=None):
+    objective = Objective("mse", 0.0, l1, 0.0, 0.0, bounds, weights)
     if weights.dtype == "f8":
-        return _gradient_norm[double](weights.T.ravel(), gradient.T.ravel(), bias_gradient, l1)
-    return _gradient_norm[float](weights.T.ravel(), gradient.T.ravel(), bias_gradient, l1)
+        return _gradient_norm[double](weights.T.ravel(), gradient.T.ravel(), bias_gradient, objective)
+    return _gradient_norm[float](weights.T.ravel(), gradient.T.ravel(), bias_gradient, objective)
 
 
 def permutation(out, seed, epoch):
@@ -896,9 +921,9 @@ def step(parameters, gradient, lr, optimizer, state, number, decimals=None):
 
 def descend(X, Y, weights, bias, gradient, bias_gradient, lr, epochs, history, done, sample_weight=None, tol=-1.0,
             decimals=None, n_threads=1, loss="mse", parameter=0.0, l1=0.0, l2=0.0, optimizer=("sgd", PLAIN), state=None,
-            steps=None, ceiling=np.inf):
+            steps=None, ceiling=np.inf, bounds=None):
     required({"Y": Y, "history": history, "done": done, "lr": lr})
-    objective = Objective(loss, parameter, l1, l2)
+    objective = Objective(loss, parameter, l1, l2, 0.0, bounds, weights)
     rule = rule_of(optimizer, decimals)
     if not isinstance(lr, np.ndarray):
         lr = np.full(epochs, lr, np.float64)
@@ -912,9 +937,10 @@ def descend(X, Y, weights, bias, gradient, bias_gradient, lr, epochs, history, d
 
 
 def descend_batches(X, Y, weights, bias, lr, batch_size, history, done, order=None, sample_weight=None, decimals=None,
-                    n_threads=1, loss="mse", parameter=0.0, l1=0.0, l2=0.0, optimizer=("sgd", PLAIN), state=None, steps=None):
+                    n_threads=1, loss="mse", parameter=0.0, l1=0.0, l2=0.0, optimizer=("sgd", PLAIN), state=None, steps=None,
+                    bounds=None):
     required({"Y": Y, "history": history, "done": done})
-    objective = Objective(loss, parameter, l1, l2)
+    objective = Objective(loss, parameter, l1, l2, 0.0, bounds, weights)
     rule = rule_of(optimizer, decimals)
     if X.dtype == "f8":
         outcome = _batches[double](X, Y, weights, bias, sample_weight, lr, batch_size, order, history, done, n_threads,

@@ -27,8 +27,9 @@ def advance(
     how: tuple[float, Rule, Array | None, int],
     decimals: int | None,
     l1: float,
+    bounds: tuple[Floats, Floats] | None = None,
 ) -> None:
-    """A backend's ``step`` of weights and bias together, and the proximal step of l1; ``how`` is what `descend` says."""
+    """A backend's ``step`` of weights and bias together, and the proximal step of l1 and bounds; ``how`` is `descend`'s."""
     lr, optimizer, state, number = how
     size = weights.size
     flat, along = weights.T.ravel(), gradient.T.ravel()
@@ -36,6 +37,8 @@ def advance(
     if l1 > 0:
         flat = shrunk(flat, lr * l1)
     weights[:] = flat.reshape(weights.T.shape).T
+    if bounds is not None:
+        weights[:] = np.clip(weights, *(end[:, None] for end in bounds))
     if bias is not None and bias_gradient is not None:
         step(bias, bias_gradient, lr, optimizer, None if state is None else state[:, size:], number, decimals)
 

@@ -147,11 +147,21 @@ cdef inline void follow(Rule* rule, floating* w, const floating* gradient, float
             w[j] = rounded(<floating>(w[j] * (1 - lr * rule.decay) - rate * m / (sqrt(v) / root + eps)), rule.rounding)
 
 
-cdef inline void shrink(floating* w, Py_ssize_t size, double threshold) noexcept nogil:
-    # The proximal step of an l1 penalty: every weight moves `threshold` towards 0 and stops there.
+cdef struct Box:
+    # Between which bounds each weight stays; NULL: there are none.
+    const double *low
+    const double *high
+
+
+cdef inline void shrink(floating* w, Py_ssize_t size, double threshold, Box box) noexcept nogil:
+    # The proximal step: every weight moves `threshold`, that of l1, towards 0 and stops there, and then stays within bounds.
     cdef double v
     cdef Py_ssize_t j
     if threshold > 0:
         for j in range(size):
             v = fabs(w[j]) - threshold
             w[j] = 0 if v <= 0 else <floating>(v if w[j] > 0 else -v)
+    if box.low != NULL:
+        for j in range(size):
+            v = w[j]
+            w[j] = <floating>(box.low[j] if v < box.low[j] else box.high[j] if v > box.high[j] else v)

@@ -4,7 +4,8 @@ Shapes, here and in the kernel: X (n, d), one row a sample; Y (n, k), for softma
 or None; sample_weight s (n,) or None, which means ones. All of one dtype, float32 or float64. A function changes only the
 arrays that its docstring names. ``n_threads`` is there because the kernel has it; NumPy's BLAS decides for itself.
 
-The objective is Σ sᵢℓᵢ / Σ sᵢ + (l2/2)·‖W‖² + l1·‖W‖₁, with ``loss`` naming ℓ and ``parameter`` its δ or τ. An optimizer is
+The objective is Σ sᵢℓᵢ / Σ sᵢ + (l2/2)·‖W‖² + l1·‖W‖₁, with ``loss`` naming ℓ and ``parameter`` its δ or τ. ``bounds`` are
+low and high (d,) of every column's weights, float64, ±∞ where there is none; None where there are none at all. An optimizer is
 its name and its parameters by name; what it remembers is ``state``, rows over all parameters: W transposed and raveled,
 then b. The formulas of the losses and the optimizers stand in their classes, `gdcore.losses` and `gdcore.optimizers`; one that
 the kernel does not know comes here as itself instead of its name.
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from gdcore._types import Array, Floats
     from gdcore.losses import Loss
     from gdcore.optimizers.base import Rule
+
+    Ends = tuple[Floats, Floats]
 
 _LONG = 1024  # columns of a row whose products may be summed in X's dtype, as in the kernel
 _PANEL = 128  # rows that the kernel's second moments go by
@@ -243,28 +246,45 @@ def _penalties(weights: Array, l1: float, l2: float) -> float:
     return float(l2 / 2 * np.sum(w * w) + l1 * np.sum(np.abs(w)))
 
 
-def gradient_norm(weights: Array, gradient: Array, bias_gradient: Array | None, l1: float = 0.0) -> float:
-    """Norm of the gradient; with an l1 term, of the smallest subgradient: g + l1·sign(w), or g shrunk by l1 where w = 0."""
+def gradient_norm(
+    weights: Array, gradient: Array, bias_gradient: Array | None, l1: float = 0.0, bounds: Ends | None = None
+) -> float:
+    """Norm of the gradient; with an l1 term, of the smallest subgradient: g + l1·sign(w), or g shrunk by l1 where w = 0.
+
+    On one of its bounds, of which there are two numbers a column, a weight has no slope that would take it across.
+    """
     g = gradient.astype(np.float64)
     if l1 > 0:
-        g = np.where(weights == 0, np.maximum(np.abs(g) - l1, 0), g + l1 * np.sign(weights))
+        g = np.where(weights == 0, np.sign(g) * np.maximum(np.abs(g) - l1, 0), g + l1 * np.sign(weights))
+    if bounds is not None:
+        low, high = (end[:, None] for end in bounds)
+        # l1's slope is that of the side to which the weight can go
+        up = gradient + l1 * np.where(weights < 0, -1, 1)
+        down = gradient + l1 * np.where(weights > 0, 1, -1)
+        g = np.where(weights <= low, np.where(weights >= high, 0.0, np.minimum(up, 0)), g)
+        g = np.where((weights >= high) & (weights > low), np.maximum(down, 0), g)
     squares = np.sum(g * g) + (0 if bias_gradient is None else np.sum(bias_gradient.astype(np.float64) ** 2))
     return float(np.sqrt(squares))
 
 
-def lasso(A: Floats, q: Floats, w: Floats, l1: float, sweeps: int = 1000, tol: float = 1e-14) -> None:
+def lasso(
+    A: Floats, q: Floats, w: Floats, l1: float, sweeps: int = 1000, tol: float = 1e-14, bounds: Ends | None = None
+) -> None:
     """Minimises ½·wᵀAw − q·w + l1·‖w‖₁ from w (d,) on, in place, by coordinate descent; A (d, d) symmetric, ⪰ 0.
 
-    The proximal step of l1 in A's metric. Ends when no step of a sweep is longer than ``tol`` times the longest coordinate.
+    ``bounds``: among the weights between them. The proximal step of l1 and bounds in A's metric. Ends when no step of
+    a sweep is longer than ``tol`` times the longest coordinate.
     """
     for _ in range(sweeps):
         moved = size = 0.0
         for j in range(len(w)):
             if A[j, j] <= 0:
                 continue
-            # minimise over w_j alone: soft threshold of what the others leave
+            # minimise over w_j alone: soft threshold of what the others leave, within the bounds
             old, v = w[j], q[j] - A[j] @ w + A[j, j] * w[j]
             w[j] = np.sign(v) * max(abs(v) - l1, 0) / A[j, j]
+            if bounds is not None:
+                w[j] = np.clip(w[j], bounds[0][j], bounds[1][j])
             moved, size = max(moved, A[j, j] * (w[j] - old) ** 2), max(size, A[j, j] * w[j] ** 2)
         if moved <= tol * tol * size:
             break
@@ -321,6 +341,7 @@ def descend(
     state: Array | None = None,
     steps: Array | None = None,
     ceiling: float = math.inf,
+    bounds: Ends | None = None,
 ) -> str:
     """Up to ``epochs`` epochs of full-batch descent: update, then forward and backward at the new weights.
 
@@ -333,8 +354,8 @@ def descend(
     """
     arguments = (X, Y, weights, bias, sample_weight, n_threads, loss, parameter, l1, l2)
     return loops.descend(
-        lambda: loss_gradient(*arguments), lambda grad, bias_grad: gradient_norm(weights, grad, bias_grad, l1),
-        lambda *how: loops.advance(step, weights, bias, gradient, bias_gradient, how, decimals, l1),
+        lambda: loss_gradient(*arguments), lambda grad, bias_grad: gradient_norm(weights, grad, bias_grad, l1, bounds),
+        lambda *how: loops.advance(step, weights, bias, gradient, bias_gradient, how, decimals, l1, bounds),
         weights, bias, gradient, bias_gradient, lr, epochs, history, done, tol, optimizer, state, steps,
         ceiling,
     )  # fmt: skip
@@ -360,6 +381,7 @@ def descend_batches(
     optimizer: Rule = ("sgd", PLAIN),
     state: Array | None = None,
     steps: Array | None = None,
+    bounds: Ends | None = None,
 ) -> str:
     """One epoch in batches of ``batch_size`` rows, the last one smaller, in the given ``order`` or as they lie.
 
@@ -370,7 +392,7 @@ def descend_batches(
     return loops.descend_batches(
         lambda rows, s: loss_gradient(X[rows], Y[rows], weights, bias, s, n_threads, loss, parameter),
         lambda grad, bias_grad, *how: loops.advance(
-            step, weights, bias, grad + X.dtype.type(l2) * weights, bias_grad, how, decimals, l1
+            step, weights, bias, grad + X.dtype.type(l2) * weights, bias_grad, how, decimals, l1, bounds
         ),
         lambda: _penalties(weights, l1, l2),
         len(X), weights, bias, lr, batch_size, history, done, order, sample_weight, optimizer, state, steps,

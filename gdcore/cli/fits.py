@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gdcore import scores
-from gdcore.cli import penalties, words
+from gdcore.cli import bounds, penalties, words
 from gdcore.models.mlp import MLP
 from gdcore.models.scaling import Scaling
 from gdcore.rows.arrow import TableError
@@ -80,6 +80,7 @@ def fitted(table: FileTable, options: Namespace, wish: dict[str, Any], curves: b
     wanted = penalties.ratio(options)
     if wanted is not None:
         return _chosen(table, options, wanted)
+    wish = wish | bounds.of(table, options)
     if words.hidden(options.model) is not None:
         return _network(table, options, wish)
     if options.batch_size is not None or options.patience is not None:

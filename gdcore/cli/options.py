@@ -229,6 +229,9 @@ def _train(train: argparse.ArgumentParser) -> None:
         "--l1-ratio", type=_PART, metavar="R",
         help="how much of a penalty that is chosen is l1 (default: of --l1 cv all, of --l2 cv nothing, of both half)",
     )  # fmt: skip
+    for name, side in (("--positive", "at least 0"), ("--negative", "at most 0")):
+        add(name, type=_names, default=[], metavar="A,B,…", help=f"columns whose weights shall be {side}")
+    add("--offset", metavar="COLUMN", help="a column that is added to what is predicted as it stands: its weight is 1")
 
     add = train.add_argument_group("the training").add_argument
     add("--lr", type=_rate, default="auto", metavar="RATE", help="the textbook's learning rate (default: gdcore chooses)")

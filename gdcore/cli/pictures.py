@@ -105,6 +105,9 @@ def _settings(table: FileTable, options: Namespace, result: Result) -> list[tupl
         "model": "linear" if layers is None else f"network, {layers}, {model.activation}",
         "loss": with_parameters(table.loss),
         "penalty": _penalty(options, result),
+        "weights of 0 or more": ", ".join(options.positive),
+        "weights of 0 or less": ", ".join(options.negative),
+        "offset": options.offset,
         "class weights": options.class_weight,
         "optimizer": chosen.optimizer,
         "learning rate": ("chosen in every epoch" if chosen.lr is None else number(chosen.lr))

@@ -32,9 +32,9 @@ _CLASSES = 6  # whose weights are shown
 _COLUMNS = 40  # of the table, told of
 _ROUNDING = 1e-14  # of the largest effect on a prediction: a weight that has less is 0 but for rounding
 ENDS = {"converged": "converged", "epochs": "stopped", "early_stopped": "stopped early"}
-_SETTINGS = ("model", "loss", "lr", "epochs", "batch_size", "l1", "l2", "l1_ratio", "optimizer", "precondition", "tol",
-             "missing", "index", "test_size", "split", "stratify", "cv", "repeats", "class_weight", "patience",
-             "seed")  # fmt: skip
+_SETTINGS = ("model", "loss", "lr", "epochs", "batch_size", "l1", "l2", "l1_ratio", "positive", "negative", "offset",
+             "optimizer", "precondition", "tol", "missing", "index", "test_size", "split", "stratify", "cv", "repeats",
+             "class_weight", "patience", "seed")  # fmt: skip
 
 
 class Result(NamedTuple):

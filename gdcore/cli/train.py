@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gdcore import losses, optimizers
 from gdcore.checks import optional
-from gdcore.cli import fits, folds, known, outputs, penalties, pictures, results, terminal, words
+from gdcore.cli import bounds, fits, folds, known, outputs, penalties, pictures, results, terminal, words
 from gdcore.cli.bars import Bars
 from gdcore.cli.results import Result
 from gdcore.messages import Message
@@ -56,6 +56,7 @@ def run(options: Namespace) -> int:
             index=options.index, cache=options.cache, progress=bars.rows,
         )  # fmt: skip
         _check_target(table, options)
+        bounds.check(table, options)
         if options.test is not None:
             bars.reading("looking at the rows that test")
             _check_file(table, options)
@@ -182,6 +183,7 @@ def _check_summary(options: Namespace) -> None:
     biased = {
         "--l1": options.l1 != 0, "--l2": options.l2 != 0, "--model": options.model != "linear",
         "--batch-size": options.batch_size is not None, "--patience": options.patience is not None,
+        "--positive": bool(options.positive), "--negative": bool(options.negative), "--offset": options.offset is not None,
     }  # fmt: skip
     for flag, given in biased.items():
         if options.summary and given:

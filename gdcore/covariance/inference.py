@@ -27,6 +27,7 @@ from gdcore.covariance.result import Inference
 from gdcore.covariance.sums import Sums, measured
 from gdcore.facts import dependence
 from gdcore.facts.metric import inverse
+from gdcore.messages import Message, Option
 from gdcore.models.linear import Linear
 from gdcore.rows import arrays
 from gdcore.rows.dask.cluster import Cluster
@@ -62,6 +63,8 @@ def inference(
     groups: ArrayLike | None = None,
     weights: str = "precision",
     n_threads: int | None = None,
+    *,
+    offset: ArrayLike | None = None,
 ) -> Inference:
     """Standard errors, tests and intervals of the weights of an unpenalised linear model.
 
@@ -83,6 +86,8 @@ def inference(
     weights : {"precision", "frequency"}
         What sample_weight is: how precise a row is, as in weighted least squares, or how often it occurs.
     n_threads : int, optional
+    offset : array (n,), optional
+        That with which they trained, of losses of the residual.
 
     Returns
     -------
@@ -93,7 +98,8 @@ def inference(
     Raises
     ------
     ValueError
-        The model is not the best for these rows, as penalised ones and those of other rows are not; columns depend on others;
+        The model is not the best for these rows, as penalised and bounded ones and those of other rows are not; columns depend
+        on others;
         an option is unknown, or not for this loss.
     TypeError
         It is a network, or not trained.
@@ -114,6 +120,10 @@ def inference(
     loss = model.loss
     if loss is None:
         raise TypeError("the model is not trained, and so knows no loss: give what gdcore.fit gives")
+    if isinstance(run, Run) and run.settings.bounds is not None:
+        raise ValueError(
+            Message("the weights were held within ", Option("bounds"), ", and such weights have no errors of this kind")
+        )
     one_of(cov_type, "cov_type", COV_TYPES)
     one_of(weights, "weights", ("precision", "frequency"))
     if loss.kinked and cov_type != "nonrobust":
@@ -122,6 +132,11 @@ def inference(
         raise ValueError(f"inference is for one output, found {math.prod(model.outputs)}: fit each by itself")
     if cov_type in ("HC2", "HC3") and loss.targets == "classes":
         raise ValueError(f"cov_type {cov_type!r} is not for softmax: take 'HC0', 'HC1' or 'cluster'")
+    if offset is not None:
+        if not loss.of_residual or isinstance(X, Table) or lazy(X) or Y is None:
+            raise ValueError(Message(Option("offset"), f" is for arrays and losses of the residual, found {loss.name}"))
+        Y = arrays.targets(Y, arrays.table(X))
+        Y = Y - arrays.offsets(offset, Y)
     rows = _rows(model, loss, X, Y, sample_weight, n_threads)
     return _Found(model, loss, rows, cov_type, groups, weights == "frequency").inference()
 
@@ -285,7 +300,8 @@ class _Found:
         if off[worst] > _OFF:
             raise ValueError(
                 f"the weights are not the best ones for these rows: it is least {off[worst]:.2g} standard errors from one "
-                "of them. Errors are known of fits without a penalty, that have converged, on the same rows and sample_weight"
+                "of them. Errors are known of fits without a penalty and bounds, that have converged, on the same rows and "
+                "sample_weight"
             )
 
     def _dependent(self) -> None:

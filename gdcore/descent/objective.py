@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from gdcore.penalty import Box
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gdcore._types import Array
     from gdcore.losses import Loss
+    from gdcore.penalty import Bounds
 
 
 class Evaluation(NamedTuple):
@@ -55,11 +58,12 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Objective:
-    """The mean loss of the rows, and the penalties of the weights."""
+    """The mean loss of the rows, the penalties of the weights, and their bounds."""
 
     loss: Loss
     l1: float
     l2: float
+    bounds: Bounds | None = None
 
     @functools.cached_property
     def formula(self) -> dict[str, Any]:
@@ -70,3 +74,8 @@ class Objective:
     def whole(self) -> dict[str, Any]:
         """Loss and penalties as the backends take them."""
         return {**self.formula, "l1": self.l1, "l2": self.l2}
+
+    @functools.cached_property
+    def held(self) -> dict[str, Any]:
+        """The bounds as the backends' steps take them, where there are any."""
+        return {} if self.bounds is None else {"bounds": Box.of(self.bounds, 0).ends}

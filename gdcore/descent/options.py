@@ -46,6 +46,7 @@ class Options(NamedTuple):
     on_divergence: str = "raise"
     keep_weights: bool = False
     verbose: bool | str = False
+    bounds: Any = None
 
     @property
     def traced(self) -> bool:

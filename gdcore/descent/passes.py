@@ -36,7 +36,7 @@ class Passes:
             loss, gradient, bias_gradient = self.engine.loss_gradient(
                 self.X, self.Y, weights, bias, self.sample_weight, problem.n_threads, **problem.objective.whole, **more
             )
-            norm = float(self.engine.gradient_norm(weights, gradient, bias_gradient, problem.l1))
+            norm = float(self.engine.gradient_norm(weights, gradient, bias_gradient, problem.l1, **problem.objective.held))
         return Evaluation(loss, norm, gradient, bias_gradient)
 
 

@@ -51,6 +51,8 @@ class Facts(Protocol):
     @property
     def l2(self) -> float: ...
     @property
+    def has_bounds(self) -> bool: ...
+    @property
     def linear(self) -> bool: ...
     @property
     def squared(self) -> bool: ...
@@ -160,7 +162,7 @@ def choose(problem: Facts, options: Options) -> Choice:
         metrics = ", no decimals, and ", Option("precondition", "auto"), " or ", Option("precondition", "gram")
         raise ValueError(Message(Option("optimizer", "newton"), " is for ", Option("lr", "auto"), sizes, *metrics))
     # Squared error's moments alone solve it.
-    newton = asked or (free and serves and not (problem.squared and problem.l1 == 0))
+    newton = asked or (free and serves and not (problem.squared and problem.l1 == 0 and not problem.has_bounds))
     if free:
         optimizer = optimizers.Newton() if newton else optimizers.Nesterov()
     accelerated = isinstance(optimizer, optimizers.Nesterov)
@@ -337,6 +339,7 @@ def _reasons(problem: Facts, options: Options, choice: Choice) -> tuple[str | No
     no_closed = no_gram | {
         "gradients are rounded": choice.decimals is not None,
         "there is an l1 penalty": problem.l1 > 0,
+        "weights have bounds": problem.has_bounds,
         "the optimizer is not SGD": type(choice.optimizer) is not optimizers.SGD,
         "the learning rate changes": options.schedule is not None,
         "it is preconditioned": choice.preconditioned,

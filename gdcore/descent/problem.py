@@ -13,12 +13,14 @@ import numpy as np
 from gdcore import losses, threads
 from gdcore.backends import BACKENDS
 from gdcore.descent.objective import Engine, Evaluation, Objective
-from gdcore.descent.start import model_of_table, starting_model
+from gdcore.descent.start import model_of_table, starting_model, within
 from gdcore.facts.curvature import Frame
 from gdcore.facts.quadratic import Quadratic
 from gdcore.facts.spectrum import Spectrum, of
+from gdcore.messages import Message, Option
 from gdcore.models.linear import Linear
 from gdcore.models.mlp import MLP, Network
+from gdcore.penalty import Box, Penalty, read
 from gdcore.rows import arrays
 from gdcore.rows.dask.cluster import Cluster
 from gdcore.rows.dask.partitions import lazy
@@ -29,7 +31,7 @@ from gdcore.rows.tables import Table, columns_of, farthest, fold, moments_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gdcore._types import Array, ArrayLike
+    from gdcore._types import Array, ArrayLike, DTypeLike
     from gdcore.backends.backend import Backend
     from gdcore.descent.options import Options
 
@@ -69,12 +71,13 @@ class Problem:
         if lazy(X):
             if Y is None:
                 raise TypeError("Y must be given beside X: found None")
-            X = Cluster(X, Y, options.sample_weight, loss.targets, options.n_threads)
+            X = Cluster(X, Y, options.sample_weight, loss.admitted, options.n_threads)
         elif isinstance(X, Table):
             for name, value in (("Y", Y), ("sample_weight", options.sample_weight)):
                 if value is not None:
                     raise TypeError(f"{name} comes with the table: found {type(value).__name__}")
-        objective = Objective(loss, options.l1, options.l2)
+        if options.bounds is not None and isinstance(model, MLP):
+            raise ValueError(Message(Option("bounds"), " are for the weights of linear models, and the model is a network"))
         if isinstance(X, Table):
             if isinstance(model, MLP) or options.batch_size is not None:
                 raise TypeError(f"networks and mini-batches want arrays: {X.whole}")
@@ -82,12 +85,15 @@ class Problem:
                 X.keep()
             if len(X.names) > MOST_COLUMNS and not X.far:
                 raise ValueError(f"tables have up to {MOST_COLUMNS:,} columns, found {len(X.names):,}: {X.whole}")
-            start = model_of_table(model, X, loss)
+            objective = _objective(loss, options, len(X.names), X.dtype)
+            start = within(model_of_table(model, X, loss), objective.bounds, X.dtype, model is None)
             engine: Engine = Piecewise(options.backend)
             return cls(X, None, None, X.target_shape, start, objective, engine, options.backend, n_threads, options.n_threads)
         X = arrays.table(X)
         Y = arrays.targets(Y, X)
-        begun = starting_model(model, X, Y, loss)
+        begun, objective = starting_model(model, X, Y, loss), _objective(loss, options, X.shape[1], X.dtype)
+        if isinstance(begun, Linear):
+            begun = within(begun, objective.bounds, X.dtype, model is None)
         flat = Y.reshape(len(Y), -1)
         # A loss of the caller's own makes temporaries of each row: in blocks of rows they stay small.
         blocks = isinstance(begun, Linear) and not loss.compiled
@@ -167,6 +173,16 @@ class Problem:
     def l2(self) -> float:
         return self.objective.l2
 
+    @property
+    def has_bounds(self) -> bool:
+        """Whether a weight is held within bounds."""
+        return self.objective.bounds is not None
+
+    @functools.cached_property
+    def penalty(self) -> Penalty:
+        """What is asked of a linear model's weights beside a small loss."""
+        return Penalty(self.l1, self.l2, Box.of(self.objective.bounds, self.d))
+
     @functools.cached_property
     def linear(self) -> bool:
         """Whether the model is linear, not a network."""
@@ -193,7 +209,7 @@ class Problem:
         """Whether a gap can be proved without l2: of squared error its moments do it for more columns."""
         if self.hessian_serves and self.loss_function.has_conjugate:
             return True
-        return self.squared and self.l1 == 0 and self.d <= MOST_COLUMNS
+        return self.squared and not self.penalty.kinked and self.d <= MOST_COLUMNS
 
     def column(self, index: int) -> str:
         """A column, as a message calls it."""
@@ -265,7 +281,7 @@ class Problem:
     @functools.cached_property
     def frame(self) -> Frame:
         """The coordinates that Hessians and proofs are made in."""
-        return Frame(self.moments.of_columns(), self.has_bias, self.l1, self.l2)
+        return Frame(self.moments.of_columns(), self.has_bias, self.penalty)
 
     @property
     def condition(self) -> float:
@@ -368,9 +384,9 @@ class Problem:
         if self.table is not None or other.table is not None:
             return (self.table is None) == (other.table is None)
         s, its = self.sample_weight, other.sample_weight
-        if (s is None) != (its is None) or (s is not None and its is not None and not _equal(s, its)):
+        if (s is None) != (its is None) or (s is not None and its is not None and not arrays.equal(s, its)):
             return False
-        return all(_equal(a, b) for a, b in zip(self.in_memory, other.in_memory, strict=True))
+        return all(arrays.equal(a, b) for a, b in zip(self.in_memory, other.in_memory, strict=True))
 
     def free(self) -> None:
         """No more passes will follow soon."""
@@ -378,10 +394,5 @@ class Problem:
             self.table.free()
 
 
-def _equal(a: Array, b: Array) -> bool:
-    """Whether arrays hold the same numbers; two views of the same memory are not read."""
-    one, other = a.__array_interface__, b.__array_interface__
-    if (a.shape, a.dtype, a.strides, one["data"][0]) == (b.shape, b.dtype, b.strides, other["data"][0]):
-        return True
-    blocks = zip(arrays.blocks(a), arrays.blocks(b), strict=True)
-    return a.shape == b.shape and all(np.array_equal(one, other) for one, other in blocks)
+def _objective(loss: losses.Loss, options: Options, columns: int, dtype: DTypeLike) -> Objective:
+    return Objective(loss, options.l1, options.l2, read(options.bounds, columns, dtype))

@@ -9,6 +9,7 @@ import numpy as np
 
 from gdcore.descent.passes import over_rows
 from gdcore.facts import gap
+from gdcore.facts.gap import Bound
 from gdcore.rows.moments import MOST_COLUMNS
 
 if TYPE_CHECKING:
@@ -32,17 +33,17 @@ class Corner(NamedTuple):
     """(k,) 1 where no other weights are as good, but for columns that depend on others; else 0."""
 
 
-def gap_at(problem: Problem, weights: Array, bias: Array | None, anchors: list[Part] | None = None) -> float | None:
-    """A proved bound on loss − best loss, at the cost of passes; None where nothing is proved.
+def gap_at(problem: Problem, weights: Array, bias: Array | None, anchors: list[Part] | None = None) -> Bound | None:
+    """A bound on loss − best loss and what proves it, at the cost of passes; None where nothing is proved.
 
     ``anchors`` are where Newton's method stood when it ended, whose slopes prove most.
     """
     if not problem.linear or problem.d > MOST_COLUMNS:
         return None
-    if problem.squared and problem.l1 == 0 and problem.clear:
+    if problem.squared and not problem.penalty.kinked and problem.clear:
         loss, _, gradient, bias_gradient = over_rows(problem).evaluate(weights, bias)
-        found = gap.decrement(problem.quadratic.metric, weights, gradient, bias_gradient, 0.0)
-        return gap.rounded_up(problem, found, loss, weights, bias)
+        found = gap.decrement(problem.quadratic.metric, weights, gradient, bias_gradient, problem.penalty)
+        return Bound(gap.rounded_up(problem, found, loss, weights, bias), gap.SQUARES)
     bounds = [gap.bound(problem, weights, bias, anchors)] if problem.hessian_serves else []
     if problem.l2 > 0 and bounds in ([], [None]):
         bounds.append(_by_slopes(problem, weights, bias))
@@ -61,10 +62,13 @@ def _loss(piece: Piece, n_threads: int, *, weights: Array, bias: Array | None, l
     return np.array([piece.weights @ values.sum(axis=1), piece.weights.sum()])
 
 
-def _by_slopes(problem: Problem, weights: Array, bias: Array | None) -> float | None:
+def _by_slopes(problem: Problem, weights: Array, bias: Array | None) -> Bound | None:
     _, _, gradient, bias_gradient = over_rows(problem).evaluate(weights, bias)
-    bound = gap.duality_gap(problem, weights, bias, bias_gradient)
-    if bound is not None and bias is None:
-        smallest = gap.subgradient(weights, gradient, problem.l1)
-        bound = min(bound, float(np.sum(smallest**2)) / (2 * problem.l2))
+    found = gap.duality_gap(problem, weights, bias, bias_gradient)
+    if found is None:
+        return None
+    bound = Bound(found, gap.DUALITY)
+    if bias is None:
+        smallest = problem.penalty.subgradient(weights, gradient)
+        bound = min(bound, Bound(float(np.sum(smallest**2)) / (2 * problem.l2), gap.CONVEXITY))
     return bound

@@ -8,13 +8,16 @@ import numpy as np
 
 from gdcore.checks import must_be
 from gdcore.losses.targets import check_targets, count_classes
+from gdcore.messages import Message, Option
 from gdcore.models.linear import Linear
 from gdcore.models.mlp import MLP
 from gdcore.notices import LabelWarning, warn
+from gdcore.penalty import Box
 
 if TYPE_CHECKING:
-    from gdcore._types import Array
+    from gdcore._types import Array, DTypeLike
     from gdcore.losses import Loss
+    from gdcore.penalty import Bounds
     from gdcore.rows.tables import Table
 
 
@@ -55,9 +58,26 @@ def starting_model(model: Linear | MLP | None, X: Array, Y: Array, loss: Loss) -
     return model
 
 
+def within(model: Linear, bounds: Bounds | None, dtype: DTypeLike, by_default: bool) -> Linear:
+    """The model, whose weights lie within the bounds: zeros become what is nearest to them; one that was given is refused."""
+    if bounds is None:
+        return model
+    box, (weights, bias) = Box.of(bounds, len(model.weights)), model.parameters(dtype)
+    inner = box.clip(weights)
+    outside = np.argwhere(inner != weights)
+    if not len(outside):
+        return model
+    if by_default:
+        return model.with_parameters(inner, bias)
+    j, c = (int(i) for i in outside[0])
+    which = f"the model's weight of column {j} is {weights[j, c]:g}, outside of the "
+    there = f" {box.low[j]:g} to {box.high[j]:g}: give a start within them, or none"
+    raise ValueError(Message(which, Option("bounds"), there))
+
+
 def _outputs(Y: Array, loss: Loss) -> tuple[int, ...]:
     """What a model has to predict for each row; classes are counted, and those between them that no row has are told of."""
-    check_targets(Y, loss.targets, None)
+    check_targets(Y, loss.admitted, None)
     if loss.targets != "classes":
         return Y.shape[1:]
     _check_one_column(Y)
@@ -83,7 +103,7 @@ def check_model(model: Linear | MLP, X: Array, Y: Array, loss: Loss) -> None:
             raise ValueError(f"softmax wants a model with at least 2 outputs, found outputs of shape {model.outputs}")
     else:
         _check_outputs(model, X, Y)
-    check_targets(Y, loss.targets, classes_of(model, loss))
+    check_targets(Y, loss.admitted, classes_of(model, loss))
 
 
 def _check_one_column(Y: Array) -> None:

@@ -96,17 +96,17 @@ class Stop:
     def _of_squares(self, tol: float, state: State[Any], found: Evaluation, metric: Metric | None) -> Verdict:
         problem, plan = self.problem, self.plan
         quadratic, weights = problem.quadratic, state.weights
-        left = gap.decrement(quadratic.metric, weights, found.gradient, found.bias_gradient, problem.l1)
+        left = gap.decrement(quadratic.metric, weights, found.gradient, found.bias_gradient, problem.penalty)
         before, floor = state.quick, _FLOOR * float(np.finfo(problem.dtype).eps) ** 2 * quadratic.size
         enough = tol * found.loss + floor
-        if problem.l1 > 0 or not problem.clear:
-            # What l1 makes of directions in which H is 0, or seems to be, only the rows tell; they are asked again when
-            # the rest is half of what it was.
+        if problem.penalty.kinked or not problem.clear:
+            # What l1 and bounds make of directions in which H is 0, or seems to be, only the rows tell; they are asked again
+            # when the rest is half of what it was.
             if left > min(enough, before / 2):
                 return _ON
             state.quick = left
-            proved = gap_at(problem, weights, state.bias)
-            return Verdict("converged", proved) if proved is not None and proved <= enough else _ON
+            bound = gap_at(problem, weights, state.bias)
+            return Verdict("converged", bound.value) if bound is not None and bound.value <= enough else _ON
         state.quick = left
         if left > enough:
             return _ON
@@ -121,7 +121,7 @@ class Stop:
 
     def _in_metric(self, tol: float, state: State[Any], found: Evaluation, metric: Metric, smoothing: float) -> Verdict:
         problem = self.problem
-        estimate = gap.decrement(metric, state.weights, found.gradient, found.bias_gradient, problem.l1)
+        estimate = gap.decrement(metric, state.weights, found.gradient, found.bias_gradient, problem.penalty)
         if smoothing:
             # The metric bounds a curvature that few rows have: only the proof says how much is left.
             near = estimate <= tol * found.loss / 2 + self.rounding and estimate <= state.quick / 2
@@ -141,7 +141,7 @@ class Stop:
         problem, gradient = self.problem, found.gradient
         if found.bias_gradient is not None:
             gradient = metric.about_means(gradient, found.bias_gradient)
-        slope = float(np.linalg.norm(gap.subgradient(state.weights, gradient, problem.l1)))
+        slope = float(np.linalg.norm(problem.penalty.subgradient(state.weights, gradient)))
         if slope**2 / (2 * problem.l2) > tol * found.loss or slope > state.quick / 2:
             return _ON
         return self._proved(tol, state, found, slope)
@@ -150,7 +150,7 @@ class Stop:
         """The proof, at the cost of passes; ``quick`` is what led to it."""
         state.quick = quick
         bound = gap_at(self.problem, state.weights, state.bias)
-        return Verdict("converged", bound) if bound is not None and bound <= tol * found.loss else _ON
+        return Verdict("converged", bound.value) if bound is not None and bound.value <= tol * found.loss else _ON
 
     # mae and quantile are smoothed within h -------------------------------------------------------------------------------
 

@@ -36,13 +36,14 @@ class GDClassifier(ClassifierMixin, Descent):  # type: ignore[misc]
     ----------
     class_weight : dict, "balanced" or None
         Factors on the weights of each class's rows; "balanced": such that all classes weigh the same.
-    l1, l2, bias, lr, optimizer, batch_size, epochs, tol, precondition, method, early_stopping, validation_fraction
-        As for `GDRegressor`, like patience, random_state, n_threads, verbose, warm_start, callbacks, backend.
+    l1, l2, bias, bounds, positive, lr, optimizer, batch_size, epochs, tol, precondition, method
+        As for `GDRegressor`, like early_stopping, validation_fraction, patience, random_state, n_threads, verbose,
+        warm_start, callbacks, backend.
 
     Attributes
     ----------
     classes_, coef_, intercept_ : arrays (k,), (k, d) and (k,); for two classes (2,), (1, d) and (1,)
-    n_iter_, history_, status_, gap_, spectrum_, n_features_in_, feature_names_in_
+    n_iter_, history_, status_, gap_, proof_, spectrum_, n_features_in_, feature_names_in_
         As of `GDRegressor`.
 
     Examples
@@ -63,6 +64,7 @@ class GDClassifier(ClassifierMixin, Descent):  # type: ignore[misc]
         random_state: int | np.random.RandomState | None = None, n_threads: int | None = None,
         verbose: bool = False, warm_start: bool = False,
         callbacks: Callback | Sequence[Callback] | None = None, backend: str = "kernel",
+        bounds: tuple[ArrayLike, ArrayLike] | None = None, positive: bool = False,
     ) -> None:  # fmt: skip
         remember(self, locals())
 
@@ -80,7 +82,7 @@ class GDClassifier(ClassifierMixin, Descent):  # type: ignore[misc]
         super()._name(weights, bias)
         if self._binary:
             self.coef_, self.intercept_ = self.coef_[None], np.atleast_1d(self.intercept_)
-        elif self.l1 == 0 and self.l2 == 0:
+        elif self.l1 == 0 and self.l2 == 0 and self._bounds() is None:
             # What all classes have in common changes no probability, and no penalty says how much of it there is: none.
             self.coef_, self.intercept_ = (
                 a - a.mean(axis=0, dtype=np.float64).astype(a.dtype) for a in (self.coef_, self.intercept_)

@@ -14,12 +14,15 @@ from sklearn.utils._openmp_helpers import _openmp_effective_n_threads  # type: i
 from sklearn.utils.validation import validate_data  # type: ignore[import-untyped]
 
 from gdcore import losses, threads
+from gdcore.checks import yes_or_no
 from gdcore.estimators.inputs import FLOATS, SKLEARN, CallbackSupportMixin, dense, finite
 from gdcore.estimators.moments import Scaling, each_column, measured, moments_of
 from gdcore.facts import scales
 from gdcore.facts.spectrum import spectrum
+from gdcore.messages import Message, Option
 from gdcore.models.linear import Linear
 from gdcore.notices import warn
+from gdcore.penalty import Box, Penalty, read
 from gdcore.rows.dask.cluster import Cluster
 from gdcore.rows.moments import Moments
 from gdcore.run import Epoch, History, Run
@@ -82,10 +85,25 @@ class Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             return threads.resolve(self.n_threads)
         return min(threads.resolve(None), int(_openmp_effective_n_threads(only_physical_cores=False)))
 
+    def _bounds(self) -> Any:
+        """What is asked of the weights."""
+        if not yes_or_no(self.positive, "positive"):
+            return self.bounds
+        if self.bounds is not None:
+            raise ValueError(
+                Message(Option("positive", True), " stands for ", Option("bounds"), "=(0, inf): give one of them")
+            )
+        return 0.0, np.inf
+
+    def _penalty(self, X: Array) -> Penalty:
+        """What is asked of the weights beside a small loss."""
+        d = X.shape[1]
+        return Penalty(self.l1, self.l2, Box.of(read(self._bounds(), d, X.dtype), d))
+
     def _start(self, X: Array, outputs: tuple[int, ...], go_on: bool) -> Linear:
         """Where training starts: zeros, or where the last fit ended."""
         shape = (*outputs, X.shape[1])
-        weights, bias = np.zeros(shape, X.dtype), np.zeros(outputs, X.dtype)
+        weights, bias = self._penalty(X).box.clip(np.zeros(shape, X.dtype).T).T, np.zeros(outputs, X.dtype)
         if go_on and hasattr(self, "coef_"):
             if self.coef_.size != weights.size:
                 raise ValueError(f"coef_ has shape {self.coef_.shape}, but these data need {shape}: it is no start for them")
@@ -128,7 +146,7 @@ class Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
                 batch_size=size, validation=held,
                 patience=self.patience if self.early_stopping else None, precondition=self.precondition, method=self.method,
                 tol=self.tol, seed=seed, callback=callback, backend=self.backend,
-                n_threads=self.n_threads if far else self._threads(),
+                n_threads=self.n_threads if far else self._threads(), bounds=self._bounds(),
             )  # fmt: skip
             self._keep(run)
         if loss.squared:
@@ -144,8 +162,9 @@ class Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     def _step(self, X: Array, Y: Array, s: Array | None, loss: losses.Loss, outputs: tuple[int, ...]) -> Self:
         """One epoch of mini-batches over a chunk; optimizer state, shuffling and epochs go on from the last one.
 
-        With lr="auto" and no penalty the steps are made in columns of mean 0 and spread 1, as all chunks so far tell them, and
-        the weights are given back in X's units. A number for lr, and penalties, are in X's units, and so are the steps then.
+        With lr="auto", no penalty and no bounds the steps are made in columns of mean 0 and spread 1, as all chunks so far
+        tell them, and the weights are given back in X's units. A number for lr, penalties and bounds are in X's units, and so
+        are the steps then.
         """
         size, before = min(32 if self.batch_size is None else self.batch_size, len(X)), self._last
         options: dict[str, Any] = {"sample_weight": s, "batch_size": size, "n_threads": self._threads()}
@@ -153,11 +172,11 @@ class Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             X, Y = X.astype(before.model.weights.dtype, copy=False), Y.astype(before.model.weights.dtype, copy=False)
         start = self._start(X, outputs, True)
         scaling, columns = Scaling.none(), self._columns
-        if isinstance(self.lr, str) and self.l1 == 0 and self.l2 == 0:
+        if isinstance(self.lr, str) and self.l2 == 0 and not self._penalty(X).kinked:
             columns = each_column(X, s, columns)
             scaling = Scaling.of(columns, self.bias)
         elif before is None:
-            advice = "With a number for lr, or with penalties, partial_fit's steps are in the units of X: scale its columns"
+            advice = "With a number for lr, penalties or bounds, partial_fit's steps are in the units of X: scale its columns"
             scales.warn("partial_fit", X, None, advice)
         Z, model = scaling.columns(X), scaling.into(start)
         with finite(X):
@@ -167,7 +186,8 @@ class Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             else:
                 run = fit(
                     Z, Y, model, loss, self.optimizer or "sgd", self.lr, 1, l1=self.l1, l2=self.l2,
-                    seed=self._seed(), tol=0.0, precondition=None, method="stream", backend=self.backend, **options,
+                    seed=self._seed(), tol=0.0, precondition=None, method="stream", backend=self.backend,
+                    bounds=self._bounds(), **options,
                 )  # fmt: skip
         self._last, self._columns = run, columns
         self._keep(run)
@@ -181,7 +201,7 @@ class Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     def _keep(self, run: Run) -> None:
         self._name(run.model.weights, run.model.bias)
         self.n_iter_, self.history_, self.status_ = run.epochs, run.history, run.status
-        self._facts = {"gap": lambda: run.gap, "spectrum": lambda: run.spectrum}
+        self._facts = {"gap": lambda: run.gap, "proof": lambda: run.proof, "spectrum": lambda: run.spectrum}
 
     def _name(self, weights: Array, bias: Array | np.floating[Any] | None) -> None:
         """coef_ and intercept_, in scikit-learn's shapes."""
@@ -289,6 +309,7 @@ class Descent(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         return self._facts[name]
 
     gap_ = property(lambda self: self._fact("gap"), doc="``run.gap``: a proved bound on loss − best loss, or None.")
+    proof_ = property(lambda self: self._fact("proof"), doc="``run.proof``: what proves gap_, in a word, or None.")
     spectrum_ = property(lambda self: self._fact("spectrum"), doc="``run.spectrum``: the `gdcore.Spectrum` of X, or None.")
 
     def __getstate__(self) -> dict[str, Any]:

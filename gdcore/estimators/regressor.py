@@ -13,6 +13,7 @@ from gdcore.checks import must_be
 from gdcore.estimators.descent import Descent
 from gdcore.estimators.inputs import FLOATS, SKLEARN, in_dask, remember, weights_of, with_callbacks
 from gdcore.estimators.moments import measured
+from gdcore.facts.gap import SQUARES
 from gdcore.facts.quadratic import Quadratic
 from gdcore.facts.spectrum import Spectrum
 from gdcore.models.linear import mean
@@ -50,6 +51,8 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, Descent):  # type: ignore[mi
         `predict` gives (n, m). Without penalties, and by no other descent than that.
     bias : bool
         Whether there is one.
+    bounds, positive
+        Of the weights, as for `gdcore.fit`; positive=True is short for (0, ∞).
     l1, l2, lr, optimizer, batch_size, epochs, tol, precondition, method, backend
         As for `gdcore.fit`.
     early_stopping : bool
@@ -72,7 +75,7 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, Descent):  # type: ignore[mi
     coef_, intercept_ : arrays (d,) and (), or (k, d) and (k,) for y (n, k), or for k quantiles
     n_iter_, history_, status_
         Epochs done, and `History` and status of the `gdcore.Run`.
-    gap_, spectrum_
+    gap_, proof_, spectrum_
         Likewise; found when first asked for, or pickled, from the data given to fit, which are kept until then.
     n_features_in_, feature_names_in_
 
@@ -97,6 +100,7 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, Descent):  # type: ignore[mi
         random_state: int | np.random.RandomState | None = None, n_threads: int | None = None,
         verbose: bool = False, warm_start: bool = False,
         callbacks: Callback | Sequence[Callback] | None = None, backend: str = "kernel",
+        bounds: tuple[ArrayLike, ArrayLike] | None = None, positive: bool = False,
     ) -> None:  # fmt: skip
         remember(self, locals())
 
@@ -197,8 +201,8 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, Descent):  # type: ignore[mi
             return self._step(X, Y, s, loss, Y.shape[1:])
         chunk = measured(X, Y, s, self._threads(), self.backend)
         moments = chunk if first else self._fact("moments") + chunk
-        best = Quadratic(moments, self.bias, self.l2)
-        weights, bias = best.metric.prox(best.weights, best.bias, 1.0, self.l1, BACKENDS[self.backend])
+        best, penalty = Quadratic(moments, self.bias, self.l2), self._penalty(X)
+        weights, bias = best.metric.prox(best.weights, best.bias, 1.0, penalty, BACKENDS[self.backend])
         if not best.metric.clear:
             text = "X's columns are so nearly dependent that moments cannot tell their weights apart: fit does it better"
             warn(text, ConditionWarning, between=SKLEARN)
@@ -206,8 +210,13 @@ class GDRegressor(MultiOutputMixin, RegressorMixin, Descent):  # type: ignore[mi
         bias = None if bias is None else bias.astype(X.dtype).reshape(outputs)[()]
         self._name(weights.astype(X.dtype).reshape(-1, *outputs), bias)
         self.n_iter_, self.history_, self.status_ = 1, History.empty(), "converged"
-        proved = best.gap(weights, best.bias) if self.l1 == 0 and best.metric.clear else None
-        self._facts = {"moments": moments, "gap": proved, "spectrum": Spectrum(moments.of_columns(), self.bias, loss, self.l2)}
+        proved = best.gap(weights, best.bias) if not penalty.kinked and best.metric.clear else None
+        self._facts = {
+            "moments": moments,
+            "gap": proved,
+            "proof": None if proved is None else SQUARES,
+            "spectrum": Spectrum(moments.of_columns(), self.bias, loss, self.l2),
+        }
         return self
 
     def predict(self, X: ArrayLike) -> Any:

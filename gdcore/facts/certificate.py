@@ -6,7 +6,8 @@ v = −Σ s·α·x/Σs,
     objective(w) − best ≤ Σ s·(ℓ(η) + ℓ*(α) − α·η)/Σs + penalty(w) + penalty*(v) − v·w.
 
 No term is negative. penalty* is (|v| − l1)₊²/(2·l2) with l2; with l1 alone it is 0 where |v| ≤ l1 and infinite else; without a
-penalty it is 0 where v = 0 and infinite else.
+penalty it is 0 where v = 0 and infinite else. Bounds make it finite: there it is the supremum over the weights within them
+(`gdcore.penalty.Penalty.excess`).
 
 α are the slopes that a Newton step δ expects, α = ℓ'(η) + ℓ''(η)·zδ, z = x − μ and 1: as the step solves the model of the
 objective, they satisfy every condition on v exactly, and the bound is quadratic in what is left. Where some α leave the domain
@@ -39,6 +40,7 @@ _EPS = float(np.finfo(np.float64).eps)
 _PASSES = 4
 _FAR = 0.1  # of a linear predictor: a step of Newton's method that moves a row so far near the end moves it for ever
 _HARDLY = 1e-3
+_TINY = 1e-12  # of the longest: a step of a weight that is rounding
 _ZERO = 1e-11  # of the terms that v is the sum of: what v may be where it has to be 0
 
 
@@ -78,7 +80,7 @@ class _Sums(NamedTuple):
     scale: float
     """The largest c ≤ 1 with c·α in the domain of ℓ* in all rows."""
     worst: float
-    """The largest ℓ of a row."""
+    """The largest ℓ of a row; ∞ where one has no class to be on the side of."""
     towards: float
     away: float
     """How far the step moves a row at most towards its class, and away from it."""
@@ -100,7 +102,9 @@ def prove(
         proof, wanted = _concluded(found, point[0], delta, scale, frame)
         far = max(found.towards, found.away) > _FAR
         separates = far and found.away <= _HARDLY * found.towards
-        if loss.undecided and frame.l1 == 0 and frame.l2 == 0:
+        step = delta[:, : len(frame.mean)].T
+        separates = separates and frame.penalty.box.recedes(np.where(np.abs(step) > _TINY * np.abs(step).max(), step, 0.0))
+        if loss.undecided and frame.penalty.l1 == 0 and frame.penalty.l2 == 0 and frame.penalty.box.recedes(point[0]):
             separates = separates or found.worst < loss.undecided
         proof = proof._replace(separates=separates, moves=far, ceiling=proof.objective if loss.nonnegative else np.inf)
         if proof.gap is not None:
@@ -109,7 +113,8 @@ def prove(
             best = proof
         if proof.gap is not None and (not loss.kinked or proof.gap <= 4 * proof.rounding):
             break
-        more = _more(found, point[0], hessian, frame, loss.kinked)
+        there = frame.landed(part.weights, delta[:, : len(frame.mean)].T)
+        more = _more(found, point[0], there, hessian, frame, loss.kinked)
         if more is not None:
             delta = delta + more
         elif 0 < wanted < scale:
@@ -119,19 +124,22 @@ def prove(
     return best
 
 
-def _more(found: _Sums, W: Floats, hessian: Floats, frame: Frame, steep: bool) -> Floats | None:
+def _more(found: _Sums, W: Floats, there: Floats, hessian: Floats, frame: Frame, steep: bool) -> Floats | None:
     """A step that makes Σ s·α·z what it has to be where rounding has left something else; None where it is.
 
-    With ``steep`` slopes, which change within a small h, rounding shows in all weights: v shall then be the penalty's slope
-    wherever that is known, and not only where it has to be.
+    Weights that the step takes to a bound, ``there``, set no conditions. With ``steep`` slopes, which change within a small h,
+    rounding shows in all weights: v shall then be the penalty's slope wherever that is known, and not only where it has to be.
     """
     left = found.products.T / found.total
     size, free = _sizes(found, frame).T, np.zeros(left.shape, bool)
-    if frame.l1 == 0 and frame.l2 == 0:
+    l1, l2, box = frame.penalty
+    if l1 == 0 and l2 == 0:
         free[:] = True
     elif steep:
-        left = left + (frame.l2 * W + frame.l1 * np.sign(W)).T
+        left = left + (l2 * W + l1 * np.sign(W)).T
         free = (W != 0).T
+    if box.closed:
+        free &= (box.inside(there) & box.inside(W)).T if steep else box.inside(there).T
     if frame.bias:
         left = np.column_stack([left, found.slopes / found.total])
         size = np.column_stack([size, _steepness(found)])
@@ -157,7 +165,7 @@ def _sizes(found: _Sums, frame: Frame) -> Floats:
 
 
 def _objective(found: _Sums, W: Floats, frame: Frame) -> float:
-    return found.loss / found.total + frame.penalty(W)
+    return found.loss / found.total + frame.penalty.value(W)
 
 
 def _concluded(found: _Sums, W: Floats, delta: Floats, scale: float, frame: Frame) -> tuple[Proof, float]:
@@ -169,24 +177,24 @@ def _concluded(found: _Sums, W: Floats, delta: Floats, scale: float, frame: Fram
     if frame.bias and np.any(np.abs(slopes) > _ZERO * found.total * _steepness(found).max()):
         return Proof(None, objective), 1.0
     v = -found.products / found.total
-    l1, l2 = frame.l1, frame.l2
-    wanted = found.scale
-    if l2 == 0 and np.any(np.abs(scale * v) > l1 + _ZERO * size):
-        wanted = min(wanted, l1 / float(np.max(np.abs(v))))
+    (l1, l2, box), wanted = frame.penalty, found.scale
+    low, high = box.beside(v)
+    endless = ((v > 0) & np.isinf(high)) | ((v < 0) & np.isinf(low))  # no bound ends what such a v gains
+    if l2 == 0 and np.any(endless & (np.abs(scale * v) > l1 + _ZERO * size)):
+        wanted = min(wanted, l1 / float(np.max(np.abs(v), where=endless, initial=0.0)))
     if not wanted > 0:
         return Proof(None, objective), 1.0
     if wanted < scale:
         return Proof(None, objective), wanted * (1 - 4 * _EPS)
     v = scale * v
-    held = np.clip(v, -l1, l1)  # what rounding has left beyond what is possible without l2 is held back
     rounding = found.rounding / found.total + 8 * _EPS * float(np.sum(np.abs(W) * size))
-    if l2 > 0:
-        shrunk = np.sign(v) * np.maximum(np.abs(v) - l1, 0)
-        rest = float(np.sum((l2 * W - shrunk) ** 2)) / (2 * l2) + float(np.sum(l1 * np.abs(W) - W * (v - shrunk)))
-    else:
+    if l2 == 0:
+        # What rounding has left beyond what is possible without l2, or beyond what a bound makes of it, is held back.
         w_step = delta[:, :-1].T if frame.bias else delta.T
-        rest = float(np.sum(l1 * np.abs(W) - W * held)) if l1 > 0 else 0.0
+        held = np.where(endless | (np.abs(v) <= l1 + _ZERO * size), np.clip(v, -l1, l1), v)
         rounding += float(np.sum(np.abs(v - held) * (np.abs(w_step) + _EPS * np.abs(W))))
+        v = held
+    rest = float(np.sum(frame.penalty.excess(W, v)))
     gap = found.gap / found.total + max(rest, 0.0) + rounding
     return Proof(gap if np.isfinite(gap) else None, objective, rounding), scale
 
@@ -228,6 +236,10 @@ def _summed(
     step_ahead = ahead[:, k : 2 * k] + lift
     dual = loss.dual(before, step_ahead, y, damping, part.smoothing)
     values, steep = loss.value_slope(eta, y)
+    worst = values.sum(axis=1).max(initial=0.0)
+    no_class = loss.undecidable(y)
+    if no_class is not None and no_class.any():
+        worst = np.inf
     value, terms = values.sum(axis=1), loss.excess(eta, loss.scaled(dual, y, scale), y)
     # A row's terms are at most ‖x‖·‖W‖.
     size = np.sqrt(np.einsum("ij,ij->i", z, z))[:, None] * np.sqrt(np.sum(W * W, axis=0)) + np.abs(mean) @ np.abs(W)
@@ -243,6 +255,6 @@ def _summed(
         np.sum(weighted * dual.alpha, axis=0),
         z.T @ weighted,
         dual.room,
-        float(value.max(initial=0.0)),
+        float(worst),
         *loss.push(step_ahead, y),
     )

@@ -5,8 +5,9 @@ has its outputs, weights and, for mae and quantile, a width h over which the slo
 
     H = Σ s·ℓ''·zᵀz / Σs,   z = [x − μ, 1],   in the coordinates (w, b' = b + μ·w), in which weights and bias nearly part
 
-With l2, H gets l2 on the weights' diagonal. The step minimises the model g·δ + ½·δᵀHδ + l1·‖w + δ‖₁; ``damping`` adds so many
-times the Hessian's bound to H, with which a step cannot raise the loss where it is 1 or more.
+With l2, H gets l2 on the weights' diagonal. The step minimises the model g·δ + ½·δᵀHδ + l1·‖w + δ‖₁ among the steps to weights
+within their bounds; ``damping`` adds so many times the Hessian's bound to H, with which a step cannot raise the loss where it
+is 1 or more.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from gdcore._types import Array, Floats
     from gdcore.backends.backend import Backend
     from gdcore.losses import Loss
+    from gdcore.penalty import Penalty
     from gdcore.rows.moments import Moments
     from gdcore.rows.tables import Piece, Table
 
@@ -102,8 +104,8 @@ def loss_at(
 class Frame:
     """What all passes of a fit have in common: the columns' means and spreads, penalties, and the Hessian's bound."""
 
-    def __init__(self, moments: Moments, bias: bool, l1: float, l2: float) -> None:
-        self.bias, self.l1, self.l2 = bias, l1, l2
+    def __init__(self, moments: Moments, bias: bool, penalty: Penalty) -> None:
+        self.bias, self.penalty = bias, penalty
         C, mean = moments.gram(bias)
         self.mean: Floats = mean
         """μ, which the weights' coordinates are about; zeros without a bias."""
@@ -130,7 +132,7 @@ class Frame:
                 self._still(block)
         H = blocks.transpose(0, 2, 1, 3).reshape(k * p, k * p).copy()
         weights = np.tile(np.arange(p) < len(self.mean), k)
-        H[weights, weights] += self.l2
+        H[weights, weights] += self.penalty.l2
         return H
 
     def bound(self, k: int, curvature: float) -> Floats:
@@ -141,10 +143,6 @@ class Frame:
         """How large the terms are that a prediction is the sum of: its rounding is so many times ε."""
         size = float(np.sum(self.sizes @ np.abs(weights)))
         return size + (0.0 if bias is None else float(np.sum(np.abs(bias))))
-
-    def penalty(self, weights: Floats) -> float:
-        """What the penalties add to the loss."""
-        return self.l1 * float(np.sum(np.abs(weights))) + self.l2 / 2 * float(np.sum(weights * weights))
 
     # The coordinates (w, b') -------------------------------------------------------------------------------------------------
 
@@ -161,6 +159,17 @@ class Frame:
         w = delta[:, :-1].T
         return w, delta[:, -1] - self.mean @ w
 
+    def landed(self, weights: Floats, step: Floats) -> Floats:
+        """Weights (d, k) after a whole step: what it takes to 0 by l1, or to a bound, is there, and not a rounding beside."""
+        new = weights + step
+        if self.penalty.l1 > 0:
+            new = np.where(np.abs(new) <= 2 * _EPS * np.abs(step), 0.0, new)
+        if self.penalty.box.closed:
+            near = 2 * _EPS * (np.abs(weights) + np.abs(step))
+            low, high = self.penalty.box.beside(new)
+            new = np.where(new <= low + near, low, np.where(new >= high - near, high, new))
+        return new
+
     def step(self, local: Local, weights: Floats, curvature: float, damping: float, backend: Backend) -> Step:
         """The step that minimises the model.
 
@@ -176,8 +185,8 @@ class Frame:
         k = weights.shape[1]
         g = self.slope(local.gradient, local.bias_gradient).ravel()
         H = local.hessian + damping * self.bound(k, curvature) if damping else local.hessian
-        if self.l1 > 0:
-            delta, gain = self._shrinking(H, g, weights, backend)
+        if self.penalty.kinked:
+            delta, gain = self._proximal(H, g, weights, backend)
         else:
             delta = -solution(H, g)
             gain = -float(g @ delta) - float(delta @ H @ delta) / 2
@@ -189,22 +198,26 @@ class Frame:
         """Whether the step leaves a slope that the Hessian does not reach."""
         left = g + H @ delta
         size = np.abs(H) @ np.abs(delta) + np.abs(g)
-        if self.l1 > 0:
+        if self.penalty.kinked:
             penalised = np.tile(np.arange(H.shape[0] // k) < len(self.mean), k)
-            flat = np.zeros(len(g))
-            flat[penalised] = weights.T.ravel() + delta[penalised]
-            l1 = np.where(penalised, self.l1, 0.0)
-            left = np.where(flat == 0, np.maximum(np.abs(left) - l1, 0), left + l1 * np.sign(flat))
-            size = size + l1
+            step = delta[penalised].reshape(k, -1).T
+            there = self.landed(weights, step)
+            left[penalised] = self.penalty.subgradient(there, left[penalised].reshape(k, -1).T).T.ravel()
+            size[penalised] += self.penalty.l1
         moves = np.diag(self.bound(k, 1.0)) > 0
         return bool(np.any(np.abs(left[moves]) > _LEFT * size[moves]))
 
-    def _shrinking(self, H: Floats, g: Floats, weights: Floats, backend: Backend) -> tuple[Floats, float]:
-        # The biases are not penalised: they follow the weights, δb = −H_bb⁻¹(g_b + H_bw·δw), and the rest is a lasso.
+    def _proximal(self, H: Floats, g: Floats, weights: Floats, backend: Backend) -> tuple[Floats, float]:
+        # The biases are free: they follow the weights, δb = −H_bb⁻¹(g_b + H_bw·δw), and the rest is a lasso within bounds.
         d, k = weights.shape
         penalised = np.tile(np.arange(d + self.bias) < d, k)
         w, b = np.flatnonzero(penalised), np.flatnonzero(~penalised)
-        start = weights.T.ravel()
+        start, l1, box = weights.T.ravel(), self.penalty.l1, self.penalty.box.of_outputs(k)
+        if l1 == 0:
+            start, box = (
+                np.zeros_like(start),
+                box.about(start),
+            )  # of what is added to the weights: digits are left near the end
         A, slope = H[np.ix_(w, w)], g[w]
         if len(b):
             cross = H[np.ix_(b, w)]
@@ -216,13 +229,13 @@ class Frame:
         # indefinite, and its model without a minimum.
         A[np.diag_indices_from(A)] += 16 * len(H) * _EPS * np.where(still, 0.0, np.diag(H)[w])
         new = start.copy()
-        new[still] = 0.0  # such a column adds nothing but its penalty
-        lasso(A, A @ start - slope, new, self.l1, backend)
+        new[still] = np.clip(0.0, box.low, box.high)[still]  # such a column adds nothing but its penalty
+        lasso(A, A @ start - slope, new, l1, backend, box)
         delta = np.zeros(len(g))
         delta[w] = new - start
         if len(b):
             delta[b] = -(follow[:, :-1] @ delta[w] + follow[:, -1])
-        penalty = self.l1 * float(np.sum(np.abs(new) - np.abs(start)))
+        penalty = l1 * float(np.sum(np.abs(new) - np.abs(start)))
         return delta, -float(g @ delta) - float(delta @ H @ delta) / 2 - penalty
 
 
@@ -328,12 +341,12 @@ def _local(sums: Floats, part: Part, loss: Loss, frame: Frame) -> Local:
         gradient = gradient - gradient.mean(axis=1, keepdims=True)
         bias_gradient = bias_gradient - bias_gradient.mean()
     W = part.weights
-    told, extra = float(sums[0] / total) + frame.penalty(W), float(extra / total)
+    told, extra = float(sums[0] / total) + frame.penalty.value(W), float(extra / total)
     slopes_only = loss.smoothed(part.smoothing)[2] > 0  # the values that the pass told are then those of ℓ itself
     return Local(
         told if slopes_only else told - extra,
         told + extra if slopes_only else told,
-        gradient + frame.l2 * W,
+        gradient + frame.penalty.l2 * W,
         bias_gradient if frame.bias else None,
         frame.hessian(blocks) if part.stride else frame.hessian(loss.bound() * frame.plain[None, None].copy()),
         histogram,

@@ -1,6 +1,6 @@
 """Bounds on loss − best loss at any weights, where the descent has ended or not.
 
-mse without l1: the loss is a quadratic with Hessian H, so loss − best = ½·∇ᵀH⁻¹∇ exactly. All others:
+mse without l1 and bounds: the loss is a quadratic with Hessian H, so loss − best = ½·∇ᵀH⁻¹∇ exactly. All others:
 `gdcore.facts.certificate` at the weights, with the step that Newton's method would take; and far from the best weights, where
 that proves nothing, `duality_gap` for huber, logistic and softmax with l2: slopes ∂ℓ/∂ŷ that add up to 0 by as little of
 something else as that takes. Near the best weights they are taken at a bias moved by a Newton step.
@@ -9,7 +9,7 @@ something else as that takes. Near the best weights they are taken at a bias mov
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gdcore.facts.curvature import Frame
     from gdcore.facts.metric import Metric
     from gdcore.losses import Loss
+    from gdcore.penalty import Penalty
     from gdcore.rows.tables import Piece
 
 
@@ -47,9 +48,7 @@ class Measured(Protocol):
     @property
     def loss_function(self) -> Loss: ...
     @property
-    def l1(self) -> float: ...
-    @property
-    def l2(self) -> float: ...
+    def penalty(self) -> Penalty: ...
     @property
     def frame(self) -> Frame: ...
 
@@ -59,15 +58,27 @@ _ROOM = 4.0  # times ε of the terms of a prediction, and its square of the loss
 _EPS = float(np.finfo(np.float64).eps)
 
 
-def subgradient(weights: Array, gradient: Array, l1: float) -> Floats:
-    """The smallest subgradient: ∇ + l1·sign(w), or ∇ shrunk by l1 where w = 0."""
-    g = gradient.astype(np.float64)
-    if l1 > 0:
-        g = np.where(weights == 0, np.sign(g) * np.maximum(np.abs(g) - l1, 0), g + l1 * np.sign(weights))
-    return g
+class Bound(NamedTuple):
+    """loss − best loss is at most so much."""
+
+    value: float
+    proof: str
+    """By what, in a word: `SQUARES`, `DUALITY`, `CONVEXITY`, `VERTEX` or `NONNEGATIVE`."""
 
 
-def bound(problem: Measured, weights: Array, bias: Array | None, anchors: list[Part] | None = None) -> float | None:
+SQUARES = "least squares"
+"""The loss is a quadratic, whose Hessian is known: loss − best = ½·∇ᵀH⁻¹∇."""
+DUALITY = "duality"
+"""Slopes of the rows bound the best loss from below."""
+CONVEXITY = "strong convexity"
+"""l2 bends the objective: loss − best ≤ ‖∇‖²/(2·l2)."""
+VERTEX = "vertex"
+"""mae or quantile passes through as many rows as there are weights, and a dual solution has the value of the loss."""
+NONNEGATIVE = "no loss is below 0"
+"""What is left of the loss is all that there is."""
+
+
+def bound(problem: Measured, weights: Array, bias: Array | None, anchors: list[Part] | None = None) -> Bound | None:
     """The smallest bound that is found for all outputs together; None where one has none.
 
     ``anchors`` are where a descent stood when it ended, whose slopes prove most; None: it is looked for at the weights.
@@ -78,7 +89,7 @@ def bound(problem: Measured, weights: Array, bias: Array | None, anchors: list[P
     frame, rows = problem.frame, (problem.X, problem.Y, problem.sample_weight, problem.n_threads)
     W, b = weights.astype(np.float64), None if bias is None else bias.astype(np.float64)
     everything = [tuple(range(W.shape[1]))] if loss.targets == "classes" else [(c,) for c in range(W.shape[1])]
-    total = 0.0
+    total, proof_of_all = 0.0, NONNEGATIVE
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for i, outputs in enumerate(everything):
             own = list(outputs)
@@ -91,7 +102,7 @@ def bound(problem: Measured, weights: Array, bias: Array | None, anchors: list[P
                 starts = [here._replace(smoothing=sizes.width_of_share(local.histogram, share)) for share in (0.5, 0.1, 0.02)]
             else:
                 starts = [here]
-            found = []
+            found, ceiling = [], np.inf
             for start in starts:
                 [local] = measured(*rows, problem.backend_name, loss, [start], frame)
                 for damping in (0.0, 1.0):
@@ -99,6 +110,7 @@ def bound(problem: Measured, weights: Array, bias: Array | None, anchors: list[P
                     step = frame.step(local, start.weights, curvature, damping, problem.backend)
                     H = local.hessian + damping * frame.bound(len(own), curvature)
                     proof = certificate.prove(*rows, loss, point, start, step.delta, H, damping, frame)
+                    ceiling = min(ceiling, proof.ceiling)
                     if not loss.numeric and loss.nonnegative:
                         found.append(proof.objective)  # no loss is below 0, which separated classes come near
                     if proof.gap is not None:
@@ -107,7 +119,9 @@ def bound(problem: Measured, weights: Array, bias: Array | None, anchors: list[P
             if not found:
                 return None
             total += min(found)
-    return total
+            if min(found) < ceiling:
+                proof_of_all = DUALITY
+    return Bound(total, proof_of_all)
 
 
 def rounded_up(problem: Measured, found: float, loss: float, weights: Array, bias: Array | None) -> float:
@@ -120,9 +134,9 @@ def rounded_up(problem: Measured, found: float, loss: float, weights: Array, bia
     return min(float((np.sqrt(found) + room) ** 2), max(loss, found))
 
 
-def decrement(metric: Metric, weights: Array, gradient: Array, bias_gradient: Array | None, l1: float) -> float:
-    """½·∇ᵀH⁻¹∇: for mse the gap, for other losses what the metric makes of the gradient."""
-    g = subgradient(weights, gradient, l1)
+def decrement(metric: Metric, weights: Array, gradient: Array, bias_gradient: Array | None, penalty: Penalty) -> float:
+    """½·∇ᵀH⁻¹∇: for mse without l1 and bounds the gap, else what the metric makes of the smallest subgradient."""
+    g = penalty.subgradient(weights, gradient)
     along, bias_along = metric.step(g, bias_gradient)
     total = float(np.sum(g * along))
     if bias_gradient is not None and bias_along is not None:
@@ -132,8 +146,8 @@ def decrement(metric: Metric, weights: Array, gradient: Array, bias_gradient: Ar
 
 def duality_gap(problem: Measured, weights: Array, bias: Array | None, bias_gradient: Array | None) -> float | None:
     """The bound for losses that mix slopes, with l2 > 0, by a pass or some; None where it proves nothing."""
-    loss, l1, l2 = problem.loss_function, problem.l1, problem.l2
-    if l2 <= 0 or not loss.mixes:
+    loss, penalty = problem.loss_function, problem.penalty
+    if penalty.l2 <= 0 or not loss.mixes:
         return None
     mean = None if bias_gradient is None else bias_gradient.astype(np.float64)
     rows = functools.partial(fold, problem.X, problem.Y, problem.sample_weight, n_threads=problem.n_threads)
@@ -155,10 +169,7 @@ def duality_gap(problem: Measured, weights: Array, bias: Array | None, bias_grad
     if mean is not None:
         # What is left of Σ s·α is taken off each α: columns far from 0 would make much of it.
         sums = sums - centre * slope / total
-    w, v = weights.astype(np.float64), -sums / total
-    shrunk = np.sign(v) * np.maximum(np.abs(v) - l1, 0)
-    second = float(np.sum((l2 * w - shrunk) ** 2)) / (2 * l2) + float(np.sum(l1 * np.abs(w) - w * (v - shrunk)))
-    gap = first / total + second
+    gap = first / total + float(np.sum(penalty.excess(weights.astype(np.float64), -sums / total)))
     return gap if np.isfinite(gap) else None
 
 

@@ -1,10 +1,11 @@
-"""A quadratic with an l1 penalty, solved: min ½·wᵀAw − q·w + l1·‖w‖₁ for a symmetric A ⪰ 0.
+"""A quadratic with an l1 penalty and bounds, solved: min ½·wᵀAw − q·w + l1·‖w‖₁, low ≤ w ≤ high, for a symmetric A ⪰ 0.
 
-Coordinate descent finds which weights are not 0, and with which signs; among weights of given signs the problem is a linear
-system, A_SS·w_S = q_S − l1·sign(w_S), solved at once. Where its solution lies across a 0, the way there stops at the first
-weight that becomes 0, and that weight leaves; where the system has no solution, the objective falls along a direction in which
-A is 0 until a weight becomes 0. Every part lowers the objective, so nothing goes in circles. Coordinate descent alone needs as
-many sweeps as A's condition number says: a column and its near copy (1e-3 of noise) take more than 100,000.
+Coordinate descent finds which weights are at none of their ends, with l1 0, and the bounds, and on which side of 0 they are;
+among weights of given sides the problem is a linear system, A_SS·w_S = q_S − l1·sign(w_S) − A_SN·w_N, N all others, solved at
+once. Where its solution lies across an end, the way there stops at the first weight that comes to one, and that weight leaves;
+where the system has no solution, the objective falls along a direction in which A is 0 until a weight comes to an end.
+Every part lowers the objective, so nothing goes in circles. Coordinate descent alone needs as many sweeps as A's condition
+number says: a column and its near copy (1e-3 of noise) take more than 100,000.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from gdcore.penalty import Box, smallest
 
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats
@@ -22,20 +25,20 @@ _SWEEPS = 10  # of coordinate descent between two solutions of the support: few,
 _ROUNDS = 200
 
 
-def lasso(A: Floats, q: Floats, w: Floats, l1: float, backend: Backend) -> bool:
+def lasso(A: Floats, q: Floats, w: Floats, l1: float, backend: Backend, box: Box | None = None) -> bool:
     """Minimises from w (d,) on, in place; whether the conditions of the minimum hold up to rounding."""
+    box = Box.of(None, len(w)) if box is None else box
     for _ in range(_ROUNDS):
-        backend.lasso(A, q, w, l1, _SWEEPS)
-        _settle_support(A, q, w, l1)
-        if solved(A, q, w, l1):
+        backend.lasso(A, q, w, l1, _SWEEPS, bounds=box.ends)
+        _settle(A, q, w, l1, box)
+        if solved(A, q, w, l1, box):
             return True
     return False
 
 
-def solved(A: Floats, q: Floats, w: Floats, l1: float) -> bool:
+def solved(A: Floats, q: Floats, w: Floats, l1: float, box: Box | None = None) -> bool:
     """Whether 0 is a subgradient, but for the rounding of the terms that it is the sum of."""
-    slope = A @ w - q
-    short = np.where(w == 0, np.maximum(np.abs(slope) - l1, 0), np.abs(slope + l1 * np.sign(w)))
+    short = np.abs(smallest(w, A @ w - q, l1, Box.of(None, len(w)) if box is None else box))
     return bool(np.all(short <= _rounding(A, q, w, l1)))
 
 
@@ -44,38 +47,62 @@ def _rounding(A: Floats, q: Floats, w: Floats, l1: float) -> Floats:
     return 64 * _EPS * terms
 
 
-def _settle_support(A: Floats, q: Floats, w: Floats, l1: float) -> None:
-    """The best weights with the signs that w has, or fewer of them."""
-    support, on = np.flatnonzero(w), True
+def _settle(A: Floats, q: Floats, w: Floats, l1: float, box: Box) -> None:
+    """The best weights on the sides of 0 and between the bounds where w has them, or with fewer that are at no end."""
+    support, on = _between(w, l1, box), True
     while len(support) and on:
         v, signs = w[support], np.sign(w[support])
-        B, wanted = A[np.ix_(support, support)], q[support] - l1 * signs
+        still = w.copy()
+        still[support] = 0.0
+        B, wanted = A[np.ix_(support, support)], q[support] - A[support] @ still - l1 * signs
+        ends = _ends(v, l1, Box(box.low[support], box.high[support]))
         missing = wanted - B @ v
         ahead = solution(B, missing)
         left = missing - B @ ahead
-        rounding = _rounding(B, q[support], np.abs(v) + np.abs(ahead), l1)
+        terms = np.abs(q[support]) + np.abs(A[support]) @ np.abs(still)
+        rounding = _rounding(B, terms, np.abs(v) + np.abs(ahead), l1)
         reached = np.max(np.abs(left) / rounding) <= np.max(np.abs(missing) / rounding) / 2
         on = bool(np.any(np.abs(left) > rounding))
         if on and not reached:
-            ahead, on = _flat_way(B, left, v), False  # what B reaches is solved
-        with np.errstate(divide="ignore", invalid="ignore"):
-            until = np.where(ahead * signs < 0, -v / ahead, np.inf)
+            ahead, on = _flat_way(B, left, v, ends), False  # what B reaches is solved
+        until, end = _until(v, ahead, ends)
         first = min(1.0, float(until.min()))
         moved = v + first * ahead
-        moved[until <= first] = 0
+        there = until <= first
+        moved[there] = end[there]
         if not _lower(B, wanted, v, moved):
             return
         w[support] = moved
-        on = on or bool((moved == 0).any())
-        support = np.flatnonzero(w)
+        on = on or bool(there.any())
+        support = _between(w, l1, box)
 
 
-def _flat_way(B: Floats, left: Floats, w: Floats) -> Floats:
-    """The way along what of the slope B does not reach, where B is 0 or nearly so: to the minimum, or past a 0 of w."""
+def _between(w: Floats, l1: float, box: Box) -> Array:
+    """The weights that are at none of their ends."""
+    free = box.inside(w)
+    return np.flatnonzero(free & (w != 0) if l1 > 0 else free)
+
+
+def _ends(w: Floats, l1: float, box: Box) -> tuple[Floats, Floats]:
+    """The ends below and above weights that are at none."""
+    if l1 == 0:
+        return box.low, box.high
+    return np.where(w > 0, np.maximum(box.low, 0.0), box.low), np.where(w < 0, np.minimum(box.high, 0.0), box.high)
+
+
+def _until(w: Floats, ahead: Floats, ends: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
+    """After what part of the way each weight comes to an end, and to which."""
+    end = np.where(ahead < 0, *ends)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return np.where(ahead != 0, (end - w) / ahead, np.inf), end
+
+
+def _flat_way(B: Floats, left: Floats, w: Floats, ends: tuple[Floats, Floats]) -> Floats:
+    """The way along what of the slope B does not reach, where B is 0 or nearly so: to the minimum, or past an end."""
     along = left / np.where(np.diag(B) > 0, np.diag(B), np.inf)
     bend = float(along @ B @ along)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        past = 2 * float(np.where(along * w < 0, -w / along, 0.0).max(initial=0.0))
+    until, _ = _until(w, along, ends)
+    past = 2 * float(until[np.isfinite(until)].max(initial=0.0))
     result: Floats = along * (min(float(left @ along) / bend, past) if bend > 0 else past)
     return result
 

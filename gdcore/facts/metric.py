@@ -19,6 +19,7 @@ from gdcore.facts.lasso import lasso
 if TYPE_CHECKING:
     from gdcore._types import Array, Floats
     from gdcore.backends.backend import Backend
+    from gdcore.penalty import Penalty
     from gdcore.rows.moments import Moments
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -131,21 +132,26 @@ class Metric:
     def _times(self, g: Floats) -> Floats:
         return self.inverse[:, None] * g if self.kind == "diagonal" else self.inverse @ g
 
-    def prox(self, at: Floats, bias: Floats | None, lr: float, l1: float, backend: Backend) -> tuple[Floats, Floats | None]:
-        """The proximal step of lr·l1·‖W‖₁ in this metric: min ½·‖W − at‖² + lr·l1·‖W‖₁, the bias following."""
-        if l1 <= 0:
+    def prox(
+        self, at: Floats, bias: Floats | None, lr: float, penalty: Penalty, backend: Backend
+    ) -> tuple[Floats, Floats | None]:
+        """The proximal step of lr·l1·‖W‖₁ and the bounds in this metric: min ½·‖W − at‖² + lr·l1·‖W‖₁, the bias following."""
+        if not penalty.kinked:
             return at, bias
-        A, new = self.hessian, at.copy()
+        A, l1, box = self.hessian, penalty.l1, penalty.box
+        new = at.copy()
         for c in range(at.shape[1]):
             if self.kind == "diagonal":
-                threshold = lr * l1 * self.inverse
-                new[:, c] = np.where(A > 0, np.sign(at[:, c]) * np.maximum(np.abs(at[:, c]) - threshold, 0), 0)
+                if l1 > 0:
+                    threshold = lr * l1 * self.inverse
+                    new[:, c] = np.where(A > 0, np.sign(at[:, c]) * np.maximum(np.abs(at[:, c]) - threshold, 0), 0)
+                new[:, c] = box.clip(new[:, c])
             else:
-                w = at[:, c].copy()
-                lasso(A, A @ at[:, c], w, lr * l1, backend)
+                w = box.clip(at[:, c]).copy()
+                lasso(A, A @ at[:, c], w, lr * l1, backend, box)
                 new[:, c] = w
         if bias is not None:
-            # b' = b + μ·w is not penalised and stays
+            # b' = b + μ·w is free, and stays
             bias = bias - (self.mean[:, None] * (new - at)).sum(axis=0)
         return new, bias
 
@@ -163,9 +169,12 @@ class Metric:
 class Identity:
     """The metric of plain gradient descent."""
 
-    def prox(self, at: Floats, bias: Floats | None, lr: float, l1: float, backend: Backend) -> tuple[Floats, Floats | None]:
-        """Every weight moves lr·l1 towards 0 and stops there."""
-        return (np.sign(at) * np.maximum(np.abs(at) - lr * l1, 0) if l1 > 0 else at), bias
+    def prox(
+        self, at: Floats, bias: Floats | None, lr: float, penalty: Penalty, backend: Backend
+    ) -> tuple[Floats, Floats | None]:
+        """Every weight moves lr·l1 towards 0 and stops there; and stays within its bounds."""
+        l1 = penalty.l1
+        return penalty.box.clip(np.sign(at) * np.maximum(np.abs(at) - lr * l1, 0) if l1 > 0 else at), bias
 
     def step(self, gradient: Array, bias_gradient: Array | None) -> tuple[Floats, Floats | None]:
         """∇ itself."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -45,6 +46,8 @@ class Loss:
     targets: ClassVar[str] = "real"
     """What Y holds: "real" numbers, "nonnegative" or "positive" ones, "binary" (0 or 1), or "classes" (0 … k − 1), of whose
     outputs only differences matter."""
+    shares: ClassVar[bool] = False
+    """Whether "binary" targets that train may also be shares of rows of class 1, between 0 and 1."""
     has_link: ClassVar[bool] = False
     """Whether the mean of y is another function of ŷ than ŷ itself, `mean`, and numbers are predicted all the same."""
     formula: ClassVar[str] = ""
@@ -152,6 +155,23 @@ class Loss:
         """The ŷ of a mean: the inverse of `mean`."""
         return mean
 
+    of_residual: ClassVar[bool] = False
+    """Whether ℓ is one of ŷ − y alone."""
+
+    @property
+    def variance_power(self) -> float:
+        """p, where the variance of y is a multiple of its mean's power p, and the link is the logarithm; else NaN."""
+        return math.nan
+
+    @property
+    def takes_offsets(self) -> bool:
+        """Whether rows without offsets can stand for rows with them."""
+        return self.of_residual or not math.isnan(self.variance_power)
+
+    def offset_costs(self, offset: Array, Y: Array) -> Array:
+        """c of a row whose linear predictor has an offset o: ℓ(ŷ + o; y) − e^((2−p)o)·ℓ(ŷ; y·e^(−o))."""
+        return np.zeros(Y.shape)
+
     def least(self, Y: Array) -> Array:
         """The least ℓ that any ŷ has for these targets; what a loss lies above it, twice, is a deviance."""
         return np.zeros_like(Y)
@@ -167,6 +187,15 @@ class Loss:
     def numeric(self) -> bool:
         """Whether targets are numbers, and not classes."""
         return self.targets not in ("binary", "classes")
+
+    @property
+    def admitted(self) -> str:
+        """What Y may hold where it trains."""
+        return "shares" if self.shares else self.targets
+
+    def undecidable(self, Y: Array) -> Array | None:
+        """Of classes: the targets that are of no class, so that no weights are on their side; None where there is none."""
+        return (Y > 0) & (Y < 1) if self.shares else None
 
     @property
     def has_second(self) -> bool:
@@ -207,7 +236,7 @@ class Loss:
             raise ValueError(must_have_shape("raw", f"{wanted} for {self.name}", row.shape))
         if target.ndim:
             raise ValueError(must_be("y", "a number", f"shape {target.shape}"))
-        check_targets(target, self.targets, row.size, "y", f"{self.name} wants", "raw has {k} numbers")
+        check_targets(target, self.admitted, row.size, "y", f"{self.name} wants", "raw has {k} numbers")
         value, slope = self.value_slope(row.reshape(1, -1), target.reshape(1, 1))
         return float(value.sum()), slope[0] if row.ndim else float(slope[0, 0])
 

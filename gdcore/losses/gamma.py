@@ -32,6 +32,13 @@ class Gamma(LogLink, compiled=True):
     derivative = "1 − ye^−ŷ"
     third = 1.0
 
+    @property
+    def variance_power(self) -> float:
+        return 2.0
+
+    def offset_costs(self, offset: Array, Y: Array) -> Array:
+        return np.broadcast_to(offset, Y.shape)
+
     def value_slope(self, raw: Array, Y: Array) -> tuple[Array, Array]:
         # forward   ℓ = Σ ye^−ŷ + ŷ
         ratio = Y * np.exp(-raw)

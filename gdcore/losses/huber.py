@@ -39,6 +39,7 @@ class Huber(Loss, compiled=True):
     derivative = "clip(r, −δ, δ)"
     curvature = 1.0
     nonnegative = True
+    of_residual = True
     flat = True
     degree = 2
     mixes = True

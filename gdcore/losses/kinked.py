@@ -26,6 +26,7 @@ class Kinked(Loss):
     kinked = True
     flat = True
     nonnegative = True
+    of_residual = True
     degree = 1
 
     def second(self, raw: Array, Y: Array) -> Array:

@@ -19,7 +19,8 @@ LEAST = 1e-9
 
 
 class Logistic(Loss, compiled=True):
-    """Log loss, for y in {0, 1}: ℓ = Σ log(1 + e^ŷ) − yŷ, which is −log of the probability σ(ŷ) = 1/(1 + e^−ŷ) given to y.
+    """Log loss, for 0 ≤ y ≤ 1: ℓ = Σ log(1 + e^ŷ) − yŷ, which for y in {0, 1} is −log of the probability σ(ŷ) = 1/(1 + e^−ŷ)
+    given to y. A y between them is a share: 3 of 10 trials are 0.3, with 10 as the row's weight, and the loss is their mean.
 
     Derivation: d log(1 + e^ŷ)/dŷ = e^ŷ/(1 + e^ŷ) = σ(ŷ), so ∂ℓ/∂ŷ = σ(ŷ) − y. The curvature is σ(1 − σ) ≤ ¼. Computed
     from e^−|ŷ|, which cannot overflow. The conjugate: with v = u + y, u·ŷ − ℓ is v·ŷ − log(1 + e^ŷ), largest where σ(ŷ) = v:
@@ -28,12 +29,13 @@ class Logistic(Loss, compiled=True):
     >>> value, slope = Logistic().at(0.0, y=1.0)
     >>> round(value, 6), slope
     (0.693147, -0.5)
-    >>> Logistic().at(-1000.0, y=1.0)
-    (1000.0, -1.0)
+    >>> Logistic().at(-1000.0, y=1.0), Logistic().at(0.0, y=0.5)[1]
+    ((1000.0, -1.0), 0.0)
     """
 
     name = "logistic"
     targets = "binary"
+    shares = True
     formula = "Σ log(1 + e^ŷ) − yŷ"
     derivative = "σ(ŷ) − y"
     curvature = 0.25
@@ -48,6 +50,10 @@ class Logistic(Loss, compiled=True):
         value = np.log1p(e) + np.where(raw > 0, (1 - Y) * raw, -Y * raw)
         # backward  ∂ℓ/∂ŷ = σ(ŷ) − y, σ(ŷ) = 1/(1 + e^−ŷ) = e^ŷ/(1 + e^ŷ)
         return value, np.where(raw > 0, (1 - Y) - Y * e, (1 - Y) * e - Y) / (1 + e)
+
+    def least(self, Y: Array) -> Array:
+        least: Array = -(entropy(Y) + entropy(1 - Y))
+        return least
 
     def log_base(self, Y: Array) -> Array:
         return np.zeros_like(Y)
@@ -93,7 +99,8 @@ class Logistic(Loss, compiled=True):
         return result
 
     def push(self, step: Floats, Y: Floats) -> tuple[float, float]:
-        towards = np.where(Y > 0.5, step, -step)
+        between = (Y > 0) & (Y < 1)
+        towards = np.where(between, -np.abs(step), np.where(Y > 0.5, step, -step))  # a share is left whatever moves its row
         return float(towards.max(initial=0.0)), float(-towards.min(initial=0.0))
 
     def mixture(self, mean: Floats, shares: Floats) -> Mix:

@@ -28,6 +28,7 @@ class Mse(Loss, compiled=True):
     derivative = "2r"
     curvature = 2.0
     nonnegative = True
+    of_residual = True
     degree = 2
 
     @property

@@ -33,6 +33,13 @@ class Poisson(LogLink, compiled=True):
     third = 1.0
     dispersed = False
 
+    @property
+    def variance_power(self) -> float:
+        return 1.0
+
+    def offset_costs(self, offset: Array, Y: Array) -> Array:
+        return -Y * offset
+
     def value_slope(self, raw: Array, Y: Array) -> tuple[Array, Array]:
         # forward   ℓ = Σ e^ŷ − yŷ
         mean = np.exp(raw)

@@ -1,4 +1,4 @@
-"""What Y holds, by its kind: real numbers, some of them only above 0, 0 and 1, or classes 0 … k − 1."""
+"""What Y holds, by its kind: real numbers, some of them only above 0, 0 and 1, shares between them, or classes 0 … k − 1."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_targets(
     who: str = "this loss wants",
     why: str = "the model has {k} outputs",
 ) -> None:
-    """Checks that Y holds what a loss needs: amounts, 0 and 1, or classes 0 … k − 1; ``why`` says where k comes from.
+    """Checks that Y holds what a loss needs: amounts, 0 and 1, shares, or classes 0 … k − 1; ``why`` says where k comes from.
 
     >>> check_targets(np.array([0.0, 2.0]), "binary", None)
     Traceback (most recent call last):
@@ -37,6 +37,8 @@ def check_targets(
         wrong, wanted = no_amounts(Y, kind), AMOUNTS[kind]
     elif kind == "binary":
         wrong, wanted = (Y != 0) & (Y != 1), "0 or 1"
+    elif kind == "shares":
+        wrong, wanted = (Y < 0) | (Y > 1), "0 or 1, or shares between them"
     else:
         wrong = (Y < 0) | (np.floor(Y) != Y)
         wanted = "classes 0, 1, 2, …"

@@ -52,6 +52,10 @@ class Tweedie(LogLink, compiled=True):
         """a = 2 − p and b = p − 1, both above 0: ℓ = e^(aŷ)/a + ye^(−bŷ)/b."""
         return 2 - self.power, self.power - 1
 
+    @property
+    def variance_power(self) -> float:
+        return self.power
+
     def value_slope(self, raw: Array, Y: Array) -> tuple[Array, Array]:
         a, b = self._rates
         # forward   ℓ = Σ e^(aŷ)/a + ye^(−bŷ)/b

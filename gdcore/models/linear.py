@@ -75,10 +75,11 @@ class Linear:
         """The model that training starts from by default: zeros of X's dtype, with a bias; outputs () or (k,)."""
         return cls(np.zeros((X.shape[1], *outputs), X.dtype), np.zeros(outputs, X.dtype))
 
-    def predict(self, X: ArrayLike | Table | Coded, n_threads: int | None = None) -> Array:
+    def predict(self, X: ArrayLike | Table | Coded, n_threads: int | None = None, *, offset: ArrayLike | None = None) -> Array:
         """Ŷ = XW + b: shape (n,) for weights (d,), (n, k) for weights (d, k).
 
-        X is an array, a table that comes in pieces, or coded rows of one.
+        X is an array, a table that comes in pieces, or coded rows of one; ``offset`` (n,), or (n, k) beside such predictions,
+        is added to each row's Ŷ.
 
         After training with poisson, gamma or tweedie, whose Ŷ is the logarithm of the mean, this is the mean, e^Ŷ;
         `linear_predictor` gives Ŷ itself.
@@ -88,10 +89,16 @@ class Linear:
         ValueError
             X has another number of columns, a value that is not finite, or so large a one that Ŷ overflows.
         """
-        return mean(self.linear_predictor(X, n_threads), self.loss)
+        return mean(self.linear_predictor(X, n_threads, offset=offset), self.loss)
 
-    def linear_predictor(self, X: ArrayLike | Table | Coded, n_threads: int | None = None) -> Array:
-        """XW + b, as `predict` gives it for losses without a link."""
+    def linear_predictor(
+        self, X: ArrayLike | Table | Coded, n_threads: int | None = None, *, offset: ArrayLike | None = None
+    ) -> Array:
+        """XW + b + offset, as `predict` gives it for losses without a link."""
+        if offset is not None:
+            raw = self.linear_predictor(X, n_threads)
+            added: Array = (raw + arrays.offsets(offset, raw)).astype(raw.dtype)
+            return added
         if isinstance(X, Table):
             return np.concatenate([self.linear_predictor(piece.X, n_threads) for piece in X.pieces(1)])
         X = X if isinstance(X, Coded) else arrays.table(X)

@@ -21,8 +21,8 @@ import numpy as np
 from gdcore.backends import BACKENDS
 from gdcore.facts import certificate
 from gdcore.facts.curvature import Frame, Local, Part, Step, measured
-from gdcore.facts.gap import subgradient
 from gdcore.paths.rows import Scaled, numbered
+from gdcore.penalty import Box, Penalty
 from gdcore.rows import sizes
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Smooth:
         self.table, self.loss, self.n_threads = table, loss, n_threads
         self.engine = "kernel" if loss.compiled else "reference"
         columns = moments.of_columns()
-        self.raw = Frame(columns, True, 0.0, 0.0)
+        self.raw = Frame(columns, True, Penalty(0.0, 0.0, Box.of(None, moments.columns)))
         self.deviations: Floats = np.sqrt(np.where(self.raw.constant, 0.0, self.raw.spread))
         # A constant column tells nothing, and gets no weight.
         self.scale: Floats = np.where(self.deviations > 0, self.deviations if standardize else 1.0, np.inf)
@@ -151,7 +151,7 @@ class Smooth:
 
     def _frame(self, l1: float, l2: float) -> Frame:
         """Coordinates and penalties of v."""
-        return Frame(self.columns, True, l1, l2)
+        return Frame(self.columns, True, Penalty(l1, l2, self.raw.penalty.box))
 
     def _at(self, part: Part) -> Point:
         """One pass."""
@@ -181,7 +181,7 @@ class Smooth:
             return True
         local = self._local(point, frame)
         assert local.bias_gradient is not None
-        left = np.append(subgradient(self._v(point), local.gradient, frame.l1), local.bias_gradient)
+        left = np.append(frame.penalty.subgradient(self._v(point), local.gradient), local.bias_gradient)
         most = self.loss.sides()[1] * np.append(frame.sizes, 1.0)
         return bool(np.all(np.abs(left) <= _SLOPE * most))
 
@@ -238,12 +238,12 @@ class Smooth:
         units = np.tile(np.append(self.scale, 1.0), k)
         hessian = local.hessian / units / units[:, None]
         penalised = np.flatnonzero(np.tile(np.append(np.ones(len(v), bool), False), k))
-        hessian[penalised, penalised] += frame.l2
-        gradient = local.gradient / self.scale[:, None] + frame.l2 * v
+        hessian[penalised, penalised] += frame.penalty.l2
+        gradient = local.gradient / self.scale[:, None] + frame.penalty.l2 * v
         return local._replace(gradient=gradient, hessian=hessian)
 
     def _objective(self, point: Point, frame: Frame) -> float:
-        return point.local.smoothed + frame.penalty(self._v(point))
+        return point.local.smoothed + frame.penalty.value(self._v(point))
 
     def _searched(self, point: Point, step: Step, frame: Frame, noise: float, curved: bool) -> Point | None:
         """A point on the way of a step that lies lower by a share of what was promised; None where there is none.
@@ -264,7 +264,7 @@ class Smooth:
         dv, db = frame.away(delta)
         dw = dv / self.scale[:, None]
         weights = part.weights + dw
-        if frame.l1 > 0:  # what a step makes 0 is 0, not a rounding of it
+        if frame.penalty.l1 > 0:  # what a step makes 0 is 0, not a rounding of it
             weights = np.where(np.abs(weights) <= 4 * _EPS * np.abs(dw), 0.0, weights)
         assert part.bias is not None
         assert db is not None

@@ -128,6 +128,16 @@ def weights_of_rows(sample_weight: ArrayLike, X: Array, whose: str = "") -> Arra
     return cast(s, X.dtype, name)
 
 
+def offsets(offset: ArrayLike, Y: Array) -> Array:
+    """Offsets in float64, in a shape that goes with Y: (n,), or (n, k) for targets of that shape."""
+    o = floating(offset, "offset").astype(np.float64)
+    if o.shape not in ((len(Y),), Y.shape):
+        wanted = f"({len(Y)},), one number a row" + (f", or {Y.shape}" if Y.ndim == 2 else "")
+        raise ValueError(must_have_shape("offset", wanted, o.shape))
+    check_finite(o, "offset")
+    return o if o.ndim == Y.ndim else np.broadcast_to(o[:, None], Y.shape)
+
+
 def negative(name: str, row: int, weight: float) -> Message:
     """That a row's weight is below 0."""
     return Message(Option(name), f"[{row}] is {weight}: weights must not be negative")
@@ -150,3 +160,12 @@ def cast(array: Array, dtype: DTypeLike, name: str, whose: str = "the dtype of X
         where = f"{place}" if place else ""
         raise ValueError(f"{name}{where} is {array[tuple(place)]}, which does not fit {dtype}, {whose}")
     return cast
+
+
+def equal(a: Array, b: Array) -> bool:
+    """Whether arrays hold the same numbers; two views of the same memory are not read."""
+    one, other = a.__array_interface__, b.__array_interface__
+    if (a.shape, a.dtype, a.strides, one["data"][0]) == (b.shape, b.dtype, b.strides, other["data"][0]):
+        return True
+    pairs = zip(blocks(a), blocks(b), strict=True)
+    return a.shape == b.shape and all(np.array_equal(one, other) for one, other in pairs)

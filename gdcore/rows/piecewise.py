@@ -77,13 +77,14 @@ class Piecewise:
         state: Array | None = None,
         steps: Array | None = None,
         ceiling: float = np.inf,
+        bounds: tuple[Floats, Floats] | None = None,
     ) -> str:
         """Full-batch epochs: see `gdcore.backends.reference.descend`."""
 
         return loops.descend(
             lambda: self.loss_gradient(X, Y, weights, bias, sample_weight, n_threads, loss, parameter, l1, l2),
-            lambda grad, bias_grad: self.gradient_norm(weights, grad, bias_grad, l1),
-            lambda *how: loops.advance(self._step, weights, bias, gradient, bias_gradient, how, decimals, l1),
+            lambda grad, bias_grad: self.gradient_norm(weights, grad, bias_grad, l1, bounds),
+            lambda *how: loops.advance(self._step, weights, bias, gradient, bias_gradient, how, decimals, l1, bounds),
             weights, bias, gradient, bias_gradient, lr, epochs, history, done, tol, optimizer, state, steps, ceiling,
         )  # fmt: skip
 
@@ -98,7 +99,7 @@ class Piecewise:
 def loss_sums(piece: Piece, n_threads: int, carried: Floats | None = None, *, backend: str, **how: Any) -> Floats:
     """A part of a `fold`: a backend's ``partial``."""
     weights, bias = how.pop("weights"), how.pop("bias")
-    targets = losses.get(how.get("loss", "mse")).targets
+    targets = losses.get(how.get("loss", "mse")).admitted
     check_targets(piece.Y, targets, weights.shape[1], "in a piece of the table Y")
     sums: Floats = BACKENDS[backend].partial(
         piece.X, piece.Y, weights, bias, piece.sample_weight, n_threads, carried=carried, **how

@@ -48,6 +48,7 @@ class Batches(Solver[Rate]):
             problem.X, problem.Y, state.weights, state.bias, float(piece[LR, 0]), plan.batch_size, piece[TOLD], counted,
             order=self._order(span.done), state=state.memory, steps=state.steps, sample_weight=problem.sample_weight,
             decimals=plan.decimals, n_threads=problem.n_threads, optimizer=plan.optimizer.rule, **problem.objective.whole,
+            **problem.objective.held,
         )  # fmt: skip
         if not counted[0]:
             return Advance(before, found, piece[:, :0], status)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gdcore._types import Array, Floats
     from gdcore.descent.state import State
     from gdcore.facts.curvature import Local
+    from gdcore.losses import Loss
     from gdcore.rows.tables import Piece
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -38,10 +39,10 @@ class Judge:
         self.guesses: Floats = np.zeros(k)
         """Of each part how far the loss of the best constants lies above the least that the targets allow."""
         self.least: Floats = np.zeros(k)
-        """That least, which is 0 but for amounts."""
+        """That least, which is 0 but for amounts and shares."""
         self.absent: Array = np.zeros(k, bool)
         if not parts.loss.numeric:
-            self.guesses, self.absent = _guesses(parts)
+            self.guesses, self.absent, self.least = _guesses(parts)
         elif parts.amounts is not None:
             self.guesses, self.least = parts.amounts.above, parts.amounts.least
             self.absent = np.isneginf(parts.amounts.constants)
@@ -68,7 +69,7 @@ class Judge:
         scale = max(local.objective - self.least[i], float(self.guesses[i]))
         if loss.flat:  # huber: far rows, of which one may be all of the objective, count as others do
             far, _ = loss.at(sizes.typical(local.histogram), y=0.0)
-            scale = min(scale, far + frame.penalty(part.weights))
+            scale = min(scale, far + frame.penalty.value(part.weights))
         enough = parts.tol * scale + noise
         falls = not before <= gain * _PROGRESS and gain > _DIGITS * scale
         done = gain <= enough and not (by_default and taken and falls)
@@ -101,30 +102,31 @@ class Judge:
             numbers.ended[i] = STUCK
 
 
-def _guesses(parts: Parts) -> tuple[Floats, Array]:
-    """Of each part the loss of the best constants, and whether a class has no rows.
+def _guesses(parts: Parts) -> tuple[Floats, Array, Floats]:
+    """Of each part the loss of the best constants above the least, whether a class has no rows, and that least.
 
     By it classes' losses are measured: one that separates them ends at 0. Where all rows are of one class it is the loss of
     weights of 0.
     """
     k, of_classes = parts.problem.outputs, parts.loss.targets == "classes"
-    sums: Floats = parts.problem.fold(functools.partial(_shares, classes=k if of_classes else 0))
-    shares = sums[1:] / sums[0]
+    sums: Floats = parts.problem.fold(functools.partial(_shares, classes=k if of_classes else 0, loss=parts.loss))
+    shares, least = sums[1 : 1 + k] / sums[0], sums[1 + k :] / sums[0]
     rest = 1 - shares if not of_classes else np.ones(k)
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = -np.where(shares > 0, shares * np.log(shares), 0.0) - np.where(rest > 0, rest * np.log(rest), 0.0)
     absent = shares * (1 - shares if not of_classes else 1.0) <= 0
     if of_classes:
         terms, absent = np.array([terms.sum()]), np.array([absent.any()])
-    return np.where(terms > 0, terms, math.log(k if of_classes else 2)), absent
+    terms = terms - least[: len(terms)]
+    return np.where(terms > 0, terms, math.log(k if of_classes else 2)), absent, least
 
 
-def _shares(piece: Piece, n_threads: int, *, classes: int) -> Floats:
-    """Σ s, and for each class, or of each output, Σ s of the rows that have it."""
+def _shares(piece: Piece, n_threads: int, *, classes: int, loss: Loss) -> Floats:
+    """Σ s, for each class, or of each output, Σ s of the rows that have it, and Σ s of the least loss (k,)."""
     s = piece.weights
-    check_targets(piece.Y, "classes" if classes else "binary", classes or None, "in a piece of the table Y")
+    check_targets(piece.Y, loss.admitted, classes or None, "in a piece of the table Y")
     if classes:
         sums: Array = np.bincount(piece.Y[:, 0].astype(np.intp), weights=s, minlength=classes)
     else:
         sums = s @ piece.Y.astype(np.float64)
-    return np.concatenate([[s.sum()], sums])
+    return np.concatenate([[s.sum()], sums, s @ loss.least(piece.Y.astype(np.float64))])

@@ -47,7 +47,7 @@ def narrow(parts: Parts, state: State[Numbers], i: int, local: Local, step: tupl
     delta, gain, noise = step
     n, p = parts.problem.n, parts.frame.plain.shape[0]
     typical = sizes.typical(local.histogram)
-    scale = typical + parts.frame.penalty(part.weights)
+    scale = typical + parts.frame.penalty.value(part.weights)
     smallest = part.smoothing <= max(4 * _EPS * (parts.frame.terms(part.weights, part.bias) + typical), _TINY)
     enough = parts.tol * scale + noise
     few = _FEW * p + _CHEAP

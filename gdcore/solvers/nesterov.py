@@ -123,16 +123,20 @@ class Nesterov(Solver[Momentum]):
             own.k, x, xb = 0.0, w, b
         along, bias_along = metric.step(now.gradient, now.bias_gradient)
         new, new_bias = metric.prox(
-            w - lr * along, None if b is None or bias_along is None else b - lr * bias_along, lr, problem.l1, problem.backend
+            w - lr * along,
+            None if b is None or bias_along is None else b - lr * bias_along,
+            lr,
+            problem.penalty,
+            problem.backend,
         )
-        if problem.loss_function.targets == "classes" and problem.l1 == 0:
+        if problem.loss_function.targets == "classes" and not problem.penalty.kinked:
             new, new_bias = self._without_common(new, new_bias, w, b)
         accelerate = self.plan.accelerate
         if accelerate and self._uphill(now, metric, w, b, new, new_bias, x, xb):
             own.k = 0.0
         momentum = own.k / (own.k + 3) if accelerate else 0.0
         own.k += 1
-        state.weights = (new + momentum * (new - x)).astype(state.weights.dtype)
+        state.weights = problem.penalty.box.clip(new + momentum * (new - x)).astype(state.weights.dtype)
         if new_bias is not None and xb is not None:
             state.bias = (new_bias + momentum * (new_bias - xb)).astype(state.weights.dtype)
         memory[0] = flat(new, new_bias)
@@ -153,13 +157,13 @@ class Nesterov(Solver[Momentum]):
         self, now: Evaluation, metric: Metric | Identity, w: Floats, b: Floats | None, new: Floats, new_bias: Floats | None,
         x: Floats, xb: Floats | None,
     ) -> bool:  # fmt: skip
-        # H(w − x') is lr·∇ without l1, and with it what the proximal step makes of the gradient.
-        l1, bias_back, bias_on = self.problem.l1, None, None
+        # H(w − x') is lr·∇ without l1 and bounds, and with them what the proximal step makes of the gradient.
+        kinked, bias_back, bias_on = self.problem.penalty.kinked, None, None
         if b is not None and new_bias is not None and xb is not None:
             bias_back, bias_on = b - new_bias, new_bias - xb
-        if l1 > 0 and isinstance(metric, Metric):
+        if kinked and isinstance(metric, Metric):
             u, ub, v, vb = w - new, bias_back, new - x, bias_on
-        elif l1 > 0:
+        elif kinked:
             return float(np.sum((w - new) * (new - x))) > 0
         else:
             slope = float(np.sum(now.gradient * (new - x)))
@@ -210,7 +214,7 @@ class Nesterov(Solver[Momentum]):
         if own.h == 0 or own.k == 0 or self.stop.smooth_enough(own.h, now.loss):
             return False
         # The bound on H, 1/h, says nothing of progress where few rows lie within h: take 1/(2·loss), a usual density.
-        left = gap.decrement(metric, weights, now.gradient, now.bias_gradient, self.problem.l1)
+        left = gap.decrement(metric, weights, now.gradient, now.bias_gradient, self.problem.penalty)
         left *= 2 * self.problem.loss_function.bound(own.h) * now.loss
         return bool(left <= _NARROW * self.stop.smoothing_cost(own.h))
 

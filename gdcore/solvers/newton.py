@@ -1,6 +1,6 @@
 """Newton's method: gradient descent in the metric of the Hessian, one pass over the rows an epoch.
 
-    w ← w + δ,   δ = argmin g·δ + ½·δᵀ(H + ν·B)δ + l1·‖w + δ‖₁
+    w ← w + δ,   δ = argmin g·δ + ½·δᵀ(H + ν·B)δ + l1·‖w + δ‖₁,   low ≤ w + δ ≤ high
 
 with gradient g and Hessian H at w, from the pass that told the objective there (`gdcore.facts.curvature`). The damping ν is 0
 as a rule. A step that does not lower the objective by a share of what the model promised is not taken; a part of it is tried.
@@ -65,7 +65,7 @@ class Newton(Solver[Numbers]):
         super().__init__(problem, plan, stop)
         self.parts = Parts(problem, plan)
         self.loss = problem.loss_function
-        self._untried = self.loss.kinked and problem.l1 == 0 and problem.l2 == 0
+        self._untried = self.loss.kinked and not problem.penalty.kinked and problem.l2 == 0
         self._ends: list[End] = []
 
     def fresh(self) -> Numbers:
@@ -108,6 +108,8 @@ class Newton(Solver[Numbers]):
         numbers, parts = state.own, self.parts
         if np.isinf(numbers.met).all():
             return False
+        if any(np.any(parts.frame.penalty.box.clip(part.weights) != part.weights) for part in parts.all_at(state)):
+            return True
         models = []
         for i, part in enumerate(parts.all_at(state)):
             weights, bias = parts.model(state, i)
@@ -292,7 +294,7 @@ class Newton(Solver[Numbers]):
                 0.0 if local.bias_gradient is None else float(local.bias_gradient @ b)
             )
             l1 = np.where(there.weights == 0, side * np.abs(w), np.sign(there.weights) * w)
-            slopes.append(slope + self.parts.frame.l1 * float(np.sum(l1)))
+            slopes.append(slope + self.parts.frame.penalty.l1 * float(np.sum(l1)))
         meet = np.divide(found.smoothed - slopes[1] - before.smoothed, slopes[0] - slopes[1])
         return float(np.clip(meet, 1e-6, 0.5)) if np.isfinite(meet) else 0.25
 

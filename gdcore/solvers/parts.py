@@ -141,10 +141,7 @@ class Parts:
     def moved(self, part: Part, delta: Floats, whole: bool) -> Part:
         """The part after a step."""
         w, b = self.frame.away(delta)
-        weights = part.weights + w
-        if self.frame.l1 > 0 and whole:
-            # What the step makes 0 is 0, not a rounding of it.
-            weights = np.where(np.abs(weights) <= 2 * _EPS * np.abs(w), 0.0, weights)
+        weights = self.frame.landed(part.weights, w) if whole else self.frame.penalty.box.clip(part.weights + w)
         return part._replace(weights=weights, bias=None if part.bias is None or b is None else part.bias + b)
 
     def first(self, part: Part) -> Part | None:
@@ -154,12 +151,13 @@ class Parts:
         constants = self.amounts.constants[list(part.outputs)]
         if part.bias is None or not np.isfinite(constants).all():
             return None
-        return part._replace(weights=np.zeros_like(part.weights), bias=constants)
+        return part._replace(weights=self.frame.penalty.box.clip(np.zeros_like(part.weights)), bias=constants)
 
     def _least_squares(self, part: Part) -> Part:
-        quadratic, own = self.problem.quadratic, list(part.outputs)
+        quadratic, own, penalty = self.problem.quadratic, list(part.outputs), self.frame.penalty._replace(l1=0.0)
         bias = None if quadratic.bias is None else quadratic.bias[own]
-        return part._replace(weights=quadratic.weights[:, own].copy(), bias=bias)
+        weights, bias = quadratic.metric.prox(quadratic.weights[:, own].copy(), bias, 1.0, penalty, self.problem.backend)
+        return part._replace(weights=weights, bias=bias)
 
     # What a pass tells ------------------------------------------------------------------------------------------------------
 
@@ -178,7 +176,7 @@ class Parts:
         """Squared error, as the second moments tell it."""
         frame, own = self.frame, list(part.outputs)
         loss, gradient, bias_gradient = self.problem.quadratic.of_outputs(own, part.weights, part.bias)
-        objective = loss + frame.l1 * float(np.sum(np.abs(part.weights)))
+        objective = loss + frame.penalty.l1 * float(np.sum(np.abs(part.weights)))
         hessian = frame.hessian(2 * frame.plain[None, None].copy())
         return Local(objective, objective, gradient, bias_gradient, hessian, np.zeros(0))
 
@@ -217,5 +215,9 @@ class Parts:
             if bias_gradient is not None:
                 bias_gradient[list(own)] = local.bias_gradient
         w, _ = self._from(state)
-        norm = float(self.problem.backend.gradient_norm(np.ascontiguousarray(w), gradient, bias_gradient, self.problem.l1))
+        norm = float(
+            self.problem.backend.gradient_norm(
+                np.ascontiguousarray(w), gradient, bias_gradient, self.problem.l1, **self.problem.objective.held
+            )
+        )
         return Evaluation(float(np.sum(state.own.met)), norm, gradient, bias_gradient)

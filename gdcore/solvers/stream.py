@@ -80,7 +80,7 @@ class Stream(Solver[Rate]):
             self.passes.X, self.passes.Y, state.weights, state.bias, gradient, bias_gradient, piece[LR], piece.shape[1],
             piece[TOLD], counted, sample_weight=self.passes.sample_weight, decimals=self.plan.decimals,
             n_threads=self.problem.n_threads, optimizer=self.plan.optimizer.rule, state=state.memory, steps=state.steps,
-            tol=tol, ceiling=ceiling, **self.problem.objective.whole,
+            tol=tol, ceiling=ceiling, **self.problem.objective.whole, **self.problem.objective.held,
         )  # fmt: skip
 
     def _jump(self, state: State[Rate], gradient: Array, bias_gradient: Array | None, piece: Floats) -> tuple[int, float]:

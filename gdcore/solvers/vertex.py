@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gdcore._types import Array, Floats
     from gdcore.facts.curvature import Frame, Part
     from gdcore.losses import Loss
+    from gdcore.penalty import Penalty
     from gdcore.rows.tables import Piece
 
 Near = tuple[Any, Any, Any, Any]
@@ -62,15 +63,20 @@ def corner(
     scale = np.where(np.diag(frame.plain) > 0, np.sqrt(np.append(frame.spread, 1.0)[:p]), 1.0)
     A, y, each = z[:, :p] / scale, -r, s / total
     lows, highs, penalised = each * low, each * high, np.eye(d, p) / scale
-    if frame.l1 > 0:  # l1·|w| is a row that fits where w = 0
-        A, y = np.vstack([A, penalised]), np.append(y, -weights)
-        lows, highs = np.append(lows, np.full(d, -frame.l1)), np.append(highs, np.full(d, frame.l1))
-    c = slope[:p] / total / scale + frame.l2 * (weights @ penalised)
-    q = frame.l2 * np.sum(penalised**2, axis=0)
+    steep = 2 * (np.maximum(highs, -lows) @ np.abs(z[:, :d]) + np.abs(slope[:d]) / total)
+    ends = _ends(frame.penalty, steep)
+    if ends:
+        columns, values, below, above = (np.array(numbers) for numbers in zip(*ends, strict=True))
+        A, y = np.vstack([A, penalised[columns]]), np.append(y, values - weights[columns])
+        lows, highs = np.append(lows, below), np.append(highs, above)
+    c = slope[:p] / total / scale + frame.penalty.l2 * (weights @ penalised)
+    q = frame.penalty.l2 * np.sum(penalised**2, axis=0)
     moved, active, multipliers = minimised(A, y, lows, highs, c, q, np.zeros(p), 20 * p + 2 * len(y) + 50)
     w, b = frame.away((moved / scale)[None])
     new, bias = part.weights + w, None if part.bias is None or b is None else part.bias + b
-    new[active[active >= len(r)] - len(r)] = 0.0
+    for end in active[active >= len(r)] - len(r):
+        new[ends[end][0]] = ends[end][1]
+    new = frame.penalty.box.clip(new)
     if not np.isfinite(new).all():
         return None
     if not loss.kinked:
@@ -82,7 +88,7 @@ def corner(
     nearest = float(np.min(others[others > fits], initial=np.inf))
     size = typical or (nearest if np.isfinite(nearest) else 1.0)  # most rows may fit exactly, at weights of 0
     # l2 bends what is a corner without it: h costs h² then.
-    h = max(fits, min(nearest / 2, width, math.sqrt(_EPS) * size if frame.l2 > 0 else math.inf))
+    h = max(fits, min(nearest / 2, width, math.sqrt(_EPS) * size if frame.penalty.l2 > 0 else math.inf))
     there = part._replace(weights=new, bias=bias, smoothing=h if np.isfinite(h) else max(fits, size))
     if len(multipliers) != len(active):
         return there, None
@@ -91,6 +97,23 @@ def corner(
     if len(fitting):
         delta = np.linalg.lstsq(A[fitting], wanted - left[fitting], rcond=None)[0] / scale
     return there, delta[None]
+
+
+def _ends(penalty: Penalty, steep: Floats) -> list[tuple[int, float, float, float]]:
+    """What holds weights: of each a column, a weight, and by how much the objective's slope jumps there, below 0 and above.
+
+    l1·|w| is a row that fits where w = 0. A bound is one, too, whose slope beyond it is more than that of all else, ``steep``
+    and the penalties, so that no minimum lies there.
+    """
+    l1, l2, (low, high) = penalty
+    found: dict[tuple[int, float], tuple[float, float]] = {}
+    for j in range(len(low)):
+        wall = steep[j] + 2 * (l1 + l2 * max((abs(end) for end in (low[j], high[j]) if np.isfinite(end)), default=0.0))
+        for value, below, above in ((0.0, -l1, l1), (low[j], -wall, 0.0), (high[j], 0.0, wall)):
+            if np.isfinite(value) and below < above:
+                before = found.get((j, value), (0.0, 0.0))
+                found[j, value] = before[0] + below, before[1] + above
+    return [(j, float(value), *jump) for (j, value), jump in found.items()]
 
 
 def minimised(

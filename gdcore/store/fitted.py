@@ -1,7 +1,7 @@
 """Files of fitted estimators: their parameters, what they have learned, and no pickle; see `gdcore.store.files`.
 
 The arrays of such a file are those that the estimator has learned; its parameters and all else that is learned stand as JSON
-in its metadata. What would be found from the rows when it is asked for, ``gap_`` and ``spectrum_``, is not in it.
+in its metadata. What would be found from the rows when it is asked for, ``gap_``, ``proof_`` and ``spectrum_``, is not in it.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ _PLAIN = (bool, int, float, str)
 _TAGGED: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] = {
     "loss": (losses.Loss, lambda loss: loss.spelling, losses.get),
     "optimizer": (optimizers.Optimizer, lambda optimizer: list(optimizer.rule), lambda rule: optimizers.made(*rule)),
+    "bounds": (tuple, lambda pair: [_texts(end) for end in pair], lambda pair: tuple(map(_numbers, pair))),
     "by label": (dict, lambda factors: [[_written(label), _written(s)] for label, s in factors.items()], dict),
 }
 """Parameters that JSON has no word for: by their tag the type, how it is written, and how it is read."""
@@ -108,13 +109,30 @@ def _parameter(name: str, value: object) -> JSON:
         for tag, (kind, write, read) in _TAGGED.items():
             if isinstance(value, kind):
                 written = write(value)
-                if read(written) != value:
+                if not _same(read(written), value):
                     raise TypeError(f"{value!r} is not one of gdcore's")
                 return {tag: written}
         return _written(value)
     except (TypeError, ValueError) as error:
         advice = f"estimator.set_params({name}=None)" if name == "callbacks" else f"give {name} as a number or a text"
         raise ValueError(f"its parameter {name} does not go into a file, {error}: {advice}") from None
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether parameters are equal; of bounds both ends."""
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(map(np.array_equal, one, other))
+    return bool(one == other)
+
+
+def _texts(end: Any) -> Any:
+    """Numbers as texts, for JSON knows no infinite ones."""
+    numbers = np.asarray(end, np.float64)
+    return [repr(number) for number in numbers.tolist()] if numbers.ndim else repr(float(numbers))
+
+
+def _numbers(end: Any) -> Any:
+    return [float(text) for text in end] if isinstance(end, list) else float(end)
 
 
 def _read(value: JSON) -> Any:

@@ -13,6 +13,7 @@ from gdcore.descent.course import NORM, VALIDATION
 from gdcore.descent.passes import over_rows
 from gdcore.descent.proof import above, gap_at
 from gdcore.facts.curvature import loss_at
+from gdcore.facts.gap import VERTEX, Bound
 from gdcore.models.linear import Linear
 from gdcore.rows.moments import MOST_COLUMNS
 from gdcore.run import Run, Settings
@@ -152,9 +153,10 @@ class Conclusion:
         weights, bias = (None if a is None else a.astype(np.float64) for a in problem.final(state.weights, state.bias))
         assert weights is not None
         rows = (problem.X, problem.Y, problem.sample_weight, problem.n_threads)
-        loss = loss_at(*rows, problem.backend_name, problem.loss_function, weights, bias) + problem.frame.penalty(weights)
+        loss = loss_at(*rows, problem.backend_name, problem.loss_function, weights, bias) + problem.penalty.value(weights)
         zeros = problem.objective_of_zeros()
-        if loss <= zeros * (1 + float(np.finfo(problem.dtype).eps)) or not self.course.done:
+        allowed = not problem.penalty.box.clip(np.zeros(problem.d)).any()
+        if loss <= zeros * (1 + float(np.finfo(problem.dtype).eps)) or not self.course.done or not allowed:
             return found._replace(loss=loss)
         state.weights, state.bias = 0 * state.weights, None if state.bias is None else 0 * state.bias
         if self.drive.status == "converged":
@@ -188,8 +190,8 @@ class Conclusion:
         models = None if recorder is None else recorder.up_to(course.done, model_at(problem, course))
         facts = _facts(task, weights, bias, self.drive.solver.anchors(state), corner)
         status, method = self.drive.status, task.plan.method
-        settings = _settings(task.plan)
-        proof = None if corner is None else "vertex"
+        settings = _settings(task.plan)._replace(bounds=problem.objective.bounds)
+        proof = None if corner is None else VERTEX
         return Run(model, course.history(), status, method, loss, norm, self._resume, facts, settings, models, proof)
 
 
@@ -207,18 +209,18 @@ def _facts(
     known = problem.loss_function.curvature is not None and problem.linear
     marks = _marks(problem)
 
-    def gap_later() -> float | None:
+    def gap_later() -> Bound | None:
         if corner is not None and problem.dtype == np.float64:
-            return corner.gap
+            return Bound(corner.gap, VERTEX)
         _check_unchanged(problem, marks)
         if problem.table is not None and not problem.squared:
             problem.table.keep()  # several passes
         if corner is None:
-            value = gap_at(problem, weights, bias, anchors)
+            found = gap_at(problem, weights, bias, anchors)
         else:
-            value = above(problem, weights, bias, corner.best, corner.gap, problem.loss_function)
+            found = Bound(above(problem, weights, bias, corner.best, corner.gap, problem.loss_function), VERTEX)
         task.free()
-        return value
+        return found
 
     def spectrum_later() -> Spectrum | None:
         if known and not problem.spectrum_costs_nothing:

@@ -59,7 +59,7 @@ class Ending(NamedTuple):
 
 def warn(problem: Problem, plan: Plan, end: Ending) -> None:
     """Warns of columns that depend on others, of separated classes, and of a run that wanted to converge and has not."""
-    if end.metric is not None and problem.l1 == 0 and problem.l2 == 0 and end.done:
+    if end.metric is not None and not problem.penalty.kinked and problem.l2 == 0 and end.done:
         dependent(problem, end.metric)
     if end.separating:
         apart = "rows whose target is 0 are told apart" if problem.loss_function.numeric else "the classes are separated"

@@ -29,12 +29,15 @@ if TYPE_CHECKING:
     from gdcore.descent.options import Options
     from gdcore.descent.plan import Choice
     from gdcore.descent.problem import Problem
+    from gdcore.penalty import Bounds
 
 _WHOLE = 1 << 19  # bytes of an array up to which all of them are looked at
 _SAMPLE = 4096  # values that are looked at of a larger one
 _GOLDEN = (math.sqrt(5) - 1) / 2
 _NEAR = 1e-6  # relative, between the kernels of different CPUs
 _SUMS = 2  # how the kernel adds up: changes with every change of its bits
+_LONG = 200  # characters
+_ABSENT = {"bounds": "None"}  # what files of versions before had no name for
 
 
 def environment() -> str:
@@ -55,6 +58,7 @@ def configuration(problem: Problem, choice: Choice, options: Options, validation
         "batch_size": repr(choice.batch_size if choice.batches else None),
         "l1": repr(problem.l1),
         "l2": repr(problem.l2),
+        "bounds": _bounds(problem.objective.bounds),
         "sample_weight": _weights(problem.sample_weight),
         "the weights of the validation data": _weights(validation_weight),
         "schedule": _schedule(options.schedule),
@@ -67,6 +71,12 @@ def configuration(problem: Problem, choice: Choice, options: Options, validation
         "decimals": repr(choice.decimals),
         "backend": repr(options.backend),
     }
+
+
+def _bounds(bounds: Bounds | None) -> str:
+    """Both ends of some columns, of many by their hash."""
+    text = repr(bounds)
+    return text if len(text) < _LONG or bounds is None else f"those of {len(bounds[0])} columns {_hash(np.array(bounds))}"
 
 
 def _weights(s: Array | None) -> str:
@@ -99,6 +109,7 @@ def _hash(*arrays: Array) -> str:
 def changes(old: dict[str, str], new: dict[str, str]) -> list[str]:
     """What of two configurations differs, in words."""
     names = [*new, *(name for name in old if name not in new)]
+    old = _ABSENT | old
     return [
         Message(Option(name), f" was {old.get(name, 'unknown')}, now it is {new.get(name, 'unknown')}")
         for name in names

@@ -82,7 +82,7 @@ def _near(Xv: ArrayLike, Yv: ArrayLike, sv: ArrayLike | None, problem: Problem) 
     arrays.check_finite(Xv, "validation X")
     arrays.check_finite(Yv, "validation Y")
     loss = problem.loss_function
-    check_targets(Yv, loss.targets, classes_of(problem.model, loss), "validation Y")
+    check_targets(Yv, loss.admitted, classes_of(problem.model, loss), "validation Y")
     Xv = arrays.cast(Xv, problem.dtype, "validation X")
     Yv = arrays.cast(Yv, problem.dtype, "validation Y").reshape(len(Yv), -1)
     return Xv, Yv, None if sv is None else arrays.weights_of_rows(sv, Xv, "validation ")
@@ -93,7 +93,7 @@ def _far(Xv: ArrayLike, Yv: ArrayLike, sv: ArrayLike | None, problem: Problem) -
     table, loss = problem.table, problem.loss_function
     if table is None or not table.far:
         raise TypeError("validation X is Dask's, but X is not: give validation as arrays, Xv.compute() and Yv.compute()")
-    found = Cluster(Xv, Yv, sv, loss.targets, problem.n_threads_asked, "validation ")
+    found = Cluster(Xv, Yv, sv, loss.admitted, problem.n_threads_asked, "validation ")
     if found.names != table.names or found.dtype != table.dtype or found.target_shape != problem.target_shape:
         wanted, has = _looks(table), _looks(found)
         raise ValueError(f"validation has {has}, but the training data have {wanted}")
