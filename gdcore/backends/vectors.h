@@ -67,10 +67,10 @@ static void gdcore_tile(const double* a, const double* b, ptrdiff_t rows, double
 #define GDCORE_CHAINS (12 * GDCORE_LANES)
 static GDCORE_ONCE void gdcore_chains(ptrdiff_t rounds, double* out)
 {
-    gdcore_vector sums[12], a = (gdcore_vector){0} + out[0];
+    gdcore_vector sums[12], a = (gdcore_vector){0} + out[0], b = a * a + 0.125;
     for (int i = 0; i < 12; i++) sums[i] = a + i;
     for (ptrdiff_t r = 0; r < rounds; r++)
-        _Pragma("GCC unroll 12") for (int i = 0; i < 12; i++) sums[i] = sums[i] * a + a;
+        _Pragma("GCC unroll 12") for (int i = 0; i < 12; i++) sums[i] = sums[i] * a + b;
     for (int i = 0; i < 12; i++) out[0] += sums[i][0];
 }
 
