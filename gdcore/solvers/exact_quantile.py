@@ -34,6 +34,7 @@ _EPS = float(np.finfo(np.float64).eps)
 _WHOLE = 1 << 20  # numbers: rows that have no more are looked at all together
 _SURE = 3.0  # standard errors of a share that a sample tells: so far from their target rows are surely above or below
 _ROUNDS = 12  # of repair
+_PROVED = 1e-9  # of the loss: a vertex that proves no more is none
 
 
 class End(NamedTuple):
@@ -68,9 +69,9 @@ def ended(problem: Problem, wanted: list[tuple[Part, Loss]]) -> list[End] | None
         if not all(search.descends() for search in going):
             return None
         moved = [search for search in going if search.found is not None and np.isfinite(search.width)]
-        if moved:
-            for search, told in zip(moved, grid.over_rows(gone, moved), strict=True):
-                search.judge(told)
+        told: list[Told] = grid.over_rows(gone, moved) if moved else []
+        if not all(search.judge(of_rows) for search, of_rows in zip(moved, told, strict=True)):
+            return None
         if all(search.end is not None for search in searches):
             return [search.end for search in searches if search.end is not None]
     return None
@@ -143,10 +144,11 @@ class _Search:
         self.theta = self.found.theta
         if not np.isfinite(self.width):
             self.end = self._end(self.kept, self.found, None)
+            return self.end is not None
         return True
 
-    def judge(self, told: Told) -> None:
-        """Whether all other rows are still on their side; those that are not are taken in."""
+    def judge(self, told: Told) -> bool:
+        """Whether all other rows are still on their side; those that are not are taken in. False: the end proves nothing."""
         assert self.kept is not None
         assert self.found is not None
         others = Rows.together(told.rows)
@@ -155,7 +157,8 @@ class _Search:
         others = others.of(known[places] != others.numbers)
         if not len(others.y):
             self.end = self._end(self.kept, self.found, told)
-        elif len(others.y) <= len(self.kept.y):
+            return self.end is not None
+        if len(others.y) <= len(self.kept.y):
             sides = np.where(others.z @ self.held > others.y, self.high, self.low)
             self.slope = self.slope - (sides * others.s) @ others.z
             parts = [self.kept, others]
@@ -163,9 +166,10 @@ class _Search:
             self.kept = Rows.together(parts)
         else:
             self.held, self.kept = self.theta, None
+        return True
 
-    def _end(self, kept: Rows, found: Vertex, told: Told | None) -> End:
-        """The vertex from its rows alone, and what rounding has left of its loss."""
+    def _end(self, kept: Rows, found: Vertex, told: Told | None) -> End | None:
+        """The vertex from its rows alone, and what rounding has left of its loss; None where that is not all that is left."""
         grid, low, high = self.grid, self.low, self.high
         order = np.argsort(kept.numbers[found.basis])
         basis = found.basis[order]
@@ -179,10 +183,13 @@ class _Search:
             error += 2 * _EPS * float(abs(bias[0]) + np.abs(grid.frame.mean) @ np.abs(weights[:, 0]))
         fits = (np.abs(r[some]) <= error) | np.isin(some, basis)
         some, error = some[fits], error[fits]
-        s, side = kept.s[some], np.where(r[some] > 0, high, low) * kept.s[some]
-        left = float(np.sum(np.abs(side - found.slopes[some]) * np.abs(r[some]) + (high - low) * s * error))
-        left += float(found.excess.sum()) * float(np.median(np.abs(r)))
         value = float(kept.s @ np.maximum(low * r, high * r)) if told is None else told.loss
+        rounding = float(np.sum((high - low) * kept.s[some] * error))
+        left = float(np.sum(np.abs(np.where(r > 0, high, low) * kept.s - found.slopes) * np.abs(r)))  # primal − dual
+        left += float(found.excess.sum()) * float(np.median(np.abs(r)))
+        if left > 8 * rounding + _PROVED * value:
+            return None  # rows that fit but for what nearly dependent columns round do not
+        left += rounding
         left += 0.0 if told is None else told.doubt
         part, away = self.part._replace(weights=weights, bias=bias), np.abs(np.delete(r, some))
         width = float(away.min()) if len(away) else 0.0

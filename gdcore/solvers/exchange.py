@@ -29,6 +29,7 @@ _SOME = 64  # kinks are put in order at first
 _NONE = 1e-12  # of the terms of a change: less is none
 _REFRESH = 32  # exchanges, after which sums and the inverse are made anew
 _CLEAR = 1e-6  # a singular value of columns of length 1 that leaves no doubt
+_DOUBTFUL = 1e-6  # of the distance of a row's slopes: λ that is rounded by more proves nothing where it is near them
 _DEPENDENT = 1e-10  # of a column's length: less of it is its own
 
 
@@ -41,7 +42,7 @@ class Vertex(NamedTuple):
     slopes: Floats
     """(m,) the dual: λ on the basis, low or high elsewhere."""
     excess: Floats
-    """(rank,) by how much λ lies outside of its row's slopes: rounding."""
+    """(rank,) by how much λ may lie outside of its row's slopes, for rounding."""
     unique: bool
     """Whether f is larger everywhere else, but along columns that depend on others."""
     left: Floats
@@ -131,17 +132,21 @@ def _exchanged(
             multipliers = -g @ inverse
             multipliers += (-g - multipliers @ B) @ inverse
             beyond = np.maximum(multipliers - high[basis], low[basis] - multipliers)
-            noise = 8 * _EPS * size * np.abs(inverse).sum(axis=0) + 1e-12 * jumps[basis]
+            rounding = 8 * _EPS * size * np.abs(inverse).sum(axis=0)  # of λ
+            noise = rounding + 1e-12 * jumps[basis]
             leaves = int(np.argmax((beyond - noise) / jumps[basis])) if rank else -1
             if leaves < 0 or beyond[leaves] <= noise[leaves]:
                 if since > 1:
                     since = _REFRESH  # once more, without what exchanges have rounded
                     continue
+                undecided = beyond > -rounding  # whether λ lies within its row's slopes
+                if np.any(undecided & (rounding > _DOUBTFUL * jumps[basis])):
+                    return None  # rows so nearly dependent tell no λ
                 slopes[basis] = np.clip(multipliers, low[basis], high[basis])
                 tight = np.flatnonzero(beyond >= -noise - 1e-9 * jumps[basis])
                 up = np.where(multipliers[tight] > (low + high)[basis][tight] / 2, 1, -1)
                 unique = not any(_free(A, inverse[:, b] * way, r, side, lengths) for b, way in zip(tight, up, strict=True))
-                return Vertex(at[:, 0], np.array(basis, np.intp), slopes, np.maximum(beyond, 0.0), unique, r[:, 0])
+                return Vertex(at[:, 0], np.array(basis, np.intp), slopes, np.maximum(beyond + rounding, 0.0), unique, r[:, 0])
             edge = inverse[:, leaves] * (1 if multipliers[leaves] > high[basis][leaves] else -1)
             slope = -float(beyond[leaves])
         else:
