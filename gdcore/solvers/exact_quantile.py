@@ -64,13 +64,13 @@ def ended(problem: Problem, wanted: list[tuple[Part, Loss]]) -> list[End] | None
         going = [search for search in searches if search.end is None]
         looking = [search for search in going if search.kept is None]
         if looking:
-            for search, told in zip(looking, grid.over_rows(near, looking), strict=True):
-                search.kept, search.slope = Rows.together(told.rows), told.slope
+            for search, found in zip(looking, grid.over_rows(near, looking), strict=True):
+                search.kept, search.slope = Rows.together(found.rows), found.slope
         if not all(search.descends() for search in going):
             return None
         moved = [search for search in going if search.found is not None and np.isfinite(search.width)]
-        told: list[Told] = grid.over_rows(gone, moved) if moved else []
-        if not all(search.judge(of_rows) for search, of_rows in zip(moved, told, strict=True)):
+        told = grid.over_rows(gone, moved) if moved else []
+        if not all(search.judge(found) for search, found in zip(moved, told, strict=True)):
             return None
         if all(search.end is not None for search in searches):
             return [search.end for search in searches if search.end is not None]
