@@ -304,7 +304,7 @@ SIGNALS = {
     "stream, patience": {"lr": 0.1, "method": "stream", **WORSE},
     "batches": {"lr": 0.1, "batch_size": 6, "tol": 1e-9, **WORSE},
     "auto": {"loss": gdcore.losses.huber(0.1), "lr": "auto", "l2": 0.01, "tol": 0.0, **WORSE},
-    "auto, smoothed": {"loss": "mae", "lr": "auto", "tol": 1e-2},
+    "auto, smoothed": {"loss": "mae", "l2": 1e-3, "lr": "auto", "tol": 1e-2},
     "auto, mse": {"lr": "auto", "method": "stream"},
     "network": {"model": NETWORK, "lr": "auto", "tol": "of epoch 2"},
     "network, patience": {"model": NETWORK, "lr": "auto", **WORSE},
