@@ -132,3 +132,15 @@ def test_only_the_command_line_knows_flags():
 def test_files_are_read_at_one_sitting():
     long = {name for name, path in modules().items() if len(path.read_text().splitlines()) > 400}
     assert not long
+
+
+CORE = (
+    "losses/mse.py", "losses/base.py", "backends/reference.py", "train.py", "training/drive.py", "solvers/stream.py",
+    "backends/losses.pxi", "backends/optimizers.pxi", "backends/kernel.pyx",
+)  # fmt: skip
+"""What CONTRIBUTING.md names first, in its order."""
+
+
+@pytest.mark.skipif(not (ROOT / CORE[-1]).exists(), reason="the kernel's source is not where gdcore is installed")
+def test_the_core_is_read_in_an_afternoon():
+    assert sum(len((ROOT / name).read_text().splitlines()) for name in CORE) < 4000
