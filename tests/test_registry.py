@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import types
 from itertools import pairwise
 
 import numpy as np
@@ -356,3 +357,8 @@ def test_a_formula_that_is_said_to_be_compiled_and_is_not_is_told_when_the_kerne
     monkeypatch.setattr(backends, known, names or {"sgd": gdcore.SGD, "lion": Lion})
     with pytest.raises(ImportError, match=rf"no section for (hinge|lion): write it in backends/{file}\.pxi"):
         backends._check_complete(backends.kernel)
+
+
+def test_a_kernel_of_an_older_source_is_told():
+    with pytest.raises(ImportError, match="of an older source: build it again"):
+        backends._check_complete(types.ModuleType("kernel"))

@@ -56,7 +56,11 @@ def _best() -> ModuleType:
 def _check_complete(kernel: ModuleType) -> None:
     """ImportError where a loss or an optimizer says that it is compiled, and the kernel has no section of its name."""
     rules = {name for name, kind in OPTIMIZERS.items() if kind.compiled}
-    for lacks, file in ((COMPILED - kernel.LOSSES, "losses.pxi"), (rules - kernel.RULES, "optimizers.pxi")):
+    try:
+        lacking = ((COMPILED - kernel.LOSSES, "losses.pxi"), (rules - kernel.RULES, "optimizers.pxi"))
+    except AttributeError:
+        raise ImportError("gdcore's kernel is of an older source: build it again with `pip install -e .`") from None
+    for lacks, file in lacking:
         if lacks:
             raise ImportError(
                 f"gdcore's kernel has no section for {', '.join(sorted(lacks))}: write it in backends/{file}, or leave out "
